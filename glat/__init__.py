@@ -1,0 +1,1 @@
+"""Global-local attention (GL-AT) audio tagging."""
