@@ -1,0 +1,198 @@
+"""params.yaml as typed, checked settings, and the runs that follow from them.
+
+A wrong key or value is told in one sentence with its path and what is allowed (`GlatError`).
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import GlatError
+from .registry import BACKBONES
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Glat(Settings):
+    """Settings of GL-AT; `glat.models.TwoStream` says what each does."""
+
+    n: Count = 5
+    tau: Positive = 3.0
+    selection: Literal["attention", "random", "uniform"] = "attention"
+    suppress: bool = False
+    frame_classifier: Literal["global", "local"] = "global"
+    frame_time: Literal["middle", "start"] = "middle"
+    training: Literal["joint", "frozen_global"] = "joint"
+    sharing: Literal["none", "classifier", "backbone"] = "none"
+
+
+class Init(Settings):
+    global_: str | None = Field(None, alias="global")
+    local: str | None = None
+
+
+class Audio(Settings):
+    sample_rate: Count = 32000
+    clip_seconds: Positive = 10.0
+    min_seconds: Positive = 0.5
+
+
+class SpecAugment(Settings):
+    time_stripes: Natural = 2
+    time_width: Natural = 64
+    mel_stripes: Natural = 2
+    mel_width: Natural = 8
+
+
+class Training(Settings):
+    steps: Count
+    batch_size: Count = 32
+    learning_rate: Positive = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Natural = 0
+    balanced: bool = True
+    mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
+    spec_augment: SpecAugment = SpecAugment()
+    gradient_clip: Positive | None = None
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    checkpoint_every: Count = 2000
+    log_every: Count = 100
+    workers: Natural = 0
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Count = 1
+    nodes: Count = 1
+
+
+class Evaluation(Settings):
+    batch_size: Count = 32
+    resamples: Count = 1000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: Natural = 0
+
+
+class Dataset(Settings):
+    """Where a corpus comes from, its size, and what of it trains and evaluates."""
+
+    source: dict[str, Any]
+    classes: Count
+    shard_size: Count
+    splits: dict[str, Count]
+    train: list[str] = Field(min_length=1)
+    evaluate: list[str] = Field(min_length=1)
+    width: Positive | dict[str, Positive] = 1.0
+    training: dict[str, Any] = {}
+
+    def shards(self, split: str) -> int:
+        """Number of shards of up to `shard_size` segments."""
+        return ceil(self.splits[split] / self.shard_size)
+
+
+class Params(Settings):
+    """All of params.yaml."""
+
+    dataset: str
+    seeds: list[Natural] = Field(min_length=1)
+    backbones: list[str] = Field(min_length=1)
+    glat: Glat
+    init: Init = Init()
+    audio: Audio
+    training: Training
+    evaluation: Evaluation
+    datasets: dict[str, Dataset]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Params:
+        if self.dataset not in self.datasets:
+            raise ValueError(f"dataset: {self.dataset!r} is not an entry of datasets: {', '.join(self.datasets)}")
+        for name in self.backbones:
+            if name not in BACKBONES:
+                raise ValueError(f"backbones: {name!r} is not known; allowed are {', '.join(BACKBONES)}")
+        for key in ("seeds", "backbones"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"{key}: an entry is there twice: {getattr(self, key)}")
+        if self.glat.tau > self.audio.clip_seconds:
+            raise ValueError(f"glat.tau: {self.glat.tau} s is longer than a clip (audio.clip_seconds: {self.audio.clip_seconds})")
+        for name, dataset in self.datasets.items():
+            for key in ("train", "evaluate"):
+                for split in getattr(dataset, key):
+                    if split not in dataset.splits:
+                        raise ValueError(f"datasets.{name}.{key}: {split!r} is not one of its splits: {', '.join(dataset.splits)}")
+            if isinstance(dataset.width, dict) and (lost := [b for b in self.backbones if b not in dataset.width]):
+                raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}")
+            self.training_of(name)
+        if self.glat.n > self.chosen.classes:
+            raise ValueError(f"glat.n: {self.glat.n} windows, but {self.dataset} has only {self.chosen.classes} classes to choose them by")
+        return self
+
+    @property
+    def chosen(self) -> Dataset:
+        return self.datasets[self.dataset]
+
+    def training_of(self, dataset: str) -> Training:
+        """`training` with what the dataset's own entry overrides."""
+        try:
+            return Training.model_validate(_merge(self.training.model_dump(), self.datasets[dataset].training))
+        except ValidationError as error:
+            raise ValueError(_sentence(error, f"datasets.{dataset}.training.")) from None
+
+
+def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
+    """Read and check a params file; `overrides` maps dotted keys to values that replace the file's.
+
+    Raises:
+        GlatError: no such file, not YAML, or a key or value that is not allowed.
+    """
+    try:
+        settings = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such file; run from the project's root or name it with --params") from None
+    except yaml.YAMLError as error:
+        raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, dict):
+        raise GlatError(f"{path}: expected keys and values, found {type(settings).__name__}")
+    for key, value in (overrides or {}).items():
+        nested: Any = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        settings = _merge(settings, nested)
+    return parse(settings, str(path))
+
+
+def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
+    """Check settings that were read already (Snakemake's `config`); `name` goes into the messages."""
+    try:
+        return Params.model_validate(settings)
+    except ValidationError as error:
+        raise GlatError(f"{name}: {_sentence(error)}") from None
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _sentence(error: ValidationError, prefix: str = "") -> str:
+    first = error.errors()[0]
+    place = prefix + ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place}; see the comments in params.yaml for the keys there are"
+    if first["type"] == "missing":
+        return f"key {place} is missing"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    message = first["msg"]
+    return f"{place}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

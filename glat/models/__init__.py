@@ -1,0 +1,62 @@
+"""Networks for audio tagging: four backbones, and GL-AT around any of them.
+
+    model = glat.models.build("cnn10", classes=527, glat={"n": 5, "tau": 3.0})
+    scores = model(waveform)            # (B, samples) at 32 kHz in [-1, 1] -> (B, 527) probabilities
+    streams = model.streams(waveform)   # both streams' scores and the chosen windows
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ..registry import BACKBONES
+from .backbone import Backbone
+from .checkpoints import load_panns
+from .frontend import LogMel
+from .tagger import Tagger
+from .twostream import Streams, TwoStream
+
+__all__ = ["BACKBONES", "Backbone", "LogMel", "Streams", "Tagger", "TwoStream", "backbone_class", "build", "load_panns"]
+
+
+def backbone_class(name: str) -> type[Backbone]:
+    """The class of a registered backbone. Raises ValueError that lists the names if there is none of that name."""
+    if name not in BACKBONES:
+        raise ValueError(f"backbone {name!r} is not known: allowed are {', '.join(BACKBONES)}")
+    module, _, attribute = BACKBONES[name].location.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def build(
+    backbone: str | type[Backbone],
+    classes: int,
+    width: float = 1.0,
+    sample_rate: int = 32000,
+    glat: dict | None = None,
+    front_end: dict | None = None,
+) -> Tagger:
+    """A network from waveform to class probabilities.
+
+    Args:
+        backbone: a registered name ("talnet", "cnn10", "resnet38", "atsca") or a subclass of `Backbone`.
+        classes: number of classes L.
+        width: channels relative to the published network.
+        sample_rate: of the waveforms, in Hz; windows and hops scale with it, so that frames keep their duration.
+        glat: None for the backbone alone; a dict of `TwoStream` settings (empty for the paper's) for GL-AT.
+        front_end: settings of `LogMel` that go before the backbone's own.
+
+    Raises:
+        ValueError: an unknown backbone or a setting outside its range.
+    """
+    cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
+    scale = sample_rate / 32000
+    settings = {"window": 1024, "hop": 320} | cls.front_end | (front_end or {})
+    settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
+    logmel = LogMel(sample_rate, **settings)
+    stream = cls(classes, width=width, mels=logmel.mels)
+    if glat is None:
+        return Tagger(logmel, stream)
+    local = cls(classes, width=width, mels=logmel.mels)
+    if glat.get("training") == "frozen_global":
+        local.load_state_dict(stream.state_dict())  # both streams start from the same weights (released code)
+    return Tagger(logmel, TwoStream(stream, local, logmel.frames_per_second, **glat))

@@ -1,0 +1,71 @@
+"""AT-SCA ([25] of the paper): spatial and channel-wise attention added to CNN10.
+
+Its code is not public. From its abstract: spatial attention has a global part that finds event-related
+time-frequency regions and a local part that estimates onset and offset; channel-wise attention goes with both. The
+layers below are our reading of that (ours); they can follow any convolution block.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbone import initialise, normalise_mels, scaled
+from .cnn10 import Cnn10
+
+
+class ChannelAttention(nn.Module):
+    """A gate per channel: sigmoid of a shared two-layer MLP over the mean and the maximum of each channel."""
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        hidden = max(4, channels // reduction)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3))))  # (B, C)
+        return x * gate[:, :, None, None]
+
+
+class RegionAttention(nn.Module):
+    """The global spatial part: a time-frequency gate from a 7x7 convolution over the channels' mean and maximum."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = torch.stack((x.mean(1), x.amax(1)), 1)  # (B, 2, T, F)
+        return x * torch.sigmoid(self.conv(maps))
+
+
+class FrameAttention(nn.Module):
+    """The local spatial part: a gate per frame from a convolution over time of the frequency-pooled features."""
+
+    def __init__(self, channels: int, kernel: int = 3):
+        super().__init__()
+        self.conv = nn.Conv1d(channels, 1, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.conv(x.mean(3)))  # (B, 1, T)
+        return x * gate.unsqueeze(3)
+
+
+class Atsca(Cnn10):
+    """CNN10 with channel, region and frame attention after each block; T = 62 frames for 10 s and C = 512."""
+
+    def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
+        super().__init__(classes, width, mels)
+        self.attention = nn.ModuleList(
+            nn.Sequential(ChannelAttention(c), RegionAttention(), FrameAttention(c))
+            for c in (scaled(c, width) for c in (64, 128, 256, 512))
+        )
+        self.attention.apply(initialise)
+
+    def features(self, logmel: Tensor) -> Tensor:
+        x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
+        blocks = (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4)
+        for block, attend in zip(blocks, self.attention, strict=True):
+            x = F.dropout(attend(block(x)), 0.2, self.training)  # (B, 64 .. 512, 500 .. 62, 32 .. 4)
+        return x.mean(3).transpose(1, 2)  # (B, 62, 512)

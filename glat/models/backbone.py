@@ -1,0 +1,100 @@
+"""What every backbone gives, and the layers that several of them share.
+
+A backbone turns a log-mel spectrogram into frame features M (B, T, C), M into clip scores and M into frame scores.
+GL-AT (`twostream.py`) wraps any module that keeps this contract without knowing which one it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """The contract between a network and GL-AT. To add one: subclass it in a file, and name it in `registry.py`.
+
+    Class attributes:
+        front_end: settings of `LogMel` that differ from its defaults.
+        min_frames: the shortest log-mel input, in frames, that leaves one frame after all pooling.
+        classifier: names of the submodules that make up the classifier (for `sharing: classifier`).
+    """
+
+    front_end: dict = {}
+    min_frames: int = 1
+    classifier: tuple[str, ...] = ("fc1", "fc_audioset")
+
+    @abstractmethod
+    def features(self, logmel: Tensor) -> Tensor:
+        """(B, 1, frames, mels) log-mel in dB -> frame features M (B, T, C)."""
+
+    @abstractmethod
+    def clip_scores(self, features: Tensor) -> Tensor:
+        """M (B, T, C) -> class probabilities of the clip (B, L), float32."""
+
+    @abstractmethod
+    def frame_scores(self, features: Tensor) -> Tensor:
+        """M (B, T, C) -> class probabilities of each frame (B, T, L), float32, without dropout: S_g of the paper."""
+
+    def forward(self, logmel: Tensor) -> Tensor:
+        """(B, 1, frames, mels) -> clip scores (B, L)."""
+        return self.clip_scores(self.features(logmel))
+
+
+class PooledHead(Backbone):
+    """A backbone with the head of PANNs: max + mean over time, two fully connected layers, sigmoid per class."""
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.fc1 = nn.Linear(channels, channels)
+        self.fc_audioset = nn.Linear(channels, classes)
+
+    def clip_scores(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            m = features.float()  # (B, T, C)
+            x = m.amax(1) + m.mean(1)  # (B, C): pooling P (PANNs)
+            x = F.dropout(x, 0.5, self.training)
+            x = F.relu(self.fc1(x))
+            x = F.dropout(x, 0.5, self.training)
+            return torch.sigmoid(self.fc_audioset(x))  # (B, L)
+
+    def frame_scores(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.sigmoid(self.fc_audioset(F.relu(self.fc1(features.float()))))  # (B, T, L)
+
+
+class ConvBlock(nn.Module):
+    """[conv 3x3 - BN - ReLU] x 2, then average pooling over (time, frequency): the block of PANNs."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.bn2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor, pool: int = 2) -> Tensor:
+        x = F.relu_(self.bn1(self.conv1(x)))
+        x = F.relu_(self.bn2(self.conv2(x)))
+        return F.avg_pool2d(x, pool) if pool > 1 else x
+
+
+def normalise_mels(bn: nn.BatchNorm2d, logmel: Tensor) -> Tensor:
+    """Batch-normalise each mel band of (B, 1, frames, mels); what every network does first (PANNs)."""
+    with torch.autocast(logmel.device.type, enabled=False):
+        return bn(logmel.float().transpose(1, 3)).transpose(1, 3)
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded to a multiple of 8 (at least 8) so that vector units are filled."""
+    return channels if width == 1 else max(8, round(channels * width / 8) * 8)
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for convolutions and linear layers (PANNs); use with `Module.apply`."""
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,59 @@
+"""Waveform -> log-mel spectrogram: the front end that every network shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram as in PANNs ([22] of the paper): power STFT, Slaney mel bands, 10 log10 with floor 1e-10.
+
+    The STFT is centred with reflect padding, so a clip of S samples gives S // hop + 1 frames. It has no
+    trainable parameter and always computes in float32: a sum of squares does not fit bfloat16.
+
+    Args:
+        sample_rate: of the waveform, in Hz.
+        window, hop: of the STFT, in samples. The defaults are 32 ms and 10 ms at 32 kHz (PANNs).
+        mels, fmin, fmax: number of mel bands and the edges of the lowest and highest, in Hz.
+        centred_end: keep the last frame, whose centre is the very end of the clip (1001 frames for 10 s).
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 32000,
+        window: int = 1024,
+        hop: int = 320,
+        mels: int = 64,
+        fmin: float = 50.0,
+        fmax: float = 14000.0,
+        centred_end: bool = True,
+    ):
+        super().__init__()
+        self.sample_rate, self.hop, self.mels, self.centred_end = sample_rate, hop, mels, centred_end
+        self.mel = MelSpectrogram(
+            sample_rate,
+            n_fft=window,
+            hop_length=hop,
+            f_min=fmin,
+            f_max=min(fmax, sample_rate / 2),
+            n_mels=mels,
+            power=2.0,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        self.decibel = AmplitudeToDB("power", top_db=None)
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.sample_rate / self.hop
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, samples) float in [-1, 1] -> (B, 1, frames, mels) float32 in dB."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            power = self.mel(waveform.float())  # (B, mels, frames)
+            if not self.centred_end:
+                power = power[..., : waveform.shape[-1] // self.hop]
+            return self.decibel(power).transpose(1, 2).unsqueeze(1)

@@ -1,0 +1,46 @@
+"""Front end and network as one module: waveform in, class probabilities out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .backbone import Backbone
+from .frontend import LogMel
+from .twostream import Streams, TwoStream
+
+
+class Tagger(nn.Module):
+    """A log-mel front end followed by a backbone or by GL-AT around one."""
+
+    def __init__(self, front_end: LogMel, network: Backbone | TwoStream):
+        super().__init__()
+        self.front_end, self.network = front_end, network
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, samples) in [-1, 1] at `front_end.sample_rate` -> probabilities (B, L)."""
+        return self.streams(waveform).fused
+
+    def streams(self, waveform: Tensor, generator: torch.Generator | None = None) -> Streams:
+        """(B, samples) -> scores of each stream and the chosen windows."""
+        return self.from_logmel(self.front_end(waveform), self.seconds(waveform), generator)
+
+    def from_logmel(self, logmel: Tensor, seconds: float, generator: torch.Generator | None = None) -> Streams:
+        """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds` (training augments that)."""
+        if isinstance(self.network, TwoStream):
+            return self.network(logmel, seconds, generator)
+        scores = self.network(logmel)
+        return Streams(scores, scores)
+
+    def seconds(self, waveform: Tensor) -> float:
+        return waveform.shape[-1] / self.front_end.sample_rate
+
+    def backbones(self) -> dict[str, Backbone]:
+        """The backbones by stream: {"global": ...} or {"global": ..., "local": ...}."""
+        if isinstance(self.network, TwoStream):
+            return {"global": self.network.global_stream, "local": self.network.local_stream}
+        return {"global": self.network}
+
+    def parameter_count(self) -> int:
+        """Number of weights, frozen ones included; weights shared by both streams count once."""
+        return sum(p.numel() for p in self.parameters())

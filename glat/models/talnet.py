@@ -1,0 +1,63 @@
+"""TALNet ([9] of the paper): ten convolutions, a bidirectional GRU, and linear softmax pooling of frame scores."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbone import Backbone, initialise, normalise_mels, scaled
+
+
+class TALNet(Backbone):
+    """9 980 527 parameters at width 1 with 527 classes; M has T = 100 frames for 10 s and C = 1024 channels.
+
+    Its front end gives 40 frames a second (400 for 10 s). The original normalises each mel band by the training
+    set's mean and deviation; here the batch normalisation that all networks begin with does that (ours).
+    """
+
+    front_end = {"hop": 800, "centred_end": False}
+    min_frames = 4
+    classifier = ("fc",)
+
+    def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
+        super().__init__()
+        self.bn0 = nn.BatchNorm2d(mels, affine=False)
+        channels = [scaled(c, width) for c in (32, 64, 128, 256, 512)]
+        inputs = 1
+        for i, outputs in enumerate(channels, 1):
+            self.add_module(
+                f"block{i}",
+                nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 3, padding=1),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(inplace=True),
+                    nn.Conv2d(outputs, outputs, 3, padding=1),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(inplace=True),
+                ),
+            )
+            inputs = outputs
+        self.gru = nn.GRU(inputs * (mels // 32), scaled(512, width), batch_first=True, bidirectional=True)
+        self.fc = nn.Linear(2 * self.gru.hidden_size, classes)
+        self.apply(initialise)
+
+    def features(self, logmel: Tensor) -> Tensor:
+        x = normalise_mels(self.bn0, logmel)  # (B, 1, 400, 64)
+        x = F.max_pool2d(self.block1(x), (2, 2))  # (B, 32, 200, 32)
+        x = F.max_pool2d(self.block2(x), (2, 2))  # (B, 64, 100, 16)
+        x = F.max_pool2d(self.block3(x), (1, 2))  # (B, 128, 100, 8)
+        x = F.max_pool2d(self.block4(x), (1, 2))  # (B, 256, 100, 4)
+        x = F.max_pool2d(self.block5(x), (1, 2))  # (B, 512, 100, 2)
+        x = x.transpose(1, 2).flatten(2)  # (B, 100, 1024)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.gru(x.float())[0]  # (B, 100, 1024)
+
+    def frame_scores(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.sigmoid(self.fc(features.float()))  # (B, T, L)
+
+    def clip_scores(self, features: Tensor) -> Tensor:
+        """Linear softmax pooling: sum_t p_t^2 / sum_t p_t for each class."""
+        p = self.frame_scores(features)  # (B, T, L)
+        return (p * p).sum(1) / p.sum(1).clamp_min(1e-7)  # (B, L)
