@@ -38,8 +38,10 @@ class Glat(Settings):
 
 
 class Init(Settings):
-    global_: str | None = Field(None, alias="global")
-    local: str | None = None
+    """Files of weights to start from, by stream and backbone."""
+
+    global_: dict[str, str] = Field(default_factory=dict, alias="global")
+    local: dict[str, str] = Field(default_factory=dict)
 
 
 class Audio(Settings):
@@ -121,6 +123,8 @@ class Params(Settings):
         for key in ("seeds", "backbones"):
             if len(set(getattr(self, key))) < len(getattr(self, key)):
                 raise ValueError(f"{key}: an entry is there twice: {getattr(self, key)}")
+        if self.glat.training == "frozen_global" and (lost := [b for b in self.backbones if b not in self.init.global_]):
+            raise ValueError(f"init.global: glat.training 'frozen_global' needs weights of the global stream for {', '.join(lost)}")
         if self.glat.tau > self.audio.clip_seconds:
             raise ValueError(f"glat.tau: {self.glat.tau} s is longer than a clip (audio.clip_seconds: {self.audio.clip_seconds})")
         for name, dataset in self.datasets.items():
@@ -144,7 +148,7 @@ class Params(Settings):
         try:
             return Training.model_validate(_merge(self.training.model_dump(), self.datasets[dataset].training))
         except ValidationError as error:
-            raise ValueError(_sentence(error, f"datasets.{dataset}.training.")) from None
+            raise ValueError(sentence(error, f"datasets.{dataset}.training.")) from None
 
 
 def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
@@ -174,7 +178,7 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(settings)
     except ValidationError as error:
-        raise GlatError(f"{name}: {_sentence(error)}") from None
+        raise GlatError(f"{name}: {sentence(error)}") from None
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +189,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _sentence(error: ValidationError, prefix: str = "") -> str:
+def sentence(error: ValidationError, prefix: str = "") -> str:
+    """The first thing that pydantic found wrong, as `path: what is wrong`."""
     first = error.errors()[0]
     place = prefix + ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":

@@ -10,18 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from .config import Audio, Count, Glat, Init, Natural, Params, Positive, Settings, Training, _sentence
+from .config import Audio, Count, Glat, Natural, Params, Positive, Settings, Training, sentence
 from .errors import GlatError
 from .files import whole
-
-
-class Packs(Settings):
-    """Paths of the HDF5 shards, relative to the project's root."""
-
-    train: list[str]
-    evaluate: list[str]
 
 
 class Run(Settings):
@@ -34,10 +27,10 @@ class Run(Settings):
     classes: Count
     seed: Natural
     glat: Glat | None
-    init: Init = Field(default_factory=Init)
+    init: dict[Literal["global", "local"], str | None]  # weights that a stream starts from
     audio: Audio
     training: Training
-    packs: Packs
+    packs: list[str]  # the training shards, relative to the project's root
 
     @property
     def folder(self) -> Path:
@@ -76,13 +69,10 @@ def resolve(params: Params, backbone: str, seed: int, glat: dict[str, Any] | Non
         classes=entry.classes,
         seed=seed,
         glat=method,
-        init=params.init,
+        init={stream: paths.get(backbone) for stream, paths in params.init.model_dump(by_alias=True).items()},
         audio=params.audio,
         training=params.training_of(params.dataset),
-        packs=Packs(
-            train=split_packs(params, params.dataset, entry.train),
-            evaluate=split_packs(params, params.dataset, entry.evaluate),
-        ),
+        packs=split_packs(params, params.dataset, entry.train),
     )
 
 
@@ -122,4 +112,4 @@ def read_run(path: str | Path) -> Run:
     except yaml.YAMLError as error:
         raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        raise GlatError(f"{path}: {_sentence(error)}") from None
+        raise GlatError(f"{path}: {sentence(error)}") from None

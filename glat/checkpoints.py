@@ -1,0 +1,115 @@
+"""A finished training as a file, and networks back from it. No file is ever unpickled: only tensors and plain values load."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import models
+from .errors import GlatError
+from .files import whole
+from .models import Tagger
+from .runs import Run
+
+VERSION = 1
+
+
+def build(run: Run) -> Tagger:
+    """The untrained network of a run, started from the weights that `run.init` names."""
+    glat = run.glat.model_dump() if run.glat else None
+    try:
+        tagger = models.build(run.backbone, run.classes, run.width, run.audio.sample_rate, glat)
+    except ValueError as error:
+        raise GlatError(f"run {run.name}: glat.{error}") from None
+    backbones = tagger.backbones()
+    sources = dict(run.init)
+    if run.glat and run.glat.training == "frozen_global":
+        sources["local"] = sources.get("local") or sources.get("global")  # the released code's recipe
+    for stream, backbone in backbones.items():
+        if path := sources.get(stream):
+            initialise(backbone, tagger, Path(path), stream)
+    return tagger
+
+
+def initialise(backbone: models.Backbone, tagger: Tagger, path: Path, stream: str) -> None:
+    """Load a backbone from a PANNs checkpoint or from one of ours (that stream of it, or its only one).
+
+    Raises:
+        GlatError: the file can't be read, or holds another network.
+    """
+    content = read(path)
+    try:
+        if "glat" not in content:
+            models.load_panns(backbone, content.get("model", content), tagger.front_end)
+            return
+        weights = content["model"]
+        prefix = f"network.{stream}_stream."
+        if not any(key.startswith(prefix) for key in weights):
+            prefix = "network."
+        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        _load(backbone, own)
+    except ValueError as error:
+        raise GlatError(f"{path}: init.{stream}: {error}") from None
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file, without executing pickled code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such checkpoint") from None
+    except pickle.UnpicklingError:
+        raise GlatError(f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded") from None
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError):
+        raise GlatError(f"{path}: truncated or not a checkpoint; train or download it again") from None
+    if not isinstance(content, dict):
+        raise GlatError(f"{path}: not a checkpoint of weights")
+    return content
+
+
+def save(tagger: Tagger, run: Run, classes: list[dict[str, str]], step: int, path: str | Path) -> None:
+    """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order)."""
+    content = {
+        "glat": VERSION,
+        "run": run.model_dump(by_alias=True),
+        "classes": classes,
+        "step": step,
+        "model": {k: v.contiguous() for k, v in tagger.state_dict().items()},
+    }
+    with whole(path) as part:
+        torch.save(content, part)
+
+
+def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
+    """A trained network in evaluation mode, the run that made it, and its classes.
+
+    Raises:
+        GlatError: no checkpoint of this project, of another version, or of another network than it says.
+    """
+    content = read(path)
+    if content.get("glat") != VERSION:
+        raise GlatError(f"{path}: checkpoint version {content.get('glat')}, expected {VERSION}; evaluate it with the glat that made it")
+    run = Run.model_validate(content["run"])
+    tagger = models.build(
+        run.backbone, run.classes, run.width, run.audio.sample_rate, run.glat.model_dump() if run.glat else None
+    )
+    try:
+        _load(tagger, content["model"])
+    except ValueError as error:
+        raise GlatError(f"{path}: {error}") from None
+    return tagger.eval(), run, content["classes"]
+
+
+def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    own = module.state_dict()
+    differing = [k for k in own.keys() | weights.keys() if k not in own or k not in weights or own[k].shape != weights[k].shape]
+    if differing:
+        raise ValueError(
+            f"checkpoint of another network: {len(differing)} of {len(own)} weights missing, unexpected or of another"
+            f" shape, first {min(differing)}"
+        )
+    module.load_state_dict(weights)

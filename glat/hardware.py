@@ -1,0 +1,48 @@
+"""What the machine offers: threads, precision, and what a result should say about where it was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+
+import torch
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch compute on this many threads, never more than there are cores; None or 0: all cores."""
+    torch.set_num_threads(max(1, min(threads or cores(), cores())))
+
+
+def accelerator(setting: str) -> str:
+    """ "auto" -> "gpu" where CUDA has a device, else "cpu"."""
+    return ("gpu" if torch.cuda.is_available() else "cpu") if setting == "auto" else setting
+
+
+def precision(setting: str, accelerator: str) -> str:
+    """ "auto" -> "bf16" where the processor computes in bfloat16 itself, else "float32"."""
+    if setting != "auto":
+        return setting
+    native = torch.cuda.is_bf16_supported(False) if accelerator == "gpu" else torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if native else "float32"
+
+
+def processor() -> str:
+    """The name of the CPU."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def environment() -> dict[str, str | int]:
+    """Versions and hardware, for a result's own record."""
+    packages = {name: version(name) for name in ("glat", "torch", "torchaudio", "lightning", "numpy", "h5py")}
+    gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
+    return {"python": platform.python_version(), **packages, "processor": processor(), "cores": cores(), **gpu}

@@ -1,0 +1,135 @@
+"""What a training leaves behind while it runs: its curve, its resume point, and a sign of life."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import time
+from pathlib import Path
+
+import lightning
+import torch
+
+from .config import Training
+from .runs import Run
+
+COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
+
+
+class Curve(lightning.Callback):
+    """train.csv: every `log_every` steps the means since the last line, and the speed.
+
+    The lines are kept in a hidden file while the training runs and moved to `path` at its end; a resumed training
+    keeps the lines up to its first step.
+    """
+
+    def __init__(self, path: Path, settings: Training, start: int):
+        self.path, self.every, self.batch_size = path, settings.log_every, settings.batch_size
+        self.part = path.with_name(f".{path.name}.part")
+        self.rows: list[dict[str, float]] = []
+        if start and self.part.exists():
+            with self.part.open() as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
+        self.before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
+        self.gathered: list[dict[str, float]] = []
+
+    def on_train_start(self, trainer, stage) -> None:
+        self.begin = self.last = time.monotonic()
+        if trainer.is_global_zero:
+            self._write()
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        self.gathered.append(stage.row)
+        step = trainer.global_step
+        if not trainer.is_global_zero or (step % self.every and step != trainer.max_steps):
+            return
+        now = time.monotonic()
+        row: dict[str, float] = {"step": step}
+        for column in COLUMNS[1:6]:
+            values = [r[column] for r in self.gathered if column in r]
+            row[column] = sum(values) / len(values) if values else ""
+        row["clips_per_second"] = round(len(self.gathered) * self.batch_size / (now - self.last), 2)
+        row["seconds"] = round(self.before + now - self.begin, 2)
+        self.rows.append(row)
+        self.gathered, self.last = [], now
+        self._write()
+
+    def _write(self) -> None:
+        self.part.parent.mkdir(parents=True, exist_ok=True)
+        with self.part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def finish(self) -> None:
+        """Move the finished curve to its place."""
+        os.replace(self.part, self.path)
+
+
+class ResumePoint(lightning.Callback):
+    """The last checkpoint of a training under way, written whole every `every` steps.
+
+    `step` says where to go on: 0 if there is no checkpoint, or if it belongs to other settings or other code.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, every: int):
+        self.path, self.fingerprint, self.every = path, fingerprint, every
+
+    def step(self) -> int:
+        if not self.path.exists():
+            return 0
+        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        if content["glat_fingerprint"] != self.fingerprint:
+            print(f"{self.path}: made with other settings or code; training from the start", file=sys.stderr)
+            return 0
+        return int(content["global_step"])
+
+    def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:
+        checkpoint["glat_fingerprint"] = self.fingerprint
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        if trainer.global_step % self.every or trainer.global_step == trainer.max_steps:
+            return
+        part = self.path.with_name(f".{self.path.name}.part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class PlainProgress(lightning.Callback):
+    """Lines for a log (about twenty a training), and a warning if the network scores every clip the same."""
+
+    def __init__(self, run: Run, start: int, where: str):
+        self.run, self.start, self.where = run, start, where
+        self.live = sys.stderr.isatty()  # then Lightning draws its bar
+        self.equal = 0
+
+    def on_train_start(self, trainer, stage) -> None:
+        if trainer.is_global_zero:
+            begun = f"resumed at step {self.start}" if self.start else "from the start"
+            print(f"{self.run.folder}: {self.run.training.steps} steps, {begun} ({self.where})", file=sys.stderr)
+        self.begin = time.monotonic()
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        step, steps = trainer.global_step, trainer.max_steps
+        self.equal = self.equal + 1 if stage.collapsed else 0
+        if self.equal == 20:
+            print(
+                f"warning: {self.run.folder}: step {step}: training has collapsed: for 20 steps all clips of a batch "
+                "got the same scores; lower training.learning_rate or start again with another seed",
+                file=sys.stderr,
+            )
+        if self.live or not trainer.is_global_zero or (step % max(1, steps // 20) and step != steps):
+            return
+        speed = (step - self.start) / (time.monotonic() - self.begin)
+        left = (steps - step) / speed
+        print(
+            f"{self.run.folder}: step {step}/{steps}, loss {stage.row['loss']:.4f}, "
+            f"{speed * self.run.training.batch_size:.1f} clips/s, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )

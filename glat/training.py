@@ -1,0 +1,200 @@
+"""Training a run: batch k, its augmentation and its dropout are a function of (seed, k), so a resumed training goes on
+exactly as an unbroken one would have."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from . import checkpoints, hardware
+from .augment import mixup, spec_augment
+from .data.packed import PackedClips, Packs, as_is
+from .data.sampling import BalancedBatches
+from .errors import GlatError
+from .models import Streams, Tagger
+from .progress import Curve, PlainProgress, ResumePoint
+from .runs import Run
+
+
+def bce(scores: Tensor, target: Tensor) -> Tensor:
+    """Binary cross entropy, the mean over clips and classes; logarithms are cut at -100 as in torch."""
+    return -(target * scores.log().clamp_min(-100) + (1 - target) * (1 - scores).log().clamp_min(-100)).mean()
+
+
+def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:
+    """Loss of each stream and their sum (paper, eq. 5): BCE(y_g, y) + BCE(y_l, y); without BCE(y_g, y) if frozen."""
+    parts = {"global": bce(streams.global_, target)}
+    if streams.local is not None:
+        parts["local"] = bce(streams.local, target)
+    total = parts["local"] if frozen_global else sum(parts.values())
+    return {"loss": total} | {f"loss_{name}": part for name, part in parts.items()}
+
+
+class Stage(lightning.LightningModule):
+    """One run's network, loss and optimiser for Lightning's Trainer."""
+
+    def __init__(self, tagger: Tagger, run: Run):
+        super().__init__()
+        self.tagger, self.run = tagger, run
+        self.row: dict[str, float] = {}  # what the last step measured, for the curve
+        self.collapsed = False
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        settings, step = self.run.training, self.global_step
+        draw = np.random.default_rng([self.run.seed, step, self.global_rank])
+        torch.manual_seed(int(draw.integers(2**62)))  # dropout
+        windows = torch.Generator().manual_seed(int(draw.integers(2**62)))
+        waveform, target = batch["waveform"], batch["target"]
+        logmel = self.tagger.front_end(waveform)  # (B, 1, frames, mels)
+        logmel = spec_augment(logmel, draw, **settings.spec_augment.model_dump())
+        if settings.mixup_alpha:
+            logmel, target = mixup(logmel, target, draw, settings.mixup_alpha)
+        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows)
+        frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
+        values = losses(streams, target, frozen)
+        self.row = {name: value.item() for name, value in values.items()}
+        if not math.isfinite(self.row["loss"]):
+            raise GlatError(f"{self.run.folder}: step {step + 1}: the loss is {self.row['loss']}: {self.cause(waveform)}")
+        self.collapsed = len(waveform) > 1 and streams.fused.detach().std(0).max().item() < 1e-6
+        return values["loss"]
+
+    def cause(self, waveform: Tensor) -> str:
+        """Why a loss is not finite, in words, with what to do."""
+        if not waveform.isfinite().all():
+            return "the batch holds samples that are not finite; pack the data again"
+        if not all(p.isfinite().all() for p in self.tagger.parameters()):
+            return "weights are not finite; lower training.learning_rate or set training.gradient_clip"
+        return "the network's output overflowed; lower training.learning_rate or set training.precision: float32"
+
+    def configure_gradient_clipping(self, optimizer, *_args, **_kwargs) -> None:
+        limit = self.run.training.gradient_clip
+        weights = [p for p in self.tagger.parameters() if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(weights, limit or math.inf).item()
+        if not math.isfinite(norm):
+            raise GlatError(
+                f"{self.run.folder}: step {self.global_step + 1}: the gradient is not finite although the loss is; "
+                "lower training.learning_rate or set training.precision: float32"
+            )
+        self.row |= {"learning_rate": optimizer.param_groups[0]["lr"], "gradient_norm": norm}
+
+    def configure_optimizers(self):
+        settings = self.run.training
+        weights = [p for p in self.tagger.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate)
+
+        def factor(step: int) -> float:
+            rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+            fall = (1 + math.cos(math.pi * step / settings.steps)) / 2 if settings.schedule == "cosine" else 1.0
+            return rise * fall
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class FromStep:
+    """A batch sampler over steps `start` .. `steps` - 1 whose length is that of the whole training, as Lightning,
+    which counts the batches before the resume point too, needs it."""
+
+    def __init__(self, batches: BalancedBatches, start: int, steps: int, rank: int, world: int):
+        self.parts, self.steps = batches.from_step(start, steps, rank, world), steps
+
+    def __iter__(self):
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class Batches(lightning.LightningDataModule):
+    """The training batches of a run from its packs, each process its own part of the same batch k."""
+
+    def __init__(self, run: Run, packs: Packs, start: int):
+        super().__init__()
+        self.run, self.packs, self.start = run, packs, start
+
+    def train_dataloader(self) -> DataLoader:
+        settings, packs = self.run.training, self.packs
+        # Unbalanced is balanced over a single class that every clip has.
+        labels = packs.labels if settings.balanced else np.ones((len(packs), 1), bool)
+        batches = BalancedBatches(labels, settings.batch_size, self.run.seed)
+        sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(
+            PackedClips(packs), batch_sampler=sampler, collate_fn=as_is, num_workers=settings.workers,
+            pin_memory=torch.cuda.is_available(), persistent_workers=settings.workers > 0,
+        )
+
+
+def fingerprint(run: Run) -> str:
+    """A hash of the run and of the code that trains it: a half-done training goes on only where both are the same."""
+    package = Path(__file__).parent
+    files = [*sorted((package / "models").glob("*.py")), package / "training.py", package / "augment.py"]
+    digest = hashlib.sha256(run.model_dump_json().encode())
+    for file in [*files, package / "data" / "sampling.py"]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def train(run: Run, folder: Path, threads: int | None = None) -> None:
+    """Train a run and write `checkpoint.pt` and `train.csv` into its folder.
+
+    While it trains, `resume.ckpt` holds the last checkpoint; a training that was killed goes on from it.
+
+    Raises:
+        GlatError: packs that don't fit the run, a batch that does not divide, or a loss that is not finite.
+    """
+    hardware.use_threads(threads)
+    settings = run.training
+    world = settings.devices * settings.nodes
+    if settings.batch_size % world:
+        raise GlatError(f"training.batch_size: {settings.batch_size} clips don't divide among {world} processes")
+    packs = Packs(run.packs)
+    for key, found, wanted in (
+        ("classes", len(packs.classes), run.classes),
+        ("audio.sample_rate", packs.sample_rate, run.audio.sample_rate),
+        ("audio.clip_seconds", packs.clip_seconds, run.audio.clip_seconds),
+    ):
+        if found != wanted:
+            raise GlatError(f"{run.packs[0]}: {key} is {found} there, but {wanted} in run {run.name}; pack again")
+    accelerator = hardware.accelerator(settings.accelerator)
+    precision = hardware.precision(settings.precision, accelerator)
+    torch.manual_seed(run.seed)
+    tagger = checkpoints.build(run).to(memory_format=torch.channels_last)
+    resume = ResumePoint(folder / "resume.ckpt", fingerprint(run), settings.checkpoint_every)
+    start = resume.step()
+    curve = Curve(folder / "train.csv", settings, start)
+    progress = PlainProgress(run, start, f"{accelerator}, {precision}, {torch.get_num_threads()} threads")
+    with warnings.catch_warnings():
+        # Lightning advises on loaders and on resuming inside an epoch; both are ours on purpose.
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            devices=settings.devices,
+            num_nodes=settings.nodes,
+            strategy="ddp" if world > 1 else "auto",
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            max_steps=settings.steps,
+            max_epochs=-1,
+            callbacks=[curve, resume, progress],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=progress.live,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )
+        stage = Stage(tagger, run)
+        trainer.fit(stage, Batches(run, packs, start), ckpt_path=resume.path if start else None, weights_only=True)
+    if trainer.is_global_zero:
+        curve.finish()
+        classes = packs.classes[["mid", "display_name"]].to_dict("records")
+        checkpoints.save(tagger, run, classes, trainer.global_step, folder / "checkpoint.pt")
+        resume.remove()
+    trainer.strategy.barrier()
