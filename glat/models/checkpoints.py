@@ -33,7 +33,7 @@ def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: torch
             what = "missing" if found is None else f"of shape {tuple(found.shape)}"
             raise ValueError(f"{key} is {what}, expected {shape}: not a PANNs checkpoint of {type(backbone).__name__}")
         if key.endswith("melW") and front_end is not None:
-            ours = front_end.mel.mel_scale.fb
+            ours = front_end.mel_scale.fb
             if ours.shape != found.shape or (ours - found.to(ours)).abs().max() > 1e-4 * ours.max():
                 raise ValueError(f"{key} differs from our mel filter bank: the checkpoint was trained on other log-mels")
     own = backbone.state_dict()

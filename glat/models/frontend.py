@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+from torchaudio.transforms import AmplitudeToDB, MelScale, Spectrogram
 
 
 class LogMel(nn.Module):
@@ -32,17 +32,9 @@ class LogMel(nn.Module):
     ):
         super().__init__()
         self.sample_rate, self.hop, self.mels, self.centred_end = sample_rate, hop, mels, centred_end
-        self.mel = MelSpectrogram(
-            sample_rate,
-            n_fft=window,
-            hop_length=hop,
-            f_min=fmin,
-            f_max=min(fmax, sample_rate / 2),
-            n_mels=mels,
-            power=2.0,
-            norm="slaney",
-            mel_scale="slaney",
-        )
+        self.stft = Spectrogram(window, hop_length=hop, power=None)
+        top = min(fmax, sample_rate / 2)
+        self.mel_scale = MelScale(mels, sample_rate, fmin, top, window // 2 + 1, norm="slaney", mel_scale="slaney")
         self.decibel = AmplitudeToDB("power", top_db=None)
 
     @property
@@ -53,7 +45,9 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, samples) float in [-1, 1] -> (B, 1, frames, mels) float32 in dB."""
         with torch.autocast(waveform.device.type, enabled=False):
-            power = self.mel(waveform.float())  # (B, mels, frames)
+            stft = self.stft(waveform.float())  # (B, window / 2 + 1, frames), complex
+            # |x|^2 without the square root of abs(): half the time of the whole front end.
+            power = self.mel_scale(stft.real.square() + stft.imag.square())  # (B, mels, frames)
             if not self.centred_end:
                 power = power[..., : waveform.shape[-1] // self.hop]
             return self.decibel(power).transpose(1, 2).unsqueeze(1)

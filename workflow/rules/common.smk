@@ -1,0 +1,65 @@
+import json
+import shlex
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from glat.config import parse as parse_params
+from glat.errors import GlatError
+from glat.runs import all_runs, split_packs, table1_runs
+
+# conda's way to run any rule: `snakemake --software-deployment-method conda`.
+ENVIRONMENT = "../../environment.yml"
+
+try:
+    PARAMS = parse_params(dict(config))
+    RUNS = all_runs(PARAMS)
+except GlatError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    dataset="[^/]+",
+    split="[^/]+",
+    shard=r"\d{3}",
+    run="[^/]+",
+
+
+# What the command line changes (--config, --configfile) goes on to every step.
+if workflow.config_settings.overwrite_config:
+    changes = shlex.quote(json.dumps(workflow.config_settings.overwrite_config))
+    shell.prefix("export GLAT_SETTINGS=" + changes.replace("{", "{{").replace("}", "}}") + "; ")
+
+
+def code(*patterns):
+    """Python sources as inputs: an edit reruns what they feed, a changed time stamp does not."""
+    files = sorted(str(path) for pattern in patterns for path in Path("glat").glob(pattern))
+    assert files, patterns
+    return files
+
+
+def granted(wildcards, threads):
+    """Threads to compute on, of those that Snakemake grants: where --cores asks for more cores than the machine has,
+    jobs side by side get their share of the real ones and do not fight."""
+    from glat.cores import cores
+
+    asked = workflow.cores or cores()
+    return max(1, threads * min(cores(), asked) // asked)
+
+
+def entry(wildcards):
+    return PARAMS.datasets[wildcards.dataset]
+
+
+def run_of(wildcards):
+    """The settings of a run as JSON: what its config.yaml is made from."""
+    return RUNS[wildcards.run].model_dump_json(by_alias=True)
+
+
+def start_weights(wildcards):
+    """Weights that a run starts from, where it does."""
+    return sorted({path for path in RUNS[wildcards.run].init.values() if path})
+
+
+def metrics_of(runs):
+    return [str(run.folder / "metrics.json") for run in runs]

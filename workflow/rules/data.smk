@@ -1,0 +1,89 @@
+# From segment lists to packs, by shard of datasets.*.shard_size segments.
+
+
+rule metadata:
+    input:
+        code=code("data/audioset.py", "data/sources/*.py"),
+    output:
+        directory("data/{dataset}/metadata"),
+    log:
+        "logs/{dataset}/metadata.log",
+    params:
+        source=lambda wildcards: json.dumps(entry(wildcards).source),
+        splits=lambda wildcards: json.dumps(entry(wildcards).splits),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset} metadata > {log} 2>&1"
+
+
+# Lists what was got and what was not; the audio itself lies beside it in data/<dataset>/audio/<split>/<shard>/, where
+# an interrupted or repeated download finds what it has.
+rule download:
+    input:
+        "data/{dataset}/metadata",
+        code=code("data/sources/*.py"),
+    output:
+        "data/{dataset}/audio/{split}/{shard}.csv",
+    log:
+        "logs/{dataset}/download/{split}/{shard}.log",
+    params:
+        source=lambda wildcards: json.dumps(entry(wildcards).source),
+        shard_size=lambda wildcards: entry(wildcards).shard_size,
+    threads: 4
+    resources:
+        mem_mb=1000,
+        runtime=24 * 60,
+        processors=granted,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset} download {wildcards.split} {wildcards.shard}"
+        " --workers {resources.processors} > {log} 2>&1"
+
+
+rule resample:
+    input:
+        "data/{dataset}/metadata",
+        "data/{dataset}/audio/{split}/{shard}.csv",
+        code=code("data/audio.py"),
+    output:
+        temp(directory("data/{dataset}/resampled/{split}/{shard}")),
+    log:
+        "logs/{dataset}/resample/{split}/{shard}.log",
+    params:
+        audio=PARAMS.audio.model_dump_json(),
+    threads: 4
+    resources:
+        mem_mb=1000,
+        runtime=6 * 60,
+        processors=granted,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset} resample {wildcards.split} {wildcards.shard}"
+        " --workers {resources.processors} > {log} 2>&1"
+
+
+rule pack:
+    input:
+        "data/{dataset}/metadata",
+        "data/{dataset}/resampled/{split}/{shard}",
+        code=code("data/pack.py"),
+    output:
+        "data/{dataset}/packs/{split}/{shard}.h5",
+        "data/{dataset}/packs/{split}/{shard}.ledger.csv",
+    log:
+        "logs/{dataset}/pack/{split}/{shard}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=2 * 60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset} pack {wildcards.split} {wildcards.shard} > {log} 2>&1"

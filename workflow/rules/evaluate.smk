@@ -1,0 +1,26 @@
+# Predictions of both streams and their fusion, and metrics with intervals.
+
+
+rule evaluate:
+    input:
+        split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
+        checkpoint="runs/{dataset}/{run}/checkpoint.pt",
+        config="runs/{dataset}/{run}/config.yaml",
+        code=code("models/*.py", "evaluation.py", "metrics.py", "data/packed.py"),
+    output:
+        "runs/{dataset}/{run}/predictions.h5",
+        "runs/{dataset}/{run}/per_class.csv",
+        "runs/{dataset}/{run}/metrics.json",
+    log:
+        "logs/{dataset}/evaluate/{run}.log",
+    params:
+        evaluation=PARAMS.evaluation.model_dump_json(),
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=6 * 60,
+        processors=granted,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat evaluate {input.config} --threads {resources.processors} > {log} 2>&1"

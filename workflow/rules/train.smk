@@ -1,0 +1,40 @@
+# A run is a folder that explains itself: runs/<dataset>/<run>/config.yaml, checkpoint.pt, train.csv.
+
+
+rule configure:
+    output:
+        "runs/{dataset}/{run}/config.yaml",
+    log:
+        "logs/{dataset}/configure/{run}.log",
+    params:
+        run=run_of,
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset} configure {wildcards.run} > {log} 2>&1"
+
+
+rule train:
+    input:
+        lambda wildcards: RUNS[wildcards.run].packs,
+        start_weights,
+        config="runs/{dataset}/{run}/config.yaml",
+        code=code("models/*.py", "training.py", "augment.py", "data/sampling.py", "data/packed.py"),
+    output:
+        "runs/{dataset}/{run}/checkpoint.pt",
+        "runs/{dataset}/{run}/train.csv",
+    log:
+        "logs/{dataset}/train/{run}.log",
+    threads: 4
+    resources:
+        mem_mb=3000,
+        runtime=14 * 24 * 60,
+        processors=granted,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat train {input.config} --threads {resources.processors} > {log} 2>&1"
