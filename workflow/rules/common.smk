@@ -28,7 +28,8 @@ wildcard_constraints:
 # What the command line changes (--config, --configfile) goes on to every step.
 if workflow.config_settings.overwrite_config:
     changes = shlex.quote(json.dumps(workflow.config_settings.overwrite_config))
-    shell.prefix("export GLAT_SETTINGS=" + changes.replace("{", "{{").replace("}", "}}") + "; ")
+    prefix = f"export GLAT_SETTINGS={changes}; "
+    shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
 
 
 def code(*patterns):
