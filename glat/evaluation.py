@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import checkpoints, hardware
+from .bootstrap import bootstrap
 from .config import Evaluation
 from .data.packed import PackedClips, Packs, as_is
 from .errors import GlatError
 from .files import whole
-from .metrics import bootstrap, summary
+from .metrics import summary
 from .models import Tagger
 
 VERSION = 1

@@ -1,0 +1,95 @@
+"""A benchmark's result: rows printed as a table and kept as JSON, with the machine and the versions they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from glat.cores import cores
+from glat.files import whole
+from glat.hardware import processor
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "torchaudio", "numpy", "h5py", "lightning", "librosa", "scikit-learn")
+
+
+class Timer:
+    """Seconds that a `timed()` block took, once it has ended."""
+
+    seconds: float
+
+
+@contextmanager
+def timed() -> Iterator[Timer]:
+    """`with timed() as t: work()`, then `t.seconds`: wall-clock time."""
+    timer, start = Timer(), perf_counter()
+    yield timer
+    timer.seconds = perf_counter() - start
+
+
+def environment() -> dict[str, Any]:
+    """Hardware, versions of what is installed, date, and the load before the benchmark adds its own."""
+    gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            pass
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": {"cpu": processor(), "cores": cores(), **gpu},
+        "versions": {"python": platform.python_version(), **packages},
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned text: a column for each key in the order met, numbers to the right, blank where a key lacks."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [columns] + [[_text(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    number = [any(isinstance(row.get(column), int | float) for row in rows) for column in columns]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, number, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def report(name: str, rows: list[dict[str, Any]], made_on: dict[str, Any] | None = None) -> Path:
+    """Print the rows and write them to `benchmarks/results/<name>.json`, whole or not at all.
+
+    made_on is `environment()` as it was before the benchmark put its own load on the machine (default: as it is now).
+    """
+    made_on = made_on or environment()
+    hardware = made_on["hardware"]
+    print(f"{name}: {hardware['cpu']}, {hardware['cores']} cores, load {made_on['load_average']}, {made_on['date']}\n")
+    print(table(rows))
+    path = RESULTS / f"{name}.json"
+    with whole(path) as part:
+        part.write_text(json.dumps({"name": name, **made_on, "rows": rows}, indent=1) + "\n")
+    print(f"\nkept in {os.path.relpath(path)}")
+    return path
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)

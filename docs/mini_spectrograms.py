@@ -1,0 +1,94 @@
+"""Draw the spectrograms of docs/mini.md: `python docs/mini_spectrograms.py`."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import yaml
+from PIL import Image
+from scipy import signal
+
+from glat.data.sources import synthetic
+from glat.data.sources.sounds import SOUNDS
+from glat.data.sources.waves import RATE, log_uniform
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "mini"
+TICKS = (100, 300, 1000, 3000, 10_000)
+
+
+def log_power(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hertz (200,), seconds (frames,) and dB (200, frames) of mono audio, on a logarithmic frequency axis."""
+    hertz, seconds, power = signal.spectrogram(audio, RATE, nperseg=2048, noverlap=1536, mode="psd")
+    rows = np.geomspace(50, 18_000, 200)
+    return rows, seconds, 10 * np.log10(power[np.searchsorted(hertz, rows)] + 1e-14)
+
+
+def draw(axes: plt.Axes, audio: np.ndarray) -> None:
+    hertz, seconds, decibels = log_power(audio)
+    top = np.percentile(decibels, 99.8)
+    axes.pcolormesh(seconds, hertz, decibels, vmin=top - 60, vmax=top, cmap="magma", shading="nearest", rasterized=True)
+    axes.set_yscale("log")
+    axes.set_yticks(TICKS, [f"{tick / 1000:g}" for tick in TICKS])
+    axes.minorticks_off()
+
+
+def save(figure: plt.Figure, name: str) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    figure.canvas.draw()
+    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    image.quantize(128, dither=Image.Dither.NONE).save(FOLDER / name, optimize=True)
+    plt.close(figure)
+
+
+def classes() -> None:
+    """One instance of each class, alone; the longer ones cut at 3 s."""
+    figure, grid = plt.subplots(4, 4, figsize=(12, 9), dpi=75, layout="constrained")
+    for number, (axes, sound) in enumerate(zip(grid.flat, sorted(SOUNDS, key=lambda sound: sound.rank), strict=True)):
+        rng = np.random.default_rng(number)
+        samples = int(log_uniform(rng, *sound.seconds) * RATE)
+        audio = sound.make(rng, samples)[: 3 * RATE]
+        padding = np.zeros(int(0.15 * RATE), np.float32)
+        audio = np.concatenate([padding, audio / np.abs(audio).max(), padding])
+        draw(axes, audio + 1e-5 * rng.standard_normal(len(audio)))
+        axes.set_title(f"{sound.rank}. {sound.name}, {samples / RATE:.2f} s", fontsize=10)
+    figure.supxlabel("time (s)")
+    figure.supylabel("frequency (kHz)")
+    save(figure, "classes.png")
+
+
+def clips(indices: tuple[int, ...]) -> None:
+    """Some clips of mini's training split, as params.yaml describes it, with the events that the strong labels give."""
+    mini = yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]["mini"]
+    chosen = {key: value for key, value in mini["source"].items() if key not in {"kind", "seed"}}
+    seed, settings = mini["source"]["seed"], synthetic.Settings(**chosen)
+    names = {sound.mid: sound.name for sound in SOUNDS}
+    labels = synthetic.draw_labels(seed, "train", mini["splits"]["train"], settings)
+    for picture, index in enumerate(indices, start=1):
+        clip = (seed, "train", index, labels[index], synthetic.CLIP_SECONDS, settings)
+        audio, events = synthetic.render(*clip), synthetic.draw_events(*clip)
+        heights = [3, 0.28 * len(events)]
+        figure, (above, below) = plt.subplots(
+            2, 1, figsize=(10, 3.2 + heights[1]), height_ratios=heights, sharex=True, dpi=75, layout="constrained"
+        )
+        draw(above, audio.mean(axis=0))
+        above.set_title(f"{synthetic.youtube_id(seed, 'train', index)}, clip {index} of train", fontsize=10)
+        above.set_ylabel("frequency (kHz)")
+        for row, event in enumerate(events):
+            # A click of 20 ms would be thinner than a pixel.
+            below.barh(row, max(event.end - event.start, 0.03), left=event.start, color="black", height=0.6)
+            for edge in (event.start, event.end):
+                above.axvline(edge, color="white", linewidth=0.6, linestyle=":")
+        below.set_yticks(range(len(events)), [names[event.mid] for event in events])
+        below.invert_yaxis()
+        below.set_xlim(0, synthetic.CLIP_SECONDS)
+        below.set_xlabel("time (s)")
+        save(figure, f"clip{picture}.png")
+
+
+if __name__ == "__main__":
+    classes()
+    clips((1, 3, 9, 12))

@@ -1,0 +1,88 @@
+"""Class-balanced batches as a pure function of (seed, k): no state to save, nothing to replay on resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from glat.data.labels import Labels
+from glat.errors import GlatError
+
+
+class BalancedBatches:
+    """Walk the classes in a fresh random order each round, and take the next clip of each class's shuffled list.
+
+    Draw p = k * batch_size + j, the j-th of batch k, falls in round r = p // C over the C classes that have clips, and
+    takes class c = order_r[p % C]. Class c, of n_c clips, gives item r % n_c of its shuffle number r // n_c. Orders
+    come from (seed, r) and shuffles from (seed, c, r // n_c), so any batch can be drawn first.
+
+    target: (clips, classes) bool, or `Labels`. `empty`: indices of the classes without a clip, which are left out.
+    Raises GlatError if no clip has a label or batch_size < 1.
+    """
+
+    def __init__(self, target: np.ndarray | Labels, batch_size: int, seed: int):
+        labels = target if isinstance(target, Labels) else Labels.from_dense(np.asarray(target))
+        if batch_size < 1:
+            raise GlatError(f"batch_size is {batch_size}; it must be at least 1")
+        self.batch_size, self.seed = batch_size, seed
+        self._clip, self._start = labels.by_class()
+        self._counts = np.diff(self._start)
+        self.classes = np.flatnonzero(self._counts)
+        self.empty = np.flatnonzero(self._counts == 0)
+        if not len(self.classes):
+            raise GlatError("no clip has a label, so there is nothing to balance; check the segment and class lists")
+        self._orders: dict[int, np.ndarray] = {}
+        self._shuffles: dict[int, tuple[int, np.ndarray]] = {}
+
+    def batch(self, k: int, rank: int = 0, world: int = 1) -> np.ndarray:
+        """(batch_size / world,) int64 clip indices: part `rank` of `world` of batch k.
+
+        The parts are disjoint and, joined in order of rank, are batch k. A clip may be drawn twice in a batch, for
+        two of its labels. Raises GlatError if `world` does not divide the batch size.
+        """
+        if self.batch_size % world:
+            raise GlatError(f"batch_size {self.batch_size} does not divide into {world} equal parts, one a process")
+        size = self.batch_size // world
+        first = k * self.batch_size + rank * size
+        return np.fromiter((self._draw(p) for p in range(first, first + size)), np.int64, size)
+
+    def from_step(self, start: int, stop: int, rank: int = 0, world: int = 1) -> Steps:
+        """Batches start, ..., stop - 1 as a DataLoader's `batch_sampler`."""
+        return Steps(self, start, stop, rank, world)
+
+    def _draw(self, p: int) -> int:
+        r, place = divmod(p, len(self.classes))
+        c = int(self._order(r)[place])
+        epoch, item = divmod(r, int(self._counts[c]))
+        return int(self._shuffle(c, epoch)[item])
+
+    def _order(self, r: int) -> np.ndarray:
+        order = self._orders.get(r)
+        if order is None:
+            while len(self._orders) >= 4:
+                del self._orders[next(iter(self._orders))]
+            order = self._orders[r] = np.random.default_rng([self.seed, r]).permutation(self.classes)
+        return order
+
+    def _shuffle(self, c: int, epoch: int) -> np.ndarray:
+        kept, shuffle = self._shuffles.get(c, (-1, None))
+        if kept != epoch:
+            clips = self._clip[self._start[c] : self._start[c + 1]]
+            shuffle = np.random.default_rng([self.seed, c, epoch]).permutation(clips)
+            self._shuffles[c] = (epoch, shuffle)
+        return shuffle
+
+
+class Steps:
+    """An iterable of batches (lists of clip indices) of `BalancedBatches`, from one step to another."""
+
+    def __init__(self, batches: BalancedBatches, start: int, stop: int, rank: int, world: int):
+        self.batches, self.start, self.stop, self.rank, self.world = batches, start, stop, rank, world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for k in range(self.start, self.stop):
+            yield self.batches.batch(k, self.rank, self.world).tolist()
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start)

@@ -1,0 +1,149 @@
+import io
+
+import av
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from data_fixtures import ENCODERS, encode, tone
+
+from glat.data.audio import AudioError, decode, prepare, to_int16
+
+
+@pytest.fixture(scope="module")
+def audio():
+    return tone()
+
+
+@pytest.mark.parametrize("suffix", ENCODERS)
+def test_every_format(tmp_path, audio, suffix):
+    path = encode(tmp_path / f"a b:ü%03d{suffix}", audio)
+    samples, rate, found = prepare(path, 32000, 10.0)
+    assert samples.shape == (320000,) and samples.dtype == np.int16
+    assert rate == (48000 if suffix in (".opus", ".webm") else 44100)
+    assert abs(found - 10) < 0.06
+    # Priming that is not skipped would shift the clip by 20 to 60 ms, and undo this correlation.
+    wanted = librosa.resample(audio.mean(axis=0), orig_sr=44100, target_sr=32000)
+    got = samples[: len(wanted)] / 32768
+    assert np.corrcoef(got, wanted)[0, 1] > 0.99
+    np.testing.assert_array_equal(prepare(io.BytesIO(path.read_bytes()), 32000, 10.0)[0], samples)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".wav", ".ogg"])
+@pytest.mark.parametrize("rate", [8000, 32000, 44100, 48000])
+def test_resampling_is_librosas(tmp_path, suffix, rate):
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, tone(3, rate).T, rate)
+    wanted = librosa.util.fix_length(librosa.load(path, sr=32000, mono=True)[0], size=128000) * 32768
+    assert np.abs(prepare(path, 32000, 4.0)[0] - wanted).max() <= 1.0
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_sample_formats(tmp_path, subtype):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1).T, 44100, subtype)
+    wanted = soundfile.read(path, dtype="float32", always_2d=True)[0].T
+    decoded = decode(path)
+    assert decoded.samples.dtype == np.float32 and decoded.rate == 44100
+    np.testing.assert_allclose(decoded.samples, wanted, atol=1e-7)
+
+
+def test_int16_survives_unchanged(tmp_path):
+    values = np.array([-32768, -32767, -1, 0, 1, 32766, 32767] * 5000, np.int16)
+    soundfile.write(tmp_path / "a.wav", values, 32000)
+    np.testing.assert_array_equal(prepare(tmp_path / "a.wav", 32000, 1.0)[0][: len(values)], values[:32000])
+
+
+def test_loud_float_is_clipped_not_wrapped(tmp_path):
+    loud = 3 * np.sin(np.arange(32000) / 50).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", loud, 32000, "FLOAT")
+    samples = prepare(tmp_path / "a.wav", 32000, 1.0)[0]
+    assert samples.max() == 32767 and samples.min() == -32768
+    assert (np.sign(samples[samples != 0]) == np.sign(loud[samples != 0])).all()
+    assert to_int16(np.float32([0.5 / 32768, 1.6 / 32768, 1.0, -1.0]), 5).tolist() == [0, 2, 32767, -32768, 0]
+
+
+def test_six_channels_are_averaged(tmp_path):
+    channels = tone(1, 32000, 6)
+    soundfile.write(tmp_path / "a.wav", channels.T, 32000, "FLOAT")
+    samples = prepare(tmp_path / "a.wav", 32000, 1.0)[0]
+    assert np.abs(samples - channels.mean(axis=0) * 32768).max() <= 0.51
+    assert prepare(encode(tmp_path / "a.m4a", tone(1, 44100, 6)), 32000, 1.0)[0].any()
+
+
+def test_short_is_padded_and_slightly_long_is_cut(tmp_path):
+    for seconds in (0.6, 10.4):
+        soundfile.write(tmp_path / "a.wav", tone(seconds, 16000, 1)[0], 16000)
+        samples, _, found = prepare(tmp_path / "a.wav", 32000, 10.0)
+        assert len(samples) == 320000 and found == pytest.approx(seconds)
+        assert samples[round(min(seconds, 10) * 32000) + 10 :].any() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [(0.2, "too short: 0.20 s, at least 0.5 s needed"), (30, "too long: over 11 s")]
+)
+@pytest.mark.parametrize("suffix", [".flac", ".m4a"])
+def test_wrong_length(tmp_path, seconds, reason, suffix):
+    with pytest.raises(AudioError, match=reason.split(":")[0]):
+        prepare(encode(tmp_path / f"a{suffix}", tone(seconds)), 32000, 10.0)
+
+
+@pytest.mark.parametrize("suffix", ENCODERS)
+def test_truncated(tmp_path, audio, suffix):
+    # The index in front, as a downloader leaves it; at the end, a cut m4a does not open at all.
+    options = {"movflags": "faststart"} if suffix in (".m4a", ".mp4") else None
+    whole = encode(tmp_path / f"a{suffix}", audio, options=options)
+    (tmp_path / f"cut{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    with pytest.raises(AudioError, match="^truncated"):
+        prepare(tmp_path / f"cut{suffix}", 32000, 10.0)
+
+
+def test_truncated_without_its_index(tmp_path, audio):
+    whole = encode(tmp_path / "a.m4a", audio)
+    (tmp_path / "cut.m4a").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(AudioError, match="^undecodable"):
+        prepare(tmp_path / "cut.m4a", 32000, 10.0)
+
+
+def test_no_audio(tmp_path, capfd):
+    def reason(name, content):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(AudioError) as error:
+            prepare(tmp_path / name, 32000, 10.0)
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    assert reason("empty.wav", b"") == "empty file"
+    assert reason("page.m4a", b"<!DOCTYPE html><html><body>Sign in</body></html>" * 50).startswith("undecodable: a web")
+    assert reason("noise.mp3", np.random.default_rng(0).bytes(50000)).startswith("undecodable")
+    assert reason("list.m4a", b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n/etc/passwd\n").startswith("undecodable")
+    assert reason("zero.wav", wav(np.zeros(320000))).startswith("silent")
+    assert reason("hush.wav", wav(np.full(320000, 2e-5))).startswith("silent")
+    nan = tone(10, 32000, 1)[0]
+    nan[1234] = np.nan
+    assert reason("nan.wav", wav(nan)).startswith("not finite")
+    nan[1234] = np.inf
+    assert reason("inf.wav", wav(nan)).startswith("not finite")
+    with pytest.raises(AudioError, match="^missing"):
+        prepare(tmp_path / "absent.wav")
+    with pytest.raises(AudioError, match="^unreadable"):
+        prepare(tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_video_without_sound(tmp_path):
+    with av.open(str(tmp_path / "v.mp4"), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        out.mux(stream.encode(None))
+    with pytest.raises(AudioError, match="no audio stream"):
+        prepare(tmp_path / "v.mp4")
+
+
+def wav(samples):
+    file = io.BytesIO()
+    soundfile.write(file, np.asarray(samples, np.float32), 32000, "FLOAT", format="WAV")
+    return file.getvalue()

@@ -1,0 +1,105 @@
+import pickle
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from glat.data.labels import Labels
+from glat.data.sampling import BalancedBatches
+from glat.errors import GlatError
+
+TARGETS = arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 8)))
+
+
+def naive(target, batch_size, seed, batches):
+    """The rule as a plain loop over draws: walk the classes, keep a place in each class's list."""
+    rng = np.random.default_rng
+    classes = np.flatnonzero(target.any(axis=0))
+    used = {c: 0 for c in classes}
+    lists, drawn, r = {}, [], 0
+    while len(drawn) < batch_size * batches:
+        for c in rng([seed, r]).permutation(classes):
+            clips = np.flatnonzero(target[:, c])
+            epoch, item = divmod(used[c], len(clips))
+            if item == 0:
+                lists[c] = rng([seed, c, epoch]).permutation(clips)
+            drawn.append(lists[c][item])
+            used[c] += 1
+        r += 1
+    return np.array(drawn[: batch_size * batches]).reshape(batches, batch_size)
+
+
+@settings(deadline=None, max_examples=50)
+@given(TARGETS, st.integers(1, 9), st.integers(0, 2**32), st.randoms(use_true_random=False))
+def test_against_a_naive_loop_in_any_order(target, batch_size, seed, random):
+    if not target.any():
+        with pytest.raises(GlatError, match="no clip has a label"):
+            BalancedBatches(target, batch_size, seed)
+        return
+    wanted = naive(target, batch_size, seed, 20)
+    batches = BalancedBatches(target, batch_size, seed)
+    for k in random.sample(range(20), 20):
+        np.testing.assert_array_equal(batches.batch(k), wanted[k])
+    np.testing.assert_array_equal(list(batches.from_step(7, 11)), wanted[7:11])
+
+
+@settings(deadline=None, max_examples=50)
+@given(TARGETS, st.data())
+def test_sparse_labels(target, data):
+    labels = Labels.from_dense(target)
+    np.testing.assert_array_equal(labels.dense(), target)
+    rows = data.draw(st.lists(st.integers(0, len(target) - 1)))
+    np.testing.assert_array_equal(labels.dense(np.array(rows, int)), target[rows])
+    np.testing.assert_array_equal(Labels.joined([labels, labels]).dense(), np.concatenate([target, target]))
+    clip, start = labels.by_class()
+    for c in range(target.shape[1]):
+        np.testing.assert_array_equal(clip[start[c] : start[c + 1]], np.flatnonzero(target[:, c]))
+
+
+@pytest.fixture
+def target():
+    return np.random.default_rng(0).random((200, 12)) < np.linspace(0.9, 0.02, 12)
+
+
+def test_ranks_part_the_batch(target):
+    batches = BalancedBatches(target, 12, 1)
+    for world in (1, 2, 3, 4):
+        parts = [batches.batch(5, rank, world) for rank in range(world)]
+        np.testing.assert_array_equal(np.concatenate(parts), batches.batch(5))
+    with pytest.raises(GlatError, match="does not divide into 5"):
+        batches.batch(0, 0, 5)
+
+
+def test_classes_are_balanced_and_empty_ones_left_out(target):
+    target[:, 4] = False
+    batches = BalancedBatches(target, 11, 3)
+    assert batches.empty.tolist() == [4] and 4 not in batches.classes
+    # Eleven classes and batches of eleven: each batch takes every class once.
+    only = np.eye(11, dtype=bool).repeat(5, axis=0)
+    drawn = np.array(list(BalancedBatches(only, 11, 3).from_step(0, 5)))
+    assert (np.sort(drawn // 5, axis=1) == np.arange(11)).all()
+    assert sorted(drawn.ravel()) == list(range(55))
+
+
+def test_seeds_differ_and_a_copy_agrees(target):
+    batches = BalancedBatches(target, 32, 1)
+    assert not np.array_equal(batches.batch(3), BalancedBatches(target, 32, 2).batch(3))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(batches)).batch(3), batches.batch(3))
+    assert len(batches.from_step(10, 25)) == 15
+
+
+def test_full_audioset_size():
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, 528) ** 1.1
+    counts = rng.integers(1, 4, 2_041_789)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    labels = Labels(indptr, rng.choice(527, indptr[-1], p=share / share.sum()).astype(np.int32), 527)
+    began = time.perf_counter()
+    batches = BalancedBatches(labels, 32, 0)
+    ready = time.perf_counter()
+    for k in range(2000):
+        batches.batch(k)
+    assert ready - began < 2 and time.perf_counter() - ready < 2

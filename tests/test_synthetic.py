@@ -1,0 +1,222 @@
+"""The synthetic corpus: its labels, its class balance, its audio, and that all three repeat."""
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+
+from glat.data.sources import synthetic
+from glat.data.sources.backgrounds import BACKGROUNDS
+from glat.data.sources.sounds import SOUNDS
+from glat.data.sources.waves import RATE, log_uniform
+from glat.errors import GlatError
+
+SEED = 7
+
+
+def read_segments(path):
+    table = pd.read_csv(path)
+    start_ms = (table["start_seconds"] * 1000).round().astype(int).astype(str)
+    return pd.DataFrame(
+        {
+            "youtube_id": table["YTID"],
+            "start": table["start_seconds"],
+            "end": table["end_seconds"],
+            "labels": table["positive_labels"].str.split(","),
+            "clip": table["YTID"] + "_" + start_ms,
+        }
+    )
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("metadata")
+    synthetic.write_metadata(folder, {"train": 600, "eval": 300}, SEED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(metadata):
+    return read_segments(metadata / "train_segments.csv")
+
+
+def test_metadata_repeats_and_follows_the_seed(metadata, tmp_path):
+    synthetic.write_metadata(tmp_path / "again", {"train": 600, "eval": 300}, SEED)
+    synthetic.write_metadata(tmp_path / "other", {"train": 600, "eval": 300}, SEED + 1)
+    assert contents(tmp_path / "again") == contents(metadata)
+    assert contents(tmp_path / "other")["train_segments.csv"] != contents(metadata)["train_segments.csv"]
+
+
+def test_files_are_in_the_formats_of_audioset(metadata):
+    classes = (metadata / "class_labels_indices.csv").read_text().splitlines()
+    assert classes[:2] == ["index,mid,display_name", '0,/m/07pggtn,"Chirp, tweet"']
+    table = pd.read_csv(metadata / "class_labels_indices.csv")
+    assert table["index"].tolist() == list(range(16)) and table["mid"].is_unique
+    lines = (metadata / "train_segments.csv").read_text().splitlines()
+    assert lines[0] == "YTID,start_seconds,end_seconds,positive_labels"
+    pattern = r'[\w-]{11},\d+\.000,\d+\.\d00,"/[\w/]+(,/[\w/]+)*"'
+    assert pd.Series(lines[1:]).str.fullmatch(pattern).all()
+    ids = pd.concat([read_segments(metadata / f"{split}_segments.csv")["youtube_id"] for split in ("train", "eval")])
+    assert ids.is_unique and ids.str.startswith("-").any()
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_weak_labels_are_the_union_of_the_strong_ones(metadata, split):
+    segments = read_segments(metadata / f"{split}_segments.csv").set_index("clip")
+    strong = pd.read_csv(metadata / f"{split}_strong.tsv", sep="\t")
+    assert list(strong.columns) == ["segment_id", "start_time_seconds", "end_time_seconds", "label"]
+    union = strong.groupby("segment_id")["label"].agg(set)
+    assert union.to_dict() == segments["labels"].map(set).to_dict()
+    assert strong.groupby("segment_id").size().between(1, 4).all()
+    length = (segments["end"] - segments["start"]).reindex(strong["segment_id"]).to_numpy()
+    assert (strong["start_time_seconds"] >= 0).all() and (strong["end_time_seconds"] <= length).all()
+    assert (strong["end_time_seconds"] > strong["start_time_seconds"]).all()
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_class_frequencies_are_uneven_and_no_class_is_missing(metadata, split):
+    segments = read_segments(metadata / f"{split}_segments.csv")
+    positives = segments["labels"].explode().value_counts()
+    assert len(positives) == 16
+    assert positives.min() >= max(5, 0.01 * len(segments))
+    assert 12 <= positives.max() / positives.min() <= 50
+
+
+@pytest.mark.parametrize("count", [1, 6, 40, 101])
+def test_small_splits_share_what_clips_there_are(count):
+    labels = synthetic.draw_labels(SEED, "tiny", count, synthetic.Settings())
+    positives = pd.Series([mid for clip in labels for mid in clip]).value_counts()
+    assert len(labels) == count and all(1 <= len(clip) <= 4 for clip in labels)
+    assert len(positives) == min(16, positives.sum())
+    if count > 100:
+        assert positives.min() >= 5
+
+
+def test_durations(metadata, train):
+    strong = pd.read_csv(metadata / "train_strong.tsv", sep="\t")
+    duration = (strong["end_time_seconds"] - strong["start_time_seconds"]).groupby(strong["label"]).median()
+    assert duration.max() / duration.min() >= 100
+    length = train["end"] - train["start"]
+    assert length.between(3, 10).all()
+    assert 0.03 < (length < 10).mean() < 0.15
+
+
+@pytest.mark.parametrize("sound", SOUNDS, ids=lambda sound: sound.name)
+def test_sounds_start_and_end_where_they_should(sound):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        samples = int(log_uniform(rng, *sound.seconds) * RATE)
+        audio = sound.make(rng, samples)
+        assert audio.shape == (samples,) and audio.dtype == np.float32 and np.isfinite(audio).all()
+        size = np.abs(audio) / np.abs(audio).max()
+        assert np.argmax(size > 0.05) <= 0.03 * RATE
+        # Decays and the gaps of rhythms leave the last part quieter, but not empty.
+        assert np.flatnonzero(size > 0.01)[-1] >= 0.5 * samples
+        assert not np.array_equal(audio, sound.make(np.random.default_rng(seed + 100), samples))
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS, ids=lambda background: background.__name__)
+def test_backgrounds_are_stereo_and_last_the_clip(background):
+    audio = background(np.random.default_rng(0), 3 * RATE)
+    assert audio.shape == (2, 3 * RATE) and audio.dtype == np.float32
+    power = np.mean(audio**2, axis=0).reshape(30, -1).mean(axis=1)
+    assert power.min() > 0.02 * power.mean()
+    assert not np.allclose(audio[0], audio[1])
+
+
+@pytest.mark.parametrize("sound", SOUNDS, ids=lambda sound: sound.name)
+def test_events_are_louder_than_their_surroundings(sound):
+    settings = synthetic.Settings(snr_db=(15, 15), events=(1, 1))
+    clips = 0
+    for index in range(5):
+        audio = synthetic.render(SEED, "loud", index, [sound.mid], 10.0, settings)
+        (event,) = synthetic.draw_events(SEED, "loud", index, [sound.mid], 10.0, settings)
+        assert audio.shape == (2, 10 * RATE) and 10 ** (-18.1 / 20) < np.abs(audio).max() < 10 ** (-2.9 / 20)
+        inside = np.zeros(audio.shape[1], bool)
+        inside[round(event.start * RATE) : round(event.end * RATE)] = True
+        if inside.mean() < 0.9:
+            clips += 1
+            assert np.mean(audio[:, inside] ** 2) > 10 * np.mean(audio[:, ~inside] ** 2)
+    assert clips > 0
+
+
+@pytest.fixture(scope="module")
+def fetched(train, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    return folder, synthetic.fetch(train[:6], folder, "train", 0, SEED)
+
+
+def test_every_segment_has_its_file(train, fetched):
+    folder, report = fetched
+    assert list(report.columns) == ["clip", "file", "reason"]
+    assert report["clip"].tolist() == train["clip"][:6].tolist() and (report["reason"] == "").all()
+    assert sorted(report["file"]) == sorted(contents(folder))
+    with av.open(str(folder / report["file"][0])) as container:
+        stream = container.streams.audio[0]
+        assert (stream.codec_context.name, stream.rate, stream.channels) == ("aac", 44_100, 2)
+    length = decode(folder / report["file"][0]).shape[1] / RATE
+    assert length == pytest.approx(train["end"][0] - train["start"][0], abs=0.03)
+
+
+def test_audio_does_not_depend_on_order_shards_or_workers(train, fetched, tmp_path):
+    synthetic.fetch(train[4:6], tmp_path, "train", 4, SEED, workers=2)
+    synthetic.fetch(train[:4], tmp_path, "train", 0, SEED)
+    assert contents(tmp_path) == contents(fetched[0])
+
+
+def test_finished_files_are_kept_and_others_are_made(train, tmp_path):
+    synthetic.fetch(train[:3], tmp_path, "train", 0, SEED)
+    before = contents(tmp_path)
+    first, second, third = (tmp_path / f"{clip}.m4a" for clip in train["clip"][:3])
+    kept = first.stat().st_mtime_ns
+    second.unlink()
+    third.write_bytes(b"not audio")
+    synthetic.fetch(train[:3], tmp_path, "train", 0, SEED)
+    assert first.stat().st_mtime_ns == kept and contents(tmp_path) == before
+    synthetic.fetch(train[:1], tmp_path, "train", 0, SEED, snr_db=[-15, 15], events=[1, 4])
+    assert first.stat().st_mtime_ns == kept
+    synthetic.fetch(train[:1], tmp_path, "train", 0, SEED, snr_db=(0, 0))
+    assert first.read_bytes() != before[first.name]
+
+
+def test_decoded_audio_is_aligned_with_the_strong_labels(tmp_path):
+    (mid,) = (sound.mid for sound in SOUNDS if sound.name == "Clicking")
+    settings = synthetic.Settings(snr_db=(40, 40), events=(1, 1))
+    for index in range(3):
+        path = tmp_path / f"{index}.m4a"
+        audio = synthetic.render(SEED, "align", index, [mid], 10.0, settings)
+        synthetic.encode(path, audio, "")
+        (event,) = synthetic.draw_events(SEED, "align", index, [mid], 10.0, settings)
+        decoded = np.abs(decode(path)).max(axis=0)
+        onset = np.argmax(decoded > 0.3 * decoded.max()) / RATE
+        assert onset == pytest.approx(event.start, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"snr_db": (5, -5)}, "snr_db"),
+        ({"snr_db": 5}, "snr_db"),
+        ({"events": (0, 4)}, "events"),
+        ({"events": (1.5, 4)}, "events"),
+        ({"short_clips": 2}, "short_clips"),
+    ],
+)
+def test_impossible_settings_are_named(tmp_path, settings, message):
+    with pytest.raises(GlatError, match=message):
+        synthetic.write_metadata(tmp_path, {"train": 10}, SEED, **settings)
+
+
+def test_a_class_without_a_synthesiser_is_named(train, tmp_path):
+    segments = train[:1].assign(labels=[["/m/09x0r"]])
+    with pytest.raises(GlatError, match=r"/m/09x0r"):
+        synthetic.fetch(segments, tmp_path, "train", 0, SEED)
