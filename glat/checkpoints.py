@@ -20,9 +20,8 @@ VERSION = 1
 
 def build(run: Run) -> Tagger:
     """The untrained network of a run, started from the weights that `run.init` names."""
-    glat = run.glat.model_dump() if run.glat else None
     try:
-        tagger = models.build(run.backbone, run.classes, run.width, run.audio.sample_rate, glat)
+        tagger = untrained(run)
     except ValueError as error:
         raise GlatError(f"run {run.name}: glat.{error}") from None
     backbones = tagger.backbones()
@@ -33,6 +32,12 @@ def build(run: Run) -> Tagger:
         if path := sources.get(stream):
             initialise(backbone, tagger, Path(path), stream)
     return tagger
+
+
+def untrained(run: Run) -> Tagger:
+    """The network of a run with random weights."""
+    glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
+    return models.build(run.backbone, run.classes, run.width, run.audio.sample_rate, glat, run.dropout, front_end)
 
 
 def initialise(backbone: models.Backbone, tagger: Tagger, path: Path, stream: str) -> None:
@@ -94,9 +99,7 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
     if content.get("glat") != VERSION:
         raise GlatError(f"{path}: checkpoint version {content.get('glat')}, expected {VERSION}; evaluate it with the glat that made it")
     run = Run.model_validate(content["run"])
-    tagger = models.build(
-        run.backbone, run.classes, run.width, run.audio.sample_rate, run.glat.model_dump() if run.glat else None
-    )
+    tagger = untrained(run)
     try:
         _load(tagger, content["model"])
     except ValueError as error:

@@ -84,7 +84,11 @@ class Evaluation(Settings):
 
 
 class Dataset(Settings):
-    """Where a corpus comes from, its size, and what of it trains and evaluates."""
+    """Where a corpus comes from, its size, what of it trains and evaluates, and the size of the networks for it.
+
+    width: channels relative to the published networks, for all backbones or by name. dropout: a factor on the
+    published dropout rates. hop: of the log-mel front end in samples at 32 kHz, where a backbone has none of its own.
+    """
 
     source: dict[str, Any]
     classes: Count
@@ -93,6 +97,8 @@ class Dataset(Settings):
     train: list[str] = Field(min_length=1)
     evaluate: list[str] = Field(min_length=1)
     width: Positive | dict[str, Positive] = 1.0
+    dropout: Annotated[float, Field(ge=0)] = 1.0
+    hop: Count = 320
     training: dict[str, Any] = {}
 
     def shards(self, split: str) -> int:

@@ -7,10 +7,10 @@ on and nothing else, so that `glat train runs/<dataset>/<name>/config.yaml` repe
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from .config import Audio, Count, Glat, Natural, Params, Positive, Settings, Training, sentence
 from .errors import GlatError
@@ -24,6 +24,8 @@ class Run(Settings):
     name: str
     backbone: str
     width: Positive
+    dropout: Annotated[float, Field(ge=0)]
+    hop: Count
     classes: Count
     seed: Natural
     glat: Glat | None
@@ -66,6 +68,8 @@ def resolve(params: Params, backbone: str, seed: int, glat: dict[str, Any] | Non
         name=f"{name}-s{seed}",
         backbone=backbone,
         width=entry.width[backbone] if isinstance(entry.width, dict) else entry.width,
+        dropout=entry.dropout,
+        hop=entry.hop,
         classes=entry.classes,
         seed=seed,
         glat=method,

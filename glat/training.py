@@ -11,6 +11,7 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -25,8 +26,11 @@ from .runs import Run
 
 
 def bce(scores: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy, the mean over clips and classes; logarithms are cut at -100 as in torch."""
-    return -(target * scores.log().clamp_min(-100) + (1 - target) * (1 - scores).log().clamp_min(-100)).mean()
+    """Binary cross entropy of probabilities (B, L), the mean over clips and classes; NaN if a score is not finite."""
+    if not scores.isfinite().all():
+        return scores.sum() * math.nan  # torch refuses such scores, on a GPU with a crash
+    with torch.autocast(scores.device.type, enabled=False):
+        return F.binary_cross_entropy(scores, target)
 
 
 def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:

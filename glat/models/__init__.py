@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from torch import nn
+
 from ..registry import BACKBONES
 from .backbone import Backbone
 from .checkpoints import load_panns
@@ -33,6 +35,7 @@ def build(
     width: float = 1.0,
     sample_rate: int = 32000,
     glat: dict | None = None,
+    dropout: float = 1.0,
     front_end: dict | None = None,
 ) -> Tagger:
     """A network from waveform to class probabilities.
@@ -43,20 +46,31 @@ def build(
         width: channels relative to the published network.
         sample_rate: of the waveforms, in Hz; windows and hops scale with it, so that frames keep their duration.
         glat: None for the backbone alone; a dict of `TwoStream` settings (empty for the paper's) for GL-AT.
-        front_end: settings of `LogMel` that go before the backbone's own.
+        dropout: a factor on the published dropout rates.
+        front_end: settings of `LogMel`, for a 32 kHz waveform; those that the backbone itself prescribes go before.
 
     Raises:
         ValueError: an unknown backbone or a setting outside its range.
     """
     cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
     scale = sample_rate / 32000
-    settings = {"window": 1024, "hop": 320} | cls.front_end | (front_end or {})
+    settings = {"window": 1024, "hop": 320} | (front_end or {}) | cls.front_end
     settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
     logmel = LogMel(sample_rate, **settings)
-    stream = cls(classes, width=width, mels=logmel.mels)
+
+    def stream() -> Backbone:
+        network = cls(classes, width=width, mels=logmel.mels)
+        for module in network.modules():
+            if isinstance(module, Backbone):
+                module.dropout_scale = dropout
+            elif isinstance(module, nn.Dropout):
+                module.p *= dropout
+        return network
+
+    global_stream = stream()
     if glat is None:
-        return Tagger(logmel, stream)
-    local = cls(classes, width=width, mels=logmel.mels)
+        return Tagger(logmel, global_stream)
+    local_stream = stream()
     if glat.get("training") == "frozen_global":
-        local.load_state_dict(stream.state_dict())  # both streams start from the same weights (released code)
-    return Tagger(logmel, TwoStream(stream, local, logmel.frames_per_second, **glat))
+        local_stream.load_state_dict(global_stream.state_dict())  # both start from the same weights (released code)
+    return Tagger(logmel, TwoStream(global_stream, local_stream, logmel.frames_per_second, **glat))

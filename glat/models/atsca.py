@@ -8,7 +8,6 @@ layers below are our reading of that (ours); they can follow any convolution blo
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import initialise, normalise_mels, scaled
@@ -67,5 +66,5 @@ class Atsca(Cnn10):
         x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
         blocks = (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4)
         for block, attend in zip(blocks, self.attention, strict=True):
-            x = F.dropout(attend(block(x)), 0.2, self.training)  # (B, 64 .. 512, 500 .. 62, 32 .. 4)
+            x = self.dropout(attend(block(x)), 0.2)  # (B, 64 .. 512, 500 .. 62, 32 .. 4)
         return x.mean(3).transpose(1, 2)  # (B, 62, 512)

@@ -25,6 +25,11 @@ class Backbone(nn.Module, ABC):
     front_end: dict = {}
     min_frames: int = 1
     classifier: tuple[str, ...] = ("fc1", "fc_audioset")
+    dropout_scale: float = 1.0
+
+    def dropout(self, x: Tensor, rate: float) -> Tensor:
+        """Dropout at the published `rate`, times `dropout_scale`: a small network in a short training wants less."""
+        return F.dropout(x, rate * self.dropout_scale, self.training)
 
     @abstractmethod
     def features(self, logmel: Tensor) -> Tensor:
@@ -55,9 +60,9 @@ class PooledHead(Backbone):
         with torch.autocast(features.device.type, enabled=False):
             m = features.float()  # (B, T, C)
             x = m.amax(1) + m.mean(1)  # (B, C): pooling P (PANNs)
-            x = F.dropout(x, 0.5, self.training)
+            x = self.dropout(x, 0.5)
             x = F.relu(self.fc1(x))
-            x = F.dropout(x, 0.5, self.training)
+            x = self.dropout(x, 0.5)
             return torch.sigmoid(self.fc_audioset(x))  # (B, L)
 
     def frame_scores(self, features: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import ConvBlock, PooledHead, initialise, normalise_mels, scaled
@@ -28,8 +27,8 @@ class Cnn10(PooledHead):
 
     def features(self, logmel: Tensor) -> Tensor:
         x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
-        x = F.dropout(self.conv_block1(x), 0.2, self.training)  # (B, 64, 500, 32)
-        x = F.dropout(self.conv_block2(x), 0.2, self.training)  # (B, 128, 250, 16)
-        x = F.dropout(self.conv_block3(x), 0.2, self.training)  # (B, 256, 125, 8)
-        x = F.dropout(self.conv_block4(x), 0.2, self.training)  # (B, 512, 62, 4)
+        x = self.dropout(self.conv_block1(x), 0.2)  # (B, 64, 500, 32)
+        x = self.dropout(self.conv_block2(x), 0.2)  # (B, 128, 250, 16)
+        x = self.dropout(self.conv_block3(x), 0.2)  # (B, 256, 125, 8)
+        x = self.dropout(self.conv_block4(x), 0.2)  # (B, 512, 62, 4)
         return x.mean(3).transpose(1, 2)  # (B, 62, 512)

@@ -14,6 +14,7 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
         self.stride = stride
+        self.drop = nn.Dropout(0.1)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
@@ -29,8 +30,7 @@ class BasicBlock(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         out = F.avg_pool2d(x, 2) if self.stride == 2 else x
         out = F.relu_(self.bn1(self.conv1(out)))
-        out = F.dropout(out, 0.1, self.training)
-        out = self.bn2(self.conv2(out))
+        out = self.bn2(self.conv2(self.drop(out)))
         return F.relu_(out + shortcut)
 
 
@@ -70,8 +70,8 @@ class ResNet38(PooledHead):
 
     def features(self, logmel: Tensor) -> Tensor:
         x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
-        x = F.dropout(self.conv_block1(x), 0.2, self.training)  # (B, 64, 500, 32)
+        x = self.dropout(self.conv_block1(x), 0.2)  # (B, 64, 500, 32)
         x = F.avg_pool2d(self.resnet(x), 2)  # (B, 512, 62, 4) -> (B, 512, 31, 2)
-        x = F.dropout(x, 0.2, self.training)
-        x = F.dropout(self.conv_block_after1(x, pool=1), 0.2, self.training)  # (B, 2048, 31, 2)
+        x = self.dropout(x, 0.2)
+        x = self.dropout(self.conv_block_after1(x, pool=1), 0.2)  # (B, 2048, 31, 2)
         return x.mean(3).transpose(1, 2)  # (B, 31, 2048)
