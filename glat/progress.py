@@ -92,7 +92,7 @@ class ResumePoint(lightning.Callback):
         if trainer.global_step % self.every or trainer.global_step == trainer.max_steps:
             return
         part = self.path.with_name(f".{self.path.name}.part")
-        trainer.save_checkpoint(part)
+        trainer.save_checkpoint(part, weights_only=False)
         if trainer.is_global_zero:
             os.replace(part, self.path)
 

@@ -4,6 +4,7 @@ exactly as an unbroken one would have."""
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from . import checkpoints, hardware
 from .augment import mixup, spec_augment
+from .cores import cores
 from .data.packed import PackedClips, Packs, as_is
 from .data.sampling import BalancedBatches
 from .errors import GlatError
@@ -146,6 +148,14 @@ def fingerprint(run: Run) -> str:
     return digest.hexdigest()
 
 
+def check_equal_weights(trainer: lightning.Trainer, stage: Stage) -> None:
+    """Raise GlatError if the processes of a distributed training did not end with the same weights."""
+    total = sum(p.detach().double().abs().sum() for p in stage.parameters())
+    sums = stage.all_gather(total).reshape(-1)
+    if (sums != sums[0]).any():
+        raise GlatError(f"{stage.run.folder}: the {trainer.world_size} processes ended with different weights: {sums.tolist()}")
+
+
 def train(run: Run, folder: Path, threads: int | None = None) -> None:
     """Train a run and write `checkpoint.pt` and `train.csv` into its folder.
 
@@ -154,7 +164,6 @@ def train(run: Run, folder: Path, threads: int | None = None) -> None:
     Raises:
         GlatError: packs that don't fit the run, a batch that does not divide, or a loss that is not finite.
     """
-    hardware.use_threads(threads)
     settings = run.training
     world = settings.devices * settings.nodes
     if settings.batch_size % world:
@@ -169,12 +178,14 @@ def train(run: Run, folder: Path, threads: int | None = None) -> None:
             raise GlatError(f"{run.packs[0]}: {key} is {found} there, but {wanted} in run {run.name}; pack again")
     accelerator = hardware.accelerator(settings.accelerator)
     precision = hardware.precision(settings.precision, accelerator)
+    hardware.use_threads(max(1, (threads or cores()) // (settings.devices if accelerator == "cpu" else 1)))
     torch.manual_seed(run.seed)
     tagger = checkpoints.build(run).to(memory_format=torch.channels_last)
     resume = ResumePoint(folder / "resume.ckpt", fingerprint(run), settings.checkpoint_every)
     start = resume.step()
     curve = Curve(folder / "train.csv", settings, start)
     progress = PlainProgress(run, start, f"{accelerator}, {precision}, {torch.get_num_threads()} threads")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its advice on hardware and products
     with warnings.catch_warnings():
         # Lightning advises on loaders and on resuming inside an epoch; both are ours on purpose.
         warnings.filterwarnings("ignore", module="lightning")
@@ -196,6 +207,7 @@ def train(run: Run, folder: Path, threads: int | None = None) -> None:
         )
         stage = Stage(tagger, run)
         trainer.fit(stage, Batches(run, packs, start), ckpt_path=resume.path if start else None, weights_only=True)
+    check_equal_weights(trainer, stage)
     if trainer.is_global_zero:
         curve.finish()
         classes = packs.classes[["mid", "display_name"]].to_dict("records")

@@ -1,0 +1,50 @@
+"""A tiny corpus, packed once a session: 24 training and 12 evaluation clips, made as `mini` is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glat.config import Params, load
+from glat.data import audioset
+from glat.data.pack import pack_shard, resample_shard
+from glat.data.sources import synthetic
+
+ROOT = Path(__file__).parents[1]
+SPLITS = {"train": 24, "eval": 12}
+TINY = {
+    "datasets.mini.splits": SPLITS,
+    "datasets.mini.shard_size": 12,
+    "datasets.mini.width": 0.125,
+    "datasets.mini.training": {
+        "steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2, "schedule": "cosine", "warmup": 2
+    },
+    "evaluation.resamples": 50,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """A folder with data/mini/packs/<split>/<shard>.h5, as the project's root has it."""
+    root = tmp_path_factory.mktemp("corpus")
+    metadata = root / "data/mini/metadata"
+    metadata.mkdir(parents=True)
+    synthetic.write_metadata(metadata, SPLITS, seed=1)
+    classes = audioset.read_class_list(metadata / "class_labels_indices.csv")
+    for split in SPLITS:
+        segments = audioset.read_segments(metadata / f"{split}_segments.csv", classes)
+        for shard in range(audioset.shard_count(len(segments), 12)):
+            rows = audioset.shard_rows(segments, shard, 12)
+            audio, out = root / f"audio/{split}{shard}", root / f"resampled/{split}{shard}"
+            listing = synthetic.fetch(rows, audio, split, shard * 12, seed=1)
+            resample_shard(rows, listing, audio, out)
+            pack = root / f"data/mini/packs/{split}/{shard:03d}.h5"
+            pack_shard(out, rows, classes, pack, pack.with_suffix(".ledger.csv"), 32000, {"dataset": "mini"})
+    return root
+
+
+@pytest.fixture
+def params() -> Params:
+    """The project's settings, cut down to the tiny corpus."""
+    return load(ROOT / "params.yaml", TINY)

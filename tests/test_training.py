@@ -1,0 +1,161 @@
+"""Training: reproducible, resumable, honest about failure, and the same on two processes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from glat import checkpoints, training
+from glat.errors import GlatError
+from glat.models import Streams
+from glat.runs import resolve, write_run
+
+
+@pytest.fixture
+def project(corpus, tmp_path, monkeypatch):
+    """A working folder that sees the tiny corpus."""
+    (tmp_path / "data").symlink_to(corpus / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_with(params, glat=None, seed=0, backbone="cnn10", **settings):
+    run = resolve(params, backbone, seed, glat)
+    return run.model_copy(update={"training": run.training.model_copy(update=settings)})
+
+
+def weights(folder):
+    return checkpoints.read(folder / "checkpoint.pt")["model"]
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def command(config, *arguments):
+    return [sys.executable, "-m", "glat.cli", "train", str(config), *arguments]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(project, params):
+    run = run_with(params, glat={"selection": "random"})
+    for name in ("a", "b"):
+        training.train(run, project / name, threads=1)
+    training.train(run.model_copy(update={"seed": 1}), project / "c", threads=1)
+    assert equal(weights(project / "a"), weights(project / "b"))
+    assert not equal(weights(project / "a"), weights(project / "c"))
+    assert (project / "a/train.csv").read_text().count("\n") == 4
+
+
+@pytest.mark.parametrize("glat", [None, {}])
+def test_a_killed_training_goes_on_exactly_as_an_unbroken_one(project, params, glat):
+    run = run_with(params, glat, mixup_alpha=1.0, steps=40)
+    training.train(run, project / "unbroken", threads=1)
+    write_run(run, project / "killed/config.yaml")
+    process = subprocess.Popen(command("killed/config.yaml", "--threads", "1"), stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (project / "killed/resume.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (project / "killed/checkpoint.pt").exists() and not (project / "killed/train.csv").exists()
+    log = subprocess.run(command("killed/config.yaml", "--threads", "1"), capture_output=True, text=True, check=True).stderr
+    assert "resumed at step" in log
+    assert equal(weights(project / "unbroken"), weights(project / "killed"))
+    assert not (project / "killed/resume.ckpt").exists()
+    curves = [list(csv.DictReader((project / name / "train.csv").open())) for name in ("unbroken", "killed")]
+    assert [row["step"] for row in curves[0]] == [row["step"] for row in curves[1]]
+    assert [row["loss"] for row in curves[0]] == [row["loss"] for row in curves[1]]
+
+
+def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
+    run = run_with(params)
+    stop = training.Stage.configure_gradient_clipping
+
+    def killed(self, *args, **kwargs):
+        if self.global_step == 4:
+            raise KeyboardInterrupt
+        stop(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
+        patch.setattr(training.Stage, "configure_gradient_clipping", killed)
+        training.train(run, project / "a", threads=1)
+    assert (project / "a/resume.ckpt").exists()
+    training.train(run_with(params, learning_rate=0.1), project / "a", threads=1)
+    assert "other settings or code" in capsys.readouterr().err
+
+
+def test_the_local_stream_is_scored_with_its_own_loss():
+    target = torch.tensor([[1.0, 0.0]])
+    streams = Streams(None, torch.tensor([[0.8, 0.1]]), torch.tensor([[0.6, 0.3]]))
+    values = training.losses(streams, target)
+    assert values["loss_global"].item() == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 2)
+    assert values["loss_local"].item() == pytest.approx(-(np.log(0.6) + np.log(0.7)) / 2)
+    assert values["loss"].item() == pytest.approx(values["loss_global"].item() + values["loss_local"].item())
+    assert training.losses(streams, target, frozen_global=True)["loss"] == values["loss_local"]
+
+
+def test_saturated_scores_have_finite_loss_and_gradient():
+    score = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    loss = training.bce(score, torch.tensor([[0.0, 1.0]]))
+    loss.backward()
+    assert loss.isfinite() and score.grad.isfinite().all()
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_cause(project, params, monkeypatch):
+    run = run_with(params, learning_rate=1e30, gradient_clip=None, warmup=0, precision="float32")
+    with pytest.raises(GlatError, match=r"step \d+: the (loss|gradient) is .*(learning_rate|precision)"):
+        training.train(run, project / "a", threads=1)
+    assert not (project / "a/checkpoint.pt").exists()
+
+
+def test_a_collapsed_training_warns(project, params, capsys, monkeypatch):
+    run = run_with(params, steps=24)
+    constant = lambda self, logmel, *_: Streams(*[logmel.mean() * 0 + self.network.fc_audioset.bias.sigmoid().expand(len(logmel), -1)] * 2)  # noqa: E731
+    monkeypatch.setattr(training.Tagger, "from_logmel", constant)
+    training.train(run, project / "a", threads=1)
+    assert "training has collapsed" in capsys.readouterr().err
+
+
+def test_two_processes_train_on_halves_of_a_batch_and_agree(project, params):
+    run = run_with(params, glat={}, devices=2, precision="float32")
+    write_run(run, project / "two/config.yaml")
+    done = subprocess.run(command("two/config.yaml"), capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = weights(project / "two")
+    assert all(value.isfinite().all() for value in two.values())
+    training.train(run_with(params, glat={}, precision="float32"), project / "one", threads=1)
+    one = weights(project / "one")
+    # The batch statistics are each process's own, so the two agree closely but not to the last digit.
+    change = lambda a: torch.cat([a[k].flatten().float() for k in a if k.endswith("weight") and "bn" not in k])  # noqa: E731
+    assert torch.nn.functional.cosine_similarity(change(one), change(two), dim=0) > 0.9
+
+
+def test_a_batch_that_does_not_divide_is_refused(project, params):
+    with pytest.raises(GlatError, match="batch_size: 4 clips don't divide among 3"):
+        training.train(run_with(params, devices=3), project / "a")
+
+
+def test_packs_of_another_rate_are_refused(project, params):
+    run = run_with(params)
+    run = run.model_copy(update={"audio": run.audio.model_copy(update={"sample_rate": 16000})})
+    with pytest.raises(GlatError, match=r"000\.h5: audio\.sample_rate is 32000 there, but 16000"):
+        training.train(run, project / "a")
+
+
+def test_a_truncated_pack_is_refused(project, params, tmp_path):
+    run = run_with(params)
+    whole = (project / run.packs[0]).read_bytes()
+    (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(GlatError, match=r"half\.h5: "):
+        training.train(run.model_copy(update={"packs": [str(tmp_path / "half.h5")]}), project / "a")
+    with h5py.File(project / run.packs[0]) as pack:
+        assert pack["waveform"].chunks[0] == 1
