@@ -1,0 +1,91 @@
+"""params.yaml: a wrong key or value is one sentence with its path; runs follow from the settings."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from glat.config import load, parse
+from glat.errors import GlatError
+from glat.runs import read_run, resolve, table1_runs, write_run
+
+PARAMS = ROOT / "params.yaml"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("glat.taau", 1, "unknown key glat.taau"),
+        ("glat.tau", -1, "glat.tau: -1 is not allowed: input should be greater than 0"),
+        ("glat.tau", 10.5, "glat.tau: 10.5 s is longer than a clip"),
+        ("glat.n", 0, "glat.n: 0 is not allowed"),
+        ("glat.n", 17, "glat.n: 17 windows, but mini has only 16 classes"),
+        ("glat.selection", "best", "glat.selection: 'best' is not allowed: input should be 'attention', 'random' or 'uniform'"),
+        ("glat.training", "frozen_global", "init.global: glat.training 'frozen_global' needs weights"),
+        ("dataset", "audioste", "dataset: 'audioste' is not an entry of datasets: mini, audioset_balanced, audioset"),
+        ("backbones", ["cnn14"], "backbones: 'cnn14' is not known; allowed are talnet, cnn10, resnet38, atsca"),
+        ("seeds", [], "seeds: [] is not allowed"),
+        ("seeds", [1, 1], "seeds: an entry is there twice"),
+        ("datasets.mini.train", ["trian"], "datasets.mini.train: 'trian' is not one of its splits: train, eval"),
+        ("datasets.mini.training.stepz", 3, "unknown key datasets.mini.training.stepz"),
+        ("datasets.mini.training.batch_size", 0, "datasets.mini.training.batch_size: 0 is not allowed"),
+        ("datasets.mini.width", {"cnn10": 0.125}, "datasets.mini.width: no width for talnet, resnet38, atsca"),
+        ("training.precision", "fp8", "training.precision: 'fp8' is not allowed"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_with_its_path(key, value, told):
+    settings = yaml.safe_load(PARAMS.read_text())
+    *path, last = key.split(".")
+    place = settings
+    for part in path:
+        place = place[part]
+    place[last] = value
+    with pytest.raises(GlatError) as error:
+        parse(settings)
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(GlatError, match="params.yaml: no such file"):
+        load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("glat: [")
+    with pytest.raises(GlatError, match="params.yaml: not valid YAML"):
+        load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("dataset: mini")
+    with pytest.raises(GlatError, match=r"params.yaml: key seeds is missing"):
+        load(tmp_path / "params.yaml")
+
+
+def test_table_1_is_every_backbone_with_and_without_glat_for_each_seed():
+    runs = table1_runs(load(PARAMS, {"seeds": [0, 1]}))
+    assert len({run.name for run in runs}) == len(runs) == 16
+    assert {run.name for run in runs} >= {"cnn10-s0", "cnn10-glat-s1", "talnet-glat-s0"}
+
+
+def test_a_run_has_one_name_wherever_it_is_asked_for():
+    params = load(PARAMS)
+    assert resolve(params, "cnn10", 0, {"n": 5, "tau": 3.0}) == resolve(params, "cnn10", 0, {})
+    assert resolve(params, "cnn10", 0, {"n": 3, "suppress": True}).name == "cnn10-glat-n3-suppress-s0"
+
+
+def test_a_run_file_repeats_the_run_and_holds_no_more(tmp_path):
+    run = resolve(load(PARAMS), "cnn10", 0, {})
+    write_run(run, tmp_path / "config.yaml")
+    assert read_run(tmp_path / "config.yaml") == run
+    other = resolve(load(PARAMS, {"evaluation.resamples": 7, "backbones": ["cnn10"], "datasets.audioset.classes": 5}), "cnn10", 0, {})
+    assert other == run
+    (tmp_path / "config.yaml").write_text((tmp_path / "config.yaml").read_text() + "extra: 1\n")
+    with pytest.raises(GlatError, match="config.yaml: unknown key extra"):
+        read_run(tmp_path / "config.yaml")
+
+
+def test_the_presets_have_the_paper_s_sizes():
+    params = load(PARAMS, {"dataset": "audioset"})
+    entry, training = params.chosen, params.training_of("audioset")
+    assert (entry.shards("unbalanced_train"), entry.shards("balanced_train"), entry.shards("eval")) == (41, 1, 1)
+    assert (training.steps, training.batch_size, training.learning_rate) == (800_000, 32, 1e-3)
+    run = resolve(params, "cnn10", 0, {})
+    assert (run.width, run.dropout, run.hop, run.audio.sample_rate) == (1.0, 1.0, 320, 32000)
+    assert (run.glat.n, run.glat.tau) == (5, 3.0)
+    assert len(run.packs) == 42

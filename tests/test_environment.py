@@ -1,0 +1,28 @@
+"""The two ways in agree: environment.yml pins what uv.lock resolves for pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import yaml
+from conftest import ROOT
+
+
+def name(requirement):
+    return re.match(r"[\w-]+", requirement)[0].lower().replace("_", "-")
+
+
+def test_environment_yml_pins_every_dependency_at_the_locked_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    locked = {p["name"]: p["version"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    asked = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert {p for p in pip if p != "-e ."} == {f"{name(r)}=={locked[name(r)]}" for r in asked}
+    assert "-e ." in pip and "python=3.11" in conda
+
+
+def test_torch_and_torchaudio_are_one_pair():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"torch==2.11.0", "torchaudio==2.11.0"} <= set(project["dependencies"])
