@@ -38,3 +38,13 @@ rule train:
         ENVIRONMENT
     shell:
         "glat train {input.config} --threads {resources.processors} > {log} 2>&1"
+
+
+# A GL-AT training takes two to three times as long: these start first, so that none is left to run alone at the end.
+use rule train as train_glat with:
+    wildcard_constraints:
+        run="[^/]+-glat-[^/]+",
+    priority: 1
+
+
+ruleorder: train_glat > train
