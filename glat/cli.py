@@ -164,22 +164,25 @@ def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-
 @app.command()
 def train(config: RunFile, threads: Threads = 0) -> None:
     """Train a run; a training that was interrupted goes on where it was."""
-    from . import training
     from .runs import read_run
 
-    training.train(read_run(config), config.parent, threads)
+    run = read_run(config)
+    from . import training  # takes seconds to import
+
+    training.train(run, config.parent, threads)
 
 
 @app.command()
 def evaluate(config: RunFile, threads: Threads = 0) -> None:
     """Score a trained run on the evaluation clips, with intervals."""
-    from . import evaluation
     from .runs import read_run, split_packs
 
     run, params = read_run(config), _params()
     if run.dataset not in params.datasets:
         raise GlatError(f"{config}: dataset {run.dataset!r} is not an entry of datasets in {_options['path']}")
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
+    from . import evaluation
+
     evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, threads)
 
 
@@ -193,6 +196,19 @@ def table1(
 
     write_table1(metrics, csv, csv.with_suffix(".md"))
     print(csv.with_suffix(".md").read_text())
+
+
+@app.command()
+def tag(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's checkpoint.pt.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files of any format and length.")],
+    top: Annotated[int, typer.Option(help="Classes to print for each clip.")] = 5,
+) -> None:
+    """Tag sounds with a trained run: file, start and end in seconds, score, class."""
+    from .tagging import tag
+
+    for found in tag(checkpoint, files, top):
+        print(f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}", flush=True)
 
 
 def main() -> None:

@@ -1,0 +1,102 @@
+"""The command: its steps in order, each usable by hand, and every failure one sentence with status 1."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT
+from typer.testing import CliRunner
+
+from glat import checkpoints, cli
+from glat.errors import GlatError
+from glat.runs import resolve
+
+
+def glat(*arguments, cwd):
+    return subprocess.run([sys.executable, "-m", "glat.cli", *map(str, arguments)], cwd=cwd, capture_output=True, text=True)
+
+
+def test_help_lists_the_steps_in_the_order_of_the_pipeline():
+    text = CliRunner().invoke(cli.app, ["--help"]).output
+    steps = ["metadata", "download", "resample", "pack", "configure", "train", "evaluate", "table1", "tag"]
+    places = [text.index(f" {step} ") for step in steps]
+    assert places == sorted(places)
+
+
+def test_a_failure_is_one_sentence_and_status_1(tmp_path):
+    done = glat("metadata", cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "glat: params.yaml: no such file; run from the project's root or name it with --params\n"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def step(*arguments):
+    """Run a subcommand in this process; returns its GlatError's sentence, or None."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["glat", *map(str, arguments)])
+        result = CliRunner().invoke(cli.app, list(map(str, arguments)))
+    assert isinstance(result.exception, GlatError | None), result.exception
+    return None if result.exception is None else str(result.exception)
+
+
+TINY = ["--set", "datasets.mini.splits={train: 6, eval: 4}", "--set", "datasets.mini.shard_size=6"]
+
+
+def test_the_steps_by_hand_from_nothing_to_packs(project):
+    # A mapping given with --set is merged key by key.
+    assert step(*TINY, "metadata") is None
+    for arguments in (["download", "train", 0], ["resample", "train", 0], ["pack", "train", 0]):
+        assert step(*TINY, *arguments) is None
+    assert (project / "data/mini/packs/train/000.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "glat.tau", "metadata"], "--set glat.tau: expected KEY=VALUE"),
+        (["--set", "datasets.mini.classes=17", "metadata"], "datasets.mini.classes: 17, but the source's class list has 16"),
+        (["--set", "datasets.mini.source.kind=tape", "metadata"], "datasets.mini.source.kind: 'tape' is not known"),
+        (["--set", "datasets.mini.source.snr=[0, 1]", "metadata"], "datasets.mini.source: unknown key snr"),
+        (["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"], "snr_db is [1, 0]"),
+        (["--set", "dataset=audioset_balanced", "metadata"], "audioset/class_labels_indices.csv: no such file"),
+        (["download", "train", 0], "class_labels_indices.csv"),
+        (["download", "test", 0], "mini has no split 'test'; it has train, eval"),
+        (["configure", "cnn12-s0"], "there is no run cnn12-s0; params.yaml asks for talnet-s0"),
+        (["train", "runs/x/config.yaml"], "runs/x/config.yaml: no such file"),
+        (["table1", "m.json"], "m.json: no such file"),
+        (["tag", "model.pt", "a.wav"], "model.pt: no such checkpoint"),
+    ],
+)
+def test_bad_input_is_one_sentence_naming_it(project, arguments, told):
+    sentence = step(*arguments)
+    assert sentence is not None and told in sentence and "\n" not in sentence
+    assert not (project / "data/mini/metadata").exists()
+
+
+def test_settings_from_snakemake_s_command_line_reach_the_steps(project, monkeypatch):
+    monkeypatch.setenv("GLAT_SETTINGS", json.dumps({"glat": {"tau": -2}}))
+    assert "glat.tau: -2" in step("metadata")
+
+
+def test_tag_prints_the_best_classes_of_each_clip(corpus, project, params, capsys):
+    (project / "corpus").symlink_to(corpus)
+    run = resolve(params, "cnn10", 0, {"n": 2})
+    classes = [{"mid": f"/m/{i}", "display_name": f"class {i}"} for i in range(16)]
+    checkpoints.save(checkpoints.build(run), run, classes, 0, project / "model.pt")
+    soundfile.write(project / "a.wav", np.random.default_rng(0).normal(0, 0.1, (12 * 44100, 2)), 44100)
+    result = CliRunner().invoke(cli.app, ["tag", "model.pt", "a.wav", "--top", "3"])
+    rows = [line.split("\t") for line in result.output.splitlines()]
+    assert [row[1:3] for row in rows] == [["0.0", "10.0"]] * 3 + [["10.0", "12.0"]] * 3
+    scores = [float(row[3]) for row in rows[:3]]
+    assert scores == sorted(scores, reverse=True) and rows[0][4].startswith("class ")
