@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from . import models
+from .config import sentence
 from .errors import GlatError
 from .files import whole
 from .models import Tagger
 from .runs import Run
 
 VERSION = 1
+# What torch's reader has been seen to raise on damaged bytes, and its neighbours.
+DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error)
 
 
 def build(run: Run) -> Tagger:
@@ -49,9 +54,10 @@ def initialise(backbone: models.Backbone, tagger: Tagger, path: Path, stream: st
     content = read(path)
     try:
         if "glat" not in content:
-            models.load_panns(backbone, content.get("model", content), tagger.front_end)
+            models.load_panns(backbone, _weights(content.get("model", content)), tagger.front_end)
             return
-        weights = content["model"]
+        _check(content, path)
+        weights = _weights(content["model"])
         prefix = f"network.{stream}_stream."
         if not any(key.startswith(prefix) for key in weights):
             prefix = "network."
@@ -69,7 +75,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise GlatError(f"{path}: no such checkpoint") from None
     except pickle.UnpicklingError:
         raise GlatError(f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded") from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError):
+    except DAMAGED:
         raise GlatError(f"{path}: truncated or not a checkpoint; train or download it again") from None
     if not isinstance(content, dict):
         raise GlatError(f"{path}: not a checkpoint of weights")
@@ -96,15 +102,29 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
         GlatError: no checkpoint of this project, of another version, or of another network than it says.
     """
     content = read(path)
-    if content.get("glat") != VERSION:
-        raise GlatError(f"{path}: checkpoint version {content.get('glat')}, expected {VERSION}; evaluate it with the glat that made it")
-    run = Run.model_validate(content["run"])
-    tagger = untrained(run)
+    _check(content, path)
     try:
-        _load(tagger, content["model"])
+        run = Run.model_validate(content["run"])
+        tagger = untrained(run)
+        _load(tagger, _weights(content["model"]))
+    except ValidationError as error:
+        raise GlatError(f"{path}: {sentence(error, 'run.')}") from None
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
     return tagger.eval(), run, content["classes"]
+
+
+def _check(content: dict[str, Any], path: str | Path) -> None:
+    if content.get("glat") != VERSION:
+        raise GlatError(f"{path}: checkpoint version {content.get('glat')}, expected {VERSION}; evaluate it with the glat that made it")
+    if lacking := [key for key in ("run", "classes", "model") if key not in content]:
+        raise GlatError(f"{path}: not a whole checkpoint: it lacks {', '.join(lacking)}")
+
+
+def _weights(value: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(value, dict) or not all(isinstance(weight, torch.Tensor) for weight in value.values()):
+        raise ValueError("not a checkpoint of weights: it holds other things where tensors should be")
+    return value
 
 
 def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:

@@ -1,0 +1,259 @@
+"""Checkpoints: what is written comes back bit for bit, and a file that does not fit is refused in one sentence."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from glat import checkpoints
+from glat.errors import GlatError
+from glat.models import build
+from glat.runs import Run, resolve
+
+CLASSES = [{"mid": f"/m/{i}", "display_name": f"Class {i}"} for i in range(14)]
+
+
+def run_of(params, backbone="cnn10", glat=None, **changes) -> Run:
+    run = resolve(params, backbone, 0, glat)
+    return run.model_copy(update={"init": {}, "classes": len(CLASSES)} | changes)
+
+
+def waveform() -> torch.Tensor:
+    return 0.1 * torch.randn(2, 4 * 32000, generator=torch.Generator().manual_seed(0))
+
+
+def trained(run: Run):
+    """A network whose weights and statistics are not those it starts with."""
+    torch.manual_seed(1)
+    tagger = checkpoints.untrained(run)
+    with torch.no_grad():
+        for parameter in tagger.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        tagger.train().streams(waveform())
+    return tagger.eval()
+
+
+@pytest.fixture
+def saved(params, tmp_path):
+    """A function: settings of a run -> path of its checkpoint, and the network in it."""
+
+    def save(backbone="cnn10", glat=None, **changes):
+        run = run_of(params, backbone, glat, **changes)
+        tagger, path = trained(run), tmp_path / f"{backbone}.pt"
+        checkpoints.save(tagger, run, CLASSES, 7, path)
+        return path, tagger
+
+    return save
+
+
+def one_sentence(error: pytest.ExceptionInfo, path) -> str:
+    text = str(error.value)
+    assert str(path) in text and "\n" not in text and len(text) < 300
+    return text
+
+
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+@pytest.mark.parametrize("glat", [None, {"n": 2, "tau": 1.5}, {"tau": 1.5, "sharing": "classifier"}])
+def test_a_network_comes_back_with_the_same_outputs_bit_for_bit(saved, params, backbone, glat):
+    path, tagger = saved(backbone, glat)
+    loaded, run, classes = checkpoints.load(path)
+    assert not loaded.training and classes == CLASSES and run == run_of(params, backbone, glat)
+    with torch.no_grad():
+        for ours, theirs in zip(loaded.streams(waveform()), tagger.streams(waveform()), strict=True):
+            assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+    assert loaded.parameter_count() == tagger.parameter_count()
+    assert not list(path.parent.glob(".*"))
+
+
+def test_channels_last_training_comes_back_with_equal_weights(params, tmp_path):
+    run = run_of(params)
+    tagger = trained(run).to(memory_format=torch.channels_last)
+    checkpoints.save(tagger, run, CLASSES, 7, tmp_path / "c.pt")
+    loaded = checkpoints.load(tmp_path / "c.pt")[0].state_dict()
+    assert all(torch.equal(v, loaded[k]) for k, v in tagger.state_dict().items())
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2))]
+)
+def test_pickled_code_is_refused_and_not_executed(tmp_path, write):
+    path, mark = tmp_path / "bomb.pt", tmp_path / "executed"
+    write({"glat": 1, "model": {"w": torch.zeros(2)}, "run": Bomb(mark)}, path)
+    with pytest.raises(GlatError) as error:
+        checkpoints.load(path)
+    assert "not loaded" in one_sentence(error, path) and not mark.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_file_cut_or_damaged_anywhere_is_refused(saved, tmp_path):
+    content = saved()[0].read_bytes()
+    path, rng = tmp_path / "cut.pt", np.random.default_rng(0)
+    # Among them: bytes that torch's reader answers with IndexError and struct.error.
+    damaged = [content[: int(len(content) * share)] for share in (0, 0.0001, 0.01, 0.5, 0.9, 0.999)]
+    damaged += [
+        b"PK\x03\x04",
+        b"a,b\n1,2\n",
+        b"\x80\x02",
+        b"\x00" * 1000,
+        rng.bytes(5000),
+        *(rng.bytes(1 + i % 30) for i in range(300)),
+    ]
+    for part in damaged:
+        path.write_bytes(part)
+        with pytest.raises(GlatError) as error:
+            checkpoints.load(path)
+        one_sentence(error, path)
+
+
+def test_a_file_that_is_missing_or_a_folder_is_named(tmp_path):
+    for path, told in ((tmp_path / "none.pt", "no such checkpoint"), (tmp_path, "not a checkpoint")):
+        with pytest.raises(GlatError, match=told) as error:
+            checkpoints.load(path)
+        one_sentence(error, path)
+
+
+def without(*keys):
+    return lambda content: [content.pop(key) for key in keys]
+
+
+def replaced(**values):
+    return lambda content: content.update(values)
+
+
+def of_another_backbone(content):
+    content["run"]["backbone"] = "talnet"
+
+
+def of_another_width(content):
+    content["run"]["width"] = 0.5
+
+
+def with_an_unknown_setting(content):
+    content["run"]["loudness"] = 3
+
+
+def with_a_bad_setting(content):
+    content["run"]["glat"] = {"tau": 0.01}
+
+
+def with_an_unknown_backbone(content):
+    content["run"]["backbone"] = "cnn11"
+
+
+def of_a_lost_weight(content):
+    del content["model"]["network.fc1.bias"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (replaced(glat=2), "version 2, expected 1"),
+        (without("glat"), "version None, expected 1"),
+        (of_another_backbone, "another network"),
+        (of_another_width, "another network"),
+        (of_a_lost_weight, r"1 of \d+ weights missing.*network.fc1.bias"),
+        (replaced(model={}), "another network"),
+        (replaced(model=3), "not a checkpoint of weights"),
+        (without("model"), "it lacks model"),
+        (without("run"), "it lacks run"),
+        (without("classes"), "it lacks classes"),
+        (with_an_unknown_setting, "unknown key run.loudness"),
+        (with_a_bad_setting, "tau is 0.01"),
+        (with_an_unknown_backbone, "'cnn11' is not known"),
+    ],
+)
+def test_a_checkpoint_that_is_not_what_it_says_is_refused(saved, change, told):
+    path, _ = saved()
+    content = checkpoints.read(path)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(GlatError, match=told) as error:
+        checkpoints.load(path)
+    one_sentence(error, path)
+
+
+def test_a_file_of_tensors_alone_is_no_checkpoint(tmp_path):
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    with pytest.raises(GlatError, match=r"list\.pt: not a checkpoint of weights"):
+        checkpoints.load(tmp_path / "list.pt")
+
+
+def panns_file(path):
+    tagger = build("cnn10", len(CLASSES))
+    with torch.no_grad():
+        for parameter in tagger.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    constants = {f"spectrogram_extractor.stft.conv_{k}.weight": torch.zeros(513, 1, 1024) for k in ("real", "imag")}
+    weights = tagger.network.state_dict()
+    constants["logmel_extractor.melW"] = tagger.front_end.mel_scale.fb
+    torch.save({"iteration": 600000, "model": constants | weights}, path)
+    return weights
+
+
+def same(backbone, weights) -> bool:
+    own = backbone.state_dict()
+    return own.keys() == weights.keys() and all(torch.equal(v, own[k]) for k, v in weights.items())
+
+
+@pytest.mark.parametrize("streams", [("global",), ("local",), ("global", "local")])
+def test_a_stream_starts_from_a_panns_checkpoint(params, tmp_path, streams):
+    path = tmp_path / "Cnn10.pth"
+    weights = panns_file(path)
+    run = run_of(params, glat={}, width=1.0, init={stream: str(path) for stream in streams})
+    backbones = checkpoints.build(run).backbones()
+    assert {name for name, backbone in backbones.items() if same(backbone, weights)} == set(streams)
+
+
+@pytest.mark.parametrize("source_glat", [None, {}])
+@pytest.mark.parametrize("streams", [("global",), ("local",), ("global", "local")])
+def test_a_stream_starts_from_our_checkpoint_from_its_own_stream_where_there_are_two(
+    saved, params, source_glat, streams
+):
+    path, source = saved(glat=source_glat)
+    run = run_of(params, glat={}, init={stream: str(path) for stream in streams})
+    theirs = source.backbones()
+    for name, backbone in checkpoints.build(run).backbones().items():
+        assert same(backbone, theirs.get(name, theirs["global"]).state_dict()) == (name in streams)
+
+
+def test_a_plain_network_starts_from_the_global_stream(saved, params):
+    path, source = saved(glat={})
+    tagger = checkpoints.build(run_of(params, init={"global": str(path)}))
+    assert same(tagger.network, source.network.global_stream.state_dict())
+
+
+def test_frozen_training_starts_both_streams_from_the_weights_of_the_global_one(saved, params):
+    path, source = saved()
+    tagger = checkpoints.build(run_of(params, glat={"training": "frozen_global"}, init={"global": str(path)}))
+    assert all(same(backbone, source.network.state_dict()) for backbone in tagger.backbones().values())
+
+
+@pytest.mark.parametrize("stream", ["global", "local"])
+def test_weights_of_another_backbone_are_refused_for_either_stream(saved, params, tmp_path, stream):
+    ours, theirs, odd = saved("talnet")[0], tmp_path / "Cnn10.pth", tmp_path / "odd.pt"
+    panns_file(theirs)
+    torch.save({"model": {"epoch": 3, "fc1.bias": torch.zeros(3)}}, odd)
+    newer = tmp_path / "newer.pt"
+    torch.save(checkpoints.read(saved("cnn10")[0]) | {"glat": 2}, newer)
+    for backbone, path in (
+        ("cnn10", ours),
+        ("resnet38", theirs),
+        ("cnn10", odd),
+        ("cnn10", newer),
+        ("cnn10", tmp_path / "no"),
+    ):
+        with pytest.raises(GlatError) as error:
+            checkpoints.build(run_of(params, backbone, glat={}, init={stream: str(path)}))
+        one_sentence(error, path)
