@@ -14,6 +14,10 @@ from .backbone import initialise, normalise_mels, scaled
 from .cnn10 import Cnn10
 
 
+# Bias of each gate at the start: sigmoid(2) = 0.88. Twelve gates that began half shut would hide the clip (ours).
+OPEN = 2.0
+
+
 class ChannelAttention(nn.Module):
     """A gate per channel: sigmoid of a shared two-layer MLP over the mean and the maximum of each channel."""
 
@@ -61,6 +65,10 @@ class Atsca(Cnn10):
             for c in (scaled(c, width) for c in (64, 128, 256, 512))
         )
         self.attention.apply(initialise)
+        for module in self.attention:
+            channel, region, frame = module
+            for layer in (channel.mlp[2], region.conv, frame.conv):
+                nn.init.constant_(layer.bias, OPEN)
 
     def features(self, logmel: Tensor) -> Tensor:
         x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
