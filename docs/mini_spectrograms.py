@@ -13,7 +13,7 @@ from glat.data.sources.sounds import SOUNDS
 from glat.data.sources.waves import RATE, log_uniform
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "mini"

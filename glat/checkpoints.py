@@ -20,7 +20,17 @@ from .runs import Run
 
 VERSION = 1
 # What torch's reader has been seen to raise on damaged bytes, and its neighbours.
-DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error)
+DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def build(run: Run) -> Tagger:
@@ -28,7 +38,7 @@ def build(run: Run) -> Tagger:
     try:
         tagger = untrained(run)
     except ValueError as error:
-        raise GlatError(f"run {run.name}: glat.{error}") from None
+        raise GlatError(f"run {run.name}: {error}") from None
     backbones = tagger.backbones()
     sources = dict(run.init)
     if run.glat and run.glat.training == "frozen_global":
@@ -56,13 +66,15 @@ def initialise(backbone: models.Backbone, tagger: Tagger, path: Path, stream: st
         if "glat" not in content:
             models.load_panns(backbone, _weights(content.get("model", content)), tagger.front_end)
             return
-        _check(content, path)
-        weights = _weights(content["model"])
-        prefix = f"network.{stream}_stream."
-        if not any(key.startswith(prefix) for key in weights):
-            prefix = "network."
-        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        _load(backbone, own)
+        other, _, _ = load(path)
+        ours, theirs = tagger.front_end, other.front_end
+        if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):
+            raise ValueError(
+                f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
+                f"but this run has {ours.sample_rate} Hz and hop {ours.hop}"
+            )
+        streams = other.backbones()
+        _load(backbone, streams.get(stream, streams["global"]).state_dict())
     except ValueError as error:
         raise GlatError(f"{path}: init.{stream}: {error}") from None
 
@@ -74,7 +86,9 @@ def read(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise GlatError(f"{path}: no such checkpoint") from None
     except pickle.UnpicklingError:
-        raise GlatError(f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded") from None
+        raise GlatError(
+            f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded"
+        ) from None
     except DAMAGED:
         raise GlatError(f"{path}: truncated or not a checkpoint; train or download it again") from None
     if not isinstance(content, dict):
@@ -116,7 +130,9 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
 
 def _check(content: dict[str, Any], path: str | Path) -> None:
     if content.get("glat") != VERSION:
-        raise GlatError(f"{path}: checkpoint version {content.get('glat')}, expected {VERSION}; evaluate it with the glat that made it")
+        raise GlatError(
+            f"{path}: checkpoint version {content.get('glat')}, expected {VERSION}; evaluate it with the glat that made it"
+        )
     if lacking := [key for key in ("run", "classes", "model") if key not in content]:
         raise GlatError(f"{path}: not a whole checkpoint: it lacks {', '.join(lacking)}")
 
@@ -129,7 +145,9 @@ def _weights(value: Any) -> dict[str, torch.Tensor]:
 
 def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     own = module.state_dict()
-    differing = [k for k in own.keys() | weights.keys() if k not in own or k not in weights or own[k].shape != weights[k].shape]
+    differing = [
+        k for k in own.keys() | weights.keys() if k not in own or k not in weights or own[k].shape != weights[k].shape
+    ]
     if differing:
         raise ValueError(
             f"checkpoint of another network: {len(differing)} of {len(own)} weights missing, unexpected or of another"

@@ -131,7 +131,14 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     folder = _place("audio", params.dataset, split, shard)
     out, audio = _place("resampled", params.dataset, split, shard), params.audio
     kept, lost = resample_shard(
-        segments, folder.with_suffix(".csv"), folder, out, audio.sample_rate, audio.clip_seconds, workers, audio.min_seconds
+        segments,
+        folder.with_suffix(".csv"),
+        folder,
+        out,
+        audio.sample_rate,
+        audio.clip_seconds,
+        workers,
+        audio.min_seconds,
     )
     print(f"{out}: {kept} clips, {lost} lost", file=sys.stderr)
 
@@ -189,7 +196,9 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
 @app.command()
 def table1(
     metrics: Annotated[list[Path], typer.Argument(help="The metrics.json of each run.")],
-    csv: Annotated[Path, typer.Option(help="The table as CSV; a Markdown file is written beside it.")] = Path("results/table1.csv"),
+    csv: Annotated[Path, typer.Option(help="The table as CSV; a Markdown file is written beside it.")] = Path(
+        "results/table1.csv"
+    ),
 ) -> None:
     """Write Table 1 of the paper from the runs' metrics."""
     from .results.tables import write_table1

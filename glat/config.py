@@ -129,20 +129,30 @@ class Params(Settings):
         for key in ("seeds", "backbones"):
             if len(set(getattr(self, key))) < len(getattr(self, key)):
                 raise ValueError(f"{key}: an entry is there twice: {getattr(self, key)}")
-        if self.glat.training == "frozen_global" and (lost := [b for b in self.backbones if b not in self.init.global_]):
-            raise ValueError(f"init.global: glat.training 'frozen_global' needs weights of the global stream for {', '.join(lost)}")
+        if self.glat.training == "frozen_global" and (
+            lost := [b for b in self.backbones if b not in self.init.global_]
+        ):
+            raise ValueError(
+                f"init.global: glat.training 'frozen_global' needs weights of the global stream for {', '.join(lost)}"
+            )
         if self.glat.tau > self.audio.clip_seconds:
-            raise ValueError(f"glat.tau: {self.glat.tau} s is longer than a clip (audio.clip_seconds: {self.audio.clip_seconds})")
+            raise ValueError(
+                f"glat.tau: {self.glat.tau} s is longer than a clip (audio.clip_seconds: {self.audio.clip_seconds})"
+            )
         for name, dataset in self.datasets.items():
             for key in ("train", "evaluate"):
                 for split in getattr(dataset, key):
                     if split not in dataset.splits:
-                        raise ValueError(f"datasets.{name}.{key}: {split!r} is not one of its splits: {', '.join(dataset.splits)}")
+                        raise ValueError(
+                            f"datasets.{name}.{key}: {split!r} is not one of its splits: {', '.join(dataset.splits)}"
+                        )
             if isinstance(dataset.width, dict) and (lost := [b for b in self.backbones if b not in dataset.width]):
                 raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}")
             self.training_of(name)
         if self.glat.n > self.chosen.classes:
-            raise ValueError(f"glat.n: {self.glat.n} windows, but {self.dataset} has only {self.chosen.classes} classes to choose them by")
+            raise ValueError(
+                f"glat.n: {self.glat.n} windows, but {self.dataset} has only {self.chosen.classes} classes to choose them by"
+            )
         return self
 
     @property

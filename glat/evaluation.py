@@ -27,7 +27,9 @@ STREAMS = ("fused", "global", "local")
 METRICS = ("mAP", "mAUC", "d_prime")
 
 
-def predict(tagger: Tagger, packs: Packs, batch_size: int, device: str, precision: str, seed: int) -> dict[str, np.ndarray]:
+def predict(
+    tagger: Tagger, packs: Packs, batch_size: int, device: str, precision: str, seed: int
+) -> dict[str, np.ndarray]:
     """Scores and windows of every clip, in the packs' order.
 
     Returns "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
@@ -46,7 +48,9 @@ def predict(tagger: Tagger, packs: Packs, batch_size: int, device: str, precisio
             streams = tagger.streams(batch["waveform"].to(device), draw)
             if not streams.fused.isfinite().all():
                 bad = int(batch["index"][~streams.fused.isfinite().all(1).cpu()][0])
-                raise GlatError(f"clip {packs.clips[bad]}: its scores are not finite; train with training.precision: float32")
+                raise GlatError(
+                    f"clip {packs.clips[bad]}: its scores are not finite; train with training.precision: float32"
+                )
             for name, value in streams._asdict().items():
                 if value is not None and not (name == "global_" and streams.local is None):
                     parts.setdefault(name.rstrip("_"), []).append(value.cpu().numpy())
@@ -70,7 +74,9 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
     try:
         with h5py.File(path) as file:
             if file.attrs.get("version") != VERSION:
-                raise GlatError(f"{path}: predictions of version {file.attrs.get('version')}, expected {VERSION}; evaluate again")
+                raise GlatError(
+                    f"{path}: predictions of version {file.attrs.get('version')}, expected {VERSION}; evaluate again"
+                )
             strings = {name: list(file[name].asstr()) for name in ("clip", "mid", "display_name")}
             return strings | {name: file[name][()] for name in file if name not in strings}
     except OSError:
@@ -107,7 +113,9 @@ def per_class(target: np.ndarray, predictions: dict[str, np.ndarray], classes: p
     return table
 
 
-def evaluate(checkpoint: Path, packs: list[str], settings: Evaluation, folder: Path, threads: int | None = None) -> None:
+def evaluate(
+    checkpoint: Path, packs: list[str], settings: Evaluation, folder: Path, threads: int | None = None
+) -> None:
     """Evaluate a checkpoint on packs: writes `predictions.h5`, `per_class.csv` and `metrics.json` into `folder`.
 
     metrics.json is written last: where it is, the evaluation is complete.
@@ -121,7 +129,9 @@ def evaluate(checkpoint: Path, packs: list[str], settings: Evaluation, folder: P
     if list(corpus.classes["mid"]) != [c["mid"] for c in classes]:
         raise GlatError(f"{packs[0]}: its class list is not that of {checkpoint}; evaluate on a pack of {run.dataset}")
     if corpus.sample_rate != run.audio.sample_rate:
-        raise GlatError(f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {run.audio.sample_rate} Hz")
+        raise GlatError(
+            f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {run.audio.sample_rate} Hz"
+        )
     accelerator = hardware.accelerator(run.training.accelerator)
     precision = hardware.precision(run.training.precision, accelerator)
     device = "cuda" if accelerator == "gpu" else "cpu"

@@ -68,7 +68,9 @@ class Stage(lightning.LightningModule):
         values = losses(streams, target, frozen)
         self.row = {name: value.item() for name, value in values.items()}
         if not math.isfinite(self.row["loss"]):
-            raise GlatError(f"{self.run.folder}: step {step + 1}: the loss is {self.row['loss']}: {self.cause(waveform)}")
+            raise GlatError(
+                f"{self.run.folder}: step {step + 1}: the loss is {self.row['loss']}: {self.cause(waveform)}"
+            )
         self.collapsed = len(waveform) > 1 and streams.fused.detach().std(0).max().item() < 1e-6
         return values["loss"]
 
@@ -133,8 +135,12 @@ class Batches(lightning.LightningDataModule):
         batches = BalancedBatches(labels, settings.batch_size, self.run.seed)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
-            PackedClips(packs), batch_sampler=sampler, collate_fn=as_is, num_workers=settings.workers,
-            pin_memory=torch.cuda.is_available(), persistent_workers=settings.workers > 0,
+            PackedClips(packs),
+            batch_sampler=sampler,
+            collate_fn=as_is,
+            num_workers=settings.workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=settings.workers > 0,
         )
 
 
@@ -153,7 +159,9 @@ def check_equal_weights(trainer: lightning.Trainer, stage: Stage) -> None:
     total = sum(p.detach().double().abs().sum() for p in stage.parameters())
     sums = stage.all_gather(total).reshape(-1)
     if (sums != sums[0]).any():
-        raise GlatError(f"{stage.run.folder}: the {trainer.world_size} processes ended with different weights: {sums.tolist()}")
+        raise GlatError(
+            f"{stage.run.folder}: the {trainer.world_size} processes ended with different weights: {sums.tolist()}"
+        )
 
 
 def train(run: Run, folder: Path, threads: int | None = None) -> None:

@@ -26,7 +26,8 @@ def test_every_format(tmp_path, audio, suffix):
     wanted = librosa.resample(audio.mean(axis=0), orig_sr=44100, target_sr=32000)
     got = samples[: len(wanted)] / 32768
     assert np.corrcoef(got, wanted)[0, 1] > 0.99
-    np.testing.assert_array_equal(prepare(io.BytesIO(path.read_bytes()), 32000, 10.0)[0], samples)
+    # An open stream goes through FFmpeg, whose MP3 decoder rounds in its own way.
+    np.testing.assert_allclose(prepare(io.BytesIO(path.read_bytes()), 32000, 10.0)[0], samples, atol=1)
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".wav", ".ogg"])

@@ -13,7 +13,7 @@ PLAIN = 'YTID,start_seconds,end_seconds,positive_labels\n-a-b_c,30.000,40.000,"/
 GOOGLE = (
     "# Segments csv created Sun Mar  5 10:54:31 2017\n"
     "# num_ytids=2, num_segs=2, num_unique_labels=3, num_positive_labels=3\n"
-    '# YTID, start_seconds, end_seconds, positive_labels\n'
+    "# YTID, start_seconds, end_seconds, positive_labels\n"
     '-a-b_c, 30.000, 40.000, "/m/0a,/m/0c"\nxyz, 0.500, 9.000, "/m/0b"\n'
 )
 

@@ -21,7 +21,11 @@ PARAMS = ROOT / "params.yaml"
         ("glat.tau", 10.5, "glat.tau: 10.5 s is longer than a clip"),
         ("glat.n", 0, "glat.n: 0 is not allowed"),
         ("glat.n", 17, "glat.n: 17 windows, but mini has only 16 classes"),
-        ("glat.selection", "best", "glat.selection: 'best' is not allowed: input should be 'attention', 'random' or 'uniform'"),
+        (
+            "glat.selection",
+            "best",
+            "glat.selection: 'best' is not allowed: input should be 'attention', 'random' or 'uniform'",
+        ),
         ("glat.training", "frozen_global", "init.global: glat.training 'frozen_global' needs weights"),
         ("dataset", "audioste", "dataset: 'audioste' is not an entry of datasets: mini, audioset_balanced, audioset"),
         ("backbones", ["cnn14"], "backbones: 'cnn14' is not known; allowed are talnet, cnn10, resnet38, atsca"),
@@ -73,7 +77,12 @@ def test_a_run_file_repeats_the_run_and_holds_no_more(tmp_path):
     run = resolve(load(PARAMS), "cnn10", 0, {})
     write_run(run, tmp_path / "config.yaml")
     assert read_run(tmp_path / "config.yaml") == run
-    other = resolve(load(PARAMS, {"evaluation.resamples": 7, "backbones": ["cnn10"], "datasets.audioset.classes": 5}), "cnn10", 0, {})
+    other = resolve(
+        load(PARAMS, {"evaluation.resamples": 7, "backbones": ["cnn10"], "datasets.audioset.classes": 5}),
+        "cnn10",
+        0,
+        {},
+    )
     assert other == run
     (tmp_path / "config.yaml").write_text((tmp_path / "config.yaml").read_text() + "extra: 1\n")
     with pytest.raises(GlatError, match="config.yaml: unknown key extra"):

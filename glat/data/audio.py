@@ -1,7 +1,7 @@
 """Audio files to fixed-length mono int16, with a reason for every file that cannot be one.
 
-FFmpeg (through PyAV) decodes, and skips the priming samples that AAC, MP3 and Opus encoders put in front; soxr
-resamples. Mono is the plain mean of the channels, whatever their number or layout, as in librosa: 5.1 surround is
+FFmpeg (through PyAV) decodes, and libsndfile the formats in which it is the quicker of the two; both skip the priming
+samples that AAC, MP3 and Opus encoders put in front. soxr resamples. Mono is the plain mean of the channels, whatever their number or layout, as in librosa: 5.1 surround is
 not weighted.
 """
 
@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import av
 import numpy as np
+import soundfile
 import soxr
 
 from glat.errors import GlatError
@@ -50,6 +51,8 @@ def decode(source: str | Path | BinaryIO, max_seconds: float = math.inf) -> Deco
     """
     if not isinstance(source, str | Path):
         return _decode(source, max_seconds)
+    if (decoded := _decode_clean(Path(source), max_seconds)) is not None:
+        return decoded
     try:
         # FFmpeg would read some names as protocols or patterns ("a:b.wav", "%03d.wav"): it gets the open file.
         with open(source, "rb") as file:
@@ -97,6 +100,35 @@ def to_int16(samples: np.ndarray, length: int) -> np.ndarray:
     out = np.zeros(length, np.int16)
     out[: len(scaled)] = scaled
     return out
+
+
+def _decode_clean(path: Path, max_seconds: float) -> Decoded | None:
+    """A clean WAV, FLAC or MP3 by libsndfile, which takes about half of FFmpeg's time for them.
+
+    None for all else, and for any file that is not what its header says: FFmpeg then finds out what it is.
+    """
+    try:
+        with open(path, "rb") as raw:
+            head = _head(raw)
+        if head[:4] not in (b"RIFF", b"fLaC") and not (head[:1] == b"\xff" and head[1] & 0xE6 == 0xE2):
+            return None  # the last is the sync word of MPEG audio, layer 3
+        with soundfile.SoundFile(path) as file:
+            rate, whole = file.samplerate, file.frames
+            wanted = whole if math.isinf(max_seconds) else min(whole, math.floor(max_seconds * rate) + 1)
+            sixteen = file.subtype == "PCM_16"
+            samples = file.read(wanted, dtype="int16" if sixteen else "float32", always_2d=True)  # (samples, channels)
+        if head[:4] == b"RIFF":
+            promised = _wav_promised(head)  # libsndfile takes the length of a cut WAV from what is there
+            if promised is None or abs(promised - whole / rate) > 1e-3:
+                return None
+    except (OSError, soundfile.LibsndfileError):
+        return None
+    if not 0 < len(samples) == wanted:
+        return None
+    planar = samples.T.astype(np.float32, order="C")
+    if sixteen:
+        planar *= np.float32(2**-15)
+    return Decoded(planar, rate, whole / rate)
 
 
 def _decode(file: BinaryIO, max_seconds: float) -> Decoded:

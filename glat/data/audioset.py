@@ -78,7 +78,7 @@ def read_segments(path: str | Path, classes: pd.DataFrame | None = None) -> pd.D
                     if (number == 1 and line.strip().split(",") == SEGMENT_COLUMNS) or not line.strip():
                         continue
                     raise GlatError(
-                        f"{path}: line {number}: {line.strip()[:80]!r} is not YTID,start,end,\"labels\": "
+                        f'{path}: line {number}: {line.strip()[:80]!r} is not YTID,start,end,"labels": '
                         "the file is cut or damaged; fetch it again"
                     )
                 youtube_id, start, end, text = match.groups()

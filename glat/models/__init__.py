@@ -1,8 +1,8 @@
 """Networks for audio tagging: four backbones, and GL-AT around any of them.
 
-    model = glat.models.build("cnn10", classes=527, glat={"n": 5, "tau": 3.0})
-    scores = model(waveform)            # (B, samples) at 32 kHz in [-1, 1] -> (B, 527) probabilities
-    streams = model.streams(waveform)   # both streams' scores and the chosen windows
+model = glat.models.build("cnn10", classes=527, glat={"n": 5, "tau": 3.0})
+scores = model(waveform)            # (B, samples) at 32 kHz in [-1, 1] -> (B, 527) probabilities
+streams = model.streams(waveform)   # both streams' scores and the chosen windows
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ GL-AT (`twostream.py`) wraps any module that keeps this contract without knowing
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ class Backbone(nn.Module, ABC):
         classifier: names of the submodules that make up the classifier (for `sharing: classifier`).
     """
 
-    front_end: dict = {}
+    front_end: ClassVar[dict] = {}
     min_frames: int = 1
     classifier: tuple[str, ...] = ("fc1", "fc_audioset")
     dropout_scale: float = 1.0

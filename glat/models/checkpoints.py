@@ -35,7 +35,9 @@ def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: torch
         if key.endswith("melW") and front_end is not None:
             ours = front_end.mel_scale.fb
             if ours.shape != found.shape or (ours - found.to(ours)).abs().max() > 1e-4 * ours.max():
-                raise ValueError(f"{key} differs from our mel filter bank: the checkpoint was trained on other log-mels")
+                raise ValueError(
+                    f"{key} differs from our mel filter bank: the checkpoint was trained on other log-mels"
+                )
     own = backbone.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     other = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]

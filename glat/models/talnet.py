@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ class TALNet(Backbone):
     set's mean and deviation; here the batch normalisation that all networks begin with does that (ours).
     """
 
-    front_end = {"hop": 800, "centred_end": False}
+    front_end: ClassVar[dict] = {"hop": 800, "centred_end": False}
     min_frames = 4
     classifier = ("fc",)
 

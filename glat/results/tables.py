@@ -47,7 +47,9 @@ def table1(metrics: list[dict[str, Any]]) -> pd.DataFrame:
     )  # fmt: skip
     for column in ("dataset", "clips", "classes_scored"):
         if len(values := frame[column].unique()) > 1:
-            raise GlatError(f"table 1: runs of different {column} can't stand in one table: {', '.join(map(str, values))}")
+            raise GlatError(
+                f"table 1: runs of different {column} can't stand in one table: {', '.join(map(str, values))}"
+            )
     if twice := frame.loc[frame.duplicated(["backbone", "glat", "seed"]), "run"].tolist():
         raise GlatError(f"table 1: {twice[0]} is there twice, or with two settings of GL-AT")
     rows = []
@@ -74,16 +76,27 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     """Table 1 in the paper's own layout, with the published AudioSet values in columns of their own."""
     first = table.iloc[0]
     seeds = sorted(table["seeds"].unique())
+    several = seeds[-1] > 1
+    measured = (
+        f"Measured here: {first['evaluation_clips']} evaluation clips, {first['classes_scored']} classes with a positive, "
+        f"{'/'.join(map(str, seeds))} seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} bootstrap "
+        "interval over clips; "
+        + (
+            "after ±: the standard deviation over seeds."
+            if several
+            else "one seed says nothing about the spread over seeds."
+        )
+    )
+    paper_says = (
+        "The last three columns are what the paper prints for **AudioSet** (original / reproduced by its authors): another "
+        "corpus and another size of network, to be compared in direction only."
+    )
     lines = [
         f"# Table 1 on `{first['dataset']}`",
         "",
-        f"Measured here: {first['evaluation_clips']} evaluation clips, {first['classes_scored']} classes with a positive, "
-        f"{'/'.join(map(str, seeds))} seed{'s' if seeds[-1] > 1 else ''} a row. "
-        f"In brackets: the {confidence:.0%} bootstrap interval over clips"
-        + ("; after ±: the standard deviation over seeds." if seeds[-1] > 1 else "; one seed says nothing about the spread over seeds."),
+        measured,
         "",
-        "The last three columns are what the paper prints for **AudioSet** (original / reproduced by its authors): another "
-        "corpus and another size of network, to be compared in direction only.",
+        paper_says,
         "",
         "| Method | mAP | mAUC | d′ | parameters | paper, AudioSet: mAP | mAUC | d′ |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -95,7 +108,10 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
             low, high = _text(row[f"{metric}_low"]), _text(row[f"{metric}_high"])
             ours.append(f"{_text(row[metric])}{spread} [{low}, {high}]")
         paper = [
-            " / ".join(_text(row[f"{p}_{metric}"]) for p in ("paper_audioset", "paper_reproduced_audioset")[: 1 if row["glat"] else 2])
+            " / ".join(
+                _text(row[f"{p}_{metric}"])
+                for p in ("paper_audioset", "paper_reproduced_audioset")[: 1 if row["glat"] else 2]
+            )
             for metric in METRICS
         ]
         lines.append("| " + " | ".join([row["method"], *ours, f"{row['parameters']:,}", *paper]) + " |")

@@ -58,6 +58,10 @@ def fetch(
 def _names(youtube_id: str, start: float, end: float) -> list[str]:
     """Stems that a downloader may have given the clip, the most specific first."""
     stems = []
-    for a, b in ((f"{start * 1000:.0f}", f"{end * 1000:.0f}"), (f"{start:.0f}", f"{end:.0f}"), (f"{start:.3f}", f"{end:.3f}")):
+    for a, b in (
+        (f"{start * 1000:.0f}", f"{end * 1000:.0f}"),
+        (f"{start:.0f}", f"{end:.0f}"),
+        (f"{start:.3f}", f"{end:.3f}"),
+    ):
         stems += [f"{youtube_id}_{a}_{b}", f"{youtube_id}_{a}"]
     return [*stems, youtube_id] + [f"Y{stem}" for stem in (*stems, youtube_id)]
