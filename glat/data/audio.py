@@ -110,7 +110,7 @@ def _decode_clean(path: Path, max_seconds: float) -> Decoded | None:
     try:
         with open(path, "rb") as raw:
             head = _head(raw)
-        if head[:4] not in (b"RIFF", b"fLaC") and not (head[:1] == b"\xff" and head[1] & 0xE6 == 0xE2):
+        if head[:4] not in (b"RIFF", b"fLaC") and not (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2):
             return None  # the last is the sync word of MPEG audio, layer 3
         with soundfile.SoundFile(path) as file:
             rate, whole = file.samplerate, file.frames
