@@ -214,10 +214,17 @@ def tag(
     top: Annotated[int, typer.Option(help="Classes to print for each clip.")] = 5,
 ) -> None:
     """Tag sounds with a trained run: file, start and end in seconds, score, class."""
-    from .tagging import tag
+    from . import tagging
 
-    for found in tag(checkpoint, files, top):
+    lost = 0
+    for found in tagging.tag(checkpoint, files, top):
+        if isinstance(found, tagging.Failure):
+            print(f"glat: {found.file}: {found.reason}", file=sys.stderr)
+            lost += 1
+            continue
         print(f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}", flush=True)
+    if lost:
+        raise GlatError(f"{lost} of {len(files)} files were not tagged")
 
 
 def main() -> None:

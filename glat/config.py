@@ -97,7 +97,7 @@ class Dataset(Settings):
     train: list[str] = Field(min_length=1)
     evaluate: list[str] = Field(min_length=1)
     width: Positive | dict[str, Positive] = 1.0
-    dropout: Annotated[float, Field(ge=0)] = 1.0
+    dropout: Annotated[float, Field(ge=0, le=2)] = 1.0
     hop: Count = 320
     training: dict[str, Any] = {}
 
@@ -123,6 +123,11 @@ class Params(Settings):
     def _fits_together(self) -> Params:
         if self.dataset not in self.datasets:
             raise ValueError(f"dataset: {self.dataset!r} is not an entry of datasets: {', '.join(self.datasets)}")
+        for key, named in (("init.global", self.init.global_), ("init.local", self.init.local)):
+            if unknown := [name for name in named if name not in BACKBONES]:
+                raise ValueError(f"{key}: {unknown[0]!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
+        if self.glat.training == "frozen_global" and self.glat.sharing != "none":
+            raise ValueError("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
         for name in self.backbones:
             if name not in BACKBONES:
                 raise ValueError(f"backbones: {name!r} is not known; allowed are {', '.join(BACKBONES)}")
@@ -141,6 +146,8 @@ class Params(Settings):
             )
         for name, dataset in self.datasets.items():
             for key in ("train", "evaluate"):
+                if len(set(getattr(dataset, key))) < len(getattr(dataset, key)):
+                    raise ValueError(f"datasets.{name}.{key}: a split is there twice: {getattr(dataset, key)}")
                 for split in getattr(dataset, key):
                     if split not in dataset.splits:
                         raise ValueError(
@@ -148,7 +155,12 @@ class Params(Settings):
                         )
             if isinstance(dataset.width, dict) and (lost := [b for b in self.backbones if b not in dataset.width]):
                 raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}")
-            self.training_of(name)
+            training = self.training_of(name)
+            if training.batch_size % (training.devices * training.nodes):
+                raise ValueError(
+                    f"datasets.{name}: training.batch_size {training.batch_size} does not divide among "
+                    f"{training.devices} devices on {training.nodes} nodes"
+                )
         if self.glat.n > self.chosen.classes:
             raise ValueError(
                 f"glat.n: {self.glat.n} windows, but {self.dataset} has only {self.chosen.classes} classes to choose them by"

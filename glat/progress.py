@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
 import torch
 
 from .config import Training
+from .errors import GlatError
+from .files import whole
 from .runs import Run
 
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold a run's lock, so that two processes never train it at once; the system frees it when its holder ends.
+
+    Only the first process of a distributed training takes it. Raises GlatError if another training holds it.
+    """
+    if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
+        yield
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise GlatError(f"{lock.parent}: another process trains this run; wait for it or stop it first") from None
+        yield
 
 
 class Curve(lightning.Callback):
@@ -56,8 +79,7 @@ class Curve(lightning.Callback):
         self._write()
 
     def _write(self) -> None:
-        self.part.parent.mkdir(parents=True, exist_ok=True)
-        with self.part.open("w", newline="") as file:
+        with whole(self.part) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
@@ -79,7 +101,11 @@ class ResumePoint(lightning.Callback):
     def step(self) -> int:
         if not self.path.exists():
             return 0
-        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
+            print(f"{self.path}: damaged ({type(error).__name__}); training from the start", file=sys.stderr)
+            return 0
         if content["glat_fingerprint"] != self.fingerprint:
             print(f"{self.path}: made with other settings or code; training from the start", file=sys.stderr)
             return 0

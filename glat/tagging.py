@@ -11,7 +11,7 @@ import soxr
 import torch
 
 from . import checkpoints
-from .data.audio import decode
+from .data.audio import AudioError, decode
 
 
 class Tag(NamedTuple):
@@ -22,26 +22,40 @@ class Tag(NamedTuple):
     score: float  # probability
 
 
-def tag(checkpoint: Path, files: list[Path], top: int = 5) -> Iterator[Tag]:
+class Failure(NamedTuple):
+    file: Path
+    reason: str
+
+
+def tag(checkpoint: Path, files: list[Path], top: int = 5) -> Iterator[Tag | Failure]:
     """The `top` classes of each clip of each file, best first.
 
     A file of any format and rate is mixed to mono, resampled to the network's rate and cut into clips of the length
-    that the network was trained on; the last one is zero-padded.
+    that the network was trained on; the last one is zero-padded. A file that gives no audio is a `Failure`, and the
+    others go on.
 
     Raises:
-        GlatError: the checkpoint or a file can't be read.
+        GlatError: the checkpoint can't be read.
     """
     tagger, run, classes = checkpoints.load(checkpoint)
     rate, seconds = run.audio.sample_rate, run.audio.clip_seconds
     length = round(rate * seconds)
+    draw = torch.Generator().manual_seed(0)  # of a random selection of windows
     for file in files:
-        decoded = decode(file)
+        try:
+            decoded = decode(file)
+        except AudioError as error:
+            yield Failure(file, str(error))
+            continue
+        if not np.isfinite(decoded.samples).all():
+            yield Failure(file, "not finite: NaN or infinite samples")
+            continue
         mono = soxr.resample(np.ascontiguousarray(decoded.samples.mean(0)), decoded.rate, rate)  # (samples,)
         for first in range(0, len(mono), length):
             clip = mono[first : first + length]
             with torch.inference_mode():
                 waveform = torch.from_numpy(np.pad(clip, (0, length - len(clip)))).float()
-                scores = tagger(waveform[None])[0]  # (L,)
+                scores = tagger.streams(waveform[None], draw).fused[0]  # (L,)
             start, end = first / rate, (first + len(clip)) / rate
             for index in scores.argsort(descending=True)[:top].tolist():
                 yield Tag(file, start, end, classes[index]["display_name"], scores[index].item())

@@ -23,7 +23,7 @@ from .data.packed import PackedClips, Packs, as_is
 from .data.sampling import BalancedBatches
 from .errors import GlatError
 from .models import Streams, Tagger
-from .progress import Curve, PlainProgress, ResumePoint
+from .progress import Curve, PlainProgress, ResumePoint, alone
 from .runs import Run
 
 
@@ -144,12 +144,16 @@ class Batches(lightning.LightningDataModule):
         )
 
 
-def fingerprint(run: Run) -> str:
-    """A hash of the run and of the code that trains it: a half-done training goes on only where both are the same."""
+def fingerprint(run: Run, packs: Packs, precision: str) -> str:
+    """A hash of the run, its data, the weights it starts from and its code: a half-done training goes on only where
+    all of them are the same."""
     package = Path(__file__).parent
     files = [*sorted((package / "models").glob("*.py")), package / "training.py", package / "augment.py"]
-    digest = hashlib.sha256(run.model_dump_json().encode())
-    for file in [*files, package / "data" / "sampling.py"]:
+    files += [package / "data" / name for name in ("sampling.py", "packed.py", "labels.py")]
+    files += [Path(path) for path in run.init.values() if path]
+    provenance = [str(shard["provenance"]) for shard in packs.attributes]
+    digest = hashlib.sha256("\n".join([run.model_dump_json(), precision, *provenance, *packs.clips]).encode())
+    for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -172,6 +176,11 @@ def train(run: Run, folder: Path, threads: int | None = None) -> None:
     Raises:
         GlatError: packs that don't fit the run, a batch that does not divide, or a loss that is not finite.
     """
+    with alone(folder / ".lock"):
+        _train(run, folder, threads)
+
+
+def _train(run: Run, folder: Path, threads: int | None) -> None:
     settings = run.training
     world = settings.devices * settings.nodes
     if settings.batch_size % world:
@@ -189,7 +198,7 @@ def train(run: Run, folder: Path, threads: int | None = None) -> None:
     hardware.use_threads(max(1, (threads or cores()) // (settings.devices if accelerator == "cpu" else 1)))
     torch.manual_seed(run.seed)
     tagger = checkpoints.build(run).to(memory_format=torch.channels_last)
-    resume = ResumePoint(folder / "resume.ckpt", fingerprint(run), settings.checkpoint_every)
+    resume = ResumePoint(folder / "resume.ckpt", fingerprint(run, packs, precision), settings.checkpoint_every)
     start = resume.step()
     curve = Curve(folder / "train.csv", settings, start)
     progress = PlainProgress(run, start, f"{accelerator}, {precision}, {torch.get_num_threads()} threads")

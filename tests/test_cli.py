@@ -105,3 +105,7 @@ def test_tag_prints_the_best_classes_of_each_clip(corpus, project, params, capsy
     assert [row[1:3] for row in rows] == [["0.0", "10.0"]] * 3 + [["10.0", "12.0"]] * 3
     scores = [float(row[3]) for row in rows[:3]]
     assert scores == sorted(scores, reverse=True) and rows[0][4].startswith("class ")
+    (project / "b.wav").write_bytes(b"")
+    result = CliRunner().invoke(cli.app, ["tag", "model.pt", "b.wav", "a.wav", "--top", "3"])
+    assert "b.wav: empty file" in result.output and "a.wav\t10.0\t12.0" in result.output
+    assert str(result.exception) == "1 of 2 files were not tagged"

@@ -35,6 +35,10 @@ PARAMS = ROOT / "params.yaml"
         ("datasets.mini.training.stepz", 3, "unknown key datasets.mini.training.stepz"),
         ("datasets.mini.training.batch_size", 0, "datasets.mini.training.batch_size: 0 is not allowed"),
         ("datasets.mini.width", {"cnn10": 0.125}, "datasets.mini.width: no width for talnet, resnet38, atsca"),
+        ("init.global", {"cn10": "x.pth"}, "init.global: 'cn10' is not a backbone"),
+        ("datasets.mini.training.devices", 3, "datasets.mini: training.batch_size 8 does not divide among 3 devices"),
+        ("datasets.mini.dropout", 3.0, "datasets.mini.dropout: 3.0 is not allowed"),
+        ("datasets.mini.train", ["train", "train"], "datasets.mini.train: a split is there twice"),
         ("training.precision", "fp8", "training.precision: 'fp8' is not allowed"),
     ],
 )

@@ -110,7 +110,7 @@ def made(backbone, glat, seed, mAP, **update):
     }
     return {
         "run": f"{backbone}-s{seed}", "dataset": "mini", "backbone": backbone, "glat": {"n": 5} if glat else None,
-        "seed": seed, "parameters": 1234, "clips": 600, "classes": 16, "classes_scored": 15,
+        "seed": seed, "parameters": 1234, "clips": 600, "classes": 16, "classes_scored": 15, "collapsed": False,
         "streams": {"fused": scores}, "evaluation": {"confidence": 0.95},
     } | update  # fmt: skip
 

@@ -169,3 +169,36 @@ def test_a_truncated_pack_is_refused(project, params, tmp_path):
         training.train(run.model_copy(update={"packs": [str(tmp_path / "half.h5")]}), project / "a")
     with h5py.File(project / run.packs[0]) as pack:
         assert pack["waveform"].chunks[0] == 1
+
+
+def test_a_frozen_global_stream_stays_as_it_was(project, params):
+    training.train(run_with(params), project / "plain", threads=1)
+    start = {"global": str(project / "plain/checkpoint.pt"), "local": None}
+    run = resolve(params.model_copy(update={"glat": params.glat}), "cnn10", 0, {"training": "frozen_global"})
+    run = run.model_copy(update={"init": start, "dropout": 1.0})
+    training.train(run, project / "frozen", threads=1)
+    before, after = weights(project / "plain"), weights(project / "frozen")
+    for key, value in before.items():
+        if key.startswith("network."):
+            assert torch.equal(value, after[key.replace("network.", "network.global_stream.")]), key
+    assert not torch.equal(before["network.fc1.weight"], after["network.local_stream.fc1.weight"])
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(project, params):
+    with training.alone(project / "a/.lock"), pytest.raises(GlatError, match="another process trains this run"):
+        training.train(run_with(params), project / "a", threads=1)
+
+
+def test_other_data_does_not_resume(project, params, capsys, monkeypatch):
+    run = run_with(params)
+    packs = training.Packs(run.packs)
+    one = training.fingerprint(run, packs, "bf16")
+    packs.attributes[0] |= {"provenance": "another corpus"}
+    assert one != training.fingerprint(run, packs, "bf16") != training.fingerprint(run, packs, "float32")
+
+
+def test_a_damaged_resume_point_is_not_used(project, params, capsys):
+    (project / "a").mkdir()
+    (project / "a/resume.ckpt").write_bytes(b"half")
+    training.train(run_with(params), project / "a", threads=1)
+    assert "damaged" in capsys.readouterr().err and (project / "a/checkpoint.pt").exists()

@@ -90,7 +90,7 @@ class TwoStream(nn.Module):
         self.frame_classifier, self.frame_time = frame_classifier, frame_time
         self.frozen_global = training == "frozen_global"
         if self.frozen_global:
-            self.global_stream.requires_grad_(False)
+            self.global_stream.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> TwoStream:
         super().train(mode)

@@ -31,7 +31,7 @@ def table1(metrics: list[dict[str, Any]]) -> pd.DataFrame:
 
     Columns: the fused score's mAP, mAUC and d', each with `_low` and `_high`, its bootstrap interval over clips (the
     mean of the seeds' bounds), and `_std`, its standard deviation over seeds (empty for one seed); `seeds`,
-    `evaluation_clips`, `classes_scored`, `dataset`, `parameters`; and what the paper prints for AudioSet:
+    `collapsed` (how many seeds scored all clips the same), `evaluation_clips`, `classes_scored`, `dataset`, `parameters`; and what the paper prints for AudioSet:
     `paper_audioset_*` (the backbone's own publication, or the paper's GL-AT) and `paper_reproduced_audioset_*`.
 
     Raises:
@@ -40,7 +40,7 @@ def table1(metrics: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "backbone": m["backbone"], "glat": m["glat"] is not None, "seed": m["seed"], "dataset": m["dataset"],
-            "run": m["run"], "clips": m["clips"], "classes_scored": m["classes_scored"], "parameters": m["parameters"],
+            "run": m["run"], "clips": m["clips"], "classes_scored": m["classes_scored"], "parameters": m["parameters"], "collapsed": m["collapsed"],
             **{f"{k}{e}": m["streams"]["fused"][k][f] for k in METRICS for e, f in (("", "value"), ("_low", "low"), ("_high", "high"))},
         }
         for m in metrics
@@ -60,7 +60,11 @@ def table1(metrics: list[dict[str, Any]]) -> pd.DataFrame:
             for column in (metric, f"{metric}_low", f"{metric}_high"):
                 row[column] = group[column].astype(float).mean()
             row[f"{metric}_std"] = group[metric].astype(float).std(ddof=1)
-        row |= {"seeds": len(group), "evaluation_clips": group["clips"].iloc[0]}
+        row |= {
+            "seeds": len(group),
+            "collapsed": int(group["collapsed"].sum()),
+            "evaluation_clips": group["clips"].iloc[0],
+        }
         row |= {column: group[column].iloc[0] for column in ("classes_scored", "dataset", "parameters")}
         for prefix, scores in (
             ("paper_audioset", published.WITH_GLAT if glat else published.ORIGINAL),
@@ -115,6 +119,8 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
             for metric in METRICS
         ]
         lines.append("| " + " | ".join([row["method"], *ours, f"{row['parameters']:,}", *paper]) + " |")
+    if collapsed := table.loc[table["collapsed"] > 0, "method"].tolist():
+        lines += ["", f"**Collapsed** (all clips scored the same in at least one seed): {', '.join(collapsed)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from glat.config import parse as parse_params
 from glat.errors import GlatError
 from glat.runs import all_runs, split_packs, table1_runs
 
-# conda's way to run any rule: `snakemake --software-deployment-method conda`.
+# What every rule runs in. Snakemake itself is started inside it (README), so it makes no environment of its own.
 ENVIRONMENT = "../../environment.yml"
 
 try:
@@ -19,7 +20,7 @@ except GlatError as error:
 
 
 wildcard_constraints:
-    dataset="[^/]+",
+    dataset=re.escape(PARAMS.dataset),  # settings are those of the chosen dataset, so no other one's files are made
     split="[^/]+",
     shard=r"\d{3}",
     run="[^/]+",
@@ -46,6 +47,14 @@ def granted(wildcards, threads):
 
     asked = workflow.cores or cores()
     return max(1, threads * min(cores(), asked) // asked)
+
+
+def gpus(wildcards):
+    """GPUs that a training uses."""
+    from glat.cores import gpu
+
+    training = RUNS[wildcards.run].training
+    return training.devices if training.accelerator == "gpu" or (training.accelerator == "auto" and gpu()) else 0
 
 
 def entry(wildcards):

@@ -26,7 +26,7 @@ rule metadata:
 rule download:
     input:
         "data/{dataset}/metadata",
-        code=code("data/sources/*.py"),
+        code=code("data/sources/*.py", "data/audioset.py"),
     output:
         "data/{dataset}/audio/{split}/{shard}.csv",
     log:
@@ -73,7 +73,7 @@ rule pack:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/resampled/{split}/{shard}",
-        code=code("data/pack.py"),
+        code=code("data/pack.py", "data/audioset.py", "data/labels.py"),
     output:
         "data/{dataset}/packs/{split}/{shard}.h5",
         "data/{dataset}/packs/{split}/{shard}.ledger.csv",

@@ -4,7 +4,7 @@
 rule table1:
     input:
         metrics_of(table1_runs(PARAMS)),
-        code=code("results/tables.py", "results/published.py"),
+        code=code("results/tables.py", "results/published.py", "registry.py"),
     output:
         csv="results/{dataset}/table1.csv",
         md="results/{dataset}/table1.md",

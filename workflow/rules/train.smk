@@ -23,7 +23,7 @@ rule train:
         lambda wildcards: RUNS[wildcards.run].packs,
         start_weights,
         config="runs/{dataset}/{run}/config.yaml",
-        code=code("models/*.py", "training.py", "augment.py", "data/sampling.py", "data/packed.py"),
+        code=code("models/*.py", "training.py", "augment.py", "checkpoints.py", "progress.py", "hardware.py", "data/sampling.py", "data/packed.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/checkpoint.pt",
         "runs/{dataset}/{run}/train.csv",
@@ -31,7 +31,8 @@ rule train:
         "logs/{dataset}/train/{run}.log",
     threads: 4
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
+        gpu=gpus,
         runtime=14 * 24 * 60,
         processors=granted,
     conda:
