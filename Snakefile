@@ -15,10 +15,14 @@ include: "workflow/rules/results.smk"
 rule all:
     default_target: True
     input:
-        "results/table1.csv",
-        "results/table1.md",
+        [f"results/{name}" for name in [*FILES, "report.html"]],
 
 
 rule packs:
     input:
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
+
+
+# What a failed run leaves: figures and report from the others, with what is missing named.
+onerror:
+    shell("glat partial")

@@ -7,6 +7,12 @@ once, and each class of each resample costs a few sums over the ranked clips.
 A clip drawn twice ties with itself, so resampled AP leans upwards, most for classes of few positives: over hundreds
 of them, mAP's interval may lie above its estimate. The difference between two systems leans far less, AUC not.
 
+Resample r is the same draw of clips for every system that is scored on the same clips with the same seed. So `resample`
+is computed once a system, and any difference between two of them is a subtraction of what it kept. Where a system was
+trained with several seeds, each resample also draws among these, with replacement (`interval`, `difference`): the
+interval then holds the spread of training too. With few seeds that spread is underestimated, by (S - 1) / S in
+variance; with one it is not there at all.
+
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13 (percentile interval).
 """
 
@@ -69,6 +75,15 @@ class Differences:
     confidence: float
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """One system's metrics on all clips, and in each resample of them."""
+
+    estimate: dict[str, float]  # by metric: mAP, mAUC, d_prime
+    values: dict[str, np.ndarray]  # by metric: (resamples,) float64, NaN where no class had a positive
+    ap: np.ndarray  # (resamples, classes) float64: AP of each class
+
+
 def multiplicities(clips: int, resamples: int, seed: int = 0) -> np.ndarray:
     """How often each clip is drawn when `clips` clips are drawn with replacement: (resamples, clips) int32.
 
@@ -114,6 +129,46 @@ def resampled(
     return ap, auc
 
 
+def resample(
+    target: ArrayLike, score: ArrayLike, resamples: int = 1000, seed: int = 0, workers: int | None = None
+) -> Resampled:
+    """Score one system on all clips and on `resamples` resamples of them.
+
+    target and score are (clips, classes). Clips are drawn with replacement, whole, with all their labels. A class that
+    a resample leaves without a positive is left out of that resample's means. The same seed gives the same resamples
+    with any number of workers (threads). Raises GlatError for input that `check` refuses and fewer than one resample.
+    """
+    target, score = check(target, score)
+    if resamples < 1:
+        raise GlatError(f"a bootstrap needs at least 1 resample, not {resamples}.")
+    ap, auc = resampled(target, score, multiplicities(len(target), resamples, seed), workers)
+    estimate = means(*ap_and_auc(target, score))
+    return Resampled({name: float(value) for name, value in estimate.items()}, means(ap, auc), ap)
+
+
+def interval(estimates: ArrayLike, values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The mean over S training seeds of a metric, and its percentile interval over clips and seeds.
+
+    estimates: (S,), one a seed, on all clips; values: (S, resamples), as `Resampled.values` holds them for each seed.
+    """
+    _check_confidence(confidence)
+    return Interval(float(np.mean(estimates)), *_percentile(_over_seeds(np.asarray(values)), confidence))
+
+
+def difference(
+    estimates_a: ArrayLike, values_a: ArrayLike, estimates_b: ArrayLike, values_b: ArrayLike, confidence: float = 0.95
+) -> Difference:
+    """System a minus system b, paired by clip and by training seed; arguments as `interval`, for each of the two.
+
+    p is twice the smaller share of resamples whose difference is at most, or at least, 0, where the observed sample
+    counts as one more: p is at least 2 / (resamples + 1), and 1 for two equal systems.
+    """
+    _check_confidence(confidence)
+    values = _over_seeds(_minus(np.asarray(values_a), np.asarray(values_b)))
+    estimate = np.mean(_minus(np.asarray(estimates_a), np.asarray(estimates_b)))
+    return Difference(float(estimate), *_percentile(values, confidence), _two_sided_p(values))
+
+
 def bootstrap(
     target: ArrayLike,
     score: ArrayLike,
@@ -122,19 +177,10 @@ def bootstrap(
     confidence: float = 0.95,
     workers: int | None = None,
 ) -> Intervals:
-    """Percentile intervals over clips for mAP, mAUC and d'.
-
-    target and score are (clips, classes). Clips are drawn with replacement, whole, with all their labels. A class that
-    a resample leaves without a positive is left out of that resample's means. The same seed gives the same intervals
-    with any number of workers (threads). Raises GlatError for input that `check` refuses, fewer than one resample, or a
-    confidence outside (0, 1).
-    """
-    target, score = check(target, score)
-    _check_settings(resamples, confidence)
-    counts = multiplicities(len(target), resamples, seed)
-    estimate = means(*ap_and_auc(target, score))
-    values = means(*resampled(target, score, counts, workers))
-    intervals = {name: Interval(float(estimate[name]), *_percentile(values[name], confidence)) for name in values}
+    """Percentile intervals over clips for mAP, mAUC and d' of one system; arguments and errors as `resample`."""
+    _check_confidence(confidence)
+    found = resample(target, score, resamples, seed, workers)
+    intervals = {name: interval([found.estimate[name]], found.values[name][None], confidence) for name in found.values}
     return Intervals(**intervals, resamples=resamples, confidence=confidence)
 
 
@@ -147,19 +193,14 @@ def paired_bootstrap(
     confidence: float = 0.95,
     workers: int | None = None,
 ) -> Differences:
-    """How much better system a is than b on the same clips: a - b for mAP, mAUC and d', both scored in each resample.
-
-    Arguments as `bootstrap`. p is twice the smaller share of resamples whose difference is at most, or at least, 0,
-    where the observed sample counts as one more: p is at least 2 / (resamples + 1), and 1 for two equal systems.
-    """
-    (target, score_a), (_, score_b) = check(target, score_a), check(target, score_b)
-    _check_settings(resamples, confidence)
-    counts = multiplicities(len(target), resamples, seed)
-    estimate = _minus(*(means(*ap_and_auc(target, score)) for score in (score_a, score_b)))
-    values = _minus(*(means(*resampled(target, score, counts, workers)) for score in (score_a, score_b)))
+    """How much better system a is than b on the same clips: `difference` for mAP, mAUC and d'; arguments as `resample`."""
+    _check_confidence(confidence)
+    a, b = (resample(target, score, resamples, seed, workers) for score in (score_a, score_b))
     differences = {
-        name: Difference(float(estimate[name]), *_percentile(values[name], confidence), _two_sided_p(values[name]))
-        for name in values
+        name: difference(
+            [a.estimate[name]], a.values[name][None], [b.estimate[name]], b.values[name][None], confidence
+        )
+        for name in a.values
     }
     return Differences(**differences, resamples=resamples, confidence=confidence)
 
@@ -179,10 +220,16 @@ def _bags(target: np.ndarray, score: np.ndarray) -> tuple[tuple[torch.Tensor, to
     return tuple(bags)
 
 
-def _minus(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _minus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        # Two infinite d' are equal, not NaN apart.
-        return {name: np.where(a[name] == b[name], 0, a[name] - b[name]) for name in a}
+        return np.where(a == b, 0, a - b)  # two infinite d' are equal, not NaN apart
+
+
+def _over_seeds(values: np.ndarray) -> np.ndarray:
+    """(S, resamples) -> (resamples,): in each resample the mean over S seeds, drawn with replacement from the S."""
+    seeds, resamples = values.shape
+    draws = np.random.default_rng(seeds).integers(seeds, size=(seeds, resamples))
+    return np.take_along_axis(values, draws, 0).mean(0)
 
 
 def _percentile(values: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -204,9 +251,7 @@ def _two_sided_p(difference: np.ndarray) -> float:
     return min(1.0, 2 * (int(smaller) + 1) / (len(difference) + 1))
 
 
-def _check_settings(resamples: int, confidence: float) -> None:
-    if resamples < 1:
-        raise GlatError(f"a bootstrap needs at least 1 resample, not {resamples}.")
+def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise GlatError(f"confidence must lie between 0 and 1 (0.95 for a 95 % interval), not {confidence}.")
 

@@ -13,6 +13,7 @@ import yaml
 from typer.core import TyperGroup
 
 from .errors import GlatError
+from .results import RESULTS, Result
 
 
 class InOrder(TyperGroup):
@@ -160,7 +161,8 @@ def pack(split: Split, shard: Shard) -> None:
 @app.command()
 def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-s0.")]) -> None:
     """Write the config.yaml of a run: all that its training depends on."""
-    from .runs import all_runs, write_run
+    from .experiments import all_runs
+    from .runs import write_run
 
     runs = all_runs(_params())
     if name not in runs:
@@ -193,18 +195,81 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
     evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, threads)
 
 
-@app.command()
-def table1(
-    metrics: Annotated[list[Path], typer.Argument(help="The metrics.json of each run.")],
-    csv: Annotated[Path, typer.Option(help="The table as CSV; a Markdown file is written beside it.")] = Path(
-        "results/table1.csv"
-    ),
-) -> None:
-    """Write Table 1 of the paper from the runs' metrics."""
-    from .results.tables import write_table1
+def _result(name: str, result: Result):
+    def write() -> None:
+        params = _params()
+        result.write(params)
+        page = Path("results") / params.dataset / f"{name}.md"
+        if page.exists():
+            print(page.read_text())
 
-    write_table1(metrics, csv, csv.with_suffix(".md"))
-    print(csv.with_suffix(".md").read_text())
+    app.command(name, help=result.title + ".")(write)
+
+
+for _name, _entry in RESULTS.items():
+    if _name == "report":
+        continue  # below, after `examples`, which it shows
+    _result(_name, _entry)
+
+
+@app.command()
+def examples() -> None:
+    """Draw a few evaluation clips, taken by lot, for the report."""
+    from . import explain as explaining
+    from .files import whole
+
+    params, run, packs, strong = _explained()
+    with whole(Path("results") / params.dataset / "clips") as folder:
+        folder.mkdir()
+        for number, clip in enumerate(explaining.draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
+            explaining.explain(run.folder / "checkpoint.pt", clip, packs, strong, folder / f"{number}_{clip}")
+
+
+_result("report", RESULTS["report"])
+
+
+@app.command()
+def partial() -> None:
+    """After a failed run: write the figures and the report from the runs that are there, naming those that are not."""
+    from . import experiments
+    from .results.measured import why_missing
+
+    params = _params()
+    runs = experiments.all_runs(params).values()
+    if all(why_missing(run) for run in runs):
+        return  # nothing to show
+    for name, result in RESULTS.items():
+        if result.tolerant:
+            result.write(params, with_missing=True)
+            print(f"results/{params.dataset}: {name} written without the missing runs", file=sys.stderr)
+
+
+def _explained():
+    """Settings, the run that is pictured, the evaluation packs, and the strong labels where there are some."""
+    from . import experiments
+    from .results.localisation import strong_labels
+    from .runs import split_packs
+
+    params = _params()
+    run = experiments.table2(params)[-1].runs[0]
+    return params, run, split_packs(params, params.dataset, params.chosen.evaluate), strong_labels(params)
+
+
+@app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    clip: Annotated[str, typer.Argument(help="An evaluation clip, as <id>_<start in ms>, or an audio file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to draw, without a suffix; the default is explain/<clip> in the run.")
+    ] = None,
+) -> None:
+    """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
+    from . import explain as explaining
+
+    _, _, packs, strong = _explained()
+    out = out or run / "explain" / Path(clip).stem
+    explaining.explain(run / "checkpoint.pt", clip, packs, strong, out)
+    print(f"{out}.svg\n{out}.png")
 
 
 @app.command()

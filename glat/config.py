@@ -83,6 +83,28 @@ class Evaluation(Settings):
     seed: Natural = 0
 
 
+class Table2(Settings):
+    backbone: str = "cnn10"
+
+
+class Fig2(Settings):
+    """The sweeps of Fig. 2: `n` at glat.tau and `tau` at glat.n, for the seeds given (null: all of `seeds`)."""
+
+    backbone: str = "cnn10"
+    n: list[Count] = Field(min_length=1)
+    tau: list[Positive] = Field(min_length=1)
+    seeds: list[Natural] | None = None
+
+
+class Controls(Settings):
+    backbones: list[str] = ["cnn10"]
+    seeds: list[Natural] | None = None
+
+
+class Report(Settings):
+    clips: Natural = 4
+
+
 class Dataset(Settings):
     """Where a corpus comes from, its size, what of it trains and evaluates, and the size of the networks for it.
 
@@ -117,6 +139,10 @@ class Params(Settings):
     audio: Audio
     training: Training
     evaluation: Evaluation
+    table2: Table2 = Table2()
+    fig2: Fig2
+    controls: Controls = Controls()
+    report: Report = Report()
     datasets: dict[str, Dataset]
 
     @model_validator(mode="after")
@@ -128,22 +154,37 @@ class Params(Settings):
                 raise ValueError(f"{key}: {unknown[0]!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
         if self.glat.training == "frozen_global" and self.glat.sharing != "none":
             raise ValueError("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
-        for name in self.backbones:
-            if name not in BACKBONES:
-                raise ValueError(f"backbones: {name!r} is not known; allowed are {', '.join(BACKBONES)}")
-        for key in ("seeds", "backbones"):
-            if len(set(getattr(self, key))) < len(getattr(self, key)):
-                raise ValueError(f"{key}: an entry is there twice: {getattr(self, key)}")
+        for key, names in (
+            ("backbones", self.backbones),
+            ("table2.backbone", [self.table2.backbone]),
+            ("fig2.backbone", [self.fig2.backbone]),
+            ("controls.backbones", self.controls.backbones),
+        ):
+            for name in names:
+                if name not in BACKBONES:
+                    raise ValueError(f"{key}: {name!r} is not known; allowed are {', '.join(BACKBONES)}")
+        for key, values in (
+            ("seeds", self.seeds),
+            ("backbones", self.backbones),
+            ("fig2.n", self.fig2.n),
+            ("fig2.tau", self.fig2.tau),
+            ("fig2.seeds", self.fig2.seeds or []),
+            ("controls.backbones", self.controls.backbones),
+            ("controls.seeds", self.controls.seeds or []),
+        ):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: an entry is there twice: {values}")
         if self.glat.training == "frozen_global" and (
-            lost := [b for b in self.backbones if b not in self.init.global_]
+            lost := [b for b in self.all_backbones if b not in self.init.global_]
         ):
             raise ValueError(
                 f"init.global: glat.training 'frozen_global' needs weights of the global stream for {', '.join(lost)}"
             )
-        if self.glat.tau > self.audio.clip_seconds:
-            raise ValueError(
-                f"glat.tau: {self.glat.tau} s is longer than a clip (audio.clip_seconds: {self.audio.clip_seconds})"
-            )
+        for key, taus in (("glat.tau", [self.glat.tau]), ("fig2.tau", self.fig2.tau)):
+            if max(taus) > self.audio.clip_seconds:
+                raise ValueError(
+                    f"{key}: {max(taus)} s is longer than a clip (audio.clip_seconds: {self.audio.clip_seconds})"
+                )
         for name, dataset in self.datasets.items():
             for key in ("train", "evaluate"):
                 if len(set(getattr(dataset, key))) < len(getattr(dataset, key)):
@@ -153,7 +194,9 @@ class Params(Settings):
                         raise ValueError(
                             f"datasets.{name}.{key}: {split!r} is not one of its splits: {', '.join(dataset.splits)}"
                         )
-            if isinstance(dataset.width, dict) and (lost := [b for b in self.backbones if b not in dataset.width]):
+            if isinstance(dataset.width, dict) and (
+                lost := [b for b in self.all_backbones if b not in dataset.width]
+            ):
                 raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}")
             training = self.training_of(name)
             if training.batch_size % (training.devices * training.nodes):
@@ -161,11 +204,20 @@ class Params(Settings):
                     f"datasets.{name}: training.batch_size {training.batch_size} does not divide among "
                     f"{training.devices} devices on {training.nodes} nodes"
                 )
-        if self.glat.n > self.chosen.classes:
-            raise ValueError(
-                f"glat.n: {self.glat.n} windows, but {self.dataset} has only {self.chosen.classes} classes to choose them by"
-            )
+        for key, counts in (("glat.n", [self.glat.n]), ("fig2.n", self.fig2.n)):
+            if max(counts) > self.chosen.classes:
+                raise ValueError(
+                    f"{key}: {max(counts)} windows, but {self.dataset} has only {self.chosen.classes} classes to choose "
+                    "them by"
+                )
         return self
+
+    @property
+    def all_backbones(self) -> list[str]:
+        """Every backbone that some result needs."""
+        return list(
+            dict.fromkeys([*self.backbones, self.table2.backbone, self.fig2.backbone, *self.controls.backbones])
+        )
 
     @property
     def chosen(self) -> Dataset:

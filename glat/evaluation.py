@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -14,25 +13,23 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import checkpoints, hardware
-from .bootstrap import bootstrap
+from .bootstrap import Resampled, interval, resample
 from .config import Evaluation
+from .cost import Stopwatch, multiply_adds
 from .data.packed import PackedClips, Packs, as_is
 from .errors import GlatError
 from .files import whole
 from .metrics import summary
 from .models import Tagger
-
-VERSION = 1
-STREAMS = ("fused", "global", "local")
-METRICS = ("mAP", "mAUC", "d_prime")
+from .predictions import METRICS, STREAMS, clips_hash, write_predictions, write_resamples
 
 
 def predict(
     tagger: Tagger, packs: Packs, batch_size: int, device: str, precision: str, seed: int
-) -> dict[str, np.ndarray]:
-    """Scores and windows of every clip, in the packs' order.
+) -> tuple[dict[str, np.ndarray], float]:
+    """Scores and windows of every clip, in the packs' order, and the seconds that a clip took (`cost.Stopwatch`).
 
-    Returns "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
+    The first are "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
     starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
     from `seed` and the number of the batch.
 
@@ -42,10 +39,13 @@ def predict(
     loader = DataLoader(PackedClips(packs), batch_size, collate_fn=as_is)
     tagger = tagger.to(device, memory_format=torch.channels_last).eval()
     parts: dict[str, list[np.ndarray]] = {}
+    watch = Stopwatch(device)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
         for k, batch in enumerate(tqdm(loader, "evaluate", unit="batch", disable=None)):
             draw = torch.Generator().manual_seed(int(np.random.default_rng([seed, k]).integers(2**62)))
-            streams = tagger.streams(batch["waveform"].to(device), draw)
+            waveform = batch["waveform"].to(device)
+            with watch.lap(len(waveform)):
+                streams = tagger.streams(waveform, draw)
             if not streams.fused.isfinite().all():
                 bad = int(batch["index"][~streams.fused.isfinite().all(1).cpu()][0])
                 raise GlatError(
@@ -54,51 +54,21 @@ def predict(
             for name, value in streams._asdict().items():
                 if value is not None and not (name == "global_" and streams.local is None):
                     parts.setdefault(name.rstrip("_"), []).append(value.cpu().numpy())
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    return {name: np.concatenate(values) for name, values in parts.items()}, watch.seconds_per_clip
 
 
-def write_predictions(path: Path, predictions: dict[str, np.ndarray], packs: Packs) -> None:
-    """Keep predictions as HDF5, with clip names, weak labels (`target`) and the class list beside them."""
-    with whole(path) as part, h5py.File(part, "w") as file:
-        file.attrs["version"] = VERSION
-        file["clip"] = packs.clips.astype(h5py.string_dtype())
-        file["mid"] = packs.classes["mid"].to_numpy(h5py.string_dtype())
-        file["display_name"] = packs.classes["display_name"].to_numpy(h5py.string_dtype())
-        file.create_dataset("target", data=packs.target, compression="gzip")
-        for name, value in predictions.items():
-            file.create_dataset(name, data=value, compression="gzip", shuffle=True)
-
-
-def read_predictions(path: str | Path) -> dict[str, Any]:
-    """What `write_predictions` kept, as arrays and lists by name. Raises GlatError if the file is not such a one."""
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("version") != VERSION:
-                raise GlatError(
-                    f"{path}: predictions of version {file.attrs.get('version')}, expected {VERSION}; evaluate again"
-                )
-            strings = {name: list(file[name].asstr()) for name in ("clip", "mid", "display_name")}
-            return strings | {name: file[name][()] for name in file if name not in strings}
-    except OSError:
-        raise GlatError(f"{path}: missing, truncated or not predictions; evaluate the run again") from None
-
-
-def score(target: np.ndarray, predictions: dict[str, np.ndarray], settings: Evaluation) -> dict[str, Any]:
+def score(found: dict[str, Resampled], confidence: float) -> dict[str, Any]:
     """Metrics of each stream with bootstrap intervals over clips: what metrics.json holds under "streams".
 
     Each metric is {"value", "low", "high"}; None stands for a value that is not finite (d' of a mean AUC of 1).
     """
-    streams = {}
-    for name in STREAMS:
-        if name in predictions:
-            found = bootstrap(target, predictions[name], settings.resamples, settings.seed, settings.confidence)
-            streams[name] = {
-                metric: {
-                    key: value if np.isfinite(value) else None
-                    for key, value in zip(("value", "low", "high"), getattr(found, metric), strict=True)
-                }
-                for metric in METRICS
-            }
+    streams: dict[str, Any] = {}
+    for name, stream in found.items():
+        streams[name] = {}
+        for metric in METRICS:
+            bounds = interval([stream.estimate[metric]], stream.values[metric][None], confidence)
+            values = zip(("value", "low", "high"), bounds, strict=True)
+            streams[name][metric] = {key: value if np.isfinite(value) else None for key, value in values}
     return streams
 
 
@@ -116,7 +86,9 @@ def per_class(target: np.ndarray, predictions: dict[str, np.ndarray], classes: p
 def evaluate(
     checkpoint: Path, packs: list[str], settings: Evaluation, folder: Path, threads: int | None = None
 ) -> None:
-    """Evaluate a checkpoint on packs: writes `predictions.h5`, `per_class.csv` and `metrics.json` into `folder`.
+    """Evaluate a checkpoint on packs.
+
+    Writes `predictions.h5`, `resamples.npz`, `per_class.csv` and `metrics.json` into `folder`.
 
     metrics.json is written last: where it is, the evaluation is complete.
 
@@ -135,9 +107,15 @@ def evaluate(
     accelerator = hardware.accelerator(run.training.accelerator)
     precision = hardware.precision(run.training.precision, accelerator)
     device = "cuda" if accelerator == "gpu" else "cpu"
-    predictions = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed)
+    predictions, seconds = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed)
     target = corpus.target
-    found = summary(target, predictions["fused"])
+    scored = summary(target, predictions["fused"]).scored
+    found = {
+        name: resample(target, predictions[name], settings.resamples, settings.seed)
+        for name in STREAMS
+        if name in predictions
+    }
+    heard = clips_hash(corpus.clips, target)
     collapsed = bool(np.ptp(predictions["fused"], axis=0).max() < 1e-6)
     metrics = {
         "run": run.name,
@@ -148,15 +126,22 @@ def evaluate(
         "steps": run.training.steps,
         "parameters": tagger.parameter_count(),
         "clips": len(corpus),
+        "clips_hash": heard,
         "classes": len(classes),
-        "classes_scored": len(found.scored),
+        "classes_scored": len(scored),
         "collapsed": collapsed,
-        "streams": score(target, predictions, settings),
+        "streams": score(found, settings.confidence),
+        "cost": {
+            "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds),
+            "seconds_per_clip": seconds,
+            "clock": Stopwatch(device).clock,
+        },
         "evaluation": settings.model_dump(),
         "precision": precision,
         "environment": hardware.environment(),
     }
     write_predictions(folder / "predictions.h5", predictions, corpus)
+    write_resamples(folder / "resamples.npz", found, heard, settings.seed)
     with whole(folder / "per_class.csv") as part:
         per_class(target, predictions, corpus.classes).to_csv(part, index=False, float_format="%.6f")
     with whole(folder / "metrics.json") as part:

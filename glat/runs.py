@@ -1,4 +1,4 @@
-"""Runs: which trainings the settings ask for, what each depends on, and where its files are.
+"""Runs: what a training depends on, and where its files are. Which runs there are: `glat.experiments`.
 
 A run is a folder `runs/<dataset>/<name>/` that explains itself: `config.yaml` there holds all that its training depends
 on and nothing else, so that `glat train runs/<dataset>/<name>/config.yaml` repeats it.
@@ -50,22 +50,38 @@ def split_packs(params: Params, dataset: str, splits: list[str]) -> list[str]:
     return [pack_path(dataset, split, shard) for split in splits for shard in range(entry.shards(split))]
 
 
-def resolve(params: Params, backbone: str, seed: int, glat: dict[str, Any] | None = None) -> Run:
+def resolve(
+    params: Params,
+    backbone: str,
+    seed: int,
+    glat: dict[str, Any] | None = None,
+    steps: int | None = None,
+    start_from: Run | None = None,
+) -> Run:
     """One run of the chosen dataset: the backbone alone (`glat` None) or in GL-AT (what differs from `params.glat`).
+
+    `steps` replaces the step budget; the global stream starts from the trained `start_from` instead of `params.init`.
 
     The name holds the backbone, the settings that differ, and the seed, as in `cnn10-glat-n3-s0`: settings equal
     to the defaults of params.yaml are not named, so that the same run has one name wherever it is asked for.
     """
-    name, method = backbone, None
+    parts, method = [backbone], None
     if glat is not None:
         method = Glat.model_validate(params.glat.model_dump() | glat)
         default = params.glat.model_dump()
         differing = {k: v for k, v in method.model_dump().items() if v != default[k]}
-        name = "-".join([backbone, "glat", *(_short(k, v) for k, v in differing.items())])
+        parts += ["glat", *(_short(k, v) for k, v in differing.items())]
+    training = params.training_of(params.dataset)
+    if steps not in (None, training.steps):
+        training = training.model_copy(update={"steps": steps})
+        parts.append(f"steps{steps}")
+    init = {stream: paths.get(backbone) for stream, paths in params.init.model_dump(by_alias=True).items()}
+    if start_from:
+        init["global"] = str(start_from.folder / "checkpoint.pt")
     entry = params.chosen
     return Run(
         dataset=params.dataset,
-        name=f"{name}-s{seed}",
+        name="-".join([*parts, f"s{seed}"]),
         backbone=backbone,
         width=entry.width[backbone] if isinstance(entry.width, dict) else entry.width,
         dropout=entry.dropout,
@@ -73,9 +89,9 @@ def resolve(params: Params, backbone: str, seed: int, glat: dict[str, Any] | Non
         classes=entry.classes,
         seed=seed,
         glat=method,
-        init={stream: paths.get(backbone) for stream, paths in params.init.model_dump(by_alias=True).items()},
+        init=init,
         audio=params.audio,
-        training=params.training_of(params.dataset),
+        training=training,
         packs=split_packs(params, params.dataset, entry.train),
     )
 
@@ -83,22 +99,9 @@ def resolve(params: Params, backbone: str, seed: int, glat: dict[str, Any] | Non
 def _short(key: str, value: Any) -> str:
     if key in ("n", "tau"):
         return f"{key}{value:g}"
+    if key in ("frame_classifier", "frame_time", "sharing"):
+        return f"{key}_{value}"
     return {True: key, False: f"no_{key}"}[value] if isinstance(value, bool) else str(value)
-
-
-def table1_runs(params: Params) -> list[Run]:
-    """Table 1 of the paper: every backbone without and with GL-AT, for every seed."""
-    return [
-        resolve(params, backbone, seed, glat)
-        for backbone in params.backbones
-        for glat in (None, {})
-        for seed in params.seeds
-    ]
-
-
-def all_runs(params: Params) -> dict[str, Run]:
-    """Every run that some result needs, by name."""
-    return {run.name: run for run in table1_runs(params)}
 
 
 def write_run(run: Run, path: str | Path) -> None:

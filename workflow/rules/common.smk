@@ -5,16 +5,17 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from glat import experiments
 from glat.config import parse as parse_params
 from glat.errors import GlatError
-from glat.runs import all_runs, split_packs, table1_runs
+from glat.runs import split_packs
 
 # What every rule runs in. Snakemake itself is started inside it (README), so it makes no environment of its own.
 ENVIRONMENT = "../../environment.yml"
 
 try:
     PARAMS = parse_params(dict(config))
-    RUNS = all_runs(PARAMS)
+    RUNS = experiments.all_runs(PARAMS)
 except GlatError as error:
     raise WorkflowError(str(error)) from None
 
@@ -71,5 +72,11 @@ def start_weights(wildcards):
     return sorted({path for path in RUNS[wildcards.run].init.values() if path})
 
 
-def metrics_of(runs):
-    return [str(run.folder / "metrics.json") for run in runs]
+def kept(systems, *names):
+    """Files that the runs of these systems keep, by name."""
+    return [str(run.folder / name) for run in experiments.runs_of(systems) for name in names]
+
+
+def measured(systems):
+    """What a table or figure reads of the runs of these systems."""
+    return kept(systems, "metrics.json", "resamples.npz")

@@ -6,9 +6,10 @@ rule evaluate:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
         config="runs/{dataset}/{run}/config.yaml",
-        code=code("models/*.py", "evaluation.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/labels.py"),
+        code=code("models/*.py", "evaluation.py", "predictions.py", "cost.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/predictions.h5",
+        "runs/{dataset}/{run}/resamples.npz",
         "runs/{dataset}/{run}/per_class.csv",
         "runs/{dataset}/{run}/metrics.json",
     log:

@@ -1,0 +1,129 @@
+"""Which runs each result needs: the paper's tables and sweeps, and the controls that the paper lacks.
+
+Results share runs: Fig. 2's point (N, tau) = (glat.n, glat.tau), Table 2 and the controls' own GL-AT are runs of
+Table 1, and have one name and one folder wherever they are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .config import Params
+from .registry import BACKBONES
+from .runs import Run, resolve
+
+
+class System(NamedTuple):
+    """One method as a table or figure shows it: a label, its runs (one a seed), and the stream that is scored."""
+
+    label: str
+    runs: list[Run]
+    stream: str = "fused"
+
+
+class Point(NamedTuple):
+    """One point of Fig. 2."""
+
+    value: float
+    system: System
+
+
+class Control(NamedTuple):
+    """One row of the controls: a question, the setting that answers it, and what it is compared with."""
+
+    backbone: str
+    question: str
+    setting: str
+    system: System
+
+
+def system(
+    params: Params, backbone: str, glat: dict[str, Any] | None, seeds: list[int] | None = None, **settings: Any
+) -> System:
+    """The runs of a backbone alone (`glat` None) or in GL-AT, for `seeds` (default: those of params.yaml)."""
+    label = BACKBONES[backbone].title + ("" if glat is None else " + GL-AT")
+    return System(label, [resolve(params, backbone, seed, glat, **settings) for seed in seeds or params.seeds])
+
+
+def table1(params: Params) -> list[System]:
+    """Table 1 of the paper: every backbone without and with GL-AT."""
+    return [system(params, backbone, glat) for backbone in params.backbones for glat in (None, {})]
+
+
+def table2(params: Params) -> list[System]:
+    """Table 2 of the paper: the backbone alone, then GL-AT's global stream, local stream, and both."""
+    plain, both = (system(params, params.table2.backbone, glat) for glat in (None, {}))
+    return [plain, *(System(both.label, both.runs, stream) for stream in ("global", "local", "fused"))]
+
+
+def fig2(params: Params, setting: str) -> tuple[System, list[Point]]:
+    """Fig. 2 of the paper: the plain backbone, and the points along `setting` ("n" or "tau"), in ascending order."""
+    choice = params.fig2
+    points = [
+        Point(value, system(params, choice.backbone, {setting: value}, choice.seeds))
+        for value in sorted(getattr(choice, setting))
+    ]
+    return system(params, choice.backbone, None, choice.seeds), points
+
+
+# Question, setting, and what it changes of params.glat. The setting that params.glat has itself is Table 1's run.
+QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
+    ("which windows", "attention", {"selection": "attention", "suppress": False}),
+    ("which windows", "attention, suppressed", {"selection": "attention", "suppress": True}),
+    ("which windows", "random", {"selection": "random", "suppress": False}),
+    ("which windows", "uniform", {"selection": "uniform", "suppress": False}),
+    ("frame's time", "middle", {"frame_time": "middle"}),
+    ("frame's time", "start", {"frame_time": "start"}),
+    ("frames scored by", "global classifier", {"frame_classifier": "global"}),
+    ("frames scored by", "local classifier", {"frame_classifier": "local"}),
+    ("training", "joint", {"training": "joint"}),
+    ("training", "frozen global stream", {"training": "frozen_global", "sharing": "none"}),
+    ("shared weights", "none", {"training": "joint", "sharing": "none"}),
+    ("shared weights", "classifier", {"training": "joint", "sharing": "classifier"}),
+    ("shared weights", "backbone", {"training": "joint", "sharing": "backbone"}),
+]
+
+
+def controls(params: Params) -> list[Control]:
+    """For each backbone of `params.controls`: the backbone alone, the same with GL-AT's compute, and `QUESTIONS`."""
+    rows = []
+    for backbone in params.controls.backbones:
+        seeds = params.controls.seeds or params.seeds
+        plain = system(params, backbone, None, seeds)
+        more = system(params, backbone, None, seeds, steps=equal_compute_steps(params))
+        rows.append(Control(backbone, "method or compute", "backbone alone", plain))
+        rows.append(Control(backbone, "method or compute", "backbone alone, GL-AT's multiply-adds", more))
+        rows.append(Control(backbone, "method or compute", "GL-AT", system(params, backbone, {}, seeds)))
+        for question, setting, change in QUESTIONS:
+            frozen = change.get("training") == "frozen_global" and params.glat.training == "joint"
+            runs = [
+                resolve(params, backbone, run.seed, change, start_from=run if frozen else None) for run in plain.runs
+            ]
+            rows.append(Control(backbone, question, setting, System(f"{plain.label} + GL-AT", runs)))
+    return rows
+
+
+def equal_compute_steps(params: Params) -> int:
+    """Steps in which the backbone alone costs as many multiply-adds as GL-AT in its budget: the local stream hears
+    N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the backbone."""
+    factor = 1 + params.glat.n * params.glat.tau / params.audio.clip_seconds
+    return round(params.training_of(params.dataset).steps * factor)
+
+
+def all_systems(params: Params) -> list[System]:
+    """Every system that some result shows."""
+    systems = [*table1(params), *table2(params), *(control.system for control in controls(params))]
+    for setting in ("n", "tau"):
+        plain, points = fig2(params, setting)
+        systems += [plain, *(point.system for point in points)]
+    return systems
+
+
+def all_runs(params: Params) -> dict[str, Run]:
+    """Every run that some result needs, by name."""
+    return {run.name: run for one in all_systems(params) for run in one.runs}
+
+
+def runs_of(systems: list[System]) -> list[Run]:
+    """The runs of several systems, each once, in order."""
+    return list({run.name: run for one in systems for run in one.runs}.values())

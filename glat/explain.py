@@ -1,0 +1,141 @@
+"""What a trained network hears in one clip, as a picture: log-mel, activations, windows, scores, true events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import soxr
+import torch
+
+from . import checkpoints
+from .data.audio import decode
+from .data.packed import Packs
+from .errors import GlatError
+from .models import Tagger, TwoStream
+from .results.plots import COLOURS, figure
+
+
+class Heard(NamedTuple):
+    """One clip through one network: arrays on the CPU, times in seconds."""
+
+    logmel: np.ndarray  # (frames, mels) in dB
+    activations: np.ndarray  # (T, L): S_g of the paper
+    streams: dict[str, np.ndarray]  # (L,) by stream: global, local, fused
+    windows: np.ndarray  # (N,) starts; empty without GL-AT
+    classes: np.ndarray  # (N,) the class each window was chosen for, -1 where none
+    tau: float
+    seconds: float
+
+
+def hear(tagger: Tagger, waveform: np.ndarray) -> Heard:
+    """(samples,) float32 in [-1, 1] at the network's rate -> `Heard`."""
+    seconds = len(waveform) / tagger.front_end.sample_rate
+    with torch.inference_mode():
+        logmel = tagger.front_end(torch.from_numpy(waveform)[None])  # (1, 1, frames, mels)
+        streams = tagger.from_logmel(logmel, seconds, torch.Generator().manual_seed(0))
+        global_stream = tagger.backbones()["global"]
+        network = tagger.network
+        local = isinstance(network, TwoStream) and network.frame_classifier == "local"
+        scorer = tagger.backbones()["local"] if local else global_stream
+        activations = scorer.frame_scores(global_stream.features(logmel))[0]  # (T, L)
+    glat = streams.local is not None
+    scores = {"global": streams.global_, "local": streams.local, "fused": streams.fused} if glat else {"fused": streams.fused}
+    return Heard(
+        logmel=logmel[0, 0].numpy(),
+        activations=activations.numpy(),
+        streams={name: value[0].numpy() for name, value in scores.items()},
+        windows=streams.windows[0].numpy() if glat else np.empty(0),
+        classes=streams.classes[0].numpy() if glat else np.empty(0, int),
+        tau=network.tau if glat else 0.0,
+        seconds=seconds,
+    )
+
+
+def draw(heard: Heard, names: list[str], truth: pd.DataFrame | None, weak: list[int] | None, title: str, path: Path) -> None:
+    """Draw a clip as `<path>.svg` and `<path>.png`.
+
+    Above, the log-mel with the windows as brackets in the colour of the class that each was chosen for; then the
+    activations of the top classes over time; then, where known, the true events; to the right, the streams' scores.
+    truth: label (class index), start, end; weak: indices of the clip's labels; None where not known.
+    """
+    top = list(dict.fromkeys([*heard.classes[heard.classes >= 0].tolist(), *(-heard.streams["fused"]).argsort()[:5].tolist()]))[:7]
+    colour = {c: COLOURS[i % len(COLOURS)] for i, c in enumerate(top)}
+    shown = dict(colour)
+    rows = [3, 2] + ([1] if truth is not None else [])
+    with figure(path, len(rows), 2, (10, 5.8), height_ratios=rows, width_ratios=[3, 1], squeeze=False) as (fig, axes):
+        fig.suptitle(title, fontsize=10)
+        mel, time = axes[0, 0], [ax for ax in axes[:, 0]]
+        mel.imshow(heard.logmel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, heard.seconds, 0, heard.logmel.shape[1]))
+        mel.set_ylabel("mel band")
+        mel.grid(False)
+        for n, (start, c) in enumerate(zip(heard.windows, heard.classes, strict=True)):
+            y = heard.logmel.shape[1] * (1 - 0.06 * (n + 0.7))
+            mel.plot([start, start + heard.tau], [y, y], "|-", color=colour.get(int(c), "white"), lw=2.5, ms=9)
+        frames = heard.activations.shape[0]
+        t = (np.arange(frames) + 0.5) * heard.seconds / frames
+        for c in top:
+            time[1].plot(t, heard.activations[:, c], color=colour[c], lw=1.3)
+        time[1].set_ylabel("activation")
+        time[1].set_ylim(0, 1.02)
+        if truth is not None:
+            events = list(truth.itertuples(index=False))
+            for y, event in enumerate(events):
+                time[2].barh(y, event.end - event.start, left=event.start, color=shown.get(event.label, "lightgrey"), height=0.8)
+            time[2].set_yticks(range(len(events)), [names[event.label] for event in events], fontsize=7)
+            time[2].invert_yaxis()
+            time[2].set_ylabel("true events")
+        for ax in time:
+            ax.set_xlim(0, heard.seconds)
+        time[-1].set_xlabel("seconds")
+        _scores(axes[0, 1], heard, names, top, colour, weak)
+        for ax in axes[1:, 1]:
+            ax.set_axis_off()
+        legend = "Brackets: the windows of the local stream." if len(heard.windows) else ""
+        axes[1, 1].text(0, 0.9, f"{legend}\n* the clip's weak label" if weak is not None else legend, va="top", fontsize=8)
+
+
+def _scores(ax: Any, heard: Heard, names: list[str], top: list[int], colour: dict[int, str], weak: list[int] | None) -> None:
+    marks = {"global": "o", "local": "s", "fused": "|"}
+    for y, c in enumerate(top):
+        for stream, values in heard.streams.items():
+            ax.plot(values[c], y, marks[stream], color=colour[c], ms=11 if stream == "fused" else 5, label=stream if y == 0 else None)
+    ax.set_yticks(range(len(top)), [names[c] + (" *" if weak and c in weak else "") for c in top], fontsize=7)
+    ax.invert_yaxis()
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_xlabel("score")
+    ax.legend(fontsize=7, loc="lower right")
+
+
+def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame | None, out: Path) -> None:
+    """Draw one clip as `<out>.svg` and `<out>.png`: a clip of the packs by its name, or an audio file by its path.
+
+    Raises:
+        GlatError: the checkpoint can't be read, or there is no such clip or file.
+    """
+    tagger, run, classes = checkpoints.load(checkpoint)
+    names, truth, weak = [c["display_name"] for c in classes], None, None
+    rate, length = run.audio.sample_rate, round(run.audio.sample_rate * run.audio.clip_seconds)
+    if Path(clip).is_file():
+        decoded = decode(clip, run.audio.clip_seconds)
+        waveform = soxr.resample(np.ascontiguousarray(decoded.samples.mean(0)), decoded.rate, rate)[:length]
+        waveform = np.pad(waveform, (0, length - len(waveform))).astype(np.float32)
+    else:
+        corpus = Packs(packs)
+        found = np.flatnonzero(corpus.clips == clip)
+        if not len(found):
+            raise GlatError(f"{clip}: neither an audio file nor a clip of {packs[0]} and its {len(packs) - 1} neighbours")
+        waveform, weak = corpus.read(found)[0], np.flatnonzero(corpus.target[found[0]]).tolist()
+        if strong is not None and (of := strong[strong["clip"] == clip]).size:
+            index = {c["mid"]: i for i, c in enumerate(classes)}
+            truth = of[of["label"].isin(index)].assign(label=lambda t: t["label"].map(index))[["label", "start", "end"]]
+    draw(hear(tagger, waveform), names, truth, weak, f"{run.name}: {Path(clip).name}", out)
+
+
+def draw_lots(packs: list[str], count: int, seed: int) -> list[str]:
+    """Names of `count` clips of the packs, drawn by `seed` and not by what a network makes of them."""
+    clips = Packs(packs).clips
+    chosen = np.random.default_rng(seed).permutation(len(clips))[:count]
+    return [str(clips[i]) for i in chosen]

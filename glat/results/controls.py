@@ -1,0 +1,119 @@
+"""Controls that the paper lacks: is it the attention or any window, the method or its compute, and which open choice matters?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import experiments
+from ..config import Params
+from . import tables, text
+from .measured import Measured, compare, confidence, difference_columns, read, same_clips, score_columns
+from .plots import ALONE, METHOD, figure
+
+
+def training_multiply_adds(one: Measured, plain: Measured) -> float:
+    """Multiply-adds of one training by clip-steps: steps x (forward + backward, which is twice the forward).
+
+    A frozen global stream runs forward only; the training of the backbone that it is counts too.
+    """
+    macs = one.mean("cost", "multiply_adds_per_clip")
+    steps = one.mean("steps")
+    glat = one.first["glat"]
+    if glat and glat["training"] == "frozen_global":
+        frozen = plain.mean("cost", "multiply_adds_per_clip")
+        return steps * (frozen + 3 * (macs - frozen)) + plain.mean("steps") * 3 * frozen
+    return steps * 3 * macs
+
+
+def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
+    """One row a control.
+
+    Columns: `backbone`, `question`, `setting`; those of `measured.score_columns`; `vs_glat` and `vs_alone`, mAP minus
+    that of the backbone's GL-AT and of the backbone alone, paired, each with interval, p and verdict; `steps`,
+    `training_compute` (multiply-adds of the training, relative to the backbone's alone), `multiply_adds_per_clip`.
+
+    Raises:
+        GlatError: the runs were not evaluated on the same clips.
+    """
+    same_clips([one for _, one in rows])
+    base = {
+        (control.backbone, control.setting): one for control, one in rows if control.question == "method or compute"
+    }
+    found = []
+    for control, one in rows:
+        plain, glat = base[control.backbone, "backbone alone"], base[control.backbone, "GL-AT"]
+        row: dict[str, Any] = {
+            "backbone": control.backbone, "question": control.question, "setting": control.setting,
+            "run": one.system.runs[0].name.rpartition("-")[0],
+        } | score_columns(one)  # fmt: skip
+        same = one.system.runs == glat.system.runs
+        row |= difference_columns("vs_glat", None if same else compare(one, glat))
+        row |= difference_columns("vs_alone", None if one is plain else compare(one, plain))
+        if one.metrics and plain.metrics:
+            row["steps"] = one.mean("steps")
+            row["training_compute"] = training_multiply_adds(one, plain) / training_multiply_adds(plain, plain)
+            row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def markdown(table: pd.DataFrame, confidence: float) -> str:
+    """The controls as Markdown, one block a question."""
+    rows = table.to_dict("records")
+    measured = [row for row in rows if row["seeds"]]
+    told = ["# Controls"]
+    if measured:
+        told.append(text.measured_where(measured[0], confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
+    told.append(text.HOW_DIFFERENCES_READ)
+    told.append(
+        "Compute: multiply-adds of the training, forward and backward, relative to the backbone's alone; with a frozen "
+        "global stream, the training of that stream counts too."
+    )
+    header = ["Backbone", "Question", "Setting", "mAP", "mAP minus GL-AT's", "mAP minus the backbone's alone", "compute"]
+    lines = [
+        [
+            row["backbone"], row["question"], row["setting"],
+            text.score(row, "mAP") if row["seeds"] else f"missing: {row['missing']}",
+            text.difference(row, "vs_glat"), text.difference(row, "vs_alone"),
+            f"{row['training_compute']:.2f}" if row["seeds"] else "",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return "\n\n".join([*told, text.markdown(header, lines).rstrip()]) + "\n"
+
+
+def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
+    """mAP of each control with its interval, one line a control; GL-AT and the backbone alone as vertical lines."""
+    backbones = list(dict.fromkeys(table["backbone"]))
+    size = (7.2, 0.6 + 0.3 * len(table))
+    with figure(path, len(backbones), 1, size, squeeze=False, sharex=True) as (_, axes):
+        for ax, backbone in zip(axes[:, 0], backbones, strict=True):
+            rows = table[table["backbone"] == backbone].reset_index(drop=True)
+            labels = [f"{q}: {s}" for q, s in zip(rows["question"], rows["setting"], strict=True)]
+            for setting, colour in (("backbone alone", ALONE), ("GL-AT", METHOD)):
+                for value in rows.loc[rows["setting"] == setting, "mAP"].dropna():
+                    ax.axvline(value, color=colour, alpha=0.5, lw=1)
+            for y, row in rows.iterrows():
+                if row["seeds"]:
+                    colour = ALONE if row["setting"].startswith("backbone alone") else METHOD
+                    ax.plot([row["mAP_low"], row["mAP_high"]], [y, y], color=colour, lw=2, alpha=0.5)
+                    ax.plot(row["mAP"], y, "o", color=colour)
+                else:
+                    ax.text(ax.get_xlim()[0], y, f"missing: {row['missing']}", fontsize=6, color="#a00000")
+            ax.set_yticks(range(len(rows)), labels)
+            ax.invert_yaxis()
+            seeds = "/".join(map(str, sorted(set(rows["seeds"]))))
+            ax.set_title(f"{backbone}: seeds a row {seeds}; lines: {confidence:.0%} bootstrap interval", loc="left")
+        axes[-1, 0].set_xlabel("mAP")
+
+
+def write(params: Params, folder: Path, partial: bool = False) -> None:
+    """Write controls.csv, .md, .svg and .png into `folder`; with `partial`, from the runs that are there."""
+    rows = [(control, read(control.system, partial)) for control in experiments.controls(params)]
+    table = controls(rows)
+    level = next((confidence(one) for _, one in rows if one.metrics), params.evaluation.confidence)
+    draw(table, level, folder / "controls")
+    tables.write(table, markdown(table, level), folder / "controls")

@@ -1,0 +1,99 @@
+"""Curves: training loss over steps, and precision against recall."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_curve
+
+from .. import experiments
+from ..config import Params
+from ..predictions import read_predictions
+from . import tables
+from .measured import Measured, read, why_missing
+from .plots import COLOURS, figure
+
+RECALL = np.linspace(0, 1, 101)
+
+
+def systems_of(params: Params, name: str) -> list[experiments.System]:
+    """The systems of "table1", "fig2" or "controls"."""
+    if name == "table1":
+        return experiments.table1(params)
+    if name == "controls":
+        return [control.system for control in experiments.controls(params)]
+    return [point.system for setting in ("n", "tau") for point in experiments.fig2(params, setting)[1]]
+
+
+def write_training(params: Params, folder: Path, partial: bool = False) -> None:
+    """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls: every run's loss on one plot.
+
+    With `partial`, a run that is not there has no line.
+    """
+    for name in ("table1", "fig2", "controls"):
+        runs = experiments.runs_of(systems_of(params, name))
+        there = [run for run in runs if not partial or not why_missing(run)]
+        curves = {run.name: pd.read_csv(run.folder / "train.csv") for run in there}
+        draw_training(curves, folder / f"training_{name}")
+
+
+def draw_training(curves: dict[str, pd.DataFrame], path: Path) -> None:
+    """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour."""
+    groups = list(dict.fromkeys(name.rpartition("-s")[0] for name in curves))
+    styles = ["-", "--", ":", "-."]
+    size = (8.5, max(3.6, 1.2 + 0.16 * len(groups)))
+    with figure(path, 1, 2, size, sharey=True) as (fig, axes):
+        for ax, stream in zip(axes, ("global", "local"), strict=True):
+            for name, curve in curves.items():
+                group = groups.index(name.rpartition("-s")[0])
+                loss = pd.to_numeric(curve[f"loss_{stream}"], errors="coerce")
+                colour, style = COLOURS[group % len(COLOURS)], styles[group // len(COLOURS) % len(styles)]
+                # The first run of a group names it.
+                label = groups[group] if name == next(n for n in curves if n.rpartition("-s")[0] == groups[group]) else None
+                ax.plot(curve["step"], loss, style, color=colour, lw=1.2, label=label if stream == "global" else None)
+            ax.set_title(f"{stream} stream", loc="left")
+            ax.set_xlabel("step")
+            ax.set_yscale("log")
+        axes[0].set_ylabel("binary cross entropy, mean since the last point")
+        fig.legend(loc="outside right center", fontsize=7)
+
+
+def write_pr(params: Params, folder: Path) -> None:
+    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and seeds."""
+    measured = [read(system) for system in experiments.table1(params)]
+    curves = {}
+    for one in measured:
+        kept = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
+        curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
+    tables.write(pd.DataFrame({"recall": RECALL} | curves), None, folder / "pr_curves")
+    draw_pr(curves, measured, folder / "pr_curves")
+
+
+def macro_pr(target: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Precision at each of `RECALL`, the mean over the classes with a positive: (101,).
+
+    target, score: (clips, classes). At recall r a class's precision is that of the lowest number of clips whose recall
+    reaches r (not the maximum beyond it, so the area agrees with AP).
+    """
+    precisions = []
+    for y, s in zip(target.T, score.T, strict=True):
+        if y.any():
+            precision, recall, _ = precision_recall_curve(y, s)  # recall falls to 0, where precision is set to 1
+            precision, recall = precision[-2::-1], recall[-2::-1]  # rising, without that last point
+            precisions.append(precision[np.searchsorted(recall, RECALL - 1e-12)])
+    return np.mean(precisions, axis=0)
+
+
+def draw_pr(curves: dict[str, np.ndarray], measured: list[Measured], path: Path) -> None:
+    """One line a system; a backbone without and with GL-AT share a colour."""
+    backbones = list(dict.fromkeys(one.first["backbone"] for one in measured))
+    with figure(path, size=(6.4, 4.6)) as (_, ax):
+        for one, (label, precision) in zip(measured, curves.items(), strict=True):
+            colour = COLOURS[backbones.index(one.first["backbone"])]
+            ax.plot(RECALL, precision, "-" if one.first["glat"] else "--", color=colour, label=label)
+        ax.set_xlabel("recall")
+        ax.set_ylabel("precision, mean over classes")
+        ax.set_ylim(0, 1.02)
+        ax.legend()

@@ -1,0 +1,241 @@
+"""Do the selected windows hold the sounds? Windows against strong labels, and AP gained against how long sounds last.
+
+Conventions: a window [s, s + tau] hits a class if it overlaps an event of that class by any length. A random window
+starts anywhere in [0, T0 - tau] with equal probability; its chance to hit is the length of the starts that hit over
+T0 - tau, and all that is said of random windows is an expectation computed from the events, not a draw.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, spearmanr
+
+from .. import experiments
+from ..config import Params
+from ..data.audioset import read_strong
+from ..predictions import read_predictions
+from . import tables, text
+from .measured import Measured, read
+from .plots import ALONE, CHANCE, METHOD, figure
+
+GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
+LOCALISATION = [
+    "mid", "display_name", "events", "median_duration", "windows", "hits", "hit", "hit_low", "hit_high", "hit_random",
+    "centre_error", "centre_error_random", "covered_pairs", "covered", "covered_random", "clips_present", "runs",
+]  # fmt: skip
+
+
+def chance_to_hit(events: np.ndarray, tau: float, seconds: float) -> float:
+    """Probability that a random window of `tau` in a clip of `seconds` overlaps one of the (events, 2) onsets and offsets."""
+    last = seconds - tau
+    if last <= 0:
+        return 1.0
+    # A window that starts in (onset - tau, offset) overlaps the event: the union of these intervals within [0, last].
+    hit, reached = 0.0, 0.0
+    for low, high in sorted((max(on - tau, 0.0), min(off, last)) for on, off in events):
+        if high > max(low, reached):
+            hit += high - max(low, reached)
+            reached = high
+    return min(hit / last, 1.0)
+
+
+def centre_error(starts: np.ndarray, events: np.ndarray, tau: float) -> np.ndarray:
+    """Seconds from the centre of each window (W,) to the centre of the nearest of the (events, 2)."""
+    centres = events.mean(1)
+    return np.abs(starts[:, None] + tau / 2 - centres).min(1)
+
+
+def hits(starts: np.ndarray, events: np.ndarray, tau: float) -> np.ndarray:
+    """Whether each window (W,) overlaps one of the (events, 2)."""
+    return ((starts[:, None] < events[:, 1]) & (starts[:, None] + tau > events[:, 0])).any(1)
+
+
+def localise(kept: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: float) -> pd.DataFrame:
+    """One row a (clip, class) that holds an event: what the windows of one run did there.
+
+    kept: predictions.h5, with `clip`, `mid`, `windows` (clips, N) and `classes` (clips, N), the class each was chosen
+    for. strong: clip, start, end, label. Clips without a strong label, and labels outside the class list, are left out.
+
+    Columns: `clip`, `mid`, `chosen` (a window was chosen for this class), `hit` and `error` (of that window; NaN where
+    none was), `covered` (any of the N windows overlaps an event), and `chance`, `chance_error`, `chance_covered`, what
+    random windows would score.
+    """
+    classes = {mid: index for index, mid in enumerate(kept["mid"])}
+    row_of = {clip: row for row, clip in enumerate(kept["clip"])}
+    grid = np.linspace(0, max(seconds - tau, 0), GRID)
+    rows = []
+    for (clip, mid), group in strong.groupby(["clip", "label"], sort=False):
+        if clip not in row_of or mid not in classes:
+            continue
+        events = group[["start", "end"]].to_numpy(float)
+        windows = np.asarray(kept["windows"][row_of[clip]], float)  # (N,)
+        own = windows[kept["classes"][row_of[clip]] == classes[mid]]  # at most one: a class is chosen once
+        chance = chance_to_hit(events, tau, seconds)
+        rows.append(
+            {
+                "clip": clip,
+                "mid": mid,
+                "chosen": len(own) > 0,
+                "hit": float(hits(own, events, tau)[0]) if len(own) else np.nan,
+                "error": float(centre_error(own, events, tau)[0]) if len(own) else np.nan,
+                "covered": bool(hits(windows, events, tau).any()),
+                "chance": chance,
+                "chance_error": float(centre_error(grid, events, tau).mean()),
+                "chance_covered": 1 - (1 - chance) ** len(windows),
+            }
+        )
+    columns = ["clip", "mid", "chosen", "hit", "error", "covered", "chance", "chance_error", "chance_covered"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_class(found: pd.DataFrame, strong: pd.DataFrame, names: dict[str, str], runs: int, level: float) -> pd.DataFrame:
+    """`localise` of all runs together, one row a class in order of event duration, then one of all.
+
+    Columns: `events` and `median_duration` (s) in the strong labels; `windows` chosen for the class in clips that hold
+    it, `hits` among them, `hit` their share with its Wilson interval, `hit_random` what random windows would hit;
+    `centre_error` (s, median) and `centre_error_random` (s, mean); `covered_pairs`, how many (clip, class) there are,
+    `covered`, the share of them that any of the N windows overlaps, and `covered_random`; `clips_present`; `runs`.
+    The windows of one run and of several seeds are pooled; the interval takes them as independent, so over several
+    seeds of the same clips it is too narrow.
+    """
+    strong = strong[strong["clip"].isin(found["clip"]) & strong["label"].isin(names)]
+    duration = (strong["end"] - strong["start"]).groupby(strong["label"])
+    rows = []
+    order = duration.median().sort_values().index.tolist()
+    for mid in [*order, "all"]:
+        part = found if mid == "all" else found[found["mid"] == mid]
+        own = part[part["chosen"]]
+        wilson = binomtest(int(own["hit"].sum()), len(own)).proportion_ci(level, "wilson") if len(own) else (np.nan,) * 2
+        lengths = strong["end"] - strong["start"] if mid == "all" else duration.get_group(mid)
+        values = [
+            mid, names.get(mid, "all classes"), len(lengths), lengths.median(), len(own), int(own["hit"].sum()),
+            own["hit"].mean(), *wilson, own["chance"].mean(), own["error"].median(), own["chance_error"].mean(),
+            len(part), part["covered"].mean(), part["chance_covered"].mean(), part["clip"].nunique(), runs,
+        ]  # fmt: skip
+        rows.append(dict(zip(LOCALISATION, values, strict=True)))
+    return pd.DataFrame(rows, columns=LOCALISATION)
+
+
+def gains(plain: Measured, glat: Measured, names: dict[str, str], duration: pd.Series) -> pd.DataFrame:
+    """AP with GL-AT minus AP without, one row a class that both score, with its bootstrap interval over clips.
+
+    Means over the seeds that both have; `duration`: median seconds of the class's events, by mid.
+    """
+    seeds = [seed for seed in plain.metrics if seed in glat.metrics]
+    level = plain.first["evaluation"]["confidence"]
+    ap = {}
+    for key, one in (("alone", plain), ("glat", glat)):
+        runs = [run for run in one.system.runs if run.seed in seeds]
+        ap[key] = np.mean([pd.read_csv(run.folder / "per_class.csv")["AP_fused"] for run in runs], axis=0)
+    resampled = [glat.resamples[seed]["AP"].astype(float) - plain.resamples[seed]["AP"] for seed in seeds]
+    resampled = np.mean(resampled, axis=0)  # (resamples, classes)
+    rows = []
+    for index, (mid, name) in enumerate(names.items()):
+        if mid not in duration or np.isnan(ap["alone"][index]):
+            continue
+        low, high = np.nanquantile(resampled[:, index], [(1 - level) / 2, (1 + level) / 2])
+        gain = ap["glat"][index] - ap["alone"][index]
+        rows.append([mid, name, duration[mid], ap["alone"][index], ap["glat"][index], gain, low, high, len(seeds)])
+    columns = ["mid", "display_name", "median_duration", "AP_alone", "AP_glat", "gain", "gain_low", "gain_high", "seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def draw_hits(table: pd.DataFrame, tau: float, path: Path) -> None:
+    """The share of windows that hit, by class from short to long, against random windows."""
+    with figure(path, size=(6.4, 1 + 0.28 * len(table))) as (_, ax):
+        y = range(len(table))
+        ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
+        ax.plot(table["hit"], y, "o", color=METHOD, label="window chosen for the class (interval: Wilson)")
+        ax.plot(table["hit_random"], y, "|", color="black", ms=10, label="random window, expected")
+        rows = zip(table["display_name"], table["median_duration"], table["windows"], strict=True)
+        ax.set_yticks(y, [f"{name} ({length:.2g} s, n = {n})" for name, length, n in rows])
+        ax.set_xlim(-0.02, 1.02)
+        ax.invert_yaxis()
+        ax.set_xlabel(f"share of windows of {tau:g} s that overlap an event of their class")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1))
+
+
+def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path) -> None:
+    """AP gain of each class against the median duration of its events."""
+    with figure(path, size=(6.4, 4.6)) as (_, ax):
+        ax.axhline(0, color=CHANCE)
+        ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
+        ax.plot(table["median_duration"], table["gain"], "o", color=METHOD)
+        for row in table.to_dict("records"):
+            ax.annotate(f" {row['display_name']}", (row["median_duration"], row["gain"]), fontsize=7, va="bottom")
+        ax.set_xscale("log")
+        ax.set_xlabel("median duration of the class's events (s)")
+        ax.set_ylabel("AP with GL-AT minus AP without")
+        ax.set_title(f"{len(table)} classes; Spearman's rho = {rho:.2f}, p = {p:.2f}", loc="left", color=ALONE)
+
+
+def strong_labels(params: Params) -> pd.DataFrame:
+    """Strong labels of the evaluation clips: `<split>_strong.tsv` of the metadata; no row where there is no such file."""
+    metadata = Path("data") / params.dataset / "metadata"
+    files = [metadata / f"{split}_strong.tsv" for split in params.chosen.evaluate]
+    none = pd.DataFrame(columns=["clip", "start", "end", "label"])
+    return pd.concat([none, *(read_strong(file) for file in files if file.exists())], ignore_index=True)
+
+
+def write(params: Params, folder: Path) -> None:
+    """Write localisation.{csv,md,svg,png} and durations.{csv,svg,png} into `folder`, for the first backbone of controls.
+
+    Where the dataset has no strong labels the tables are empty, and localisation.md and the pictures say why.
+    """
+    backbone = params.controls.backbones[0]
+    plain, glat = (read(experiments.system(params, backbone, method)) for method in (None, {}))
+    tau, seconds = params.glat.tau, params.audio.clip_seconds
+    strong = strong_labels(params)
+    kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
+    found = pd.concat([localise(one, strong, tau, seconds) for one in kept], ignore_index=True)
+    if found.empty:
+        _skip(f"{params.dataset} has no strong labels of its evaluation clips: localisation was skipped", folder)
+        return
+    names = dict(zip(kept[0]["mid"], kept[0]["display_name"], strict=True))
+    level = plain.first["evaluation"]["confidence"]
+    table = by_class(found, strong, names, len(kept), level)
+    draw_hits(table, tau, folder / "localisation")
+    gain = gains(plain, glat, names, table.set_index("mid")["median_duration"])
+    rho, p = spearmanr(gain["median_duration"], gain["gain"]) if len(gain) > 2 else (np.nan, np.nan)
+    draw_gains(gain, rho, p, folder / "durations")
+    tables.write(gain, None, folder / "durations")
+    tables.write(table, markdown(table, glat, tau, rho, p, level), folder / "localisation")
+
+
+def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: float, level: float) -> str:
+    """The localisation as a table with what it means."""
+    lines = [
+        [
+            row["display_name"], f"{row['median_duration']:.2f}", str(row["windows"]),
+            f"{text.number(row['hit'], 2)} [{text.number(row['hit_low'], 2)}, {text.number(row['hit_high'], 2)}]",
+            text.number(row["hit_random"], 2), text.number(row["centre_error"], 2),
+            text.number(row["centre_error_random"], 2), text.number(row["covered"], 2), text.number(row["covered_random"], 2),
+        ]
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    header = [
+        "Class", "median duration (s)", "windows", "hit", "random", "centre error (s)", "random", "covered", "random",
+    ]  # fmt: skip
+    told = [
+        f"# Where {glat.system.label} listens, on `{glat.first['dataset']}`",
+        f"Windows of {tau:g} s that were chosen for a class in clips that hold it, over {len(glat.metrics)} run(s). Hit: the "
+        f"share that overlaps an event of the class, with its {level:.0%} Wilson interval; random: what a window "
+        "anywhere in the clip would score. Centre error: median distance from the window's centre to that of the nearest "
+        "event. Covered: the share of all (clip, class) pairs of which any of the clip's windows overlaps an event.",
+        text.markdown(header, lines).rstrip(),
+        f"AP gain against event duration, over classes: Spearman's rho = {text.number(rho, 2)}, p = {text.number(p, 2)}.",
+    ]
+    return "\n\n".join(told) + "\n"
+
+
+def _skip(reason: str, folder: Path) -> None:
+    for name in ("localisation", "durations"):
+        with figure(folder / name, size=(6.4, 1)) as (_, ax):
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, reason, ha="center", va="center", wrap=True)
+    tables.write(pd.DataFrame(columns=["mid"]), None, folder / "durations")
+    tables.write(pd.DataFrame(columns=LOCALISATION), f"{reason}.\n", folder / "localisation")

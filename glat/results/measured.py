@@ -1,0 +1,170 @@
+"""What was measured of a system: its runs' metrics files, put together over seeds, and differences between systems.
+
+Every number in a table or figure is made here, from `metrics.json` and `resamples.npz` of the runs; no model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..bootstrap import Difference, difference, interval
+from ..errors import GlatError
+from ..experiments import System
+from ..predictions import METRICS, read_resamples
+from ..runs import Run
+
+
+class Measured(NamedTuple):
+    """A system with what its runs left behind: one entry a run that is there, by training seed."""
+
+    system: System
+    metrics: dict[int, dict[str, Any]]  # metrics.json
+    resamples: dict[int, dict[str, Any]]  # resamples.npz
+    missing: dict[str, str]  # runs that are not there, and why
+
+    @property
+    def first(self) -> dict[str, Any]:
+        return next(iter(self.metrics.values()))
+
+    def mean(self, *keys: str) -> float:
+        """The mean over seeds of a number in metrics.json, as in `mean("cost", "seconds_per_clip")`."""
+        values = []
+        for value in self.metrics.values():
+            for key in keys:
+                value = value[key]
+            values.append(value)
+        return float(np.mean(values))
+
+
+class Spread(NamedTuple):
+    """A metric of a system: mean over seeds, interval over clips and seeds, standard deviation over seeds (NaN for one)."""
+
+    mean: float
+    low: float
+    high: float
+    std: float
+    seeds: int
+
+
+def read_metrics(path: str | Path) -> dict[str, Any]:
+    """One run's metrics.json. Raises GlatError if it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such file; evaluate the run first") from None
+    except json.JSONDecodeError:
+        raise GlatError(f"{path}: damaged; evaluate the run again") from None
+
+
+def read(system: System, partial: bool = False) -> Measured:
+    """Read a system's runs. With `partial`, a run that is not there is listed in `missing` instead of refused.
+
+    Raises:
+        GlatError: a run that is not evaluated (unless `partial`) or whose files are damaged.
+    """
+    metrics, resamples, missing = {}, {}, {}
+    for run in system.runs:
+        if partial and (reason := why_missing(run)):
+            missing[run.name] = reason
+            continue
+        metrics[run.seed] = read_metrics(run.folder / "metrics.json")
+        resamples[run.seed] = read_resamples(run.folder / "resamples.npz")
+    return Measured(system, metrics, resamples, missing)
+
+
+def why_missing(run: Run) -> str | None:
+    """None if a run is trained and evaluated, else why not: what its log ends with, where it has one.
+
+    Metrics older than the checkpoint, or without one, are those of an earlier training.
+    """
+    checkpoint, metrics = run.folder / "checkpoint.pt", run.folder / "metrics.json"
+    if checkpoint.exists() and metrics.exists() and metrics.stat().st_mtime >= checkpoint.stat().st_mtime:
+        return None
+    step = "evaluate" if checkpoint.exists() else "train"
+    log = Path("logs") / run.dataset / step / f"{run.name}.log"
+    said = [line[6:] for line in _lines(log) if line.startswith("glat: ")]
+    return said[-1] if said else f"not {'evaluated' if step == 'evaluate' else 'trained'} yet"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+
+def same_clips(systems: list[Measured]) -> None:
+    """Raise GlatError unless all were evaluated on the same clips with the same resamples: else nothing is comparable."""
+    for name, what in (("clips", "evaluation clips"), ("seed", "evaluation.seed"), ("AP", "evaluation.resamples")):
+        found: dict[str, str] = {}
+        for one in systems:
+            for seed, kept in one.resamples.items():
+                value = str(kept[name] if name != "AP" else kept[name].shape[0])
+                found.setdefault(value, one.metrics[seed]["run"])
+        if len(found) > 1:
+            first, second = list(found.values())[:2]
+            raise GlatError(f"{first} and {second} differ in {what} and can't be set side by side; evaluate both again")
+
+
+def _values(one: Measured, metric: str, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(S,) estimates and (S, resamples) values of the system's stream."""
+    at, stream = METRICS.index(metric), one.system.stream
+    estimates = np.array([one.resamples[seed][f"{stream}_estimate"][at] for seed in seeds])
+    return estimates, np.array([one.resamples[seed][stream][at] for seed in seeds])
+
+
+def confidence(one: Measured) -> float:
+    """Of the intervals, as evaluation.confidence was."""
+    return one.first["evaluation"]["confidence"]
+
+
+def spread(one: Measured, metric: str) -> Spread:
+    """A metric ("mAP", "mAUC", "d_prime") of a system that has at least one run."""
+    estimates, values = _values(one, metric, list(one.metrics))
+    std = float(np.std(estimates, ddof=1)) if len(estimates) > 1 else float("nan")
+    return Spread(*interval(estimates, values, confidence(one)), std, len(estimates))
+
+
+def compare(a: Measured, b: Measured, metric: str = "mAP") -> Difference | None:
+    """System a minus b, paired by clip and by seed, over the seeds that both have; None if they share none."""
+    seeds = [seed for seed in a.metrics if seed in b.metrics]
+    if not seeds:
+        return None
+    return difference(*_values(a, metric, seeds), *_values(b, metric, seeds), confidence(a))
+
+
+def verdict(found: Difference | None) -> str:
+    """What may be said of a difference: "higher" or "lower" only where its interval does not hold 0."""
+    if found is None:
+        return "not compared"
+    if found.low > 0:
+        return "higher"
+    return "lower" if found.high < 0 else "undecided"
+
+
+def difference_columns(name: str, found: Difference | None) -> dict[str, Any]:
+    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, `_verdict`."""
+    values = found or Difference(*[float("nan")] * 4)
+    columns = {name: values.difference, f"{name}_low": values.low, f"{name}_high": values.high, f"{name}_p": values.p}
+    return columns | {f"{name}_verdict": verdict(found)}
+
+
+def score_columns(one: Measured) -> dict[str, Any]:
+    """What every table says of a system: each metric with `_low`, `_high` and `_std`, the seeds, and the clips.
+
+    `collapsed` counts the seeds that scored all clips the same. All numbers are NaN where no run is there.
+    """
+    columns: dict[str, Any] = {}
+    for metric in METRICS:
+        found = spread(one, metric) if one.metrics else Spread(*[float("nan")] * 4, 0)
+        columns |= {metric: found.mean, f"{metric}_low": found.low, f"{metric}_high": found.high}
+        columns[f"{metric}_std"] = found.std
+    columns["seeds"] = len(one.metrics)
+    if one.metrics:
+        columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
+        keys = {"evaluation_clips": "clips", "classes_scored": "classes_scored", "dataset": "dataset"}
+        columns |= {column: one.first[key] for column, key in keys.items()}
+        columns["parameters"] = one.first["parameters"]
+    columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
+    return columns

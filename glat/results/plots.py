@@ -1,0 +1,44 @@
+"""How every figure looks and is saved: the same colours, an SVG and a PNG of each, the same bytes from the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+
+from ..files import whole
+
+# Okabe and Ito's colours, which people with colour blindness can tell apart.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999"]
+METHOD, ALONE, CHANCE = COLOURS[0], COLOURS[1], COLOURS[7]  # GL-AT, the backbone alone, and what chance gives
+
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "svg.hashsalt": "glat",
+    "savefig.dpi": 150,
+}
+
+
+@contextmanager
+def figure(path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.2), **settings) -> Iterator:
+    """Yield (figure, axes) of `Figure.subplots(rows, columns, **settings)`; save as `<path>.svg` and `<path>.png`.
+
+    Drawn without pyplot and without a display. `size` is in inches.
+    """
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        fig = Figure(figsize=size, layout="constrained")
+        yield fig, fig.subplots(rows, columns, **settings)
+        for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
+            with whole(path.parent / f"{path.name}{suffix}") as part:
+                fig.savefig(part, metadata=metadata)

@@ -1,0 +1,135 @@
+"""results/report.html: every table, figure and picture on one page that needs no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from .. import experiments
+from ..config import Params
+from ..files import whole
+from ..provenance import commit
+from ..runs import Run
+from .fig2 import caption
+from .measured import read_metrics, why_missing
+
+
+def image(path: Path, alt: str) -> Markup:
+    """An SVG or PNG as an <img> that carries its own bytes."""
+    kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
+    data = base64.b64encode(path.read_bytes()).decode()
+    return Markup('<img alt="{}" src="data:{};base64,{}">').format(alt, kind, Markup(data))
+
+
+def table(path: Path) -> Markup:
+    """A Markdown file as HTML, its title one level down, its tables free to scroll sideways on a narrow screen."""
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render("#" + path.read_text())
+    html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    return Markup(html)
+
+
+def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Title, content and pictures of each part. A part whose runs are missing says so and is left out."""
+
+    def part(title: str, systems: list, names: list[tuple[str, str]], text: str = "", tolerant: bool = False):
+        lost = [run.name for run in experiments.runs_of(systems) if run.name in missing]
+        absent = [name for name, _ in names if not (folder / name).exists()]
+        if absent or (lost and not tolerant):
+            why = f"runs are missing: {', '.join(lost)}" if lost else f"{', '.join(absent)} is not there"
+            return {"title": title, "text": f"Not made: {why}.", "content": []}
+        content = [
+            table(folder / name) if name.endswith(".md") else image(folder / name, alt) for name, alt in names
+        ]
+        return {"title": title, "text": text, "content": content}
+
+    first, second = experiments.table1(params), experiments.table2(params)
+    yield part("Table 1", first, [("table1.md", "")])
+    curves = [("pr_curves.svg", "Precision against recall"), ("training_table1.svg", "Training loss of Table 1's runs")]
+    yield part("Curves", first, curves, "Precision against recall, the mean over classes; and the loss over training.")
+    yield part("Table 2", second, [("table2.md", "")])
+    for panel, setting in (("a", "n"), ("b", "tau")):
+        systems = [point.system for point in experiments.fig2(params, setting)[1]]
+        names = [(f"fig2{panel}.svg", f"mAP and cost against {setting}")]
+        yield part(f"Fig. 2({panel})", systems, names, caption(setting), tolerant=True)
+    controls = [control.system for control in experiments.controls(params)]
+    names = [("controls.svg", "mAP of every control"), ("controls.md", "")]
+    yield part("Controls", controls, names, tolerant=True)
+    names = [("training_fig2.svg", "Training loss of Fig. 2's runs"), ("training_controls.svg", "... of the controls'")]
+    yield part("Training curves of the sweeps and controls", controls, names, tolerant=True)
+    names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit"), ("durations.svg", "AP gain")]
+    yield part("Where it listens", second, names)
+    clips = [(f"clips/{path.name}", path.stem) for path in sorted((folder / "clips").glob("*.png"))]
+    text = "Evaluation clips drawn by lot (evaluation.seed), before anything was known of them."
+    yield part("Clips", second, clips, text)
+
+
+def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
+    """One row a run: what was trained, how long it took, and what it cost."""
+    rows = []
+    for run in runs:
+        metrics = read_metrics(run.folder / "metrics.json")
+        seconds = pd.read_csv(run.folder / "train.csv")["seconds"].iloc[-1]
+        rows.append(
+            {
+                "run": run.name,
+                "steps": run.training.steps,
+                "batch": run.training.batch_size,
+                "parameters": f"{metrics['parameters']:,}",
+                "mAP": f"{metrics['streams']['fused']['mAP']['value']:.3f}",
+                "training (min)": f"{seconds / 60:.1f}",
+                "million multiply-adds a clip": f"{metrics['cost']['multiply_adds_per_clip'] / 1e6:,.0f}",
+                "ms a clip": f"{1000 * metrics['cost']['seconds_per_clip']:.1f}",
+                "precision": metrics["precision"],
+            }
+        )
+    return rows
+
+
+def environments(runs: list[Run]) -> list[dict[str, Any]]:
+    """The distinct versions and hardware that the runs were evaluated with."""
+    found: list[dict[str, Any]] = []
+    for run in runs:
+        environment = read_metrics(run.folder / "metrics.json")["environment"]
+        if environment not in found:
+            found.append(environment)
+    return found
+
+
+def write(params: Params, folder: Path, partial: bool = False) -> None:
+    """Write report.html into `folder` from the results beside it; with `partial`, saying what is missing and why."""
+    runs = list(experiments.all_runs(params).values())
+    missing = {run.name: why for run in runs if (why := why_missing(run))} if partial else {}
+    there = [run for run in runs if run.name not in missing]
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
+        files(__package__).joinpath("report.html.j2").read_text()
+    )
+    page = template.render(
+        dataset=params.dataset,
+        seeds=params.seeds,
+        missing=missing,
+        sections=list(sections(params, folder, missing)),
+        runs=run_rows(there),
+        minutes=sum(float(row["training (min)"]) for row in run_rows(there)),
+        environments=environments(there),
+        commit=commit(),
+        settings=yaml.safe_dump(_resolved(params), sort_keys=False),
+    )
+    with whole(folder / "report.html") as part:
+        part.write_text(page)
+
+
+def _resolved(params: Params) -> dict[str, Any]:
+    """All settings as used: the chosen dataset's alone, with its overrides of `training` applied."""
+    settings = params.model_dump(by_alias=True)
+    settings["training"] = params.training_of(params.dataset).model_dump()
+    settings["datasets"] = {params.dataset: settings["datasets"][params.dataset]}
+    return settings

@@ -1,0 +1,55 @@
+"""Numbers and tables as text, alike in every Markdown file and in the report."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..bootstrap import Difference
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def score(row: dict[str, Any], metric: str) -> str:
+    """A metric of a table's row: value ± deviation over seeds [interval]."""
+    deviation = row[f"{metric}_std"]
+    over_seeds = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
+    return f"{number(row[metric])}{over_seeds} [{number(row[f'{metric}_low'])}, {number(row[f'{metric}_high'])}]"
+
+
+def difference(row: dict[str, Any], name: str) -> str:
+    """A difference of a table's row, with its interval, p and verdict; empty where there is none."""
+    found = Difference(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_p")))
+    if math.isnan(found.difference):
+        return ""
+    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p {_p(found.p)}: {row[f'{name}_verdict']}"
+
+
+def _p(p: float) -> str:
+    return "< 0.01" if p < 0.01 else f"= {p:.2f}"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def measured_where(row: dict[str, Any], confidence: float, seeds: set[int]) -> str:
+    """One sentence on what stands behind the numbers of a table: clips, classes, seeds, intervals."""
+    several = max(seeds) > 1
+    over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
+    alone = "" if several else " One seed says nothing about the spread over seeds."
+    return (
+        f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
+        f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
+        f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} bootstrap interval over {over}.{alone}"
+    )
+
+
+HOW_DIFFERENCES_READ = (
+    "Differences are paired by clip and seed; a difference is called higher or lower only where its interval does not "
+    "hold 0, else it is undecided. p is two-sided and not corrected for the number of comparisons."
+)
