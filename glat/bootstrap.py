@@ -197,9 +197,7 @@ def paired_bootstrap(
     _check_confidence(confidence)
     a, b = (resample(target, score, resamples, seed, workers) for score in (score_a, score_b))
     differences = {
-        name: difference(
-            [a.estimate[name]], a.values[name][None], [b.estimate[name]], b.values[name][None], confidence
-        )
+        name: difference([a.estimate[name]], a.values[name][None], [b.estimate[name]], b.values[name][None], confidence)
         for name in a.values
     }
     return Differences(**differences, resamples=resamples, confidence=confidence)

@@ -42,7 +42,11 @@ def hear(tagger: Tagger, waveform: np.ndarray) -> Heard:
         scorer = tagger.backbones()["local"] if local else global_stream
         activations = scorer.frame_scores(global_stream.features(logmel))[0]  # (T, L)
     glat = streams.local is not None
-    scores = {"global": streams.global_, "local": streams.local, "fused": streams.fused} if glat else {"fused": streams.fused}
+    scores = (
+        {"global": streams.global_, "local": streams.local, "fused": streams.fused}
+        if glat
+        else {"fused": streams.fused}
+    )
     return Heard(
         logmel=logmel[0, 0].numpy(),
         activations=activations.numpy(),
@@ -54,21 +58,29 @@ def hear(tagger: Tagger, waveform: np.ndarray) -> Heard:
     )
 
 
-def draw(heard: Heard, names: list[str], truth: pd.DataFrame | None, weak: list[int] | None, title: str, path: Path) -> None:
+def draw(
+    heard: Heard, names: list[str], truth: pd.DataFrame | None, weak: list[int] | None, title: str, path: Path
+) -> None:
     """Draw a clip as `<path>.svg` and `<path>.png`.
 
     Above, the log-mel with the windows as brackets in the colour of the class that each was chosen for; then the
     activations of the top classes over time; then, where known, the true events; to the right, the streams' scores.
     truth: label (class index), start, end; weak: indices of the clip's labels; None where not known.
     """
-    top = list(dict.fromkeys([*heard.classes[heard.classes >= 0].tolist(), *(-heard.streams["fused"]).argsort()[:5].tolist()]))[:7]
-    colour = {c: COLOURS[i % len(COLOURS)] for i, c in enumerate(top)}
-    shown = dict(colour)
+    chosen, best = heard.classes[heard.classes >= 0].tolist(), (-heard.streams["fused"]).argsort()[:5].tolist()
+    top = list(dict.fromkeys([*chosen, *best]))[: len(COLOURS)]
+    colour = {c: COLOURS[i] for i, c in enumerate(top)}
     rows = [3, 2] + ([1] if truth is not None else [])
     with figure(path, len(rows), 2, (10, 5.8), height_ratios=rows, width_ratios=[3, 1], squeeze=False) as (fig, axes):
         fig.suptitle(title, fontsize=10)
         mel, time = axes[0, 0], [ax for ax in axes[:, 0]]
-        mel.imshow(heard.logmel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, heard.seconds, 0, heard.logmel.shape[1]))
+        mel.imshow(
+            heard.logmel.T,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            extent=(0, heard.seconds, 0, heard.logmel.shape[1]),
+        )
         mel.set_ylabel("mel band")
         mel.grid(False)
         for n, (start, c) in enumerate(zip(heard.windows, heard.classes, strict=True)):
@@ -83,10 +95,12 @@ def draw(heard: Heard, names: list[str], truth: pd.DataFrame | None, weak: list[
         if truth is not None:
             events = list(truth.itertuples(index=False))
             for y, event in enumerate(events):
-                time[2].barh(y, event.end - event.start, left=event.start, color=shown.get(event.label, "lightgrey"), height=0.8)
+                time[2].barh(
+                    y, event.end - event.start, left=event.start, color=colour.get(event.label, "lightgrey"), height=0.8
+                )
             time[2].set_yticks(range(len(events)), [names[event.label] for event in events], fontsize=7)
             time[2].invert_yaxis()
-            time[2].set_ylabel("true events")
+            time[2].set_title("true events", loc="left", fontsize=9)
         for ax in time:
             ax.set_xlim(0, heard.seconds)
         time[-1].set_xlabel("seconds")
@@ -94,19 +108,30 @@ def draw(heard: Heard, names: list[str], truth: pd.DataFrame | None, weak: list[
         for ax in axes[1:, 1]:
             ax.set_axis_off()
         legend = "Brackets: the windows of the local stream." if len(heard.windows) else ""
-        axes[1, 1].text(0, 0.9, f"{legend}\n* the clip's weak label" if weak is not None else legend, va="top", fontsize=8)
+        axes[1, 1].text(
+            0, 0.9, f"{legend}\n* the clip's weak label" if weak is not None else legend, va="top", fontsize=8
+        )
 
 
-def _scores(ax: Any, heard: Heard, names: list[str], top: list[int], colour: dict[int, str], weak: list[int] | None) -> None:
+def _scores(
+    ax: Any, heard: Heard, names: list[str], top: list[int], colour: dict[int, str], weak: list[int] | None
+) -> None:
     marks = {"global": "o", "local": "s", "fused": "|"}
     for y, c in enumerate(top):
         for stream, values in heard.streams.items():
-            ax.plot(values[c], y, marks[stream], color=colour[c], ms=11 if stream == "fused" else 5, label=stream if y == 0 else None)
+            ax.plot(
+                values[c],
+                y,
+                marks[stream],
+                color=colour[c],
+                ms=11 if stream == "fused" else 5,
+                label=stream if y == 0 else None,
+            )
     ax.set_yticks(range(len(top)), [names[c] + (" *" if weak and c in weak else "") for c in top], fontsize=7)
     ax.invert_yaxis()
     ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel("score")
-    ax.legend(fontsize=7, loc="lower right")
+    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
 
 
 def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame | None, out: Path) -> None:
@@ -126,7 +151,9 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame 
         corpus = Packs(packs)
         found = np.flatnonzero(corpus.clips == clip)
         if not len(found):
-            raise GlatError(f"{clip}: neither an audio file nor a clip of {packs[0]} and its {len(packs) - 1} neighbours")
+            raise GlatError(
+                f"{clip}: neither an audio file nor a clip of {packs[0]} and its {len(packs) - 1} neighbours"
+            )
         waveform, weak = corpus.read(found)[0], np.flatnonzero(corpus.target[found[0]]).tolist()
         if strong is not None and (of := strong[strong["clip"] == clip]).size:
             index = {c["mid"]: i for i, c in enumerate(classes)}

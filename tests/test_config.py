@@ -6,9 +6,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from glat import experiments
 from glat.config import load, parse
 from glat.errors import GlatError
-from glat.runs import read_run, resolve, table1_runs, write_run
+from glat.runs import read_run, resolve, write_run
 
 PARAMS = ROOT / "params.yaml"
 
@@ -66,7 +67,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 
 
 def test_table_1_is_every_backbone_with_and_without_glat_for_each_seed():
-    runs = table1_runs(load(PARAMS, {"seeds": [0, 1]}))
+    runs = experiments.runs_of(experiments.table1(load(PARAMS, {"seeds": [0, 1]})))
     assert len({run.name for run in runs}) == len(runs) == 16
     assert {run.name for run in runs} >= {"cnn10-s0", "cnn10-glat-s1", "talnet-glat-s0"}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from glat.bootstrap import bootstrap, multiplicities, paired_bootstrap, resampled
+from glat.bootstrap import bootstrap, difference, interval, multiplicities, paired_bootstrap, resample, resampled
 from glat.errors import GlatError
 from glat.metrics import average_precision, d_prime, roc_auc, summary
 
@@ -257,3 +257,39 @@ def test_paired_p_is_seldom_small_when_nothing_differs():
         other = np.random.default_rng(1000 + trial).standard_normal(one.shape) + target
         small += paired_bootstrap(target, one, other, resamples=150, seed=trial).mAUC.p < 0.1
     assert small <= 16
+
+
+def test_over_several_seeds_clips_and_seeds_are_drawn_as_a_loop_would():
+    target, _ = clips_and_scores(clips=60, classes=4)
+    scores = {
+        name: [clips_and_scores(60, 4, seed=s)[1] + 0.2 * (name == "a") * target for s in (1, 2, 3)] for name in "ab"
+    }
+    found = {name: [resample(target, score, 40, seed=7) for score in several] for name, several in scores.items()}
+    values = {name: np.array([one.values["mAP"] for one in several]) for name, several in found.items()}
+    estimates = {name: [one.estimate["mAP"] for one in several] for name, several in found.items()}
+    draws = np.random.default_rng(3).integers(3, size=(3, 40))  # which of the three seeds each resample takes, thrice
+    naive = []
+    for r, count in enumerate(multiplicities(60, 40, seed=7)):
+        clips = np.repeat(np.arange(60), count)
+        aps = [
+            np.nanmean(reference(target[clips], scores["a"][s][clips])[0])
+            - np.nanmean(reference(target[clips], scores["b"][s][clips])[0])
+            for s in draws[:, r]
+        ]
+        naive.append(np.mean(aps))
+    naive = np.sort(naive)
+    paired = difference(estimates["a"], values["a"], estimates["b"], values["b"])
+    assert paired.difference == pytest.approx(np.mean(estimates["a"]) - np.mean(estimates["b"]), abs=1e-12)
+    assert (paired.low, paired.high) == pytest.approx((naive[0], naive[-1]), abs=1e-9)
+    assert paired.p == pytest.approx(2 * (min((naive <= 0).sum(), (naive >= 0).sum()) + 1) / 41)
+    alone = interval(estimates["a"], values["a"])
+    assert alone.low < alone.estimate < alone.high
+
+
+def test_seeds_that_differ_widen_the_interval():
+    rng = np.random.default_rng(0)
+    clips = rng.normal(0.5, 0.01, (1, 1000))
+    same, spread = np.repeat(clips, 3, 0), clips + np.array([[-0.1], [0.0], [0.1]])
+    narrow, wide = interval([0.5] * 3, same), interval([0.4, 0.5, 0.6], spread)
+    assert wide.estimate == pytest.approx(narrow.estimate)
+    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)

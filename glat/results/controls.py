@@ -72,7 +72,15 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         "Compute: multiply-adds of the training, forward and backward, relative to the backbone's alone; with a frozen "
         "global stream, the training of that stream counts too."
     )
-    header = ["Backbone", "Question", "Setting", "mAP", "mAP minus GL-AT's", "mAP minus the backbone's alone", "compute"]
+    header = [
+        "Backbone",
+        "Question",
+        "Setting",
+        "mAP",
+        "mAP minus GL-AT's",
+        "mAP minus the backbone's alone",
+        "compute",
+    ]
     lines = [
         [
             row["backbone"], row["question"], row["setting"],

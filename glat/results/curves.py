@@ -51,7 +51,9 @@ def draw_training(curves: dict[str, pd.DataFrame], path: Path) -> None:
                 loss = pd.to_numeric(curve[f"loss_{stream}"], errors="coerce")
                 colour, style = COLOURS[group % len(COLOURS)], styles[group // len(COLOURS) % len(styles)]
                 # The first run of a group names it.
-                label = groups[group] if name == next(n for n in curves if n.rpartition("-s")[0] == groups[group]) else None
+                label = (
+                    groups[group] if name == next(n for n in curves if n.rpartition("-s")[0] == groups[group]) else None
+                )
                 ax.plot(curve["step"], loss, style, color=colour, lw=1.2, label=label if stream == "global" else None)
             ax.set_title(f"{stream} stream", loc="left")
             ax.set_xlabel("step")

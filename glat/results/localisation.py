@@ -20,7 +20,7 @@ from ..data.audioset import read_strong
 from ..predictions import read_predictions
 from . import tables, text
 from .measured import Measured, read
-from .plots import ALONE, CHANCE, METHOD, figure
+from .plots import CHANCE, METHOD, figure
 
 GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
 LOCALISATION = [
@@ -109,7 +109,9 @@ def by_class(found: pd.DataFrame, strong: pd.DataFrame, names: dict[str, str], r
     for mid in [*order, "all"]:
         part = found if mid == "all" else found[found["mid"] == mid]
         own = part[part["chosen"]]
-        wilson = binomtest(int(own["hit"].sum()), len(own)).proportion_ci(level, "wilson") if len(own) else (np.nan,) * 2
+        wilson = (
+            binomtest(int(own["hit"].sum()), len(own)).proportion_ci(level, "wilson") if len(own) else (np.nan,) * 2
+        )
         lengths = strong["end"] - strong["start"] if mid == "all" else duration.get_group(mid)
         values = [
             mid, names.get(mid, "all classes"), len(lengths), lengths.median(), len(own), int(own["hit"].sum()),
@@ -140,13 +142,23 @@ def gains(plain: Measured, glat: Measured, names: dict[str, str], duration: pd.S
         low, high = np.nanquantile(resampled[:, index], [(1 - level) / 2, (1 + level) / 2])
         gain = ap["glat"][index] - ap["alone"][index]
         rows.append([mid, name, duration[mid], ap["alone"][index], ap["glat"][index], gain, low, high, len(seeds)])
-    columns = ["mid", "display_name", "median_duration", "AP_alone", "AP_glat", "gain", "gain_low", "gain_high", "seeds"]
+    columns = [
+        "mid",
+        "display_name",
+        "median_duration",
+        "AP_alone",
+        "AP_glat",
+        "gain",
+        "gain_low",
+        "gain_high",
+        "seeds",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def draw_hits(table: pd.DataFrame, tau: float, path: Path) -> None:
     """The share of windows that hit, by class from short to long, against random windows."""
-    with figure(path, size=(6.4, 1 + 0.28 * len(table))) as (_, ax):
+    with figure(path, size=(7.2, 1.2 + 0.26 * len(table))) as (fig, ax):
         y = range(len(table))
         ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
         ax.plot(table["hit"], y, "o", color=METHOD, label="window chosen for the class (interval: Wilson)")
@@ -155,22 +167,26 @@ def draw_hits(table: pd.DataFrame, tau: float, path: Path) -> None:
         ax.set_yticks(y, [f"{name} ({length:.2g} s, n = {n})" for name, length, n in rows])
         ax.set_xlim(-0.02, 1.02)
         ax.invert_yaxis()
-        ax.set_xlabel(f"share of windows of {tau:g} s that overlap an event of their class")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1))
+        ax.set_xlabel("share that overlaps an event of the class")
+        ax.set_title(f"windows of {tau:g} s", loc="left")
+        fig.legend(loc="outside upper center", ncols=2)
 
 
 def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path) -> None:
     """AP gain of each class against the median duration of its events."""
-    with figure(path, size=(6.4, 4.6)) as (_, ax):
+    with figure(path, size=(7.2, 4.8)) as (_, ax):
         ax.axhline(0, color=CHANCE)
         ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
         ax.plot(table["median_duration"], table["gain"], "o", color=METHOD)
-        for row in table.to_dict("records"):
-            ax.annotate(f" {row['display_name']}", (row["median_duration"], row["gain"]), fontsize=7, va="bottom")
+        # Names where there is room for them, slanted, as classes of like duration stand close together.
+        for row in table.to_dict("records") if len(table) <= 40 else []:
+            at = (row["median_duration"], row["gain"])
+            ax.annotate(f" {row['display_name']}", at, fontsize=6.5, rotation=40, rotation_mode="anchor")
+        ax.margins(x=0.12)
         ax.set_xscale("log")
         ax.set_xlabel("median duration of the class's events (s)")
         ax.set_ylabel("AP with GL-AT minus AP without")
-        ax.set_title(f"{len(table)} classes; Spearman's rho = {rho:.2f}, p = {p:.2f}", loc="left", color=ALONE)
+        ax.set_title(f"{len(table)} classes; Spearman's rho = {rho:.2f}, p = {p:.2f}", loc="left")
 
 
 def strong_labels(params: Params) -> pd.DataFrame:
@@ -220,12 +236,15 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
     header = [
         "Class", "median duration (s)", "windows", "hit", "random", "centre error (s)", "random", "covered", "random",
     ]  # fmt: skip
+    what = (
+        f"Windows of {tau:g} s that were chosen for a class in clips that hold it, over {len(glat.metrics)} run(s). Hit: "
+        f"the share that overlaps an event of the class, with its {level:.0%} Wilson interval; random: what a window "
+        "anywhere in the clip would score. Centre error: median distance from the window's centre to that of the nearest "
+        "event. Covered: the share of all (clip, class) pairs of which any of the clip's windows overlaps an event."
+    )
     told = [
         f"# Where {glat.system.label} listens, on `{glat.first['dataset']}`",
-        f"Windows of {tau:g} s that were chosen for a class in clips that hold it, over {len(glat.metrics)} run(s). Hit: the "
-        f"share that overlaps an event of the class, with its {level:.0%} Wilson interval; random: what a window "
-        "anywhere in the clip would score. Centre error: median distance from the window's centre to that of the nearest "
-        "event. Covered: the share of all (clip, class) pairs of which any of the clip's windows overlaps an event.",
+        what,
         text.markdown(header, lines).rstrip(),
         f"AP gain against event duration, over classes: Spearman's rho = {text.number(rho, 2)}, p = {text.number(p, 2)}.",
     ]

@@ -46,9 +46,7 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
         if absent or (lost and not tolerant):
             why = f"runs are missing: {', '.join(lost)}" if lost else f"{', '.join(absent)} is not there"
             return {"title": title, "text": f"Not made: {why}.", "content": []}
-        content = [
-            table(folder / name) if name.endswith(".md") else image(folder / name, alt) for name, alt in names
-        ]
+        content = [table(folder / name) if name.endswith(".md") else image(folder / name, alt) for name, alt in names]
         return {"title": title, "text": text, "content": content}
 
     first, second = experiments.table1(params), experiments.table2(params)

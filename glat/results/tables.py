@@ -55,9 +55,7 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
         prefixes = ["paper_audioset"] if row["glat"] else ["paper_audioset", "paper_reproduced_audioset"]
         paper = [" / ".join(text.number(row[f"{p}_{metric}"]) for p in prefixes) for metric in METRICS]
         ours = [text.score(row, metric) for metric in METRICS]
-        lines.append(
-            [row["method"], *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper]
-        )
+        lines.append([row["method"], *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
     header = ["Method", "mAP", "mAUC", "d′", "mAP with GL-AT minus without", "parameters"]
     told = [
         f"# Table 1 on `{rows[0]['dataset']}`",

@@ -1,0 +1,77 @@
+"""Run folders as an evaluation leaves them, made from drawn scores: no network is trained."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from glat.bootstrap import resample
+from glat.config import Params
+from glat.evaluation import score
+from glat.experiments import all_runs
+from glat.predictions import clips_hash, write_predictions, write_resamples
+from glat.runs import Run
+
+CLASSES = pd.DataFrame(
+    {"index": range(16), "mid": [f"/m/{c}" for c in range(16)], "display_name": [f"Class {c}" for c in range(16)]}
+)
+
+
+class Corpus:
+    """As much of `glat.data.packed.Packs` as keeping predictions needs."""
+
+    def __init__(self, clips: int = 40, seed: int = 0):
+        rng = np.random.default_rng(seed)
+        self.clips = np.array([f"clip{i}_0" for i in range(clips)])
+        self.target = rng.random((clips, 16)) < 0.25
+        self.target[0], self.target[1] = True, False
+        self.classes = CLASSES
+
+
+def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str, np.ndarray]:
+    """Write the files of a run whose scores are `skill` deviations apart; returns its predictions."""
+    rng = np.random.default_rng([run.seed, int(skill * 1000)])
+    streams = ["fused", "global", "local"] if run.glat else ["fused"]
+    noise = rng.normal(size=(len(streams), *corpus.target.shape))
+    predictions = {s: (n + skill * corpus.target).astype(np.float32) for s, n in zip(streams, noise, strict=True)}
+    if run.glat:
+        shape = (len(corpus.clips), run.glat.n)
+        predictions["windows"] = rng.uniform(0, 10 - run.glat.tau, shape)
+        predictions["classes"] = np.argsort(-predictions["global"], 1)[:, : run.glat.n]
+    found = {s: resample(corpus.target, predictions[s], 50) for s in streams}
+    heard = clips_hash(corpus.clips, corpus.target)
+    multiply_adds = 1000 * (1 + run.glat.n * run.glat.tau / 10 if run.glat else 1)
+    metrics = {
+        "run": run.name, "dataset": run.dataset, "backbone": run.backbone, "seed": run.seed,
+        "glat": run.glat.model_dump() if run.glat else None, "steps": run.training.steps, "parameters": 1234,
+        "clips": len(corpus.clips), "clips_hash": heard, "classes": 16, "classes_scored": 16, "collapsed": False,
+        "streams": score(found, 0.95), "evaluation": {"confidence": 0.95}, "precision": "bf16",
+        "cost": {"multiply_adds_per_clip": multiply_adds, "seconds_per_clip": multiply_adds / 1e5, "clock": "CPU time"},
+        "environment": {"torch": "2.11.0", "processor": "made up"},
+    } | update  # fmt: skip
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "checkpoint.pt").write_bytes(b"")
+    steps = np.arange(1, 4) * run.training.steps // 3
+    local = [0.9, 0.6, 0.5] if run.glat else [None] * 3
+    curve = {"step": steps, "loss_global": [0.9, 0.5, 0.4], "loss_local": local, "seconds": [1.0, 2.0, 3.0]}
+    pd.DataFrame(curve).to_csv(run.folder / "train.csv", index=False)
+    per_class = CLASSES[["mid", "display_name"]].assign(AP_fused=found["fused"].ap.mean(0))
+    per_class.to_csv(run.folder / "per_class.csv", index=False)
+    write_predictions(run.folder / "predictions.h5", predictions, corpus)
+    write_resamples(run.folder / "resamples.npz", found, heard, 0)
+    (run.folder / "metrics.json").write_text(json.dumps(metrics))
+    return predictions
+
+
+def make_all(params: Params, corpus: Corpus, without: tuple[str, ...] = ()) -> None:
+    """Every run that `params` asks for, but those named."""
+    for run in all_runs(params).values():
+        if run.name not in without:
+            make_run(run, corpus, skill=1.5 if run.glat else 1.0)
+
+
+def value(run: Run, stream: str = "fused", metric: str = "mAP") -> float:
+    """What metrics.json of a run says."""
+    return json.loads((run.folder / "metrics.json").read_text())["streams"][stream][metric]["value"]

@@ -1,0 +1,124 @@
+"""Localisation against cases worked by hand, and chance against a naive draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, TINY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_runs import Corpus, make_run
+
+from glat import experiments
+from glat.config import load
+from glat.results import localisation
+from glat.results.localisation import by_class, centre_error, chance_to_hit, gains, hits, localise
+from glat.results.measured import read
+
+
+def events(*pairs):
+    return np.array(pairs, float)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        # Windows of 2 s in 10 s start in [0, 8]. An event [4, 5] is hit by starts in (2, 5): 3 of 8.
+        ([(4, 5)], 3 / 8),
+        ([(0, 1)], 1 / 8),  # starts in [0, 1)
+        ([(9, 10)], 1 / 8),  # starts in (7, 8]
+        ([(0, 10)], 1.0),
+        ([(4, 5), (4.5, 5.5)], 3.5 / 8),  # (2, 5) and (2.5, 5.5)
+        ([(1, 1.5), (8, 8.5)], (1.5 + 2) / 8),  # [0, 1.5) and (6, 8]
+    ],
+)
+def test_the_chance_of_a_random_window(times, expected):
+    assert chance_to_hit(events(*times), 2.0, 10.0) == pytest.approx(expected)
+
+
+def test_a_window_as_long_as_the_clip_always_hits():
+    assert chance_to_hit(events((4, 5)), 10.0, 10.0) == 1.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 9), st.floats(0.05, 5)), min_size=1, max_size=4),
+    st.floats(0.5, 9),
+)
+def test_the_chance_agrees_with_drawn_windows(drawn, tau):
+    times = events(*((on, min(on + length, 10)) for on, length in drawn))
+    starts = np.linspace(0, 10 - tau, 20001)
+    assert chance_to_hit(times, tau, 10.0) == pytest.approx(hits(starts, times, tau).mean(), abs=2e-3)
+
+
+def test_hits_and_errors_of_windows():
+    starts = np.array([0.0, 2.0, 5.0, 6.0])
+    np.testing.assert_array_equal(hits(starts, events((4, 5)), 2.0), [False, False, False, False])  # touching is not
+    np.testing.assert_array_equal(hits(starts, events((3.9, 5.1)), 2.0), [False, True, True, False])
+    np.testing.assert_allclose(centre_error(starts, events((4, 5), (8, 9)), 2.0), [3.5, 1.5, 1.5, 1.5])
+
+
+def strong(*rows):
+    return pd.DataFrame(rows, columns=["clip", "start", "end", "label"])
+
+
+def test_localise_judges_the_window_that_was_chosen_for_the_class():
+    kept = {
+        "clip": ["x", "y"], "mid": ["a", "b", "c"],
+        "windows": np.array([[1.0, 5.0], [0.0, 6.0]]), "classes": np.array([[0, 1], [2, 1]]),
+    }  # fmt: skip
+    truth = strong(("x", 1.5, 2.5, "a"), ("x", 8, 9, "b"), ("y", 0, 1, "a"), ("z", 0, 1, "a"), ("y", 0, 1, "unknown"))
+    found = localise(kept, truth, 2.0, 10.0).set_index(["clip", "mid"])
+    assert list(found.index) == [("x", "a"), ("x", "b"), ("y", "a")]
+    assert found.loc[("x", "a"), ["chosen", "hit", "error", "covered"]].tolist() == [True, 1.0, 0.0, True]
+    assert found.loc[("x", "b"), ["chosen", "hit", "error", "covered"]].tolist() == [True, 0.0, 2.5, False]
+    missed = found.loc[("y", "a")]  # no window was chosen for it, but that of c covers it
+    assert not missed["chosen"] and np.isnan(missed["hit"]) and missed["covered"]
+    assert missed["chance"] == pytest.approx(1 / 8) and missed["chance_covered"] == pytest.approx(1 - (7 / 8) ** 2)
+    # Random centres lie in [1, 9], evenly: the mean distance to 0.5 is 4.5.
+    assert missed["chance_error"] == pytest.approx(4.5, abs=1e-3)
+    table = by_class(found.reset_index(), truth, {"a": "A", "b": "B", "c": "C"}, 1, 0.95).set_index("mid")
+    assert table.loc["a", ["windows", "hits", "covered_pairs", "events"]].tolist() == [1, 1, 2, 2]
+    assert table.loc["all", ["windows", "hits", "hit"]].tolist() == [2, 1, 0.5]
+    assert table.loc["all", "hit_low"] == pytest.approx(0.0945, abs=1e-3)  # Wilson, 1 of 2
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = load(ROOT / "params.yaml", TINY)
+    for glat in (None, {}):
+        for run in experiments.system(params, "cnn10", glat).runs:
+            make_run(run, Corpus(), 1.5 if glat is None else 1.0)
+    return params
+
+
+def test_a_dataset_without_strong_labels_skips_localisation_and_says_so(project, tmp_path):
+    localisation.write(project, tmp_path / "results/mini")
+    assert (
+        "mini has no strong labels of its evaluation clips: localisation was skipped"
+        in (tmp_path / "results/mini/localisation.md").read_text()
+    )
+    assert pd.read_csv(tmp_path / "results/mini/localisation.csv").empty
+    assert (tmp_path / "results/mini/durations.svg").exists()
+
+
+def test_with_strong_labels_windows_and_gains_are_told_by_class(project, tmp_path):
+    corpus, metadata = Corpus(), tmp_path / "data/mini/metadata"
+    metadata.mkdir(parents=True)
+    lines = ["segment_id\tstart_time_seconds\tend_time_seconds\tlabel"]
+    for row, clip in enumerate(corpus.clips):
+        lines += [f"{clip}\t1.0\t{1.5 + c / 4}\t/m/{c}" for c in np.flatnonzero(corpus.target[row])]
+    (metadata / "eval_strong.tsv").write_text("\n".join(lines) + "\n")
+    localisation.write(project, tmp_path / "results/mini")
+    table = pd.read_csv(tmp_path / "results/mini/localisation.csv")
+    assert table["mid"].tolist() == [f"/m/{c}" for c in range(16)] + ["all"]
+    assert table["covered_pairs"].iloc[-1] == corpus.target.sum()
+    assert table["median_duration"].tolist()[:16] == pytest.approx([0.5 + c / 4 for c in range(16)])
+    gained = pd.read_csv(tmp_path / "results/mini/durations.csv")
+    plain, glat = (read(experiments.system(project, "cnn10", method)) for method in (None, {}))
+    ap = [pd.read_csv(one.system.runs[0].folder / "per_class.csv")["AP_fused"] for one in (plain, glat)]
+    np.testing.assert_allclose(gained["gain"], ap[1] - ap[0], atol=2e-6)
+    assert (gained["gain_low"] < gained["gain_high"]).all()
+    assert len(gains(plain, glat, {"/m/0": "A"}, pd.Series({"/m/0": 1.0}))) == 1

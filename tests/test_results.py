@@ -1,0 +1,324 @@
+"""Tables, figures, controls and the report, on small made metrics files."""
+
+from __future__ import annotations
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, TINY
+from made_runs import Corpus, make_all, make_run, value
+
+from glat import experiments
+from glat.bootstrap import Difference, paired_bootstrap
+from glat.config import load
+from glat.errors import GlatError
+from glat.results import RESULTS, curves, published
+from glat.results.measured import compare, read, same_clips, spread, verdict, why_missing
+
+SMALL = TINY | {"fig2.n": [1, 5, 7], "fig2.tau": [2, 3, 10], "backbones": ["talnet", "cnn10"]}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def settings(**overrides):
+    return load(ROOT / "params.yaml", SMALL | overrides)
+
+
+def test_table_1_stands_on_the_runs_files_beside_the_published_values(project):
+    params, corpus = settings(seeds=[0, 1, 2]), Corpus()
+    make_all(params, corpus)
+    RESULTS["table1"].write(params)
+    table = pd.read_csv("results/mini/table1.csv").set_index("method")
+    runs = {one.label: one.runs for one in experiments.table1(params)}
+    for label, row in table.iterrows():
+        found = [value(run) for run in runs[label]]
+        assert row["mAP"] == pytest.approx(np.mean(found), abs=1e-6)
+        assert row["mAP_std"] == pytest.approx(np.std(found, ddof=1), abs=1e-6)
+        assert row["mAP_low"] <= row["mAP"] + 0.05 and row["mAP_low"] < row["mAP_high"]
+        assert (row["seeds"], row["evaluation_clips"], row["dataset"]) == (3, 40, "mini")
+    assert table.loc["CNN10 + GL-AT", "vs_alone"] == pytest.approx(
+        table.loc["CNN10 + GL-AT", "mAP"] - table.loc["CNN10", "mAP"], abs=2e-6
+    )
+    assert np.isnan(table.loc["CNN10", "vs_alone"])
+    assert table.loc["CNN10", "paper_audioset_mAP"] == 0.380
+    assert table.loc["CNN10", "paper_reproduced_audioset_mAP"] == 0.382
+    assert table.loc["CNN10 + GL-AT", "paper_audioset_mAP"] == 0.408
+    text = (project / "results/mini/table1.md").read_text()
+    assert "40 evaluation clips, 16 classes" in text and "3 seeds a row" in text and "AudioSet" in text
+    assert "| 0.362 / 0.368 | 0.965 / 0.967 | 2.554 / 2.600 |" in text
+
+
+def test_one_seed_says_that_it_says_nothing_of_the_spread(project):
+    params = settings()
+    make_all(params, Corpus())
+    RESULTS["table1"].write(params)
+    text = (project / "results/mini/table1.md").read_text()
+    assert "One seed says nothing about the spread over seeds" in text and "±" not in text
+
+
+def test_table_2_scores_each_stream_of_table_1_s_own_run(project):
+    params = settings()
+    make_all(params, Corpus())
+    RESULTS["table2"].write(params)
+    table = pd.read_csv("results/mini/table2.csv")
+    plain, glat = (experiments.system(params, "cnn10", method).runs[0] for method in (None, {}))
+    expected = [value(plain), *(value(glat, stream) for stream in ("global", "local", "fused"))]
+    np.testing.assert_allclose(table["mAP"], expected, atol=1e-6)
+    assert table["global"].tolist() == [True, True, False, True] and table["local"].tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert table["paper_audioset_mAP"].tolist() == [0.382, 0.389, 0.400, 0.408]
+    assert {run.name for one in experiments.table2(params) for run in one.runs} <= {
+        run.name for one in experiments.table1(params) for run in one.runs
+    }
+
+
+def test_paired_differences_are_those_of_the_bootstrap_on_the_kept_scores(project):
+    params, corpus = settings(), Corpus()
+    plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
+    a = make_run(glat.runs[0], corpus, 1.5)["fused"]
+    b = make_run(plain.runs[0], corpus, 1.0)["fused"]
+    expected = paired_bootstrap(corpus.target, a, b, 50)
+    for metric in ("mAP", "mAUC", "d_prime"):
+        found = compare(read(glat), read(plain), metric)
+        np.testing.assert_allclose(found, getattr(expected, metric), rtol=1e-6)
+    assert spread(read(plain), "mAP").mean == pytest.approx(value(plain.runs[0]))
+
+
+def test_a_difference_is_called_one_only_where_its_interval_does_not_hold_0():
+    assert verdict(Difference(0.1, 0.01, 0.2, 0.02)) == "higher"
+    assert verdict(Difference(-0.1, -0.2, -0.01, 0.02)) == "lower"
+    assert verdict(Difference(0.1, -0.01, 0.2, 0.1)) == verdict(Difference(0.1, 0.0, 0.2, 0.1)) == "undecided"
+    assert verdict(None) == "not compared"
+
+
+def test_runs_on_different_clips_or_resamples_are_not_set_side_by_side(project):
+    params = settings()
+    plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
+    make_run(plain.runs[0], Corpus())
+    make_run(glat.runs[0], Corpus(seed=1))
+    with pytest.raises(GlatError, match="cnn10-s0 and cnn10-glat-s0 differ in evaluation clips"):
+        same_clips([read(plain), read(glat)])
+
+
+def test_fig_2_shares_its_middle_with_table_1_and_costs_what_was_measured(project):
+    params = settings()
+    make_all(params, Corpus())
+    for panel, setting, values in (("a", "n", [1, 5, 7]), ("b", "tau", [2, 3, 10])):
+        RESULTS[f"fig2{panel}"].write(params)
+        table = pd.read_csv(f"results/mini/fig2{panel}.csv")
+        assert table["value"].tolist()[1:] == values and np.isnan(table["value"][0])
+        middle = table[table["value"] == getattr(params.glat, setting)].iloc[0]
+        assert middle["mAP"] == pytest.approx(value(experiments.system(params, "cnn10", {}).runs[0]), abs=1e-6)
+        assert table["multiply_adds_per_clip"].is_monotonic_increasing
+        for suffix in (".svg", ".png"):
+            assert (project / f"results/mini/fig2{panel}{suffix}").stat().st_size > 5000
+    plain, points = experiments.fig2(params, "n")
+    assert [run.name for run in points[1].system.runs] == ["cnn10-glat-s0"] and plain.runs[0].name == "cnn10-s0"
+
+
+def test_figures_are_the_same_bytes_each_time(project):
+    params = settings()
+    make_all(params, Corpus())
+    kept = []
+    for _ in range(2):
+        RESULTS["fig2a"].write(params)
+        kept.append([(project / f"results/mini/fig2a{end}").read_bytes() for end in (".csv", ".svg", ".png")])
+    assert kept[0] == kept[1]
+
+
+def failing(params, name, reason):
+    log = Path(f"logs/{params.dataset}/train/{name}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(f"step 3\nglat: {reason}\n")
+
+
+def test_a_failed_run_of_a_sweep_leaves_the_others_and_is_named(project):
+    params = settings()
+    make_all(params, Corpus(), without=("cnn10-glat-n7-s0",))
+    failing(params, "cnn10-glat-n7-s0", "step 5: the loss is nan")
+    with pytest.raises(GlatError, match="cnn10-glat-n7-s0/metrics.json: no such file"):
+        RESULTS["fig2a"].write(params)
+    for name in ("fig2a", "controls", "training_curves"):
+        RESULTS[name].write(params, with_missing=True)
+    table = pd.read_csv("results/mini/fig2a.csv").set_index("value")
+    assert table.loc[7, "missing"] == "cnn10-glat-n7-s0: step 5: the loss is nan" and np.isnan(table.loc[7, "mAP"])
+    assert table.loc[[1, 5], "mAP"].notna().all() and table.loc[7, "seeds"] == 0
+    assert "step 5: the loss is nan" in _text_of((project / "results/mini/fig2a.svg").read_text())
+    for name in ("table1", "table2", "fig2b", "localisation", "pr_curves"):
+        RESULTS[name].write(params)
+    (project / "results/mini/clips").mkdir()
+    RESULTS["report"].write(params, with_missing=True)
+    page = (project / "results/mini/report.html").read_text()
+    assert f"1 of {len(experiments.all_runs(params))} runs are missing" in page and "step 5: the loss is nan" in page
+
+
+def _text_of(svg):
+    # matplotlib writes text as paths; each glyph run is preceded by a comment that holds it.
+    return " ".join(re.findall(r"<!-- (.*?) -->", svg))
+
+
+def test_metrics_of_an_earlier_training_do_not_count(project):
+    params = settings()
+    run = experiments.system(params, "cnn10", None).runs[0]
+    assert why_missing(run) == "not trained yet"
+    make_run(run, Corpus())
+    assert why_missing(run) is None
+    metrics = run.folder / "metrics.json"
+    (run.folder / "checkpoint.pt").unlink()
+    assert why_missing(run) == "not trained yet" and metrics.exists()
+    (run.folder / "checkpoint.pt").write_bytes(b"")
+    os.utime(metrics, (1, 1))
+    assert why_missing(run) == "not evaluated yet"
+
+
+def test_controls_answer_each_question_against_glat_and_against_the_backbone(project):
+    params = settings(seeds=[0, 1])
+    make_all(params, Corpus())
+    RESULTS["controls"].write(params)
+    table = pd.read_csv("results/mini/controls.csv")
+    assert len(table) == 3 + len(experiments.QUESTIONS) and (table["seeds"] == 2).all()
+    rows = table.set_index(["question", "setting"])
+    for question, setting in (
+        ("which windows", "attention"), ("training", "joint"), ("shared weights", "none"), ("frame's time", "middle"),
+    ):  # fmt: skip
+        assert rows.loc[(question, setting), "run"] == "cnn10-glat"  # Table 1's run, not trained again
+        assert np.isnan(rows.loc[(question, setting), "vs_glat"])
+    random = rows.loc[("which windows", "random")]
+    assert random["vs_glat"] == pytest.approx(random["mAP"] - rows.loc[("method or compute", "GL-AT"), "mAP"], abs=2e-6)
+    more = rows.loc[("method or compute", "backbone alone, GL-AT's multiply-adds")]
+    glat = rows.loc[("method or compute", "GL-AT")]
+    assert more["training_compute"] == pytest.approx(glat["training_compute"], rel=0.01) == pytest.approx(2.5, rel=0.01)
+    # Frozen: 3 units for the backbone that it is, 1 for its forward pass, 3 x 1.5 for the windows; over 3.
+    frozen = rows.loc[("training", "frozen global stream"), "training_compute"]
+    assert frozen == pytest.approx((3 + 1 + 4.5) / 3, rel=0.01)
+
+
+def test_the_frozen_control_starts_from_the_plain_run_of_its_seed():
+    params = settings(seeds=[3])
+    runs = experiments.all_runs(params)
+    frozen = runs["cnn10-glat-frozen_global-s3"]
+    assert frozen.init["global"] == "runs/mini/cnn10-s3/checkpoint.pt" and frozen.glat.training == "frozen_global"
+    assert runs["cnn10-steps15-s3"].training.steps == 15 and runs["cnn10-steps15-s3"].glat is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"fig2.n": [0, 5]}, r"fig2\.n\.0: 0 is not allowed"),
+        ({"fig2.n": [5, 17]}, r"fig2\.n: 17 windows, but mini has only 16 classes"),
+        ({"fig2.tau": [0]}, r"fig2\.tau\.0: 0 is not allowed"),
+        ({"fig2.tau": [3, 11]}, r"fig2\.tau: 11.0 s is longer than a clip"),
+        ({"fig2.tau": [3, 3.0]}, r"fig2\.tau: an entry is there twice"),
+        ({"fig2.backbone": "vgg"}, r"fig2\.backbone: 'vgg' is not known"),
+        ({"controls.backbones": ["cnn10", "cnn10"]}, r"controls\.backbones: an entry is there twice"),
+        ({"table2.backbone": "x"}, r"table2\.backbone: 'x' is not known"),
+        ({"report.clips": -1}, r"report\.clips: -1 is not allowed"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused_with_its_key(change, told):
+    with pytest.raises(GlatError, match=told):
+        settings(**change)
+
+
+def test_pr_curves_are_the_mean_over_classes_at_each_recall():
+    rng = np.random.default_rng(0)
+    target = rng.random((60, 4)) < 0.3
+    target[:, 3] = False  # a class without a positive is left out
+    score = rng.random((60, 4)).round(1) + 0.3 * target
+    found = curves.macro_pr(target, score)
+    for k in (0, 33, 100):
+        naive = []
+        for c in range(3):
+            for threshold in np.unique(score[:, c])[::-1]:
+                taken = score[:, c] >= threshold
+                hit = (taken & target[:, c]).sum()
+                if hit and hit / target[:, c].sum() >= k / 100 - 1e-12:
+                    naive.append(hit / taken.sum())
+                    break
+        assert found[k] == pytest.approx(np.mean(naive))
+
+
+class Outline(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.sources, self.headings, self.inside = [], [], False
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.sources += [attrs[key] for key in ("src", "href") if key in attrs and not attrs[key].startswith("#")]
+        self.inside = tag == "h2"
+
+    def handle_data(self, data):
+        if self.inside and data.strip():
+            self.headings.append(data.strip())
+            self.inside = False
+
+
+def test_the_report_holds_all_of_it_and_needs_no_network(project):
+    params = settings()
+    make_all(params, Corpus())
+    for name in RESULTS:
+        if name != "report":
+            RESULTS[name].write(params)
+    (project / "results/mini/clips").mkdir()
+    (project / "results/mini/clips/1_a.png").write_bytes((project / "results/mini/fig2a.png").read_bytes())
+    RESULTS["report"].write(params)
+    page = (project / "results/mini/report.html").read_text()
+    outline = Outline()
+    outline.feed(page)
+    for heading in ("Table 1", "Table 2", "Fig. 2(a)", "Fig. 2(b)", "Controls", "Clips", "Runs"):
+        assert heading in outline.headings
+    assert len(outline.sources) == 11 and all(source.startswith("data:") for source in outline.sources)
+    assert "Not made" not in page and "missing.</strong>" not in page
+    assert "tau: 3.0" in page and "made up" in page and "cnn10-glat-sharing_backbone-s0" in page
+    assert published.FIG2["n"] in page
+
+
+def test_a_table_is_written_whole(project):
+    params = settings()
+    with pytest.raises(GlatError, match="metrics.json: no such file; evaluate the run first"):
+        RESULTS["table1"].write(params)
+    assert not (project / "results/mini/table1.csv").exists()
+
+
+def test_damaged_metrics_are_named(project):
+    params = settings()
+    run = experiments.system(params, "cnn10", None).runs[0]
+    make_run(run, Corpus())
+    (run.folder / "resamples.npz").write_bytes((run.folder / "resamples.npz").read_bytes()[:500])
+    with pytest.raises(GlatError, match="resamples.npz: missing, truncated or not resamples; evaluate the run again"):
+        read(experiments.system(params, "cnn10", None))
+    (run.folder / "metrics.json").write_text("{")
+    with pytest.raises(GlatError, match="metrics.json: damaged"):
+        read(experiments.system(params, "cnn10", None))
+
+
+def test_the_published_values_are_the_paper_s():
+    # d' of the mean AUC agrees with the printed one, within the rounding of the AUC, where METHOD says it does.
+    from glat.metrics import d_prime
+
+    for scores in (published.ORIGINAL, published.WITH_GLAT):
+        for backbone, score in scores.items():
+            low, high = d_prime(score.mAUC - 0.0006), d_prime(score.mAUC + 0.0006)
+            assert low <= score.d_prime <= high, backbone
+
+
+def test_every_control_s_markdown_row_names_its_verdict(project):
+    params = settings()
+    make_all(params, Corpus())
+    RESULTS["controls"].write(params)
+    text = (project / "results/mini/controls.md").read_text()
+    assert text.count("undecided") + text.count(": higher") + text.count(": lower") >= len(experiments.QUESTIONS)
