@@ -81,7 +81,8 @@ class Resampled:
 
     estimate: dict[str, float]  # by metric: mAP, mAUC, d_prime
     values: dict[str, np.ndarray]  # by metric: (resamples,) float64, NaN where no class had a positive
-    ap: np.ndarray  # (resamples, classes) float64: AP of each class
+    ap: np.ndarray  # (resamples, classes) float64: AP of each class, NaN where it had no positive
+    auc: np.ndarray  # (resamples, classes) float64: AUC alike
 
 
 def multiplicities(clips: int, resamples: int, seed: int = 0) -> np.ndarray:
@@ -143,7 +144,7 @@ def resample(
         raise GlatError(f"a bootstrap needs at least 1 resample, not {resamples}.")
     ap, auc = resampled(target, score, multiplicities(len(target), resamples, seed), workers)
     estimate = means(*ap_and_auc(target, score))
-    return Resampled({name: float(value) for name, value in estimate.items()}, means(ap, auc), ap)
+    return Resampled({name: float(value) for name, value in estimate.items()}, means(ap, auc), ap, auc)
 
 
 def interval(estimates: ArrayLike, values: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -228,6 +229,11 @@ def _over_seeds(values: np.ndarray) -> np.ndarray:
     seeds, resamples = values.shape
     draws = np.random.default_rng(seeds).integers(seeds, size=(seeds, resamples))
     return np.take_along_axis(values, draws, 0).mean(0)
+
+
+def percentiles(values: np.ndarray, confidence: float) -> np.ndarray:
+    """(resamples, classes) -> (2, classes): the percentile interval of each class, NaN where no resample has a value."""
+    return np.array([_percentile(column, confidence) for column in values.T]).T
 
 
 def _percentile(values: np.ndarray, confidence: float) -> tuple[float, float]:

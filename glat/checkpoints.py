@@ -33,19 +33,22 @@ DAMAGED = (
 )
 
 
-def build(run: Run) -> Tagger:
-    """The untrained network of a run, started from the weights that `run.init` names."""
+def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
+    """The untrained network of a run, started from the weights that `run.init` names.
+
+    With `classes` (`mid` of each, in order), weights of this project must have been trained on the same ones.
+    """
     try:
         tagger = untrained(run)
     except ValueError as error:
         raise GlatError(f"run {run.name}: {error}") from None
-    backbones = tagger.backbones()
-    sources = dict(run.init)
-    if run.glat and run.glat.training == "frozen_global":
-        sources["local"] = sources.get("local") or sources.get("global")  # the released code's recipe
-    for stream, backbone in backbones.items():
-        if path := sources.get(stream):
-            initialise(backbone, tagger, Path(path), stream)
+    sources = {stream: (path, stream) for stream, path in run.init.items() if path}
+    if run.glat and run.glat.training == "frozen_global" and "global" in sources:
+        sources.setdefault("local", sources["global"])  # both start from the same weights (released code)
+    for stream, backbone in tagger.backbones().items():
+        if stream in sources:
+            path, theirs = sources[stream]
+            initialise(backbone, tagger, Path(path), theirs, classes)
     return tagger
 
 
@@ -55,7 +58,9 @@ def untrained(run: Run) -> Tagger:
     return models.build(run.backbone, run.classes, run.width, run.audio.sample_rate, glat, run.dropout, front_end)
 
 
-def initialise(backbone: models.Backbone, tagger: Tagger, path: Path, stream: str) -> None:
+def initialise(
+    backbone: models.Backbone, tagger: Tagger, path: Path, stream: str, classes: list[dict[str, str]] | None = None
+) -> None:
     """Load a backbone from a PANNs checkpoint or from one of ours (that stream of it, or its only one).
 
     Raises:
@@ -66,13 +71,15 @@ def initialise(backbone: models.Backbone, tagger: Tagger, path: Path, stream: st
         if "glat" not in content:
             models.load_panns(backbone, _weights(content.get("model", content)), tagger.front_end)
             return
-        other, _, _ = load(path)
+        other, _, known = load(path)
         ours, theirs = tagger.front_end, other.front_end
         if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):
             raise ValueError(
                 f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
                 f"but this run has {ours.sample_rate} Hz and hop {ours.hop}"
             )
+        if classes is not None and [c["mid"] for c in known] != [c["mid"] for c in classes]:
+            raise ValueError("trained on other classes, or on the same in another order")
         streams = other.backbones()
         _load(backbone, streams.get(stream, streams["global"]).state_dict())
     except ValueError as error:
@@ -96,13 +103,19 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def save(tagger: Tagger, run: Run, classes: list[dict[str, str]], step: int, path: str | Path) -> None:
-    """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order)."""
+def save(
+    tagger: Tagger, run: Run, classes: list[dict[str, str]], step: int, path: str | Path, fingerprint: str = ""
+) -> None:
+    """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order).
+
+    `fingerprint` says what it was made from (`training.fingerprint`).
+    """
     content = {
         "glat": VERSION,
         "run": run.model_dump(by_alias=True),
         "classes": classes,
         "step": step,
+        "fingerprint": fingerprint,
         "model": {k: v.contiguous() for k, v in tagger.state_dict().items()},
     }
     with whole(path) as part:

@@ -54,7 +54,10 @@ def options(
         key, equals, value = item.partition("=")
         if not equals:
             raise GlatError(f"--set {item}: expected KEY=VALUE, as in --set glat.tau=2")
-        _options["overrides"][key] = yaml.safe_load(value)
+        try:
+            _options["overrides"][key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise GlatError(f"--set {item}: {value!r} is not a value in YAML") from None
 
 
 def _params():
@@ -230,18 +233,18 @@ _result("report", RESULTS["report"])
 
 @app.command()
 def partial() -> None:
-    """After a failed run: write the figures and the report from the runs that are there, naming those that are not."""
+    """After failed runs: write the figures that lack nothing else, and the report, naming what is missing."""
     from . import experiments
-    from .results.measured import why_missing
+    from .results.measured import only_failures
 
-    params = _params()
-    runs = experiments.all_runs(params).values()
-    if all(why_missing(run) for run in runs):
-        return  # nothing to show
+    params, written = _params(), []
     for name, result in RESULTS.items():
-        if result.tolerant:
+        runs = experiments.runs_of(experiments.systems_of(params, name))
+        if result.tolerant and (only_failures(runs) if name != "report" else written):
             result.write(params, with_missing=True)
-            print(f"results/{params.dataset}: {name} written without the missing runs", file=sys.stderr)
+            written.append(f"results/{params.dataset}/{name}")
+    if written:
+        print(f"written without the failed runs: {', '.join(written)}", file=sys.stderr)
 
 
 def _explained():

@@ -108,7 +108,8 @@ class Report(Settings):
 class Dataset(Settings):
     """Where a corpus comes from, its size, what of it trains and evaluates, and the size of the networks for it.
 
-    width: channels relative to the published networks, for all backbones or by name. dropout: a factor on the
+    width: channels relative to the published networks, for all backbones or by name, where `default` is that of those
+    not named. dropout: a factor on the
     published dropout rates. hop: of the log-mel front end in samples at 32 kHz, where a backbone has none of its own.
     """
 
@@ -122,6 +123,12 @@ class Dataset(Settings):
     dropout: Annotated[float, Field(ge=0, le=2)] = 1.0
     hop: Count = 320
     training: dict[str, Any] = {}
+
+    def width_of(self, backbone: str) -> float | None:
+        """The width of a backbone's network; None if there is none for it."""
+        if isinstance(self.width, dict):
+            return self.width.get(backbone, self.width.get("default"))
+        return self.width
 
     def shards(self, split: str) -> int:
         """Number of shards of up to `shard_size` segments."""
@@ -147,6 +154,12 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Params:
+        for key, named in (("init.global", self.init.global_), ("init.local", self.init.local)):
+            for backbone, path in named.items():
+                if Path(path).parts[:2] == ("runs", self.dataset):
+                    raise ValueError(
+                        f"{key}.{backbone}: {path} is a run that these settings would change; copy the file elsewhere"
+                    )
         if self.dataset not in self.datasets:
             raise ValueError(f"dataset: {self.dataset!r} is not an entry of datasets: {', '.join(self.datasets)}")
         for key, named in (("init.global", self.init.global_), ("init.local", self.init.local)):
@@ -202,6 +215,15 @@ class Params(Settings):
                     f"datasets.{name}: training.batch_size {training.batch_size} does not divide among "
                     f"{training.devices} devices on {training.nodes} nodes"
                 )
+        for key, taus, backbones in (
+            ("glat.tau", [self.glat.tau], self.all_backbones),
+            ("fig2.tau", self.fig2.tau, [self.fig2.backbone]),
+        ):
+            for name in backbones:
+                entry = BACKBONES[name]
+                least = entry.min_frames * (entry.hop or self.chosen.hop) / 32000
+                if min(taus) < least:
+                    raise ValueError(f"{key}: {min(taus)} s, but {entry.title} needs windows of at least {least:.2f} s")
         for key, counts in (("glat.n", [self.glat.n]), ("fig2.n", self.fig2.n)):
             if max(counts) > self.chosen.classes:
                 raise ValueError(
@@ -239,6 +261,8 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
         settings = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; run from the project's root or name it with --params") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise GlatError(f"{path}: cannot be read as settings: {error}") from None
     except yaml.YAMLError as error:
         raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):

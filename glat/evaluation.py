@@ -13,15 +13,16 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import checkpoints, hardware
-from .bootstrap import Resampled, interval, resample
+from .bootstrap import Resampled, interval, percentiles, resample
 from .config import Evaluation
 from .cost import Stopwatch, multiply_adds
 from .data.packed import PackedClips, Packs, as_is
 from .errors import GlatError
 from .files import whole
-from .metrics import summary
+from .metrics import d_primes, summary
 from .models import Tagger
 from .predictions import METRICS, STREAMS, clips_hash, write_predictions, write_resamples
+from .runs import Run, read_run
 
 
 def predict(
@@ -72,15 +73,31 @@ def score(found: dict[str, Resampled], confidence: float) -> dict[str, Any]:
     return streams
 
 
-def per_class(target: np.ndarray, predictions: dict[str, np.ndarray], classes: pd.DataFrame) -> pd.DataFrame:
-    """AP and AUC of every class and stream; empty where a class has no positive clip."""
+def per_class(
+    target: np.ndarray,
+    predictions: dict[str, np.ndarray],
+    resampled: dict[str, Resampled],
+    classes: pd.DataFrame,
+    confidence: float,
+) -> pd.DataFrame:
+    """AP, AUC and d' of every class and stream with their bootstrap intervals; empty where a class has no positive clip."""
     table = classes[["mid", "display_name"]].copy()
     table["positives"] = target.sum(0)
-    for name in STREAMS:
-        if name in predictions:
-            found = summary(target, predictions[name])
-            table[f"AP_{name}"], table[f"AUC_{name}"] = found.ap, found.auc
+    for name, stream in resampled.items():
+        found = summary(target, predictions[name])
+        for metric, values, drawn in (("AP", found.ap, stream.ap), ("AUC", found.auc, stream.auc)):
+            low, high = percentiles(drawn, confidence)
+            table[f"{metric}_{name}"], table[f"{metric}_{name}_low"], table[f"{metric}_{name}_high"] = values, low, high
+        for end in ("", "_low", "_high"):
+            table[f"d_prime_{name}{end}"] = d_primes(table[f"AUC_{name}{end}"].to_numpy())
     return table
+
+
+def _same_run(made: Run, asked: Run, checkpoint: Path) -> None:
+    """Raise GlatError unless a checkpoint is of the run that its folder's config.yaml asks for."""
+    for key, wanted in asked.model_dump().items():
+        if (found := getattr(made, key)) != getattr(asked, key):
+            raise GlatError(f"{checkpoint}: trained with {key} {found}, but config.yaml says {wanted}; train it again")
 
 
 def evaluate(
@@ -93,10 +110,13 @@ def evaluate(
     metrics.json is written last: where it is, the evaluation is complete.
 
     Raises:
-        GlatError: a checkpoint or pack that can't be read, or classes and rate that differ between the two.
+        GlatError: a checkpoint or pack that can't be read, a checkpoint of another run than config.yaml beside it, or
+            classes and rate that differ between checkpoint and pack.
     """
     hardware.use_threads(threads)
     tagger, run, classes = checkpoints.load(checkpoint)
+    if (folder / "config.yaml").exists():
+        _same_run(run, read_run(folder / "config.yaml"), checkpoint)
     corpus = Packs(packs)
     if list(corpus.classes["mid"]) != [c["mid"] for c in classes]:
         raise GlatError(f"{packs[0]}: its class list is not that of {checkpoint}; evaluate on a pack of {run.dataset}")
@@ -143,6 +163,8 @@ def evaluate(
     write_predictions(folder / "predictions.h5", predictions, corpus)
     write_resamples(folder / "resamples.npz", found, heard, settings.seed)
     with whole(folder / "per_class.csv") as part:
-        per_class(target, predictions, corpus.classes).to_csv(part, index=False, float_format="%.6f")
+        per_class(target, predictions, found, corpus.classes, settings.confidence).to_csv(
+            part, index=False, float_format="%.6f"
+        )
     with whole(folder / "metrics.json") as part:
         part.write_text(json.dumps(metrics, indent=1) + "\n")

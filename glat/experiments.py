@@ -110,18 +110,25 @@ def equal_compute_steps(params: Params) -> int:
     return round(params.training_of(params.dataset).steps * factor)
 
 
-def all_systems(params: Params) -> list[System]:
-    """Every system that some result shows."""
-    systems = [*table1(params), *table2(params), *(control.system for control in controls(params))]
-    for setting in ("n", "tau"):
-        plain, points = fig2(params, setting)
-        systems += [plain, *(point.system for point in points)]
-    return systems
+def systems_of(params: Params, result: str) -> list[System]:
+    """The systems that a result (a name of `glat.results.RESULTS`) shows."""
+    if result in ("table1", "pr_curves"):
+        return table1(params)
+    if result == "table2":
+        return table2(params)
+    if result in ("fig2a", "fig2b"):
+        plain, points = fig2(params, {"fig2a": "n", "fig2b": "tau"}[result])
+        return [plain, *(point.system for point in points)]
+    if result == "controls":
+        return [control.system for control in controls(params)]
+    if result == "localisation":
+        return [system(params, params.controls.backbones[0], glat) for glat in (None, {})]
+    return [one for part in ("table1", "table2", "fig2a", "fig2b", "controls") for one in systems_of(params, part)]
 
 
 def all_runs(params: Params) -> dict[str, Run]:
     """Every run that some result needs, by name."""
-    return {run.name: run for one in all_systems(params) for run in one.runs}
+    return {run.name: run for run in runs_of(systems_of(params, "report"))}
 
 
 def runs_of(systems: list[System]) -> list[Run]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +15,18 @@ from pathlib import Path
 def whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it to `path` if the block ends well, remove it if it raises.
 
-    The block may make a file or a folder there. A process killed inside the block leaves only the temporary
-    path, which no step reads and the next attempt replaces.
+    The block may make a file or a folder there. A process killed inside the block leaves only the temporary path,
+    which no step reads and the next attempt on the same machine removes. Each process has a path of its own.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    begin = f".{path.stem}.part-{platform.node()}-"
+    for old in path.parent.glob(f"{glob.escape(begin)}*{glob.escape(path.suffix)}"):
+        pid = old.name[len(begin) :].removesuffix(path.suffix)
+        if pid == str(os.getpid()) or (pid.isdigit() and not _alive(int(pid))):
+            remove(old)
     # The suffix stays last: h5py, numpy and matplotlib look at it.
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    remove(temporary)
+    temporary = path.with_name(f"{begin}{os.getpid()}{path.suffix}")
     try:
         yield temporary
         if path.is_dir():
@@ -29,6 +35,16 @@ def whole(path: str | Path) -> Iterator[Path]:
     except BaseException:
         remove(temporary)
         raise
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def remove(path: Path) -> None:

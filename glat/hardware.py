@@ -8,6 +8,7 @@ from importlib.metadata import version
 import torch
 
 from .cores import cores
+from .errors import GlatError
 
 
 def use_threads(threads: int | None) -> None:
@@ -16,7 +17,9 @@ def use_threads(threads: int | None) -> None:
 
 
 def accelerator(setting: str) -> str:
-    """ "auto" -> "gpu" where CUDA has a device, else "cpu"."""
+    """ "auto" -> "gpu" where CUDA has a device, else "cpu". Raises GlatError for "gpu" where there is none."""
+    if setting == "gpu" and not torch.cuda.is_available():
+        raise GlatError("training.accelerator: gpu, but PyTorch finds no CUDA device here; set auto or cpu")
     return ("gpu" if torch.cuda.is_available() else "cpu") if setting == "auto" else setting
 
 

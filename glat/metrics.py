@@ -96,11 +96,12 @@ def d_prime(mean_auc: float) -> float:
     """sqrt(2) * Phi^-1(mean_auc): -inf at 0, +inf at 1, NaN for NaN. Raises GlatError outside [0, 1]."""
     if mean_auc < 0 or mean_auc > 1:
         raise GlatError(f"d' needs an AUC from 0 to 1, not {mean_auc}.")
-    return float(_d_prime(np.asarray(mean_auc)))
+    return float(d_primes(np.asarray(mean_auc)))
 
 
-def _d_prime(mean_auc: np.ndarray) -> np.ndarray:
-    return 2**0.5 * torch.special.ndtri(torch.as_tensor(mean_auc, dtype=torch.float64)).numpy()
+def d_primes(auc: np.ndarray) -> np.ndarray:
+    """sqrt(2) * Phi^-1(auc) of each, of any shape."""
+    return 2**0.5 * torch.special.ndtri(torch.as_tensor(auc, dtype=torch.float64)).numpy()
 
 
 def summary(target: ArrayLike, score: ArrayLike) -> Summary:
@@ -177,4 +178,4 @@ def means(ap: np.ndarray, auc: np.ndarray) -> dict[str, np.ndarray]:
         present = ~np.isnan(value)
         with np.errstate(invalid="ignore"):
             mean.append(np.where(present, value, 0).sum(axis=-1) / present.sum(axis=-1))
-    return {"mAP": mean[0], "mAUC": mean[1], "d_prime": _d_prime(mean[1])}
+    return {"mAP": mean[0], "mAUC": mean[1], "d_prime": d_primes(mean[1])}

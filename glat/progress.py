@@ -15,7 +15,6 @@ import lightning
 import torch
 
 from .config import Training
-from .errors import GlatError
 from .files import whole
 from .runs import Run
 
@@ -23,21 +22,25 @@ COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradie
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[bool]:
     """Hold a run's lock, so that two processes never train it at once; the system frees it when its holder ends.
 
-    Only the first process of a distributed training takes it. Raises GlatError if another training holds it.
+    Only the first process of a distributed training takes it. Yields whether it had to wait for another training: one
+    that outlived a killed Snakemake, as a rule.
     """
     if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
-        yield
+        yield False
         return
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise GlatError(f"{lock.parent}: another process trains this run; wait for it or stop it first") from None
-        yield
+            waited = False
+        except BlockingIOError:
+            print(f"{lock.parent}: another process trains this run; waiting for it to end", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            waited = True
+        yield waited
 
 
 class Curve(lightning.Callback):
@@ -127,7 +130,10 @@ class ResumePoint(lightning.Callback):
 
 
 class PlainProgress(lightning.Callback):
-    """Lines for a log (about twenty a training), and a warning if the network scores every clip the same."""
+    """Lines for a log (about twenty a training), and a warning if the network scores every clip the same.
+
+    That is looked at every `log_every` steps, on the step's own batch.
+    """
 
     def __init__(self, run: Run, start: int, where: str):
         self.run, self.start, self.where = run, start, where
@@ -140,15 +146,16 @@ class PlainProgress(lightning.Callback):
             print(f"{self.run.folder}: {self.run.training.steps} steps, {begun} ({self.where})", file=sys.stderr)
         self.begin = time.monotonic()
 
-    def on_train_batch_end(self, trainer, stage, *_) -> None:
+    def on_train_batch_end(self, trainer, stage, outputs, batch, *_) -> None:
         step, steps = trainer.global_step, trainer.max_steps
-        self.equal = self.equal + 1 if stage.collapsed else 0
-        if self.equal == 20:
-            print(
-                f"warning: {self.run.folder}: step {step}: training has collapsed: for 20 steps all clips of a batch "
-                "got the same scores; lower training.learning_rate or start again with another seed",
-                file=sys.stderr,
-            )
+        if step % self.run.training.log_every == 0:
+            self.equal = self.equal + 1 if stage.collapsed(batch["waveform"]) else 0
+            if self.equal == 2:
+                print(
+                    f"warning: {self.run.folder}: step {step}: training has collapsed: all clips of a batch get the "
+                    "same scores, now and at the last look; lower training.learning_rate or start again with another seed",
+                    file=sys.stderr,
+                )
         if self.live or not trainer.is_global_zero or (step % max(1, steps // 20) and step != steps):
             return
         speed = (step - self.start) / (time.monotonic() - self.begin)

@@ -8,11 +8,13 @@ from typing import NamedTuple
 class Entry(NamedTuple):
     title: str  # as tables and figures print it
     location: str  # module:class, imported only when a model is built, so that reading settings stays quick
+    min_frames: int  # of the log-mel: the shortest window that the network can take; the class says the same
+    hop: int | None = None  # of its own front end, in samples at 32 kHz; None: that of the dataset
 
 
 BACKBONES = {
-    "talnet": Entry("TALNet", "glat.models.talnet:TALNet"),
-    "cnn10": Entry("CNN10", "glat.models.cnn10:Cnn10"),
-    "resnet38": Entry("ResNet38", "glat.models.resnet38:ResNet38"),
-    "atsca": Entry("AT-SCA", "glat.models.atsca:Atsca"),
+    "talnet": Entry("TALNet", "glat.models.talnet:TALNet", 4, hop=800),
+    "cnn10": Entry("CNN10", "glat.models.cnn10:Cnn10", 16),
+    "resnet38": Entry("ResNet38", "glat.models.resnet38:ResNet38", 32),
+    "atsca": Entry("AT-SCA", "glat.models.atsca:Atsca", 16),
 }

@@ -75,7 +75,7 @@ def resolve(
     if steps not in (None, training.steps):
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")
-    init = {stream: paths.get(backbone) for stream, paths in params.init.model_dump(by_alias=True).items()}
+    init = {"global": params.init.global_.get(backbone), "local": params.init.local.get(backbone) if method else None}
     if start_from:
         init["global"] = str(start_from.folder / "checkpoint.pt")
     entry = params.chosen
@@ -83,7 +83,7 @@ def resolve(
         dataset=params.dataset,
         name="-".join([*parts, f"s{seed}"]),
         backbone=backbone,
-        width=entry.width[backbone] if isinstance(entry.width, dict) else entry.width,
+        width=entry.width_of(backbone),
         dropout=entry.dropout,
         hop=entry.hop,
         classes=entry.classes,
@@ -116,6 +116,8 @@ def read_run(path: str | Path) -> Run:
         return Run.model_validate(yaml.safe_load(Path(path).read_text()))
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; `glat configure` writes it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise GlatError(f"{path}: cannot be read as a run's settings: {error}") from None
     except yaml.YAMLError as error:
         raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import sys
 import warnings
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from .data.sampling import BalancedBatches
 from .errors import GlatError
 from .models import Streams, Tagger
 from .progress import Curve, PlainProgress, ResumePoint, alone
-from .runs import Run
+from .runs import Run, read_run
 
 
 def bce(scores: Tensor, target: Tensor) -> Tensor:
@@ -51,7 +52,6 @@ class Stage(lightning.LightningModule):
         super().__init__()
         self.tagger, self.run = tagger, run
         self.row: dict[str, float] = {}  # what the last step measured, for the curve
-        self.collapsed = False
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         settings, step = self.run.training, self.global_step
@@ -71,8 +71,16 @@ class Stage(lightning.LightningModule):
             raise GlatError(
                 f"{self.run.folder}: step {step + 1}: the loss is {self.row['loss']}: {self.cause(waveform)}"
             )
-        self.collapsed = len(waveform) > 1 and streams.fused.detach().std(0).max().item() < 1e-6
         return values["loss"]
+
+    @torch.no_grad()
+    def collapsed(self, waveform: Tensor) -> bool:
+        """Whether the network, as it would be used (no dropout, the kept batch statistics), scores all clips the same."""
+        self.tagger.eval()
+        with torch.autocast(waveform.device.type, torch.bfloat16, enabled=self.trainer.precision == "bf16-mixed"):
+            scores = self.tagger.streams(waveform, torch.Generator().manual_seed(0)).fused
+        self.tagger.train()
+        return len(waveform) > 1 and scores.float().std(0).max().item() < 1e-6
 
     def cause(self, waveform: Tensor) -> str:
         """Why a loss is not finite, in words, with what to do."""
@@ -83,9 +91,14 @@ class Stage(lightning.LightningModule):
         return "the network's output overflowed; lower training.learning_rate or set training.precision: float32"
 
     def configure_gradient_clipping(self, optimizer, *_args, **_kwargs) -> None:
-        limit = self.run.training.gradient_clip
-        weights = [p for p in self.tagger.parameters() if p.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(weights, limit or math.inf).item()
+        """Clip the norm of each stream's gradient by itself: one norm over both would couple losses that have nothing to
+        do with each other (ours). Weights that both streams share are clipped once, with the global stream."""
+        limit, seen, norms = self.run.training.gradient_clip or math.inf, set(), []
+        for backbone in self.tagger.backbones().values():
+            weights = [p for p in backbone.parameters() if p.grad is not None and p not in seen]
+            seen.update(weights)
+            norms.append(torch.nn.utils.clip_grad_norm_(weights, limit).item())
+        norm = math.hypot(*norms)
         if not math.isfinite(norm):
             raise GlatError(
                 f"{self.run.folder}: step {self.global_step + 1}: the gradient is not finite although the loss is; "
@@ -151,8 +164,10 @@ def fingerprint(run: Run, packs: Packs, precision: str) -> str:
     files = [*sorted((package / "models").glob("*.py")), package / "training.py", package / "augment.py"]
     files += [package / "data" / name for name in ("sampling.py", "packed.py", "labels.py")]
     files += [Path(path) for path in run.init.values() if path]
-    provenance = [str(shard["provenance"]) for shard in packs.attributes]
-    digest = hashlib.sha256("\n".join([run.model_dump_json(), precision, *provenance, *packs.clips]).encode())
+    provenance = [str(shard["provenance"]) for shard in packs.attributes]  # with a hash of the waveforms
+    facts = [run.model_dump_json(), precision, *provenance, *packs.clips, *packs.classes["mid"]]
+    digest = hashlib.sha256("\n".join(facts).encode())
+    digest.update(packs.labels.indptr.tobytes() + packs.labels.indices.tobytes())
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -171,16 +186,18 @@ def check_equal_weights(trainer: lightning.Trainer, stage: Stage) -> None:
 def train(run: Run, folder: Path, threads: int | None = None) -> None:
     """Train a run and write `checkpoint.pt` and `train.csv` into its folder.
 
-    While it trains, `resume.ckpt` holds the last checkpoint; a training that was killed goes on from it.
+    While it trains, `resume.ckpt` holds the last checkpoint; a training that was killed goes on from it. Where another
+    process trains the same run, this one waits for it, and trains only if that did not leave what is wanted.
 
     Raises:
-        GlatError: packs that don't fit the run, a batch that does not divide, or a loss that is not finite.
+        GlatError: packs that don't fit the run, a batch that does not divide, a loss that is not finite, or settings
+            that changed under the training.
     """
-    with alone(folder / ".lock"):
-        _train(run, folder, threads)
+    with alone(folder / ".lock") as waited:
+        _train(run, folder, threads, waited)
 
 
-def _train(run: Run, folder: Path, threads: int | None) -> None:
+def _train(run: Run, folder: Path, threads: int | None, waited: bool) -> None:
     settings = run.training
     world = settings.devices * settings.nodes
     if settings.batch_size % world:
@@ -197,8 +214,14 @@ def _train(run: Run, folder: Path, threads: int | None) -> None:
     precision = hardware.precision(settings.precision, accelerator)
     hardware.use_threads(max(1, (threads or cores()) // (settings.devices if accelerator == "cpu" else 1)))
     torch.manual_seed(run.seed)
-    tagger = checkpoints.build(run).to(memory_format=torch.channels_last)
-    resume = ResumePoint(folder / "resume.ckpt", fingerprint(run, packs, precision), settings.checkpoint_every)
+    classes = packs.classes[["mid", "display_name"]].to_dict("records")
+    tagger = checkpoints.build(run, classes).to(memory_format=torch.channels_last)
+    made_from = fingerprint(run, packs, precision)
+    done = folder / "checkpoint.pt"
+    if waited and done.exists() and checkpoints.read(done).get("fingerprint") == made_from:
+        print(f"{folder}: trained meanwhile by the other process", file=sys.stderr)
+        return
+    resume = ResumePoint(folder / "resume.ckpt", made_from, settings.checkpoint_every)
     start = resume.step()
     curve = Curve(folder / "train.csv", settings, start)
     progress = PlainProgress(run, start, f"{accelerator}, {precision}, {torch.get_num_threads()} threads")
@@ -226,8 +249,9 @@ def _train(run: Run, folder: Path, threads: int | None) -> None:
         trainer.fit(stage, Batches(run, packs, start), ckpt_path=resume.path if start else None, weights_only=True)
     check_equal_weights(trainer, stage)
     if trainer.is_global_zero:
+        if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
+            raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
+        checkpoints.save(tagger, run, classes, trainer.global_step, done, made_from)
         curve.finish()
-        classes = packs.classes[["mid", "display_name"]].to_dict("records")
-        checkpoints.save(tagger, run, classes, trainer.global_step, folder / "checkpoint.pt")
         resume.remove()
     trainer.strategy.barrier()

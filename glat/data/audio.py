@@ -147,6 +147,8 @@ def _decode(file: BinaryIO, max_seconds: float) -> Decoded:
             stream = container.streams.best("audio")
             if stream is None:
                 raise AudioError("no audio stream")
+            if stream.codec_context is None:
+                raise AudioError("undecodable: a codec that FFmpeg does not know")
             stream.codec_context.thread_count = 1
             promised = _promised(container, stream, head)
             ogg = container.format.name == "ogg"

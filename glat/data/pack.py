@@ -16,6 +16,7 @@ stamp in it: the same input gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -109,8 +110,8 @@ def pack_shard(
 ) -> tuple[int, int]:
     """Write a resampled shard as one HDF5 file and its ledger (CSV clip, reason); returns (kept, lost).
 
-    provenance: `dataset`, `split` and `shard` become attributes; all of it, with the hash of the segment list, the
-    libraries' versions and the creation parameters, is kept as JSON.
+    provenance: `dataset`, `split` and `shard` become attributes; all of it, with hashes of the segment list and of the
+    waveforms, the libraries' versions and the creation parameters, is kept as JSON.
 
     Raises GlatError if the resampled folder is incomplete, of another rate, or not of these segments.
     """
@@ -141,6 +142,7 @@ def pack_shard(
     facts |= {key: str(provenance.get(key, "")) for key in ("dataset", "split", "shard")}
     origin = dict(provenance) | {"segments_sha256": audioset.segments_hash(segments), "resample": made}
     origin["versions"] = {"h5py": version("h5py"), "hdf5": h5py.version.hdf5_version}
+    origin["waveforms_blake2b"] = hashlib.blake2b(rows, digest_size=16).hexdigest()
     facts["provenance"] = json.dumps(origin, sort_keys=True)
 
     with whole(out_ledger) as path:
@@ -192,6 +194,8 @@ def _prepare(job: tuple) -> tuple[bytes, int, float, str]:
         row, source_rate, found = prepare(*job)
     except AudioError as error:
         return b"", 0, 0.0, str(error)
+    except Exception as error:  # noqa: BLE001 - one file that the decoders choke on must not take the shard with it
+        return b"", 0, 0.0, f"undecodable: {type(error).__name__}: {error}"
     return row.astype("<i2", copy=False).tobytes(), source_rate, found, ""
 
 

@@ -18,22 +18,14 @@ from .plots import COLOURS, figure
 RECALL = np.linspace(0, 1, 101)
 
 
-def systems_of(params: Params, name: str) -> list[experiments.System]:
-    """The systems of "table1", "fig2" or "controls"."""
-    if name == "table1":
-        return experiments.table1(params)
-    if name == "controls":
-        return [control.system for control in experiments.controls(params)]
-    return [point.system for setting in ("n", "tau") for point in experiments.fig2(params, setting)[1]]
-
-
 def write_training(params: Params, folder: Path, partial: bool = False) -> None:
     """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls: every run's loss on one plot.
 
     With `partial`, a run that is not there has no line.
     """
-    for name in ("table1", "fig2", "controls"):
-        runs = experiments.runs_of(systems_of(params, name))
+    shown = {"table1": ["table1"], "fig2": ["fig2a", "fig2b"], "controls": ["controls"]}
+    for name, results in shown.items():
+        runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
         there = [run for run in runs if not partial or not why_missing(run)]
         curves = {run.name: pd.read_csv(run.folder / "train.csv") for run in there}
         draw_training(curves, folder / f"training_{name}")

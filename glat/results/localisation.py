@@ -202,8 +202,7 @@ def write(params: Params, folder: Path) -> None:
 
     Where the dataset has no strong labels the tables are empty, and localisation.md and the pictures say why.
     """
-    backbone = params.controls.backbones[0]
-    plain, glat = (read(experiments.system(params, backbone, method)) for method in (None, {}))
+    plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
     tau, seconds = params.glat.tau, params.audio.clip_seconds
     strong = strong_labels(params)
     kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]

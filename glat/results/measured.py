@@ -17,6 +17,8 @@ from ..experiments import System
 from ..predictions import METRICS, read_resamples
 from ..runs import Run
 
+YET = " yet"  # how the reason ends for a run that did not fail
+
 
 class Measured(NamedTuple):
     """A system with what its runs left behind: one entry a run that is there, by training seed."""
@@ -87,7 +89,13 @@ def why_missing(run: Run) -> str | None:
     step = "evaluate" if checkpoint.exists() else "train"
     log = Path("logs") / run.dataset / step / f"{run.name}.log"
     said = [line[6:] for line in _lines(log) if line.startswith("glat: ")]
-    return said[-1] if said else f"not {'evaluated' if step == 'evaluate' else 'trained'} yet"
+    return said[-1] if said else f"not {'evaluated' if step == 'evaluate' else 'trained'}{YET}"
+
+
+def only_failures(runs: list[Run]) -> bool:
+    """Whether some runs are missing, and every one of them because it failed: nothing is only yet to be done."""
+    reasons = [why for run in runs if (why := why_missing(run))]
+    return bool(reasons) and not any(why.endswith(YET) for why in reasons)
 
 
 def _lines(path: Path) -> list[str]:

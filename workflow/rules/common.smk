@@ -23,7 +23,7 @@ except GlatError as error:
 wildcard_constraints:
     dataset=re.escape(PARAMS.dataset),  # settings are those of the chosen dataset, so no other one's files are made
     split="[^/]+",
-    shard=r"\d{3}",
+    shard=r"\d{3,}",
     run="[^/]+",
 
 
@@ -60,6 +60,13 @@ def gpus(wildcards):
 
 def entry(wildcards):
     return PARAMS.datasets[wildcards.dataset]
+
+
+def lists(wildcards):
+    """The lists that a dataset's metadata is copied from, where they are there: a replaced list is copied again."""
+    folder = entry(wildcards).source.get("metadata")
+    names = ["class_labels_indices.csv", *(f"{s}_{k}" for s in entry(wildcards).splits for k in ("segments.csv", "strong.tsv"))]
+    return [path for name in names if folder and Path(path := f"{folder}/{name}").is_file()]
 
 
 def run_of(wildcards):

@@ -3,6 +3,7 @@
 
 rule metadata:
     input:
+        lists,
         code=code("data/audioset.py", "data/sources/*.py"),
     output:
         directory("data/{dataset}/metadata"),
@@ -36,7 +37,7 @@ rule download:
         shard_size=lambda wildcards: entry(wildcards).shard_size,
     threads: 4
     resources:
-        mem_mb=1000,
+        mem_mb=3000,
         runtime=24 * 60,
         processors=granted,
     conda:
@@ -59,7 +60,7 @@ rule resample:
         audio=PARAMS.audio.model_dump_json(),
     threads: 4
     resources:
-        mem_mb=1000,
+        mem_mb=3000,
         runtime=6 * 60,
         processors=granted,
     conda:

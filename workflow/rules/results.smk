@@ -3,8 +3,6 @@
 MEASURES = ["bootstrap.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
 TABLES = [*MEASURES, "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
-CONTROLS = [control.system for control in experiments.controls(PARAMS)]
-LOCALISED = [experiments.system(PARAMS, PARAMS.controls.backbones[0], glat) for glat in (None, {})]
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
     *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves")),
@@ -18,15 +16,14 @@ FILES = [
 SHOWN = [*FILES, "clips"]
 
 
-def sweep(setting):
-    """The systems of one panel of Fig. 2."""
-    plain, points = experiments.fig2(PARAMS, setting)
-    return [plain, *(point.system for point in points)]
+def systems(result):
+    """The systems that a result shows."""
+    return experiments.systems_of(PARAMS, result)
 
 
 rule table1:
     input:
-        measured(experiments.table1(PARAMS)),
+        measured(systems("table1")),
         code=code(*TABLES),
     output:
         csv="results/{dataset}/table1.csv",
@@ -34,7 +31,7 @@ rule table1:
     log:
         "logs/{dataset}/table1.log",
     params:
-        runs=measured(experiments.table1(PARAMS)),
+        runs=measured(systems("table1")),
     threads: 1
     resources:
         mem_mb=1000,
@@ -47,7 +44,7 @@ rule table1:
 
 use rule table1 as table2 with:
     input:
-        measured(experiments.table2(PARAMS)),
+        measured(systems("table2")),
         code=code(*TABLES),
     output:
         csv="results/{dataset}/table2.csv",
@@ -55,49 +52,49 @@ use rule table1 as table2 with:
     log:
         "logs/{dataset}/table2.log",
     params:
-        runs=measured(experiments.table2(PARAMS)),
+        runs=measured(systems("table2")),
 
 
 use rule table1 as fig2a with:
     input:
-        measured(sweep("n")),
+        measured(systems("fig2a")),
         code=code(*TABLES, *FIGURES, "results/fig2.py"),
     output:
         multiext("results/{dataset}/fig2a", ".csv", ".svg", ".png"),
     log:
         "logs/{dataset}/fig2a.log",
     params:
-        runs=measured(sweep("n")),
+        runs=measured(systems("fig2a")),
 
 
 use rule table1 as fig2b with:
     input:
-        measured(sweep("tau")),
+        measured(systems("fig2b")),
         code=code(*TABLES, *FIGURES, "results/fig2.py"),
     output:
         multiext("results/{dataset}/fig2b", ".csv", ".svg", ".png"),
     log:
         "logs/{dataset}/fig2b.log",
     params:
-        runs=measured(sweep("tau")),
+        runs=measured(systems("fig2b")),
 
 
 use rule table1 as controls with:
     input:
-        measured(CONTROLS),
+        measured(systems("controls")),
         code=code(*TABLES, *FIGURES, "results/controls.py"),
     output:
         multiext("results/{dataset}/controls", ".csv", ".md", ".svg", ".png"),
     log:
         "logs/{dataset}/controls.log",
     params:
-        runs=measured(CONTROLS),
+        runs=measured(systems("controls")),
 
 
 use rule table1 as localisation with:
     input:
-        measured(LOCALISED),
-        kept(LOCALISED, "per_class.csv", "predictions.h5"),
+        measured(systems("localisation")),
+        kept(systems("localisation"), "per_class.csv", "predictions.h5"),
         "data/{dataset}/metadata",
         code=code(*TABLES, *FIGURES, "results/localisation.py", "data/audioset.py"),
     output:
@@ -106,37 +103,37 @@ use rule table1 as localisation with:
     log:
         "logs/{dataset}/localisation.log",
     params:
-        runs=measured(LOCALISED),
+        runs=measured(systems("localisation")),
 
 
 use rule table1 as pr_curves with:
     input:
-        measured(experiments.table1(PARAMS)),
-        kept(experiments.table1(PARAMS), "predictions.h5"),
+        measured(systems("table1")),
+        kept(systems("table1"), "predictions.h5"),
         code=code(*TABLES, *FIGURES, "results/curves.py"),
     output:
         multiext("results/{dataset}/pr_curves", ".csv", ".svg", ".png"),
     log:
         "logs/{dataset}/pr_curves.log",
     params:
-        runs=measured(experiments.table1(PARAMS)),
+        runs=measured(systems("table1")),
 
 
 use rule table1 as training_curves with:
     input:
-        kept(experiments.all_systems(PARAMS), "train.csv"),
+        kept(systems("report"), "train.csv"),
         code=code(*FIGURES, "experiments.py", "results/curves.py"),
     output:
         expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
     log:
         "logs/{dataset}/training_curves.log",
     params:
-        runs=kept(experiments.all_systems(PARAMS), "train.csv"),
+        runs=kept(systems("report"), "train.csv"),
 
 
 use rule table1 as examples with:
     input:
-        kept([experiments.table2(PARAMS)[-1]], "checkpoint.pt")[:1],
+        kept(systems("table2")[-1:], "checkpoint.pt")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
         code=code(*FIGURES, "experiments.py", "explain.py", "checkpoints.py", "models/*.py", "data/packed.py"),
@@ -150,8 +147,8 @@ use rule table1 as examples with:
 
 use rule table1 as report with:
     input:
-        measured(experiments.all_systems(PARAMS)),
-        kept(experiments.all_systems(PARAMS), "train.csv"),
+        measured(systems("report")),
+        kept(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in SHOWN],
         code=code("experiments.py", "provenance.py", "results/report.*", "results/fig2.py", "results/published.py"),
     output:
@@ -178,4 +175,4 @@ rule chosen:
     conda:
         ENVIRONMENT
     shell:
-        "cp {input} {output} > {log} 2>&1"
+        "(cp {input} {output}.part && mv {output}.part {output}) > {log} 2>&1"

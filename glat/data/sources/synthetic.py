@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ from glat.data.sources.waves import RATE, log_uniform
 from glat.errors import GlatError
 from glat.files import whole
 
-RECIPE = 1  # Raise it when a change of the code changes the sound: files of another recipe are made again.
+SOURCES = ("synthetic.py", "sounds.py", "backgrounds.py", "waves.py")  # the code that a sound is made by
 BIT_RATE = 96_000
 CLIP_SECONDS = 10.0
 # Rank r is drawn in proportion to r ** -1.25: the most frequent class then stands in about 20 times as many clips as
@@ -212,12 +213,18 @@ def encode(path: Path, audio: np.ndarray, comment: str) -> None:
 def _make(job: tuple[Path, str, int, int, tuple[str, ...], float, Settings]) -> None:
     """Make one file, unless the same one is there."""
     path, *key, settings = job
-    made_from = repr((RECIPE, *key, settings.snr_db, settings.events))
+    made_from = repr((_recipe(), *key, settings.snr_db, settings.events))
     comment = hashlib.blake2b(made_from.encode(), digest_size=16).hexdigest()
     if path.exists() and _comment(path) == comment:
         return
     with whole(path) as part:
         encode(part, render(*key, settings), comment)
+
+
+@cache
+def _recipe() -> str:
+    """A hash of the code: files that other code made are made again."""
+    return hashlib.blake2b(b"".join(Path(__file__).with_name(name).read_bytes() for name in SOURCES)).hexdigest()
 
 
 def _comment(path: Path) -> str | None:
