@@ -207,8 +207,8 @@ class Params(Settings):
                         raise ValueError(
                             f"datasets.{name}.{key}: {split!r} is not one of its splits: {', '.join(dataset.splits)}"
                         )
-            if isinstance(dataset.width, dict) and (lost := [b for b in self.all_backbones if b not in dataset.width]):
-                raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}")
+            if lost := [b for b in self.all_backbones if dataset.width_of(b) is None]:
+                raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}; name it, or a `default`")
             training = self.training_of(name)
             if training.batch_size % (training.devices * training.nodes):
                 raise ValueError(

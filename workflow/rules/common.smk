@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from glat import experiments
 from glat.config import parse as parse_params
+from glat.data.sources import open_source
 from glat.errors import GlatError
 from glat.runs import split_packs
 
@@ -16,6 +17,7 @@ ENVIRONMENT = "../../environment.yml"
 try:
     PARAMS = parse_params(dict(config))
     RUNS = experiments.all_runs(PARAMS)
+    open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
 except GlatError as error:
     raise WorkflowError(str(error)) from None
 
