@@ -25,7 +25,7 @@ except GlatError as error:
 wildcard_constraints:
     dataset=re.escape(PARAMS.dataset),  # settings are those of the chosen dataset, so no other one's files are made
     split="[^/]+",
-    shard=r"\d{3,}",
+    shard=r"\d\d\d+",
     run="[^/]+",
 
 
