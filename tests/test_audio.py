@@ -148,3 +148,13 @@ def wav(samples):
     file = io.BytesIO()
     soundfile.write(file, np.asarray(samples, np.float32), 32000, "FLOAT", format="WAV")
     return file.getvalue()
+
+
+def test_a_codec_that_nobody_knows(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(1.0).T, 44100, subtype="PCM_16")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    at = content.find(b"fmt ") + 8
+    content[at : at + 2] = (0x9999).to_bytes(2, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match="undecodable"):
+        prepare(tmp_path / "a.wav")

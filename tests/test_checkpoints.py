@@ -211,9 +211,11 @@ def same(backbone, weights) -> bool:
 def test_a_stream_starts_from_a_panns_checkpoint(params, tmp_path, streams):
     path = tmp_path / "Cnn10.pth"
     weights = panns_file(path)
-    run = run_of(params, glat={}, width=1.0, init={stream: str(path) for stream in streams})
+    run = run_of(params, glat={}, width=1.0, hop=320, init={stream: str(path) for stream in streams})
     backbones = checkpoints.build(run).backbones()
     assert {name for name, backbone in backbones.items() if same(backbone, weights)} == set(streams)
+    with pytest.raises(GlatError, match=rf"init\.{streams[0]}: trained on log-mels of hop 320, .* has hop 640"):
+        checkpoints.build(run.model_copy(update={"hop": 640}))
 
 
 @pytest.mark.parametrize("source_glat", [None, {}])
@@ -257,3 +259,20 @@ def test_weights_of_another_backbone_are_refused_for_either_stream(saved, params
         with pytest.raises(GlatError) as error:
             checkpoints.build(run_of(params, backbone, glat={}, init={stream: str(path)}))
         one_sentence(error, path)
+
+
+def test_frozen_training_from_a_checkpoint_of_glat_starts_both_streams_from_its_global_one(saved, params):
+    path, source = saved(glat={})
+    run = run_of(params, glat={"training": "frozen_global"}, init={"global": str(path), "local": None})
+    network = checkpoints.build(run).network
+    expected = source.network.global_stream.state_dict()
+    for stream in (network.global_stream, network.local_stream):
+        assert all(torch.equal(value, expected[key]) for key, value in stream.state_dict().items())
+
+
+def test_weights_trained_on_other_classes_are_refused(saved, params):
+    path, _ = saved()
+    run = run_of(params, init={"global": str(path), "local": None})
+    assert checkpoints.build(run, CLASSES)
+    with pytest.raises(GlatError, match=r"init\.global: trained on other classes, or on the same in another order"):
+        checkpoints.build(run, CLASSES[::-1])

@@ -9,6 +9,8 @@ from conftest import ROOT
 from glat import experiments
 from glat.config import load, parse
 from glat.errors import GlatError
+from glat.models import backbone_class
+from glat.registry import BACKBONES
 from glat.runs import read_run, resolve, write_run
 
 PARAMS = ROOT / "params.yaml"
@@ -41,6 +43,13 @@ PARAMS = ROOT / "params.yaml"
         ("datasets.mini.dropout", 3.0, "datasets.mini.dropout: 3.0 is not allowed"),
         ("datasets.mini.train", ["train", "train"], "datasets.mini.train: a split is there twice"),
         ("training.precision", "fp8", "training.precision: 'fp8' is not allowed"),
+        ("glat.tau", 0.2, "glat.tau: 0.2 s, but CNN10 needs windows of at least 0.32 s"),
+        ("fig2.tau", [0.3, 3], "fig2.tau: 0.3 s, but CNN10 needs windows of at least 0.32 s"),
+        (
+            "init.global",
+            {"cnn10": "runs/mini/cnn10-s0/checkpoint.pt"},
+            "init.global.cnn10: runs/mini/cnn10-s0/checkpoint.pt is a run that these settings would change",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_its_path(key, value, told):
@@ -55,8 +64,32 @@ def test_a_wrong_setting_is_one_sentence_with_its_path(key, value, told):
     assert told in str(error.value) and "\n" not in str(error.value)
 
 
+def test_the_registry_says_what_the_networks_say():
+    for name, entry in BACKBONES.items():
+        network = backbone_class(name)
+        assert entry.min_frames == network.min_frames and entry.hop == network.front_end.get("hop")
+
+
+def test_a_backbone_of_one_s_own_gets_its_rows_with_one_line(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "mine", BACKBONES["cnn10"]._replace(title="Mine"))
+    params = load(PARAMS, {"backbones": ["cnn10", "mine"]})
+    assert [one.label for one in experiments.table1(params)] == ["CNN10", "CNN10 + GL-AT", "Mine", "Mine + GL-AT"]
+    assert experiments.table1(params)[2].runs[0].width == 0.125
+
+
+def test_weights_of_the_local_stream_are_no_part_of_a_plain_run():
+    params = load(PARAMS, {"init.local": {"cnn10": "weights/a.pth"}, "init.global": {"cnn10": "weights/b.pth"}})
+    assert resolve(params, "cnn10", 0).init == {"global": "weights/b.pth", "local": None}
+    assert resolve(params, "cnn10", 0, {}).init == {"global": "weights/b.pth", "local": "weights/a.pth"}
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(GlatError, match="params.yaml: no such file"):
+        load(tmp_path / "params.yaml")
+    with pytest.raises(GlatError, match="cannot be read as settings"):
+        load(tmp_path)
+    (tmp_path / "params.yaml").write_bytes(b"dataset: m\xfcni")
+    with pytest.raises(GlatError, match="params.yaml: cannot be read as settings"):
         load(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("glat: [")
     with pytest.raises(GlatError, match="params.yaml: not valid YAML"):

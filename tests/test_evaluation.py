@@ -12,9 +12,10 @@ from glat import checkpoints, evaluation
 from glat.config import Evaluation
 from glat.data.packed import Packs
 from glat.errors import GlatError
+from glat.metrics import d_prime
 from glat.predictions import METRICS, clips_hash, read_predictions, read_resamples
 from glat.results.measured import read_metrics
-from glat.runs import resolve, split_packs
+from glat.runs import resolve, split_packs, write_run
 
 SETTINGS = Evaluation(resamples=50, batch_size=5)
 
@@ -123,3 +124,21 @@ def test_scores_that_are_not_finite_are_refused_by_clip(project, params):
         evaluation.evaluate(
             project / "run/checkpoint.pt", split_packs(params, "mini", ["eval"]), SETTINGS, project / "run"
         )
+
+
+def test_a_checkpoint_of_another_run_is_refused(project, params):
+    run = untrained(params, project / "run")
+    packs = split_packs(params, "mini", ["eval"])
+    write_run(run.model_copy(update={"backbone": "talnet"}), project / "run/config.yaml")
+    with pytest.raises(GlatError, match=r"checkpoint\.pt: trained with backbone cnn10, but config\.yaml says talnet"):
+        evaluation.evaluate(project / "run/checkpoint.pt", packs, SETTINGS, project / "run")
+    assert not (project / "run/metrics.json").exists()
+    write_run(run, project / "run/config.yaml")
+    evaluation.evaluate(project / "run/checkpoint.pt", packs, SETTINGS, project / "run", threads=1)
+    table = pd.read_csv(project / "run/per_class.csv")
+    scored = table["positives"] > 0
+    assert (table["AP_fused_low"] <= table["AP_fused_high"])[scored].all() and table["AP_fused_low"][
+        ~scored
+    ].isna().all()
+    finite = table[scored & table["AUC_fused"].between(0.01, 0.99)]
+    np.testing.assert_allclose(finite["d_prime_fused"], [d_prime(auc) for auc in finite["AUC_fused"]], atol=1e-4)

@@ -1,5 +1,7 @@
+import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,3 +256,33 @@ def test_absolute_paths_in_a_listing(shard, tmp_path):
     soundfile.write(tmp_path / "ü x.wav", tone(2, 16000, 1)[0], 16000)
     listing = pd.DataFrame({"clip": segments["clip"], "file": str(tmp_path / "ü x.wav"), "reason": ""})
     assert resample_shard(segments, listing, "/nowhere", tmp_path / "out", RATE, SECONDS) == (6, 0)
+
+
+def test_a_file_that_the_decoder_chokes_on_is_a_line_in_the_ledger(shard, tmp_path, monkeypatch):
+    folder, segments, listing = shard
+
+    def choke(source, *_):
+        if Path(source).stem.startswith("-id2"):
+            raise AttributeError("'NoneType' object has no attribute 'thread_count'")
+        return prepare(source, *_)
+
+    monkeypatch.setattr("glat.data.pack.prepare", choke)
+    kept, lost = resample_shard(segments, listing, folder / "audio", tmp_path / "out", RATE, SECONDS)
+    assert (kept, lost) == (3, 3)
+    ledger = pd.read_csv(tmp_path / "out/ledger.csv").set_index("clip")
+    assert ledger.loc["-id2_20000", "reason"].startswith("undecodable: AttributeError")
+
+
+def test_other_audio_has_another_hash(shard, tmp_path):
+    folder, segments, _ = shard
+    copy = tmp_path / "resampled"
+    shutil.copytree(folder / "resampled", copy)
+    raw = np.memmap(copy / "waveform.i16", "<i2", "r+")
+    raw[5] += 1
+    raw.flush()
+    hashes = []
+    for resampled in (folder / "resampled", copy):
+        pack_shard(resampled, segments, CLASSES, tmp_path / "a.h5", tmp_path / "a.csv", RATE, {})
+        with h5py.File(tmp_path / "a.h5") as file:
+            hashes.append(json.loads(file.attrs["provenance"])["waveforms_blake2b"])
+    assert hashes[0] != hashes[1]

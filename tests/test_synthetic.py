@@ -220,3 +220,15 @@ def test_a_class_without_a_synthesiser_is_named(train, tmp_path):
     segments = train[:1].assign(labels=[["/m/09x0r"]])
     with pytest.raises(GlatError, match=r"/m/09x0r"):
         synthetic.fetch(segments, tmp_path, "train", 0, SEED)
+
+
+def test_a_file_made_by_other_code_is_made_again(train, tmp_path, monkeypatch):
+    segments = train.head(1)
+    listing = synthetic.fetch(segments, tmp_path, "train", 0, seed=1)
+    path = tmp_path / listing["file"][0]
+    before = path.stat().st_mtime_ns
+    synthetic.fetch(segments, tmp_path, "train", 0, seed=1)
+    assert path.stat().st_mtime_ns == before
+    monkeypatch.setattr(synthetic, "_recipe", lambda: "another")
+    synthetic.fetch(segments, tmp_path, "train", 0, seed=1)
+    assert path.stat().st_mtime_ns > before

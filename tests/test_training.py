@@ -154,13 +154,12 @@ def test_two_processes_train_on_halves_of_a_batch_and_agree(project, params):
     start = checkpoints.untrained(run).state_dict()
     keys = [k for k in one if k.endswith("weight") and "bn" not in k]
     change = lambda a: torch.cat([(a[k] - start[k]).flatten().float() for k in keys])
-    other = run_with(params, glat={}, precision="float32").model_copy(update={"seed": 1})
-    torch.manual_seed(run.seed)
-    agreement = torch.nn.functional.cosine_similarity(change(one), change(two), dim=0)
-    training.train(run_with(params, glat={}, precision="float32", learning_rate=1e-9), project / "still", threads=1)
-    assert change(weights(project / "still")).abs().max() < 1e-6 < change(one).abs().max()  # it is a change
-    assert agreement > 0.6, agreement
-    assert other.seed == 1
+    similarity = lambda a, b: torch.nn.functional.cosine_similarity(
+        change(weights(a)), change(weights(b)), dim=0
+    ).item()
+    training.train(run_with(params, glat={}, precision="float32", balanced=False), project / "other", threads=1)
+    same, others = similarity(project / "one", project / "two"), similarity(project / "one", project / "other")
+    assert same > 0.3 and same > others + 0.1, (same, others)
 
 
 def test_a_batch_that_does_not_divide_is_refused(project, params):
