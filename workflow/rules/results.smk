@@ -31,6 +31,7 @@ rule table1:
     log:
         "logs/{dataset}/table1.log",
     params:
+        result="table1",
         runs=measured(systems("table1")),
     threads: 1
     resources:
@@ -39,7 +40,7 @@ rule table1:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} {rule} > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset} {params.result} > {log} 2>&1"
 
 
 use rule table1 as table2 with:
@@ -52,6 +53,7 @@ use rule table1 as table2 with:
     log:
         "logs/{dataset}/table2.log",
     params:
+        result="table2",
         runs=measured(systems("table2")),
 
 
@@ -64,6 +66,7 @@ use rule table1 as fig2a with:
     log:
         "logs/{dataset}/fig2a.log",
     params:
+        result="fig2a",
         runs=measured(systems("fig2a")),
 
 
@@ -76,6 +79,7 @@ use rule table1 as fig2b with:
     log:
         "logs/{dataset}/fig2b.log",
     params:
+        result="fig2b",
         runs=measured(systems("fig2b")),
 
 
@@ -88,6 +92,7 @@ use rule table1 as controls with:
     log:
         "logs/{dataset}/controls.log",
     params:
+        result="controls",
         runs=measured(systems("controls")),
 
 
@@ -103,6 +108,7 @@ use rule table1 as localisation with:
     log:
         "logs/{dataset}/localisation.log",
     params:
+        result="localisation",
         runs=measured(systems("localisation")),
 
 
@@ -116,6 +122,7 @@ use rule table1 as pr_curves with:
     log:
         "logs/{dataset}/pr_curves.log",
     params:
+        result="pr_curves",
         runs=measured(systems("table1")),
 
 
@@ -128,6 +135,7 @@ use rule table1 as training_curves with:
     log:
         "logs/{dataset}/training_curves.log",
     params:
+        result="training_curves",
         runs=kept(systems("report"), "train.csv"),
 
 
@@ -142,6 +150,7 @@ use rule table1 as examples with:
     log:
         "logs/{dataset}/examples.log",
     params:
+        result="examples",
         runs=[PARAMS.report.clips, PARAMS.evaluation.seed],
 
 
@@ -156,6 +165,7 @@ use rule table1 as report with:
     log:
         "logs/{dataset}/report.log",
     params:
+        result="report",
         runs=PARAMS.model_dump_json(),
 
 
