@@ -81,11 +81,16 @@ def start_weights(wildcards):
     return sorted({path for path in RUNS[wildcards.run].init.values() if path})
 
 
-def kept(systems, *names):
+def systems(result):
+    """The systems that a result shows."""
+    return experiments.systems_of(PARAMS, result)
+
+
+def kept(of, *names):
     """Files that the runs of these systems keep, by name."""
-    return [str(run.folder / name) for run in experiments.runs_of(systems) for name in names]
+    return [str(run.folder / name) for run in experiments.runs_of(of) for name in names]
 
 
-def measured(systems):
+def measured(of):
     """What a table or figure reads of the runs of these systems."""
-    return kept(systems, "metrics.json", "resamples.npz")
+    return kept(of, "metrics.json", "resamples.npz")

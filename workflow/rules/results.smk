@@ -16,11 +16,6 @@ FILES = [
 SHOWN = [*FILES, "clips"]
 
 
-def systems(result):
-    """The systems that a result shows."""
-    return experiments.systems_of(PARAMS, result)
-
-
 rule table1:
     input:
         measured(systems("table1")),
