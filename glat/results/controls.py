@@ -114,7 +114,7 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
             ax.set_yticks(range(len(rows)), labels)
             ax.invert_yaxis()
             seeds = "/".join(map(str, sorted(set(rows["seeds"]))))
-            ax.set_title(f"{backbone}: seeds a row {seeds}; lines: {confidence:.0%} bootstrap interval", loc="left")
+            ax.set_title(f"{backbone}, {seeds} seed(s) a row; lines: {confidence:.0%} interval", loc="right")
         axes[-1, 0].set_xlabel("mAP")
 
 

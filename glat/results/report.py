@@ -31,8 +31,9 @@ def image(path: Path, alt: str) -> Markup:
 
 
 def table(path: Path) -> Markup:
-    """A Markdown file as HTML, its title one level down, its tables free to scroll sideways on a narrow screen."""
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render("#" + path.read_text())
+    """A Markdown file as HTML, without its title, its tables free to scroll sideways on a narrow screen."""
+    title, _, rest = path.read_text().partition("\n")
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(rest if title.startswith("# ") else title)
     html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     return Markup(html)
 
