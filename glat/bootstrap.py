@@ -153,7 +153,7 @@ def interval(estimates: ArrayLike, values: ArrayLike, confidence: float = 0.95) 
     estimates: (S,), one a seed, on all clips; values: (S, resamples), as `Resampled.values` holds them for each seed.
     """
     _check_confidence(confidence)
-    return Interval(float(np.mean(estimates)), *_percentile(_over_seeds(np.asarray(values)), confidence))
+    return Interval(float(np.mean(estimates)), *_percentile(over_seeds(np.asarray(values)), confidence))
 
 
 def difference(
@@ -165,7 +165,7 @@ def difference(
     counts as one more: p is at least 2 / (resamples + 1), and 1 for two equal systems.
     """
     _check_confidence(confidence)
-    values = _over_seeds(_minus(np.asarray(values_a), np.asarray(values_b)))
+    values = over_seeds(_minus(np.asarray(values_a), np.asarray(values_b)))
     estimate = np.mean(_minus(np.asarray(estimates_a), np.asarray(estimates_b)))
     return Difference(float(estimate), *_percentile(values, confidence), _two_sided_p(values))
 
@@ -224,11 +224,11 @@ def _minus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.where(a == b, 0, a - b)  # two infinite d' are equal, not NaN apart
 
 
-def _over_seeds(values: np.ndarray) -> np.ndarray:
-    """(S, resamples) -> (resamples,): in each resample the mean over S seeds, drawn with replacement from the S."""
-    seeds, resamples = values.shape
-    draws = np.random.default_rng(seeds).integers(seeds, size=(seeds, resamples))
-    return np.take_along_axis(values, draws, 0).mean(0)
+def over_seeds(values: np.ndarray) -> np.ndarray:
+    """(S, resamples, ...) -> (resamples, ...): in each resample the mean over S seeds, drawn with replacement from the S."""
+    seeds, resamples, *rest = values.shape
+    draws = np.random.default_rng(seeds).integers(seeds, size=(seeds, resamples, *[1] * len(rest)))
+    return np.take_along_axis(values, np.broadcast_to(draws, values.shape), 0).mean(0)
 
 
 def percentiles(values: np.ndarray, confidence: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import yaml
 from typer.core import TyperGroup
 
 from .errors import GlatError
-from .results import RESULTS, Result
+from .results import PARTIAL, RESULTS, Result
 
 
 class InOrder(TyperGroup):
@@ -219,13 +219,9 @@ for _name, _entry in RESULTS.items():
 def examples() -> None:
     """Draw a few evaluation clips, taken by lot, for the report."""
     from . import explain as explaining
-    from .files import whole
 
-    params, run, packs, strong = _explained()
-    with whole(Path("results") / params.dataset / "clips") as folder:
-        folder.mkdir()
-        for number, clip in enumerate(explaining.draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
-            explaining.explain(run.folder / "checkpoint.pt", clip, packs, strong, folder / f"{number}_{clip}")
+    params = _params()
+    explaining.examples(params, Path("results") / params.dataset / "clips")
 
 
 _result("report", RESULTS["report"])
@@ -233,29 +229,21 @@ _result("report", RESULTS["report"])
 
 @app.command()
 def partial() -> None:
-    """After failed runs: write the figures that lack nothing else, and the report, naming what is missing."""
+    """After failed runs: write the figures that lack nothing else, and the report, into partial/, naming what is missing."""
     from . import experiments
+    from .files import remove
     from .results.measured import only_failures
 
     params, written = _params(), []
+    remove(Path("results") / params.dataset / PARTIAL)
     for name, result in RESULTS.items():
         runs = experiments.runs_of(experiments.systems_of(params, name))
         if result.tolerant and (only_failures(runs) if name != "report" else written):
             result.write(params, with_missing=True)
-            written.append(f"results/{params.dataset}/{name}")
+            written.append(name)
     if written:
-        print(f"written without the failed runs: {', '.join(written)}", file=sys.stderr)
-
-
-def _explained():
-    """Settings, the run that is pictured, the evaluation packs, and the strong labels where there are some."""
-    from . import experiments
-    from .results.localisation import strong_labels
-    from .runs import split_packs
-
-    params = _params()
-    run = experiments.table2(params)[-1].runs[0]
-    return params, run, split_packs(params, params.dataset, params.chosen.evaluate), strong_labels(params)
+        place = f"results/{params.dataset}/{PARTIAL}"
+        print(f"written without the failed runs, in {place}: {', '.join(written)}", file=sys.stderr)
 
 
 @app.command()
@@ -268,10 +256,12 @@ def explain(
 ) -> None:
     """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
     from . import explain as explaining
+    from .runs import read_run
 
-    _, _, packs, strong = _explained()
+    # The run's own dataset, whichever params.yaml chooses now.
+    _options["overrides"]["dataset"] = read_run(run / "config.yaml").dataset
     out = out or run / "explain" / Path(clip).stem
-    explaining.explain(run / "checkpoint.pt", clip, packs, strong, out)
+    explaining.explain(run / "checkpoint.pt", clip, *explaining.corpus(_params()), out)
     print(f"{out}.svg\n{out}.png")
 
 

@@ -22,6 +22,7 @@ from .files import whole
 from .metrics import d_primes, summary
 from .models import Tagger
 from .predictions import METRICS, STREAMS, clips_hash, write_predictions, write_resamples
+from .provenance import commit
 from .runs import Run, read_run
 
 
@@ -159,6 +160,7 @@ def evaluate(
         "evaluation": settings.model_dump(),
         "precision": precision,
         "environment": hardware.environment(),
+        "commit": commit(Path(__file__).parent),
     }
     write_predictions(folder / "predictions.h5", predictions, corpus)
     write_resamples(folder / "resamples.npz", found, heard, settings.seed)

@@ -10,12 +10,16 @@ import pandas as pd
 import soxr
 import torch
 
-from . import checkpoints
+from . import checkpoints, experiments, hardware
+from .config import Params
 from .data.audio import decode
 from .data.packed import Packs
 from .errors import GlatError
+from .files import whole
 from .models import Tagger, TwoStream
+from .results.localisation import strong_labels
 from .results.plots import COLOURS, figure
+from .runs import split_packs
 
 
 class Heard(NamedTuple):
@@ -30,10 +34,10 @@ class Heard(NamedTuple):
     seconds: float
 
 
-def hear(tagger: Tagger, waveform: np.ndarray) -> Heard:
-    """(samples,) float32 in [-1, 1] at the network's rate -> `Heard`."""
+def hear(tagger: Tagger, waveform: np.ndarray, precision: str = "float32") -> Heard:
+    """(samples,) float32 in [-1, 1] at the network's rate -> `Heard`. `precision`: "float32" or "bf16", as evaluated."""
     seconds = len(waveform) / tagger.front_end.sample_rate
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         logmel = tagger.front_end(torch.from_numpy(waveform)[None])  # (1, 1, frames, mels)
         streams = tagger.from_logmel(logmel, seconds, torch.Generator().manual_seed(0))
         global_stream = tagger.backbones()["global"]
@@ -134,7 +138,7 @@ def _scores(
     ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
 
 
-def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame | None, out: Path) -> None:
+def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame, out: Path) -> None:
     """Draw one clip as `<out>.svg` and `<out>.png`: a clip of the packs by its name, or an audio file by its path.
 
     Raises:
@@ -158,7 +162,25 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame 
         if strong is not None and (of := strong[strong["clip"] == clip]).size:
             index = {c["mid"]: i for i, c in enumerate(classes)}
             truth = of[of["label"].isin(index)].assign(label=lambda t: t["label"].map(index))[["label", "start", "end"]]
-    draw(hear(tagger, waveform), names, truth, weak, f"{run.name}: {Path(clip).name}", out)
+    heard = hear(
+        tagger.to(memory_format=torch.channels_last), waveform, hardware.precision(run.training.precision, "cpu")
+    )
+    draw(heard, names, truth, weak, f"{run.name}: {Path(clip).name}", out)
+
+
+def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:
+    """The evaluation packs of the chosen dataset, and the strong labels of its clips (no row where there are none)."""
+    return split_packs(params, params.dataset, params.chosen.evaluate), strong_labels(params)
+
+
+def examples(params: Params, folder: Path) -> None:
+    """Draw `report.clips` evaluation clips, taken by lot, with Table 2's GL-AT: `<number>_<clip>.svg` and `.png`."""
+    run = experiments.table2(params)[-1].runs[0]
+    packs, strong = corpus(params)
+    with whole(folder) as part:
+        part.mkdir()
+        for number, clip in enumerate(draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
+            explain(run.folder / "checkpoint.pt", clip, packs, strong, part / f"{number}_{clip}")
 
 
 def draw_lots(packs: list[str], count: int, seed: int) -> list[str]:

@@ -49,7 +49,7 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
         "clips": len(corpus.clips), "clips_hash": heard, "classes": 16, "classes_scored": 16, "collapsed": False,
         "streams": score(found, 0.95), "evaluation": {"confidence": 0.95}, "precision": "bf16",
         "cost": {"multiply_adds_per_clip": multiply_adds, "seconds_per_clip": multiply_adds / 1e5, "clock": "CPU time"},
-        "environment": {"torch": "2.11.0", "processor": "made up"},
+        "environment": {"torch": "2.11.0", "processor": "made up"}, "commit": "c0ffee",
     } | update  # fmt: skip
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "checkpoint.pt").write_bytes(b"")

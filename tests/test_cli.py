@@ -79,7 +79,7 @@ def test_the_steps_by_hand_from_nothing_to_packs(project):
         (["download", "test", 0], "mini has no split 'test'; it has train, eval"),
         (["configure", "cnn12-s0"], "there is no run cnn12-s0; params.yaml asks for talnet-s0"),
         (["train", "runs/x/config.yaml"], "runs/x/config.yaml: no such file"),
-        (["table1", "m.json"], "m.json: no such file"),
+        (["explain", "nowhere", "x.wav"], "nowhere/config.yaml: no such file"),
         (["tag", "model.pt", "a.wav"], "model.pt: no such checkpoint"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from data_fixtures import encode, tone
@@ -11,6 +12,8 @@ from glat import checkpoints, explain
 from glat.data.packed import Packs
 from glat.errors import GlatError
 from glat.runs import resolve, split_packs
+
+NONE = pd.DataFrame(columns=["clip", "start", "end", "label"])  # no strong labels
 
 
 @pytest.fixture
@@ -53,12 +56,12 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     checkpoint = untrained(params, project / "run", {})
     packs = split_packs(params, "mini", ["eval"])
     clip = explain.draw_lots(packs, 1, 0)[0]
-    explain.explain(checkpoint, clip, packs, None, project / "a")
-    explain.explain(checkpoint, str(encode(project / "tone.wav", tone(4.0))), packs, None, project / "b")
+    explain.explain(checkpoint, clip, packs, NONE, project / "a")
+    explain.explain(checkpoint, str(encode(project / "tone.wav", tone(4.0))), packs, NONE, project / "b")
     for name in ("a.svg", "a.png", "b.svg", "b.png"):
         assert (project / name).stat().st_size > 10_000
     with pytest.raises(GlatError, match="nothing_0: neither an audio file nor a clip"):
-        explain.explain(checkpoint, "nothing_0", packs, None, project / "c")
+        explain.explain(checkpoint, "nothing_0", packs, NONE, project / "c")
 
 
 def test_lots_depend_on_the_seed_alone(project, params):

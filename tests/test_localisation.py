@@ -13,7 +13,7 @@ from made_runs import Corpus, make_run
 from glat import experiments
 from glat.config import load
 from glat.results import localisation
-from glat.results.localisation import by_class, centre_error, chance_to_hit, gains, hits, localise
+from glat.results.localisation import by_class, centre_error, chance_to_hit, gains, hits, localise, selected
 from glat.results.measured import read
 
 
@@ -78,10 +78,27 @@ def test_localise_judges_the_window_that_was_chosen_for_the_class():
     assert missed["chance"] == pytest.approx(1 / 8) and missed["chance_covered"] == pytest.approx(1 - (7 / 8) ** 2)
     # Random centres lie in [1, 9], evenly: the mean distance to 0.5 is 4.5.
     assert missed["chance_error"] == pytest.approx(4.5, abs=1e-3)
-    table = by_class(found.reset_index(), truth, {"a": "A", "b": "B", "c": "C"}, 1, 0.95).set_index("mid")
+    chosen = selected(kept, truth)
+    assert chosen.tolist() == [1, 2, 1]  # of b once in x, which holds it, and once in y, which does not
+    table = by_class(found.reset_index(), truth, {"a": "A", "b": "B", "c": "C"}, chosen, 1, 0.95).set_index("mid")
     assert table.loc["a", ["windows", "hits", "covered_pairs", "events"]].tolist() == [1, 1, 2, 2]
     assert table.loc["all", ["windows", "hits", "hit"]].tolist() == [2, 1, 0.5]
     assert table.loc["all", "hit_low"] == pytest.approx(0.0945, abs=1e-3)  # Wilson, 1 of 2
+    assert table.loc["b", ["selected", "hit_of_selected"]].tolist() == [2, 0.0]
+    assert table.loc["all", ["selected", "hit_of_selected"]].tolist() == [4, 0.25]
+    # Random windows hit only where there is an event: 3 of 8 starts for a in x, 2 of 8 for b in x.
+    assert table.loc["all", "hit_of_selected_random"] == pytest.approx((2.5 / 8 + 2 / 8) / 4, abs=0.02)
+    assert table.loc["a", "centre_error"] == 0.0 and table.loc["b", "centre_error"] == 2.5
+
+
+def test_the_windows_of_several_runs_do_not_narrow_the_interval():
+    one = pd.DataFrame({"clip": list("vwxyz"), "mid": "a", "chosen": True, "hit": [1.0, 1, 1, 0, 1], "error": 0.0,
+                        "covered": True, "chance": 0.5, "chance_error": 1.0, "chance_covered": 0.9})  # fmt: skip
+    truth = strong(*((clip, 0, 1, "a") for clip in "vwxyz"))
+    alone = by_class(one, truth, {"a": "A"}, np.array([5]), 1, 0.95).iloc[0]
+    thrice = by_class(pd.concat([one] * 3), truth, {"a": "A"}, np.array([15]), 3, 0.95).iloc[0]
+    columns = ["hit", "hit_low", "hit_high", "hit_of_selected"]
+    assert thrice[columns].tolist() == pytest.approx(alone[columns].tolist()) and thrice["windows"] == 15
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from glat.bootstrap import Difference, paired_bootstrap
 from glat.config import load
 from glat.errors import GlatError
 from glat.results import RESULTS, curves, published
-from glat.results.measured import compare, read, same_clips, spread, verdict, why_missing
+from glat.results.measured import compare, only_failures, read, same_clips, spread, verdict, why_missing
 
 SMALL = TINY | {"fig2.n": [1, 5, 7], "fig2.tau": [2, 3, 10], "backbones": ["talnet", "cnn10"]}
 
@@ -139,10 +139,10 @@ def test_figures_are_the_same_bytes_each_time(project):
     assert kept[0] == kept[1]
 
 
-def failing(params, name, reason):
+def failing(params, name, reason, prefix="glat: "):
     log = Path(f"logs/{params.dataset}/train/{name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(f"step 3\nglat: {reason}\n")
+    log.write_text(f"step 3\n{prefix}{reason}\n")
 
 
 def test_a_failed_run_of_a_sweep_leaves_the_others_and_is_named(project):
@@ -151,18 +151,48 @@ def test_a_failed_run_of_a_sweep_leaves_the_others_and_is_named(project):
     failing(params, "cnn10-glat-n7-s0", "step 5: the loss is nan")
     with pytest.raises(GlatError, match="cnn10-glat-n7-s0/metrics.json: no such file"):
         RESULTS["fig2a"].write(params)
-    for name in ("fig2a", "controls", "training_curves"):
-        RESULTS[name].write(params, with_missing=True)
-    table = pd.read_csv("results/mini/fig2a.csv").set_index("value")
-    assert table.loc[7, "missing"] == "cnn10-glat-n7-s0: step 5: the loss is nan" and np.isnan(table.loc[7, "mAP"])
-    assert table.loc[[1, 5], "mAP"].notna().all() and table.loc[7, "seeds"] == 0
-    assert "step 5: the loss is nan" in _text_of((project / "results/mini/fig2a.svg").read_text())
-    for name in ("table1", "table2", "fig2b", "localisation", "pr_curves"):
+    for name in ("table1", "table2", "fig2b", "controls", "localisation", "pr_curves"):
         RESULTS[name].write(params)
     (project / "results/mini/clips").mkdir()
-    RESULTS["report"].write(params, with_missing=True)
-    page = (project / "results/mini/report.html").read_text()
+    for name in ("fig2a", "training_curves", "report"):
+        RESULTS[name].write(params, with_missing=True)
+    partial = project / "results/mini/partial"
+    table = pd.read_csv(partial / "fig2a.csv").set_index("value")
+    assert table.loc[7, "missing"] == "cnn10-glat-n7-s0: step 5: the loss is nan" and np.isnan(table.loc[7, "mAP"])
+    assert table.loc[[1, 5], "mAP"].notna().all() and table.loc[7, "seeds"] == 0
+    assert "step 5: the loss is nan" in _text_of((partial / "fig2a.svg").read_text())
+    page = (partial / "report.html").read_text()
     assert f"1 of {len(experiments.all_runs(params))} runs are missing" in page and "step 5: the loss is nan" in page
+    assert "Not made" not in page
+    # Nothing in the place of a whole result, and nothing left when there is a whole one.
+    assert not (project / "results/mini/fig2a.csv").exists() and not (project / "results/mini/report.html").exists()
+    make_all(params, Corpus())
+    for name in ("fig2a", "training_curves", "report"):
+        RESULTS[name].write(params)
+    assert not partial.exists() and "missing.</strong>" not in (project / "results/mini/report.html").read_text()
+
+
+def test_without_the_plain_backbone_figures_and_controls_say_so(project):
+    params = settings()
+    make_all(params, Corpus(), without=("cnn10-s0", "cnn10-glat-frozen_global-s0"))
+    failing(params, "cnn10-s0", "out of memory", prefix="RuntimeError: ")
+    frozen = experiments.all_runs(params)["cnn10-glat-frozen_global-s0"]
+    assert why_missing(frozen) == "could not start: runs/mini/cnn10-s0/checkpoint.pt is not there"
+    assert only_failures(list(experiments.all_runs(params).values()))
+    for name in ("fig2a", "controls"):
+        RESULTS[name].write(params, with_missing=True)
+    assert "stopped at: RuntimeError: out of memory" in _text_of(
+        (project / "results/mini/partial/fig2a.svg").read_text()
+    )
+    text = (project / "results/mini/partial/controls.md").read_text()
+    assert "missing: cnn10-s0: stopped at: RuntimeError: out of memory" in text and "nan" not in text
+
+
+def test_metrics_of_other_settings_are_refused(project):
+    params = settings()
+    make_all(params, Corpus())
+    with pytest.raises(GlatError, match=r"cnn10-glat-s0/metrics\.json: evaluated with glat .*; evaluate the run again"):
+        RESULTS["table2"].write(settings(**{"glat.n": 2, "glat.tau": 1.0}))
 
 
 def _text_of(svg):
@@ -225,6 +255,9 @@ def test_the_frozen_control_starts_from_the_plain_run_of_its_seed():
         ({"fig2.backbone": "vgg"}, r"fig2\.backbone: 'vgg' is not known"),
         ({"controls.backbones": ["cnn10", "cnn10"]}, r"controls\.backbones: an entry is there twice"),
         ({"table2.backbone": "x"}, r"table2\.backbone: 'x' is not known"),
+        ({"fig2.tau": [3, 3.0000001]}, r"fig2\.tau: an entry is there twice"),
+        ({"fig2.seeds": []}, r"fig2\.seeds: \[\] is not allowed"),
+        ({"controls.backbones": []}, r"controls\.backbones: \[\] is not allowed"),
         ({"report.clips": -1}, r"report\.clips: -1 is not allowed"),
     ],
 )
@@ -238,8 +271,9 @@ def test_pr_curves_are_the_mean_over_classes_at_each_recall():
     target = rng.random((60, 4)) < 0.3
     target[:, 3] = False  # a class without a positive is left out
     score = rng.random((60, 4)).round(1) + 0.3 * target
+    score[target[:, 0].argmin(), 0] = 9  # the best score of class 0 is a negative's
     found = curves.macro_pr(target, score)
-    for k in (0, 33, 100):
+    for k in (1, 33, 100):
         naive = []
         for c in range(3):
             for threshold in np.unique(score[:, c])[::-1]:
@@ -248,7 +282,7 @@ def test_pr_curves_are_the_mean_over_classes_at_each_recall():
                 if hit and hit / target[:, c].sum() >= k / 100 - 1e-12:
                     naive.append(hit / taken.sum())
                     break
-        assert found[k] == pytest.approx(np.mean(naive))
+        assert found[k - 1] == pytest.approx(np.mean(naive))
 
 
 class Outline(HTMLParser):
@@ -279,11 +313,11 @@ def test_the_report_holds_all_of_it_and_needs_no_network(project):
     page = (project / "results/mini/report.html").read_text()
     outline = Outline()
     outline.feed(page)
-    for heading in ("Table 1", "Table 2", "Fig. 2(a)", "Fig. 2(b)", "Controls", "Clips", "Runs"):
+    for heading in ("Table 1", "Table 2", "Fig. 2(a)", "Fig. 2(b)", "Controls", "Where it listens", "Clips", "Runs"):
         assert heading in outline.headings
     assert len(outline.sources) == 11 and all(source.startswith("data:") for source in outline.sources)
     assert "Not made" not in page and "missing.</strong>" not in page
-    assert "tau: 3.0" in page and "made up" in page and "cnn10-glat-sharing_backbone-s0" in page
+    assert "tau: 3.0" in page and "made up" in page and "c0ffee" in page and "cnn10-glat-sharing_backbone-s0" in page
     assert published.FIG2["n"] in page
 
 
@@ -320,5 +354,14 @@ def test_every_control_s_markdown_row_names_its_verdict(project):
     params = settings()
     make_all(params, Corpus())
     RESULTS["controls"].write(params)
-    text = (project / "results/mini/controls.md").read_text()
-    assert text.count("undecided") + text.count(": higher") + text.count(": lower") >= len(experiments.QUESTIONS)
+    lines = [
+        line for line in (project / "results/mini/controls.md").read_text().splitlines() if line.startswith("| cnn10")
+    ]
+    assert len(lines) == 3 + len(experiments.QUESTIONS)
+    verdicts = ("undecided", "higher", "lower")
+    for line in lines:
+        _, _, question, setting, _, against_glat, against_alone, compute, _ = (cell.strip() for cell in line.split("|"))
+        same = setting in ("GL-AT", "attention", "middle", "global classifier", "joint", "none")
+        assert against_glat.endswith(verdicts) != same, line
+        assert against_alone.endswith(verdicts) != (setting == "backbone alone"), line
+        assert question and float(compute) >= 1

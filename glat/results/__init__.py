@@ -6,12 +6,13 @@ function that writes its files into `results/<dataset>/`.
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 from ..config import Params
+
+PARTIAL = "partial"  # folder of what was made with runs missing
 
 
 class Result(NamedTuple):
@@ -20,12 +21,15 @@ class Result(NamedTuple):
     tolerant: bool = False  # whether it can be made with runs missing, naming them (`partial=True`)
 
     def write(self, params: Params, with_missing: bool = False) -> None:
-        """Write the files of this result into results/<dataset>/."""
+        """Write the files of this result into results/<dataset>/, or, `with_missing` runs, into partial/ there: these
+        stand in nobody's way, and are gone with the next whole report."""
         module, _, function = self.location.partition(":")
         make = getattr(import_module(f"{__name__}.{module}"), function)
+        folder = Path("results") / params.dataset
         if with_missing:
-            make = partial(make, partial=True)
-        make(params, Path("results") / params.dataset)
+            make(params, folder / PARTIAL, partial=True)
+        else:
+            make(params, folder)
 
 
 RESULTS = {

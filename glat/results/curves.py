@@ -15,7 +15,7 @@ from . import tables
 from .measured import Measured, read, why_missing
 from .plots import COLOURS, figure
 
-RECALL = np.linspace(0, 1, 101)
+RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
 
 
 def write_training(params: Params, folder: Path, partial: bool = False) -> None:
@@ -66,7 +66,7 @@ def write_pr(params: Params, folder: Path) -> None:
 
 
 def macro_pr(target: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Precision at each of `RECALL`, the mean over the classes with a positive: (101,).
+    """Precision at each of `RECALL`, the mean over the classes with a positive: (100,).
 
     target, score: (clips, classes). At recall r a class's precision is that of the lowest number of clips whose recall
     reaches r (not the maximum beyond it, so the area agrees with AP).

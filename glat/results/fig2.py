@@ -71,8 +71,9 @@ def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> No
         cost.set_ylim(0)
         cost.set_xticks(points["value"].astype(float))
         cost.set_xlabel(LABELS[setting])
-        if len(missing):
-            fig.supxlabel("Missing: " + missing["missing"].str.cat(sep="; "), fontsize=7, color="#a00000", wrap=True)
+        lost = table.loc[table["missing"].fillna("") != "", "missing"]
+        if len(lost):
+            fig.supxlabel("Missing: " + lost.str.cat(sep="; "), fontsize=7, color="#a00000", wrap=True)
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest, spearmanr
 
 from .. import experiments
+from ..bootstrap import over_seeds, percentiles
 from ..config import Params
 from ..data.audioset import read_strong
 from ..predictions import read_predictions
@@ -25,7 +26,8 @@ from .plots import CHANCE, METHOD, figure
 GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
 LOCALISATION = [
     "mid", "display_name", "events", "median_duration", "windows", "hits", "hit", "hit_low", "hit_high", "hit_random",
-    "centre_error", "centre_error_random", "covered_pairs", "covered", "covered_random", "clips_present", "runs",
+    "centre_error", "centre_error_random", "selected", "hit_of_selected", "hit_of_selected_random", "covered_pairs",
+    "covered", "covered_random", "clips", "runs",
 ]  # fmt: skip
 
 
@@ -92,38 +94,56 @@ def localise(kept: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: fl
     return pd.DataFrame(rows, columns=columns)
 
 
-def by_class(found: pd.DataFrame, strong: pd.DataFrame, names: dict[str, str], runs: int, level: float) -> pd.DataFrame:
+def selected(kept: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
+    """How many windows were chosen for each class (L,), over the clips that have a strong label."""
+    labelled = np.isin(kept["clip"], strong["clip"].unique())
+    classes = np.asarray(kept["classes"])[labelled].ravel()
+    return np.bincount(classes[classes >= 0], minlength=len(kept["mid"]))
+
+
+def by_class(
+    found: pd.DataFrame, strong: pd.DataFrame, names: dict[str, str], chosen: np.ndarray, runs: int, level: float
+) -> pd.DataFrame:
     """`localise` of all runs together, one row a class in order of event duration, then one of all.
 
     Columns: `events` and `median_duration` (s) in the strong labels; `windows` chosen for the class in clips that hold
     it, `hits` among them, `hit` their share with its Wilson interval, `hit_random` what random windows would hit;
-    `centre_error` (s, median) and `centre_error_random` (s, mean); `covered_pairs`, how many (clip, class) there are,
-    `covered`, the share of them that any of the N windows overlaps, and `covered_random`; `clips_present`; `runs`.
-    The windows of one run and of several seeds are pooled; the interval takes them as independent, so over several
-    seeds of the same clips it is too narrow.
+    `centre_error` and `centre_error_random` (s, means); `selected`, all windows that were chosen for the class
+    (`chosen`, (L,), from `selected`), in clips that hold it or not, and the share of them that hits, and would hit at
+    random; `covered_pairs`, how many (clip, class) there are, `covered`, the share of them that any of the N windows
+    overlaps, and `covered_random`; `clips`; `runs`.
+
+    Several runs heard the same clips: the interval is as wide as for the windows of one of them.
     """
     strong = strong[strong["clip"].isin(found["clip"]) & strong["label"].isin(names)]
     duration = (strong["end"] - strong["start"]).groupby(strong["label"])
+    of_class = dict(zip(names, chosen, strict=True)) | {"all": chosen.sum()}
     rows = []
     order = duration.median().sort_values().index.tolist()
     for mid in [*order, "all"]:
         part = found if mid == "all" else found[found["mid"] == mid]
         own = part[part["chosen"]]
-        wilson = (
-            binomtest(int(own["hit"].sum()), len(own)).proportion_ci(level, "wilson") if len(own) else (np.nan,) * 2
-        )
         lengths = strong["end"] - strong["start"] if mid == "all" else duration.get_group(mid)
+        hit, total = own["hit"].sum(), of_class[mid]
         values = [
-            mid, names.get(mid, "all classes"), len(lengths), lengths.median(), len(own), int(own["hit"].sum()),
-            own["hit"].mean(), *wilson, own["chance"].mean(), own["error"].median(), own["chance_error"].mean(),
+            mid, names.get(mid, "all classes"), len(lengths), lengths.median(), len(own), int(hit),
+            own["hit"].mean(), *_wilson(hit / runs, len(own) / runs, level), own["chance"].mean(),
+            own["error"].mean(), own["chance_error"].mean(),
+            total, hit / total if total else np.nan, own["chance"].sum() / total if total else np.nan,
             len(part), part["covered"].mean(), part["chance_covered"].mean(), part["clip"].nunique(), runs,
         ]  # fmt: skip
         rows.append(dict(zip(LOCALISATION, values, strict=True)))
     return pd.DataFrame(rows, columns=LOCALISATION)
 
 
+def _wilson(hits: float, windows: float, level: float) -> tuple[float, float]:
+    if round(windows) < 1:
+        return np.nan, np.nan
+    return binomtest(min(round(hits), round(windows)), round(windows)).proportion_ci(level, "wilson")
+
+
 def gains(plain: Measured, glat: Measured, names: dict[str, str], duration: pd.Series) -> pd.DataFrame:
-    """AP with GL-AT minus AP without, one row a class that both score, with its bootstrap interval over clips.
+    """AP with GL-AT minus AP without, one row a class that both score, with its bootstrap interval over clips and seeds.
 
     Means over the seeds that both have; `duration`: median seconds of the class's events, by mid.
     """
@@ -134,12 +154,12 @@ def gains(plain: Measured, glat: Measured, names: dict[str, str], duration: pd.S
         runs = [run for run in one.system.runs if run.seed in seeds]
         ap[key] = np.mean([pd.read_csv(run.folder / "per_class.csv")["AP_fused"] for run in runs], axis=0)
     resampled = [glat.resamples[seed]["AP"].astype(float) - plain.resamples[seed]["AP"] for seed in seeds]
-    resampled = np.mean(resampled, axis=0)  # (resamples, classes)
+    bounds = percentiles(over_seeds(np.array(resampled)), level)  # (2, classes)
     rows = []
     for index, (mid, name) in enumerate(names.items()):
         if mid not in duration or np.isnan(ap["alone"][index]):
             continue
-        low, high = np.nanquantile(resampled[:, index], [(1 - level) / 2, (1 + level) / 2])
+        low, high = bounds[:, index]
         gain = ap["glat"][index] - ap["alone"][index]
         rows.append([mid, name, duration[mid], ap["alone"][index], ap["glat"][index], gain, low, high, len(seeds)])
     columns = [
@@ -167,7 +187,7 @@ def draw_hits(table: pd.DataFrame, tau: float, path: Path) -> None:
         ax.set_yticks(y, [f"{name} ({length:.2g} s, n = {n})" for name, length, n in rows])
         ax.set_xlim(-0.02, 1.02)
         ax.invert_yaxis()
-        ax.set_xlabel("share that overlaps an event of the class")
+        ax.set_xlabel("share that overlaps an event of the class, in clips that hold it")
         ax.set_title(f"windows of {tau:g} s", loc="left")
         fig.legend(loc="outside upper center", ncols=2)
 
@@ -186,7 +206,9 @@ def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path) -> None:
         ax.set_xscale("log")
         ax.set_xlabel("median duration of the class's events (s)")
         ax.set_ylabel("AP with GL-AT minus AP without")
-        ax.set_title(f"{len(table)} classes; Spearman's rho = {rho:.2f}, p = {p:.2f}", loc="left")
+        ax.set_title(
+            f"{len(table)} classes, bars: bootstrap interval; Spearman's rho = {rho:.2f}, p = {p:.2f}", loc="left"
+        )
 
 
 def strong_labels(params: Params) -> pd.DataFrame:
@@ -212,7 +234,8 @@ def write(params: Params, folder: Path) -> None:
         return
     names = dict(zip(kept[0]["mid"], kept[0]["display_name"], strict=True))
     level = plain.first["evaluation"]["confidence"]
-    table = by_class(found, strong, names, len(kept), level)
+    chosen = sum(selected(one, strong) for one in kept)
+    table = by_class(found, strong, names, chosen, len(kept), level)
     draw_hits(table, tau, folder / "localisation")
     gain = gains(plain, glat, names, table.set_index("mid")["median_duration"])
     rho, p = spearmanr(gain["median_duration"], gain["gain"]) if len(gain) > 2 else (np.nan, np.nan)
@@ -228,18 +251,23 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
             row["display_name"], f"{row['median_duration']:.2f}", str(row["windows"]),
             f"{text.number(row['hit'], 2)} [{text.number(row['hit_low'], 2)}, {text.number(row['hit_high'], 2)}]",
             text.number(row["hit_random"], 2), text.number(row["centre_error"], 2),
-            text.number(row["centre_error_random"], 2), text.number(row["covered"], 2), text.number(row["covered_random"], 2),
+            text.number(row["centre_error_random"], 2), str(row["selected"]), text.number(row["hit_of_selected"], 2),
+            text.number(row["hit_of_selected_random"], 2), text.number(row["covered"], 2),
+            text.number(row["covered_random"], 2),
         ]
         for row in table.to_dict("records")
     ]  # fmt: skip
     header = [
-        "Class", "median duration (s)", "windows", "hit", "random", "centre error (s)", "random", "covered", "random",
+        "Class", "median duration (s)", "windows in clips of the class", "hit", "random", "centre error (s)", "random",
+        "all windows chosen for it", "hit", "random", "covered", "random",
     ]  # fmt: skip
     what = (
-        f"Windows of {tau:g} s that were chosen for a class in clips that hold it, over {len(glat.metrics)} run(s). Hit: "
-        f"the share that overlaps an event of the class, with its {level:.0%} Wilson interval; random: what a window "
-        "anywhere in the clip would score. Centre error: median distance from the window's centre to that of the nearest "
-        "event. Covered: the share of all (clip, class) pairs of which any of the clip's windows overlaps an event."
+        f"Windows of {tau:g} s, over {len(glat.metrics)} run(s). Hit: the share that overlaps an event of the class that the "
+        "window was chosen for; first of the windows in clips that hold the class, then of all windows that were chosen "
+        "for it, most of which are in clips without it, as each clip gets N windows whatever it holds. Random: what "
+        f"windows anywhere in the same clips would score. In brackets: the {level:.0%} Wilson interval, as wide as for one "
+        "run. Centre error: mean distance from the window's centre to that of the nearest event. Covered: the share of all "
+        "(clip, class) pairs of which any of the clip's windows overlaps an event."
     )
     told = [
         f"# Where {glat.system.label} listens, on `{glat.first['dataset']}`",

@@ -75,21 +75,35 @@ def read(system: System, partial: bool = False) -> Measured:
             continue
         metrics[run.seed] = read_metrics(run.folder / "metrics.json")
         resamples[run.seed] = read_resamples(run.folder / "resamples.npz")
+        if (other := _other_settings(run, metrics[run.seed])) is not None:
+            raise GlatError(f"{run.folder}/metrics.json: evaluated with {other}; evaluate the run again")
     return Measured(system, metrics, resamples, missing)
 
 
+def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
+    """What metrics.json was made with, where that is not the run that is asked for."""
+    asked = {"backbone": run.backbone, "glat": run.glat.model_dump() if run.glat else None, "seed": run.seed}
+    asked["steps"] = run.training.steps
+    return next((f"{key} {metrics[key]}, not {value}" for key, value in asked.items() if metrics[key] != value), None)
+
+
 def why_missing(run: Run) -> str | None:
-    """None if a run is trained and evaluated, else why not: what its log ends with, where it has one.
+    """None if a run is trained and evaluated with these settings, else why not: what its log ends with, where it has one.
 
     Metrics older than the checkpoint, or without one, are those of an earlier training.
     """
     checkpoint, metrics = run.folder / "checkpoint.pt", run.folder / "metrics.json"
     if checkpoint.exists() and metrics.exists() and metrics.stat().st_mtime >= checkpoint.stat().st_mtime:
-        return None
+        other = _other_settings(run, read_metrics(metrics))
+        return f"evaluated with {other}" if other else None
     step = "evaluate" if checkpoint.exists() else "train"
     log = Path("logs") / run.dataset / step / f"{run.name}.log"
-    said = [line[6:] for line in _lines(log) if line.startswith("glat: ")]
-    return said[-1] if said else f"not {'evaluated' if step == 'evaluate' else 'trained'}{YET}"
+    lines = [line.strip() for line in _lines(log) if line.strip()]
+    if lines:
+        return next((line[6:] for line in reversed(lines) if line.startswith("glat: ")), f"stopped at: {lines[-1]}")
+    if absent := [path for path in run.init.values() if path and not Path(path).exists()]:
+        return f"could not start: {absent[0]} is not there"
+    return f"not {'evaluated' if step == 'evaluate' else 'trained'}{YET}"
 
 
 def only_failures(runs: list[Run]) -> bool:

@@ -16,9 +16,10 @@ from markupsafe import Markup
 
 from .. import experiments
 from ..config import Params
-from ..files import whole
+from ..files import remove, whole
 from ..provenance import commit
 from ..runs import Run
+from . import PARTIAL
 from .fig2 import caption
 from .measured import read_metrics, why_missing
 
@@ -39,36 +40,42 @@ def table(path: Path) -> Markup:
 
 
 def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Title, content and pictures of each part. A part whose runs are missing says so and is left out."""
+    """Title, content and pictures of each part, read from `folder`.
 
-    def part(title: str, systems: list, names: list[tuple[str, str]], text: str = "", tolerant: bool = False):
+    A part whose runs are missing is read from `folder`/partial, where `glat partial` has just made it without them; what
+    can't be made without them says so.
+    """
+
+    def part(title: str, results: list[str], names: list[tuple[str, str]], text: str = ""):
+        systems = [one for result in results for one in experiments.systems_of(params, result)]
         lost = [run.name for run in experiments.runs_of(systems) if run.name in missing]
-        absent = [name for name, _ in names if not (folder / name).exists()]
-        if absent or (lost and not tolerant):
+        place = folder / PARTIAL if lost else folder
+        absent = [name for name, _ in names if not (place / name).exists()]
+        if absent:
             why = f"runs are missing: {', '.join(lost)}" if lost else f"{', '.join(absent)} is not there"
             return {"title": title, "text": f"Not made: {why}.", "content": []}
-        content = [table(folder / name) if name.endswith(".md") else image(folder / name, alt) for name, alt in names]
+        content = [table(place / name) if name.endswith(".md") else image(place / name, alt) for name, alt in names]
         return {"title": title, "text": text, "content": content}
 
-    first, second = experiments.table1(params), experiments.table2(params)
-    yield part("Table 1", first, [("table1.md", "")])
-    curves = [("pr_curves.svg", "Precision against recall"), ("training_table1.svg", "Training loss of Table 1's runs")]
-    yield part("Curves", first, curves, "Precision against recall, the mean over classes; and the loss over training.")
-    yield part("Table 2", second, [("table2.md", "")])
+    yield part("Table 1", ["table1"], [("table1.md", "")])
+    yield part(
+        "Precision and recall", ["pr_curves"], [("pr_curves.svg", "Precision against recall, mean over classes")]
+    )
+    yield part("Table 2", ["table2"], [("table2.md", "")])
     for panel, setting in (("a", "n"), ("b", "tau")):
-        systems = [point.system for point in experiments.fig2(params, setting)[1]]
         names = [(f"fig2{panel}.svg", f"mAP and cost against {setting}")]
-        yield part(f"Fig. 2({panel})", systems, names, caption(setting), tolerant=True)
-    controls = [control.system for control in experiments.controls(params)]
-    names = [("controls.svg", "mAP of every control"), ("controls.md", "")]
-    yield part("Controls", controls, names, tolerant=True)
-    names = [("training_fig2.svg", "Training loss of Fig. 2's runs"), ("training_controls.svg", "... of the controls'")]
-    yield part("Training curves of the sweeps and controls", controls, names, tolerant=True)
+        yield part(f"Fig. 2({panel})", [f"fig2{panel}"], names, caption(setting))
+    yield part("Controls", ["controls"], [("controls.svg", "mAP of every control"), ("controls.md", "")])
     names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit"), ("durations.svg", "AP gain")]
-    yield part("Where it listens", second, names)
+    yield part("Where it listens", ["localisation"], names)
     clips = [(f"clips/{path.name}", path.stem) for path in sorted((folder / "clips").glob("*.png"))]
-    text = "Evaluation clips drawn by lot (evaluation.seed), before anything was known of them."
-    yield part("Clips", second, clips, text)
+    yield part(
+        "Clips", ["table2"], clips, "Evaluation clips drawn by lot (evaluation.seed), whatever a network makes of them."
+    )
+    names = [(f"training_{of}.svg", f"Loss of the runs of {of}") for of in ("table1", "fig2", "controls")]
+    yield part(
+        "Training", ["training_curves"], names, "The loss of every run of Table 1, of Fig. 2 and of the controls."
+    )
 
 
 def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
@@ -97,14 +104,20 @@ def environments(runs: list[Run]) -> list[dict[str, Any]]:
     """The distinct versions and hardware that the runs were evaluated with."""
     found: list[dict[str, Any]] = []
     for run in runs:
-        environment = read_metrics(run.folder / "metrics.json")["environment"]
+        metrics = read_metrics(run.folder / "metrics.json")
+        environment = metrics["environment"] | {"evaluated at commit": metrics["commit"]}
         if environment not in found:
             found.append(environment)
     return found
 
 
 def write(params: Params, folder: Path, partial: bool = False) -> None:
-    """Write report.html into `folder` from the results beside it; with `partial`, saying what is missing and why."""
+    """Write report.html into `folder` from the results beside it.
+
+    With `partial`, `folder` is the one of partial results, the others stand above it, and the page says what is missing.
+    A whole report removes the partial results.
+    """
+    whole_results = folder.parent if partial else folder
     runs = list(experiments.all_runs(params).values())
     missing = {run.name: why for run in runs if (why := why_missing(run))} if partial else {}
     there = [run for run in runs if run.name not in missing]
@@ -115,7 +128,7 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
         dataset=params.dataset,
         seeds=params.seeds,
         missing=missing,
-        sections=list(sections(params, folder, missing)),
+        sections=list(sections(params, whole_results, missing)),
         runs=run_rows(there),
         minutes=sum(float(row["training (min)"]) for row in run_rows(there)),
         environments=environments(there),
@@ -124,6 +137,8 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
     )
     with whole(folder / "report.html") as part:
         part.write_text(page)
+    if not partial:
+        remove(folder / PARTIAL)
 
 
 def _resolved(params: Params) -> dict[str, Any]:

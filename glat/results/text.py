@@ -41,7 +41,11 @@ def measured_where(row: dict[str, Any], confidence: float, seeds: set[int]) -> s
     """One sentence on what stands behind the numbers of a table: clips, classes, seeds, intervals."""
     several = max(seeds) > 1
     over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
-    alone = "" if several else " One seed says nothing about the spread over seeds."
+    alone = (
+        " So few seeds show less than their whole spread, so these intervals are somewhat too narrow."
+        if several
+        else " One seed says nothing about the spread over seeds."
+    )
     return (
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
@@ -51,5 +55,7 @@ def measured_where(row: dict[str, Any], confidence: float, seeds: set[int]) -> s
 
 HOW_DIFFERENCES_READ = (
     "Differences are paired by clip and seed; a difference is called higher or lower only where its interval does not "
-    "hold 0, else it is undecided. p is two-sided and not corrected for the number of comparisons."
+    "hold 0, else it is undecided. p is two-sided and not corrected for the number of comparisons. Resampled AP leans "
+    "upwards where a class has few positives, so a score may lie near the lower end of its interval; differences lean "
+    "far less."
 )

@@ -1,0 +1,129 @@
+"""The settings of params.yaml by section, each with its type and range; `glat.config` puts them together and checks them
+against each other."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Seeds = Annotated[list[Natural], Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Glat(Settings):
+    """Settings of GL-AT; `glat.models.TwoStream` says what each does."""
+
+    n: Count = 5
+    tau: Positive = 3.0
+    selection: Literal["attention", "random", "uniform"] = "attention"
+    suppress: bool = False
+    frame_classifier: Literal["global", "local"] = "global"
+    frame_time: Literal["middle", "start"] = "middle"
+    training: Literal["joint", "frozen_global"] = "joint"
+    sharing: Literal["none", "classifier", "backbone"] = "none"
+
+
+class Init(Settings):
+    """Files of weights to start from, by stream and backbone."""
+
+    global_: dict[str, str] = Field(default_factory=dict, alias="global")
+    local: dict[str, str] = Field(default_factory=dict)
+
+
+class Audio(Settings):
+    sample_rate: Count = 32000
+    clip_seconds: Positive = 10.0
+    min_seconds: Positive = 0.5
+
+
+class SpecAugment(Settings):
+    time_stripes: Natural = 2
+    time_width: Natural = 64
+    mel_stripes: Natural = 2
+    mel_width: Natural = 8
+
+
+class Training(Settings):
+    steps: Count
+    batch_size: Count = 32
+    learning_rate: Positive = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Natural = 0
+    balanced: bool = True
+    mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
+    spec_augment: SpecAugment = SpecAugment()
+    gradient_clip: Positive | None = None
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    checkpoint_every: Count = 2000
+    log_every: Count = 100
+    workers: Natural = 0
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Count = 1
+    nodes: Count = 1
+
+
+class Evaluation(Settings):
+    batch_size: Count = 32
+    resamples: Count = 1000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: Natural = 0
+
+
+class Table2(Settings):
+    backbone: str = "cnn10"
+
+
+class Fig2(Settings):
+    """The sweeps of Fig. 2: `n` at glat.tau and `tau` at glat.n, for the seeds given (null: all of `seeds`)."""
+
+    backbone: str = "cnn10"
+    n: list[Count] = Field(min_length=1)
+    tau: list[Positive] = Field(min_length=1)
+    seeds: Seeds | None = None
+
+
+class Controls(Settings):
+    backbones: list[str] = Field(default=["cnn10"], min_length=1)
+    seeds: Seeds | None = None
+
+
+class Report(Settings):
+    clips: Natural = 4
+
+
+class Dataset(Settings):
+    """Where a corpus comes from, its size, what of it trains and evaluates, and the size of the networks for it.
+
+    width: channels relative to the published networks, for all backbones or by name, where `default` is that of those
+    not named. dropout: a factor on the
+    published dropout rates. hop: of the log-mel front end in samples at 32 kHz, where a backbone has none of its own.
+    """
+
+    source: dict[str, Any]
+    classes: Count
+    shard_size: Count
+    splits: dict[str, Count]
+    train: list[str] = Field(min_length=1)
+    evaluate: list[str] = Field(min_length=1)
+    width: Positive | dict[str, Positive] = 1.0
+    dropout: Annotated[float, Field(ge=0, le=2)] = 1.0
+    hop: Count = 320
+    training: dict[str, Any] = {}
+
+    def width_of(self, backbone: str) -> float | None:
+        """The width of a backbone's network; None if there is none for it."""
+        if isinstance(self.width, dict):
+            return self.width.get(backbone, self.width.get("default"))
+        return self.width
+
+    def shards(self, split: str) -> int:
+        """Number of shards of up to `shard_size` segments."""
+        return ceil(self.splits[split] / self.shard_size)
