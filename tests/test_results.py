@@ -48,7 +48,10 @@ def test_table_1_stands_on_the_runs_files_beside_the_published_values(project):
     assert table.loc["CNN10 + GL-AT", "vs_alone"] == pytest.approx(
         table.loc["CNN10 + GL-AT", "mAP"] - table.loc["CNN10", "mAP"], abs=2e-6
     )
-    assert np.isnan(table.loc["CNN10", "vs_alone"])
+    for metric in ("mAUC", "d_prime"):
+        expected = table.loc["CNN10 + GL-AT", metric] - table.loc["CNN10", metric]
+        assert table.loc["CNN10 + GL-AT", f"vs_alone_{metric}"] == pytest.approx(expected, abs=2e-6)
+    assert np.isnan(table.loc["CNN10", "vs_alone"]) and table.loc["CNN10", "vs_alone_verdict"] == "not compared"
     assert table.loc["CNN10", "paper_audioset_mAP"] == 0.380
     assert table.loc["CNN10", "paper_reproduced_audioset_mAP"] == 0.382
     assert table.loc["CNN10 + GL-AT", "paper_audioset_mAP"] == 0.408

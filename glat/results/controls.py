@@ -10,7 +10,7 @@ import pandas as pd
 from .. import experiments
 from ..config import Params
 from . import tables, text
-from .measured import Measured, compare, confidence, difference_columns, read, same_clips, score_columns
+from .measured import Measured, against, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure
 
 
@@ -50,8 +50,8 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
             "run": one.system.runs[0].name.rpartition("-")[0],
         } | score_columns(one)  # fmt: skip
         same = one.system.runs == glat.system.runs
-        row |= difference_columns("vs_glat", None if same else compare(one, glat))
-        row |= difference_columns("vs_alone", None if one is plain else compare(one, plain))
+        row |= against("vs_glat", one, None if same else glat)
+        row |= against("vs_alone", one, None if one is plain else plain)
         row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
         if one.metrics and plain.metrics:
             row["steps"] = one.mean("steps")

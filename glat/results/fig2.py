@@ -11,7 +11,7 @@ import pandas as pd
 from .. import experiments
 from ..config import Params
 from . import published, tables
-from .measured import Measured, compare, confidence, difference_columns, read, same_clips, score_columns
+from .measured import Measured, against, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure
 
 PANELS = {"a": "n", "b": "tau"}
@@ -32,7 +32,7 @@ def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) ->
     rows = []
     for value, one in [(None, plain), *points]:
         row: dict[str, Any] = {"method": one.system.label, "setting": setting, "value": value} | score_columns(one)
-        row |= difference_columns("vs_alone", compare(one, plain) if one is not plain else None)
+        row |= against("vs_alone", one, plain if one is not plain else None)
         if one.metrics:
             row |= {key: one.mean("cost", key) for key in ("multiply_adds_per_clip", "seconds_per_clip")}
             row["clock"] = one.first["cost"]["clock"]

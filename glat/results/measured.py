@@ -172,6 +172,15 @@ def difference_columns(name: str, found: Difference | None) -> dict[str, Any]:
     return columns | {f"{name}_verdict": verdict(found)}
 
 
+def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
+    """A system minus another as columns: `<name>` for mAP, `<name>_mAUC` and `<name>_d_prime`; NaN without another."""
+    columns: dict[str, Any] = {}
+    for metric in METRICS:
+        found = compare(one, other, metric) if other else None
+        columns |= difference_columns(name if metric == "mAP" else f"{name}_{metric}", found)
+    return columns
+
+
 def score_columns(one: Measured) -> dict[str, Any]:
     """What every table says of a system: each metric with `_low`, `_high` and `_std`, the seeds, and the clips.
 

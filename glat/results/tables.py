@@ -12,7 +12,7 @@ from ..config import Params
 from ..files import whole
 from ..predictions import METRICS
 from . import published, text
-from .measured import Measured, compare, confidence, difference_columns, read, same_clips, score_columns
+from .measured import Measured, against, confidence, read, same_clips, score_columns
 
 AUDIOSET = (
     "The columns of the paper are what it prints for **AudioSet**{}: another corpus and another size of network, to be "
@@ -23,8 +23,8 @@ AUDIOSET = (
 def table1(systems: list[Measured]) -> pd.DataFrame:
     """One row a method: a backbone without or with GL-AT, over all seeds that it was trained with.
 
-    Columns: those of `measured.score_columns`; `vs_alone` (with interval, p and verdict), mAP with GL-AT minus without,
-    paired; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own publication, or the paper's
+    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime` (with interval, p and
+    verdict), with GL-AT minus without, paired; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own publication, or the paper's
     GL-AT) and `paper_reproduced_audioset_*`.
 
     Raises:
@@ -36,7 +36,7 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
     for one in systems:
         backbone, glat = one.first["backbone"], one.first["glat"] is not None
         row: dict[str, Any] = {"method": one.system.label, "backbone": backbone, "glat": glat} | score_columns(one)
-        row |= difference_columns("vs_alone", compare(one, alone[backbone]) if glat else None)
+        row |= against("vs_alone", one, alone[backbone] if glat else None)
         for prefix, scores in (
             ("paper_audioset", published.WITH_GLAT if glat else published.ORIGINAL),
             ("paper_reproduced_audioset", {} if glat else published.REPRODUCED),
@@ -72,8 +72,8 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
 def table2(systems: list[Measured]) -> pd.DataFrame:
     """The backbone alone, then GL-AT's global stream, local stream and both, all from the runs of Table 1.
 
-    Columns: `method`, `global`, `local` (which streams are scored), those of `measured.score_columns`, `vs_alone`
-    (mAP minus the backbone's alone, paired), and the paper's AudioSet values.
+    Columns: `method`, `global`, `local` (which streams are scored), those of `measured.score_columns`, `vs_alone*`
+    (minus the backbone alone, paired), and the paper's AudioSet values.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -84,7 +84,7 @@ def table2(systems: list[Measured]) -> pd.DataFrame:
         glat, stream = one.first["glat"] is not None, one.system.stream
         row: dict[str, Any] = {"method": one.system.label}
         row |= {"global": not glat or stream != "local", "local": glat and stream != "global"} | score_columns(one)
-        row |= difference_columns("vs_alone", compare(one, plain) if one is not plain else None)
+        row |= against("vs_alone", one, plain if one is not plain else None)
         printed = published.TABLE2.get((one.first["backbone"], stream if glat else "alone"), (None, None))
         row |= {"paper_audioset_mAP": printed[0], "paper_audioset_mAUC": printed[1]}
         rows.append(row)
