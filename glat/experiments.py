@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .config import Params
+from .errors import GlatError
 from .registry import BACKBONES
 from .runs import Run, resolve
 
@@ -66,6 +67,8 @@ def fig2(params: Params, setting: str) -> tuple[System, list[Point]]:
     return system(params, choice.backbone, None, choice.seeds), points
 
 
+# The backbone alone, trained for longer.
+EQUAL_COMPUTE = "equal compute"
 # Question, setting, and what it changes of params.glat. The setting that params.glat has itself is Table 1's run.
 QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("which windows", "attention", {"selection": "attention", "suppress": False}),
@@ -85,16 +88,27 @@ QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def controls(params: Params) -> list[Control]:
-    """For each backbone of `params.controls`: the backbone alone, the same with GL-AT's compute, and `QUESTIONS`."""
+    """For each backbone of `params.controls`: the backbone alone, GL-AT, the backbone alone with GL-AT's compute, and
+    `QUESTIONS`; the first two always, the others as `params.controls.settings` says.
+
+    Raises:
+        GlatError: a setting there that is none of these.
+    """
+    names, wanted = [EQUAL_COMPUTE, *(setting for _, setting, _ in QUESTIONS)], params.controls.settings
+    if unknown := [name for name in wanted or [] if name not in names]:
+        raise GlatError(f"controls.settings: {unknown[0]!r} is not known; allowed are {', '.join(map(repr, names))}")
     rows = []
     for backbone in params.controls.backbones:
         seeds = params.controls.seeds or params.seeds
         plain = system(params, backbone, None, seeds)
         more = system(params, backbone, None, seeds, steps=equal_compute_steps(params))
         rows.append(Control(backbone, "method or compute", "backbone alone", plain))
-        rows.append(Control(backbone, "method or compute", "backbone alone, GL-AT's multiply-adds", more))
         rows.append(Control(backbone, "method or compute", "GL-AT", system(params, backbone, {}, seeds)))
+        if wanted is None or EQUAL_COMPUTE in wanted:
+            rows.append(Control(backbone, "method or compute", EQUAL_COMPUTE, more))
         for question, setting, change in QUESTIONS:
+            if wanted is not None and setting not in wanted:
+                continue
             frozen = change.get("training") == "frozen_global" and params.glat.training == "joint"
             runs = [
                 resolve(params, backbone, run.seed, change, start_from=run if frozen else None) for run in plain.runs

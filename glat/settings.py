@@ -91,7 +91,10 @@ class Fig2(Settings):
 
 
 class Controls(Settings):
+    """Which controls, by the names of `glat.experiments.QUESTIONS` (null: all), of which backbones, with which seeds."""
+
     backbones: list[str] = Field(default=["cnn10"], min_length=1)
+    settings: list[str] | None = None
     seeds: Seeds | None = None
 
 

@@ -231,12 +231,23 @@ def test_controls_answer_each_question_against_glat_and_against_the_backbone(pro
         assert np.isnan(rows.loc[(question, setting), "vs_glat"])
     random = rows.loc[("which windows", "random")]
     assert random["vs_glat"] == pytest.approx(random["mAP"] - rows.loc[("method or compute", "GL-AT"), "mAP"], abs=2e-6)
-    more = rows.loc[("method or compute", "backbone alone, GL-AT's multiply-adds")]
+    more = rows.loc[("method or compute", "equal compute")]
     glat = rows.loc[("method or compute", "GL-AT")]
     assert more["training_compute"] == pytest.approx(glat["training_compute"], rel=0.01) == pytest.approx(2.5, rel=0.01)
     # Frozen: 3 units for the backbone that it is, 1 for its forward pass, 3 x 1.5 for the windows; over 3.
     frozen = rows.loc[("training", "frozen global stream"), "training_compute"]
     assert frozen == pytest.approx((3 + 1 + 4.5) / 3, rel=0.01)
+
+
+def test_controls_can_be_chosen():
+    params = settings(**{"controls.settings": ["random", "equal compute"]})
+    rows = experiments.controls(params)
+    assert [row.setting for row in rows] == ["backbone alone", "GL-AT", "equal compute", "random"]
+    assert "cnn10-glat-uniform-s0" not in experiments.all_runs(params)
+    with pytest.raises(
+        GlatError, match=r"controls\.settings: 'rnadom' is not known; allowed are 'equal compute', 'att"
+    ):
+        experiments.controls(settings(**{"controls.settings": ["rnadom"]}))
 
 
 def test_the_frozen_control_starts_from_the_plain_run_of_its_seed():

@@ -70,7 +70,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         told.append(text.measured_where(measured[0], confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
     told.append(text.HOW_DIFFERENCES_READ)
     told.append(
-        "Compute: multiply-adds of the training, forward and backward, relative to the backbone's alone; with a frozen "
+        "Equal compute: the backbone alone in as many more steps as give it GL-AT's multiply-adds. Compute: multiply-adds of the training, forward and backward, relative to the backbone's alone; with a frozen "
         "global stream, the training of that stream counts too: its budget is larger than that of the others. All are "
         "trained at the learning rate of params.yaml; the released code gives a stream that starts from trained weights a "
         "fifth of it."
@@ -109,7 +109,7 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
                     ax.axvline(value, color=colour, alpha=0.5, lw=1)
             for y, row in rows.iterrows():
                 if row["seeds"]:
-                    colour = ALONE if row["setting"].startswith("backbone alone") else METHOD
+                    colour = ALONE if row["setting"] in ("backbone alone", experiments.EQUAL_COMPUTE) else METHOD
                     ax.plot([row["mAP_low"], row["mAP_high"]], [y, y], color=colour, lw=2, alpha=0.5)
                     ax.plot(row["mAP"], y, "o", color=colour)
                 else:
