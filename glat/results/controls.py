@@ -70,10 +70,10 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         told.append(text.measured_where(measured[0], confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
     told.append(text.HOW_DIFFERENCES_READ)
     told.append(
-        "Equal compute: the backbone alone in as many more steps as give it GL-AT's multiply-adds. Compute: multiply-adds of the training, forward and backward, relative to the backbone's alone; with a frozen "
-        "global stream, the training of that stream counts too: its budget is larger than that of the others. All are "
-        "trained at the learning rate of params.yaml; the released code gives a stream that starts from trained weights a "
-        "fifth of it."
+        "Equal compute: the backbone alone, in as many more steps as give it GL-AT's multiply-adds. The last column is that "
+        "of the training's multiply-adds, forward and backward, relative to the backbone's alone; with a frozen global "
+        "stream, the training of that stream counts too: its budget is larger than that of the others. All are trained at "
+        "the learning rate of params.yaml; the released code gives a stream that starts from trained weights a fifth of it."
     )
     header = [
         "Backbone",
