@@ -68,11 +68,11 @@ def draw(
     """Draw a clip as `<path>.svg` and `<path>.png`.
 
     Above, the log-mel with the windows as brackets in the colour of the class that each was chosen for; then the
-    activations of the top classes over time; then, where known, the true events; to the right, the streams' scores.
+    activations of these classes, the clip's labels and the top ones over time; then, where known, the true events; to the right, the streams' scores.
     truth: label (class index), start, end; weak: indices of the clip's labels; None where not known.
     """
     chosen, best = heard.classes[heard.classes >= 0].tolist(), (-heard.streams["fused"]).argsort()[:5].tolist()
-    top = list(dict.fromkeys([*chosen, *best]))[: len(COLOURS)]
+    top = list(dict.fromkeys([*chosen, *(weak or []), *best]))[: len(COLOURS)]
     colour = {c: COLOURS[i] for i, c in enumerate(top)}
     rows = [3, 2] + ([1] if truth is not None else [])
     with figure(path, len(rows), 2, (10, 5.8), height_ratios=rows, width_ratios=[3, 1], squeeze=False) as (fig, axes):
@@ -113,7 +113,7 @@ def draw(
             ax.set_axis_off()
         legend = "Brackets: the windows of the local stream." if len(heard.windows) else ""
         axes[1, 1].text(
-            0, 0.9, f"{legend}\n* the clip's weak label" if weak is not None else legend, va="top", fontsize=8
+            0, 0.1, f"{legend}\n* the clip's weak label" if weak is not None else legend, va="bottom", fontsize=8
         )
 
 
@@ -135,7 +135,7 @@ def _scores(
     ax.invert_yaxis()
     ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel("score")
-    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
 def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame, out: Path) -> None:
