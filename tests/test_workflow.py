@@ -54,7 +54,7 @@ def killed(project, when, *arguments):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     call = [sys.executable, "-m", "snakemake", *arguments, "--cores", "8"]
     process = subprocess.Popen(call, cwd=project, env=environment(project), start_new_session=True, **quiet)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while not when() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
