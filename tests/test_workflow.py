@@ -34,7 +34,7 @@ def snakemake(project, *arguments, check=True):
 
 
 def copy_of_the_project(folder):
-    for name in ("glat", "workflow"):
+    for name in ("glat", "workflow", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "environment.yml"):
         shutil.copy(ROOT / name, folder / name)
@@ -134,6 +134,7 @@ def test_a_run_s_folder_explains_itself(finished):
 def test_after_a_full_run_there_is_nothing_to_do(finished):
     done = snakemake(finished, "-n", "--cores", "2")
     assert "Nothing to be done" in done.stdout + done.stderr
+    assert "Using workflow specific profile profiles/default" in done.stdout + done.stderr
 
 
 def test_a_touched_source_reruns_nothing_and_an_edited_model_reruns_training_but_not_packing(finished):
