@@ -13,6 +13,8 @@ from .errors import GlatError
 from .registry import BACKBONES
 from .runs import Run, resolve
 
+FIG2 = {"a": "n", "b": "tau"}  # the setting along each panel of Fig. 2
+
 
 class System(NamedTuple):
     """One method as a table or figure shows it: a label, its runs (one a seed), and the stream that is scored."""
@@ -131,7 +133,7 @@ def systems_of(params: Params, result: str) -> list[System]:
     if result == "table2":
         return table2(params)
     if result in ("fig2a", "fig2b"):
-        plain, points = fig2(params, {"fig2a": "n", "fig2b": "tau"}[result])
+        plain, points = fig2(params, FIG2[result[-1]])
         return [plain, *(point.system for point in points)]
     if result == "controls":
         return [control.system for control in controls(params)]

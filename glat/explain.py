@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import soxr
 import torch
 
 from . import checkpoints, experiments, hardware
 from .config import Params
-from .data.audio import decode
 from .data.packed import Packs
 from .errors import GlatError
 from .files import whole
@@ -20,6 +18,7 @@ from .models import Tagger, TwoStream
 from .results.localisation import strong_labels
 from .results.plots import COLOURS, figure
 from .runs import split_packs
+from .tagging import listen
 
 
 class Heard(NamedTuple):
@@ -148,8 +147,7 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
     names, truth, weak = [c["display_name"] for c in classes], None, None
     rate, length = run.audio.sample_rate, round(run.audio.sample_rate * run.audio.clip_seconds)
     if Path(clip).is_file():
-        decoded = decode(clip, run.audio.clip_seconds)
-        waveform = soxr.resample(np.ascontiguousarray(decoded.samples.mean(0)), decoded.rate, rate)[:length]
+        waveform = listen(clip, rate, run.audio.clip_seconds)[:length]
         waveform = np.pad(waveform, (0, length - len(waveform))).astype(np.float32)
     else:
         corpus = Packs(packs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,18 @@ class Failure(NamedTuple):
     reason: str
 
 
+def listen(file: str | Path, rate: int, max_seconds: float = math.inf) -> np.ndarray:
+    """An audio file of any format as (samples,) mono at `rate`, about its first `max_seconds`.
+
+    Raises:
+        AudioError: it gives no audio, or samples that are not finite.
+    """
+    decoded = decode(file, max_seconds)
+    if not np.isfinite(decoded.samples).all():
+        raise AudioError("not finite: NaN or infinite samples")
+    return soxr.resample(np.ascontiguousarray(decoded.samples.mean(0)), decoded.rate, rate)
+
+
 def tag(checkpoint: Path, files: list[Path], top: int = 5) -> Iterator[Tag | Failure]:
     """The `top` classes of each clip of each file, best first.
 
@@ -43,14 +56,10 @@ def tag(checkpoint: Path, files: list[Path], top: int = 5) -> Iterator[Tag | Fai
     draw = torch.Generator().manual_seed(0)  # of a random selection of windows
     for file in files:
         try:
-            decoded = decode(file)
+            mono = listen(file, rate)  # (samples,)
         except AudioError as error:
             yield Failure(file, str(error))
             continue
-        if not np.isfinite(decoded.samples).all():
-            yield Failure(file, "not finite: NaN or infinite samples")
-            continue
-        mono = soxr.resample(np.ascontiguousarray(decoded.samples.mean(0)), decoded.rate, rate)  # (samples,)
         for first in range(0, len(mono), length):
             clip = mono[first : first + length]
             with torch.inference_mode():

@@ -14,7 +14,6 @@ from . import published, tables
 from .measured import Measured, against, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure
 
-PANELS = {"a": "n", "b": "tau"}
 LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
 
 
@@ -87,7 +86,7 @@ def caption(setting: str) -> str:
 
 def write(params: Params, folder: Path, panel: str, partial: bool = False) -> None:
     """Write fig2<panel>.csv, .svg and .png into `folder`; with `partial`, from the runs that are there."""
-    setting = PANELS[panel]
+    setting = experiments.FIG2[panel]
     plain, points = experiments.fig2(params, setting)
     measured = [(point.value, read(point.system, partial)) for point in points]
     table = fig2(read(plain, partial), measured, setting)

@@ -62,7 +62,7 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
         "Precision and recall", ["pr_curves"], [("pr_curves.svg", "Precision against recall, mean over classes")]
     )
     yield part("Table 2", ["table2"], [("table2.md", "")])
-    for panel, setting in (("a", "n"), ("b", "tau")):
+    for panel, setting in experiments.FIG2.items():
         names = [(f"fig2{panel}.svg", f"mAP and cost against {setting}")]
         yield part(f"Fig. 2({panel})", [f"fig2{panel}"], names, caption(setting))
     yield part("Controls", ["controls"], [("controls.svg", "mAP of every control"), ("controls.md", "")])
@@ -124,13 +124,14 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
         files(__package__).joinpath("report.html.j2").read_text()
     )
+    rows = run_rows(there)
     page = template.render(
         dataset=params.dataset,
         seeds=params.seeds,
         missing=missing,
         sections=list(sections(params, whole_results, missing)),
-        runs=run_rows(there),
-        minutes=sum(float(row["training (min)"]) for row in run_rows(there)),
+        runs=rows,
+        minutes=sum(float(row["training (min)"]) for row in rows),
         environments=environments(there),
         commit=commit(),
         settings=yaml.safe_dump(_resolved(params), sort_keys=False),
