@@ -30,14 +30,22 @@ def make(folder: Path, clips: int) -> None:
 
     import pandas as pd
 
+    from glat.data.audio import Statistics
     from glat.data.pack import pack_shard
 
     names = [f"c{i}" for i in range(clips)]
     rows = np.random.default_rng(0).integers(-(2**15), 2**15, (clips, SAMPLES), np.int16)
     rows.tofile(folder / "waveform.i16")
-    pd.DataFrame({"clip": names, "source_rate": RATE, "source_seconds": SECONDS}).to_csv(
-        folder / "clips.csv", index=False
-    )
+    facts = {
+        "source_rate": RATE,
+        "source_seconds": SECONDS,
+        "bytes": SAMPLES * 2,
+        "blake2b": "",
+        "file": "",
+        "part": "",
+    }
+    facts |= dict.fromkeys(Statistics._fields, 0.0)
+    pd.DataFrame({"clip": names} | facts).to_csv(folder / "clips.csv", index=False)
     pd.DataFrame({"clip": [], "reason": []}).to_csv(folder / "ledger.csv", index=False)
     (folder / "audio.json").write_text(json.dumps({"sample_rate": RATE, "clip_seconds": SECONDS}))
     segments = pd.DataFrame({"clip": names, "start": 0.0, "end": SECONDS, "labels": [("/m/0a",)] * clips})

@@ -86,7 +86,7 @@ def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
 @app.command()
 def metadata() -> None:
     """Get the class list and the segment lists, and check them."""
-    from .data import audioset
+    from .data import metadata as lists
     from .data.sources import open_source
     from .files import whole
 
@@ -95,18 +95,11 @@ def metadata() -> None:
     source, settings = open_source(entry.source, params.dataset)
     with whole(Path("data") / params.dataset / "metadata") as folder:
         folder.mkdir()
-        source.write_metadata(folder, dict(entry.splits), **settings)
-        classes = audioset.read_class_list(folder / "class_labels_indices.csv")
-        if len(classes) != entry.classes:
-            raise GlatError(
-                f"datasets.{params.dataset}.classes: {entry.classes}, but the source's class list has {len(classes)}"
-            )
-        for split, count in entry.splits.items():
-            found = len(audioset.read_segments(folder / f"{split}_segments.csv", classes))
-            if found != count:
-                raise GlatError(
-                    f"datasets.{params.dataset}.splits.{split}: {count}, but the source's segment list has {found}"
-                )
+        if hasattr(source, "write_metadata"):
+            source.write_metadata(folder, dict(entry.splits), **settings)
+        else:
+            lists.collect(entry.lists(), folder)
+        lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
 
 
 @app.command()
@@ -129,11 +122,13 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
-    from .data.pack import resample_shard
+    from .data.resample import resample_shard
+    from .data.sources import open_source
 
     params, _, segments, _ = _segments(split, shard)
     folder = _place("audio", params.dataset, split, shard)
     out, audio = _place("resampled", params.dataset, split, shard), params.audio
+    source, settings = open_source(params.chosen.source, params.dataset)
     kept, lost = resample_shard(
         segments,
         folder.with_suffix(".csv"),
@@ -143,6 +138,9 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         audio.clip_seconds,
         workers,
         audio.min_seconds,
+        audio.codec,
+        getattr(source, "read", None),
+        bool(settings.get("in_place")),
     )
     print(f"{out}: {kept} clips, {lost} lost", file=sys.stderr)
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from .data.sources import SOURCES
 from .errors import GlatError
 from .registry import BACKBONES
 from .settings import (
@@ -119,6 +120,15 @@ class Params(Settings):
                         raise ValueError(
                             f"datasets.{name}.{key}: {split!r} is not one of its splits: {', '.join(dataset.splits)}"
                         )
+            try:
+                lists = dataset.lists()
+            except ValueError as error:
+                raise ValueError(f"datasets.{name}.{error}") from None
+            if not lists and dataset.source.get("kind") in SOURCES.keys() - {"synthetic"}:
+                raise ValueError(
+                    f"datasets.{name}.metadata: missing; name the folder with the class list and the segment lists, or "
+                    "the address of each"
+                )
             if lost := [b for b in self.all_backbones if dataset.width_of(b) is None]:
                 raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}; name it, or a `default`")
             training = self.training_of(name)

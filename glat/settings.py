@@ -4,6 +4,7 @@ against each other."""
 from __future__ import annotations
 
 from math import ceil
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,6 +43,7 @@ class Audio(Settings):
     sample_rate: Count = 32000
     clip_seconds: Positive = 10.0
     min_seconds: Positive = 0.5
+    codec: Literal["pcm16", "flac"] = "pcm16"
 
 
 class SpecAugment(Settings):
@@ -111,6 +113,7 @@ class Dataset(Settings):
     """
 
     source: dict[str, Any]
+    metadata: str | dict[str, str] | None = None  # where the lists come from, for a source that has none of its own
     classes: Count
     shard_size: Count
     splits: dict[str, Count]
@@ -120,6 +123,25 @@ class Dataset(Settings):
     dropout: Annotated[float, Field(ge=0, le=2)] = 1.0
     hop: Count = 320
     training: dict[str, Any] = {}
+
+    def lists(self) -> dict[str, str]:
+        """Where each list comes from, by name: a path or an address. Empty for a source that makes its own.
+
+        Raises:
+            ValueError: a list that is needed has no place, or a name is none of a list.
+        """
+        needed = ["class_labels_indices.csv", *(f"{split}_segments.csv" for split in self.splits)]
+        optional = [f"{split}_strong.tsv" for split in self.splits]
+        if self.metadata is None:
+            return {}
+        if isinstance(self.metadata, str):
+            found = {name: str(Path(self.metadata) / name) for name in needed}
+            return found | {name: str(path) for name in optional if (path := Path(self.metadata) / name).is_file()}
+        if lost := [name for name in needed if name not in self.metadata]:
+            raise ValueError(f"metadata: {lost[0]} is missing; give its address or path, or a folder that has them all")
+        if extra := [name for name in self.metadata if name not in needed + optional]:
+            raise ValueError(f"metadata: {extra[0]} is no list of this dataset; it has {', '.join(needed + optional)}")
+        return self.metadata
 
     def width_of(self, backbone: str) -> float | None:
         """The width of a backbone's network; None if there is none for it."""

@@ -8,7 +8,8 @@ import pytest
 
 from glat.config import Params, load
 from glat.data import audioset
-from glat.data.pack import pack_shard, resample_shard
+from glat.data.pack import pack_shard
+from glat.data.resample import resample_shard
 from glat.data.sources import synthetic
 
 ROOT = Path(__file__).parents[1]
@@ -48,3 +49,9 @@ def corpus(tmp_path_factory) -> Path:
 def params() -> Params:
     """The project's settings, cut down to the tiny corpus."""
     return load(ROOT / "params.yaml", TINY)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest files first."""
+    longest = ["test_workflow", "test_training"]
+    items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))

@@ -63,6 +63,14 @@ def test_the_steps_by_hand_from_nothing_to_packs(project):
     assert (project / "data/mini/packs/train/000.h5").exists()
 
 
+NOBODY_LISTENS = json.dumps(
+    {
+        name: f"http://127.0.0.1:9/{name}"
+        for name in ("class_labels_indices.csv", "balanced_train_segments.csv", "eval_segments.csv")
+    }
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -74,7 +82,20 @@ def test_the_steps_by_hand_from_nothing_to_packs(project):
         (["--set", "datasets.mini.source.kind=tape", "metadata"], "datasets.mini.source.kind: 'tape' is not known"),
         (["--set", "datasets.mini.source.snr=[0, 1]", "metadata"], "datasets.mini.source: unknown key snr"),
         (["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"], "snr_db is [1, 0]"),
-        (["--set", "dataset=audioset_balanced", "metadata"], "audioset/class_labels_indices.csv: no such file"),
+        (
+            ["--set", "dataset=audioset_balanced", "--set", "datasets.audioset_balanced.metadata=audioset", "metadata"],
+            "audioset/class_labels_indices.csv: cannot be read (No such file or directory); put AudioSet's lists there",
+        ),
+        (
+            [
+                "--set",
+                "dataset=audioset_balanced",
+                "--set",
+                f"datasets.audioset_balanced.metadata={NOBODY_LISTENS}",
+                "metadata",
+            ],
+            "http://127.0.0.1:9/class_labels_indices.csv: cannot be fetched",
+        ),
         (["download", "train", 0], "class_labels_indices.csv"),
         (["download", "test", 0], "mini has no split 'test'; it has train, eval"),
         (["configure", "cnn12-s0"], "there is no run cnn12-s0; params.yaml asks for talnet-s0"),
@@ -83,7 +104,8 @@ def test_the_steps_by_hand_from_nothing_to_packs(project):
         (["tag", "model.pt", "a.wav"], "model.pt: no such checkpoint"),
     ],
 )
-def test_bad_input_is_one_sentence_naming_it(project, arguments, told):
+def test_bad_input_is_one_sentence_naming_it(project, arguments, told, monkeypatch):
+    monkeypatch.setattr("glat.fetching.PAUSES", ())
     sentence = step(*arguments)
     assert sentence is not None and told in sentence and "\n" not in sentence
     assert not (project / "data/mini/metadata").exists()

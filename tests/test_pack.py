@@ -18,8 +18,9 @@ from data_fixtures import CLASSES, corpus, tone
 
 from glat.data.audio import prepare
 from glat.data.audioset import targets
-from glat.data.pack import pack_shard, resample_shard
+from glat.data.pack import pack_shard
 from glat.data.packed import PackedClips, Packs, as_is
+from glat.data.resample import resample_shard
 from glat.errors import GlatError
 
 RATE, SECONDS = 16000, 2.0
@@ -159,7 +160,7 @@ def test_shards_as_one(shard, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "pack version 2, this glat reads version 1"),
+        ({"version": 3}, "pack version 3, this glat reads version 2"),
         ({"format": "other"}, "not a pack"),
         ({"complete": False}, "not finished"),
         ({"sample_rate": 8000}, "sample_rate is 8000"),
@@ -192,7 +193,7 @@ import sys, time
 from pathlib import Path
 import pandas as pd
 from data_fixtures import CLASSES
-from glat.data import pack
+from glat.data import pack, resample
 
 def slowly(items, title):
     for done, item in enumerate(items):
@@ -201,12 +202,12 @@ def slowly(items, title):
             time.sleep(60)
         yield item
 
-pack._progress = slowly
+pack.progress = resample.progress = slowly
 if __name__ == "__main__":
     folder, step = Path(sys.argv[1]), sys.argv[2]
     segments, listing = pd.read_pickle(folder / "segments.pkl")
     if step == "resample":
-        pack.resample_shard(segments, listing, folder / "audio", folder / "out", 16000, 2.0, workers=2)
+        resample.resample_shard(segments, listing, folder / "audio", folder / "out", 16000, 2.0, workers=2)
     else:
         pack.pack_shard(folder / "resampled", segments, CLASSES, folder / "out.h5", folder / "out.csv", 16000, {})
 """
@@ -266,7 +267,7 @@ def test_a_file_that_the_decoder_chokes_on_is_a_line_in_the_ledger(shard, tmp_pa
             raise AttributeError("'NoneType' object has no attribute 'thread_count'")
         return prepare(source, *_)
 
-    monkeypatch.setattr("glat.data.pack.prepare", choke)
+    monkeypatch.setattr("glat.data.resample.prepare", choke)
     kept, lost = resample_shard(segments, listing, folder / "audio", tmp_path / "out", RATE, SECONDS)
     assert (kept, lost) == (3, 3)
     ledger = pd.read_csv(tmp_path / "out/ledger.csv").set_index("clip")

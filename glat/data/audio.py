@@ -7,6 +7,7 @@ not weighted.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -31,6 +32,32 @@ av.logging.set_libav_level(av.logging.PANIC)
 
 class AudioError(GlatError):
     """Why a file gives no clip: `<reason>` or `<reason>: <detail>`, short enough for a ledger."""
+
+
+class Cut(NamedTuple):
+    """`seconds` of a longer recording, from `start` seconds on."""
+
+    file: Path
+    start: float
+    seconds: float
+
+
+class Samples(NamedTuple):
+    """Audio that is decoded already: samples (samples,) int16 or float32 of full scale 1, mono; rate: Hz."""
+
+    samples: np.ndarray
+    rate: int
+
+
+class Statistics(NamedTuple):
+    """Of a clip's int16 samples: peak, mean and root mean square relative to full scale; clipped: share of samples at
+    full scale; jumps: share of steps between neighbours of more than full scale, which wrapped integers leave."""
+
+    peak: float
+    mean: float
+    rms: float
+    clipped: float
+    jumps: float
 
 
 class Decoded(NamedTuple):
@@ -64,17 +91,28 @@ def decode(source: str | Path | BinaryIO, max_seconds: float = math.inf) -> Deco
 
 
 def prepare(
-    source: str | Path | BinaryIO, rate: int = 32000, seconds: float = 10.0, min_seconds: float = 0.5
+    source: str | Path | BinaryIO | bytes | Cut | Samples | AudioError,
+    rate: int = 32000,
+    seconds: float = 10.0,
+    min_seconds: float = 0.5,
 ) -> tuple[np.ndarray, int, float]:
     """One clip for the pack: (samples, source rate in Hz, seconds found in the source).
 
-    samples: (rate * seconds,) int16, mono, zero-padded or cut at the end; float is rounded and clipped, never wrapped.
+    source: an audio file, its bytes or an open stream, a piece of a longer file, samples, or the reason why there are
+    none. samples: (rate * seconds,) int16, mono, zero-padded or cut at the end; float is rounded and clipped, never wrapped.
 
     Raises AudioError for what `decode` raises, and: truncated (over 5 % and 0.5 s less than the header declares),
-    not finite (NaN or infinity), silent (peak under -90 dB of full scale), too short (under `min_seconds`), too long
+    not finite (NaN or infinity), silent (peak under -90 dB of full scale), constant (every sample the same), too short (under `min_seconds`), too long
     (more than 1 s over `seconds`: an uncut video, to which the labels would not fit).
     """
-    decoded = decode(source, max_seconds=seconds + 1.0)
+    if isinstance(source, AudioError):
+        raise source
+    if isinstance(source, Samples):
+        decoded = _as_decoded(source)
+    elif isinstance(source, Cut):
+        decoded = decode_cut(source)
+    else:
+        decoded = decode(io.BytesIO(source) if isinstance(source, bytes) else source, max_seconds=seconds + 1.0)
     mono = decoded.samples[0] if len(decoded.samples) == 1 else decoded.samples.mean(axis=0)
     found = len(mono) / decoded.rate
     if found > seconds + 1.0:
@@ -87,9 +125,39 @@ def prepare(
         raise AudioError("not finite: NaN or infinite samples")
     if max(mono.max(), -mono.min()) < SILENCE:
         raise AudioError("silent: peak under -90 dB of full scale")
+    if mono.max() == mono.min():
+        raise AudioError(f"constant: every sample is {mono[0]:.3g} of full scale")
     if decoded.rate != rate:
         mono = soxr.resample(mono, decoded.rate, rate, quality="HQ")
     return to_int16(mono, round(rate * seconds)), decoded.rate, found
+
+
+def decode_cut(cut: Cut) -> Decoded:
+    """A piece of a longer recording. Raises AudioError as `decode` does, and if the recording ends before the piece."""
+    decoded = decode(cut.file, cut.start + cut.seconds)
+    first, last = round(cut.start * decoded.rate), round((cut.start + cut.seconds) * decoded.rate)
+    piece = decoded.samples[:, first:last]
+    if not piece.shape[1]:
+        raise AudioError(
+            f"too short: {decoded.samples.shape[1] / decoded.rate:.2f} s, the clip starts at {cut.start:g} s"
+        )
+    return Decoded(piece, decoded.rate, None)
+
+
+def _as_decoded(source: Samples) -> Decoded:
+    scale = np.float32(2**-15 if source.samples.dtype == np.int16 else 1)
+    return Decoded(source.samples[None].astype(np.float32) * scale, source.rate, None)
+
+
+def statistics(samples: np.ndarray) -> Statistics:
+    """`Statistics` of (samples,) int16."""
+    wide = samples.astype(np.int32)
+    peak = int(np.abs(wide).max())
+    jumps = np.count_nonzero(np.abs(np.diff(wide)) > 2**15) / len(wide)
+    clipped = np.count_nonzero((wide >= 2**15 - 1) | (wide <= -(2**15))) / len(wide)
+    scaled = samples.astype(np.float32) * np.float32(2**-15)
+    mean, rms = float(scaled.mean()), float(np.sqrt(np.dot(scaled, scaled) / len(scaled)))
+    return Statistics(peak / 2**15, mean, rms, clipped, jumps)
 
 
 def to_int16(samples: np.ndarray, length: int) -> np.ndarray:

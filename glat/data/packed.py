@@ -9,8 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import soundfile
 import torch
 
+from glat.data.codecs import Waveforms, waveforms
 from glat.data.labels import Labels
 from glat.data.pack import FORMAT, VERSION
 from glat.errors import GlatError
@@ -50,7 +52,7 @@ class Packs:
         )
         self.labels = Labels.joined([shard["labels"] for shard in shards])
         self._first = np.cumsum([0] + [len(shard["clip"]) for shard in shards])
-        self._handles: dict[int, h5py.h5d.DatasetID] = {}
+        self._handles: dict[int, Waveforms] = {}
         self._pid = os.getpid()
         twice = np.flatnonzero(pd.Series(self.clips).duplicated())
         if len(twice):
@@ -85,18 +87,17 @@ class Packs:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
         shard = int(np.searchsorted(self._first, index, "right")) - 1
-        waveform = self._waveform(shard)
         try:
-            waveform.read_direct_chunk((index - int(self._first[shard]), 0), out=out.view(np.uint8))
-        except OSError as error:
+            self._waveforms(shard).read(index - int(self._first[shard]), out)
+        except (OSError, ValueError, soundfile.LibsndfileError) as error:
             raise GlatError(f"{self.paths[shard]}: clip {self.clips[index]} cannot be read: {error}") from None
 
-    def _waveform(self, shard: int) -> h5py.h5d.DatasetID:
+    def _waveforms(self, shard: int) -> Waveforms:
         if self._pid != os.getpid():
             # HDF5 handles do not survive a fork.
             self._handles, self._pid = {}, os.getpid()
         if shard not in self._handles:
-            self._handles[shard] = _open(self.paths[shard])["waveform"].id
+            self._handles[shard] = waveforms(_open(self.paths[shard]))
         return self._handles[shard]
 
     def __getstate__(self) -> dict:
@@ -161,7 +162,7 @@ def _read_shard(path: Path) -> dict:
             return {
                 "attributes": dict(pack.attrs),
                 "sample_rate": int(pack.attrs["sample_rate"]),
-                "samples": pack["waveform"].shape[1],
+                "samples": round(pack.attrs["sample_rate"] * pack.attrs["clip_seconds"]),
                 "classes": pd.DataFrame({"index": np.arange(len(mids)), "mid": mids, "display_name": names}),
                 "clip": pack["clip"].asstr()[:],
                 "start": pack["start"][:],

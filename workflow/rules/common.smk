@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from glat import experiments
 from glat.config import parse as parse_params
-from glat.data.sources import open_source
+from glat.data import sources
 from glat.errors import GlatError
 from glat.runs import split_packs
 
@@ -17,7 +17,7 @@ ENVIRONMENT = "../../environment.yml"
 try:
     PARAMS = parse_params(dict(config))
     RUNS = experiments.all_runs(PARAMS)
-    open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
+    sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
 except GlatError as error:
     raise WorkflowError(str(error)) from None
 
@@ -66,9 +66,19 @@ def entry(wildcards):
 
 def lists(wildcards):
     """The lists that a dataset's metadata is copied from, where they are there: a replaced list is copied again."""
-    folder = entry(wildcards).source.get("metadata")
-    names = ["class_labels_indices.csv", *(f"{s}_{k}" for s in entry(wildcards).splits for k in ("segments.csv", "strong.tsv"))]
-    return [path for name in names if folder and Path(path := f"{folder}/{name}").is_file()]
+    return [path for path in entry(wildcards).lists().values() if Path(path).is_file()]
+
+
+def own_lists(wildcards):
+    """The settings of a source that makes its own lists: they depend on them."""
+    source = entry(wildcards).source
+    own = hasattr(sources.open_source(source, wildcards.dataset)[0], "write_metadata")
+    return json.dumps(source if own else entry(wildcards).metadata)
+
+
+def source_code(wildcards):
+    """The sources of the chosen dataset's source of audio."""
+    return code(*sources.modules(entry(wildcards).source["kind"]))
 
 
 def run_of(wildcards):

@@ -4,13 +4,14 @@
 rule metadata:
     input:
         lists,
-        code=code("data/audioset.py", "data/sources/*.py"),
+        code=code("data/audioset.py", "data/metadata.py"),
+        source=source_code,
     output:
         directory("data/{dataset}/metadata"),
     log:
         "logs/{dataset}/metadata.log",
     params:
-        source=lambda wildcards: json.dumps(entry(wildcards).source),
+        lists=own_lists,
         splits=lambda wildcards: json.dumps(entry(wildcards).splits),
     threads: 1
     resources:
@@ -27,7 +28,8 @@ rule metadata:
 rule download:
     input:
         "data/{dataset}/metadata",
-        code=code("data/sources/*.py", "data/audioset.py"),
+        code=code("data/audioset.py"),
+        source=source_code,
     output:
         "data/{dataset}/audio/{split}/{shard}.csv",
     log:
@@ -51,7 +53,8 @@ rule resample:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/audio/{split}/{shard}.csv",
-        code=code("data/audio.py"),
+        code=code("data/audio.py", "data/resample.py"),
+        source=source_code,
     output:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),
     log:

@@ -1,23 +1,41 @@
-"""Where a dataset's metadata and audio come from: one module a source, named by `source.kind` in params.yaml.
+"""Where a dataset's audio comes from: one module a source, named by `source.kind` in params.yaml.
 
 A source is a module with
 
-- `write_metadata(folder, splits, **settings)`: write AudioSet's own files into `folder`: `class_labels_indices.csv`,
-  for each split `<split>_segments.csv`, and `<split>_strong.tsv` where strong labels are known;
-- `fetch(segments, folder, split, first, workers, **settings)`: bring the audio of rows `first`, ... of a split, and
-  return a table (clip, file, reason): `file` lies in `folder` or is an absolute path, `reason` says why there is none.
+- `fetch(segments, folder, split, first, workers, **settings)`: bring or find the audio of rows `first`, ... of a split,
+  and return a table clip, file, part, reason as `glat.data.resample` describes it, in the order in which the audio is
+  best read. `file` lies in `folder` or is an absolute path; an optional column `note` is for the audit ("labels
+  differ"). The keyword arguments behind `workers`, with their defaults, are the source's settings in params.yaml.
+
+and, where it needs them,
+
+- `write_metadata(folder, splits, **settings)`: make the lists, for a source that has its own;
+- `read(listing, folder)`: an iterator over the rows of the table that have audio, each as `glat.data.audio.prepare`
+  takes it: a path, a `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why there is none;
+- `Settings`: a class whose parameters are settings too;
+- `CODE`: names of further modules beside it that its audio depends on.
+
+With the setting `in_place: true` (where a source has it), the packs refer to the source's files instead of copying.
 """
 
 from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ...errors import GlatError
 
-SOURCES = {"synthetic": "glat.data.sources.synthetic", "files": "glat.data.sources.files"}
+SOURCES = {
+    "synthetic": "glat.data.sources.synthetic",
+    "youtube": "glat.data.sources.youtube",
+    "files": "glat.data.sources.files",
+    "panns_hdf5": "glat.data.sources.panns_hdf5",
+    "passt_hdf5": "glat.data.sources.passt_hdf5",
+    "parquet": "glat.data.sources.parquet",
+}
 
 
 def open_source(settings: dict[str, Any], dataset: str) -> tuple[ModuleType, dict[str, Any]]:
@@ -38,6 +56,12 @@ def open_source(settings: dict[str, Any], dataset: str) -> tuple[ModuleType, dic
     if lost := sorted(required - rest.keys()):
         raise GlatError(f"datasets.{dataset}.source.{lost[0]}: missing; source {kind} needs it")
     return module, rest
+
+
+def modules(kind: str) -> list[str]:
+    """The source files, relative to the package, whose edit asks for the audio to be got or made again."""
+    names = ["__init__.py", f"{kind}.py", *getattr(import_module(SOURCES[kind]), "CODE", ())]
+    return [str(Path("data/sources") / name) for name in dict.fromkeys(names)]
 
 
 def _settings(module: ModuleType) -> tuple[set[str], set[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,24 +12,8 @@ from ...errors import GlatError
 EXTENSIONS = {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".mp4"}
 
 
-def write_metadata(folder: Path, splits: dict[str, int], metadata: str, audio: str) -> None:
-    """Copy `class_labels_indices.csv`, `<split>_segments.csv` and, where given, `<split>_strong.tsv` from `metadata`.
-
-    Raises:
-        GlatError: the folder lacks one of the lists.
-    """
-    source = Path(metadata)
-    for name in ["class_labels_indices.csv", *(f"{split}_segments.csv" for split in splits)]:
-        if not (source / name).is_file():
-            raise GlatError(f"{source / name}: no such file; put AudioSet's lists there, or set source.metadata")
-        shutil.copyfile(source / name, folder / name)
-    for split in splits:
-        if (strong := source / f"{split}_strong.tsv").is_file():
-            shutil.copyfile(strong, folder / strong.name)
-
-
 def fetch(
-    segments: pd.DataFrame, folder: Path, split: str, first: int, metadata: str, audio: str, workers: int = 1
+    segments: pd.DataFrame, folder: Path, split: str, first: int, workers: int = 1, *, audio: str
 ) -> pd.DataFrame:
     """Find the cut clip of each segment in the tree `audio`, by name: `<id>`, `Y<id>`, `<id>_<start>` with the start in
     milliseconds or seconds, also with the end behind it, with any of the usual extensions, in any folder.

@@ -32,7 +32,7 @@ from glat.data.sources.waves import RATE, log_uniform
 from glat.errors import GlatError
 from glat.files import whole
 
-SOURCES = ("synthetic.py", "sounds.py", "backgrounds.py", "waves.py")  # the code that a sound is made by
+CODE = ("sounds.py", "backgrounds.py", "waves.py")  # by which a sound is made, with this file
 BIT_RATE = 96_000
 CLIP_SECONDS = 10.0
 # Rank r is drawn in proportion to r ** -1.25: the most frequent class then stands in about 20 times as many clips as
@@ -224,7 +224,9 @@ def _make(job: tuple[Path, str, int, int, tuple[str, ...], float, Settings]) -> 
 @cache
 def _recipe() -> str:
     """A hash of the code: files that other code made are made again."""
-    return hashlib.blake2b(b"".join(Path(__file__).with_name(name).read_bytes() for name in SOURCES)).hexdigest()
+    return hashlib.blake2b(
+        b"".join(Path(__file__).with_name(name).read_bytes() for name in ("synthetic.py", *CODE))
+    ).hexdigest()
 
 
 def _comment(path: Path) -> str | None:

@@ -1,0 +1,211 @@
+"""From audio files to waveforms of one rate and length, a shard at a time.
+
+What the download step leaves for a shard is `<shard>.csv`, columns clip, file, part, reason: `file` is the audio file (a
+path relative to the audio folder, or absolute), `part` says where in it the clip is (empty: all of it; else as the
+source's `read` understands it), and `reason` is empty; or `file` is empty and `reason` says why the clip is lost. Every
+segment of the shard has one row; a clip without one is lost with the reason `not listed`. Clips are read in the
+table's order.
+
+`resample_shard` writes a folder: the waveforms, one after the other in the order of reading, as `waveform.i16` (codec
+pcm16: little-endian int16), `waveform.flac` (codec flac: one FLAC stream a clip) or not at all (used in place);
+`clips.csv` (a row a kept clip: `Row`), `ledger.csv` (clip, reason) and `audio.json` (how all this was made).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from glat.data.audio import AudioError, Cut, Statistics, prepare, statistics
+from glat.data.shards import STRINGS, need_space, progress
+from glat.errors import GlatError
+from glat.files import whole
+
+CODECS = {"pcm16": ".i16", "flac": ".flac"}
+COLUMNS = ("clip", "file", "part", "reason")
+
+
+class Row(NamedTuple):
+    """What is known of a kept clip: rate in Hz and length in seconds of its source, its `audio.Statistics`, a hash of
+    its int16 samples, the stored bytes, and where it came from."""
+
+    clip: str
+    source_rate: int
+    source_seconds: float
+    peak: float
+    mean: float
+    rms: float
+    clipped: float
+    jumps: float
+    blake2b: str
+    bytes: int
+    file: str
+    part: str
+
+
+class _Found(NamedTuple):
+    payload: bytes
+    source_rate: int
+    source_seconds: float
+    statistics: Statistics | None
+    blake2b: str
+    reason: str
+
+
+def resample_shard(
+    segments: pd.DataFrame,
+    listing: pd.DataFrame | str | Path,
+    audio_folder: str | Path,
+    out_folder: str | Path,
+    rate: int = 32000,
+    seconds: float = 10.0,
+    workers: int = 1,
+    min_seconds: float = 0.5,
+    codec: str = "pcm16",
+    read: Callable[[pd.DataFrame, Path], Iterator[Any]] | None = None,
+    in_place: bool = False,
+) -> tuple[int, int]:
+    """Decode and resample a shard's audio into `out_folder`; returns (clips kept, clips lost).
+
+    segments: the shard's rows (`audioset.read_segments`); listing: the download step's table, or the CSV's path; read:
+    the source's `read`, for audio that does not lie in files of its own; in_place: keep no waveform, only where it is.
+    Clips are streamed through `workers` processes, and the bytes written do not depend on how many there are. A clip
+    that gives no audio goes to the ledger with its reason, and the others go on.
+
+    Raises GlatError if the listing is not this shard's, every clip is lost, the disk is too small, a worker dies, or a
+    clip that is to be used in place has another rate or length.
+    """
+    audio_folder, out_folder = Path(audio_folder), Path(out_folder)
+    listing = _checked(segments, listing)
+    there = listing[(listing["reason"] == "") & (listing["file"] != "")]
+    if not in_place:
+        need_space(out_folder, len(there) * round(rate * seconds) * 2)
+    sources = zip(there["clip"], (read or files)(there, audio_folder), strict=True)
+    jobs = ((clip, source, rate, seconds, min_seconds, None if in_place else codec) for clip, source in sources)
+    reasons = {clip: "not listed" for clip in segments["clip"]}
+    reasons |= {row.clip: row.reason or "not listed" for row in listing.itertuples()}
+    kept: list[Row] = []
+    with whole(out_folder) as folder:
+        folder.mkdir()
+        with open(folder / f"waveform{CODECS[codec]}", "wb") as waveform:
+            results = _in_order(jobs, workers)
+            for place in progress(list(listing.itertuples()), f"resample {out_folder.name}"):
+                if place.reason or not place.file:
+                    continue
+                found = next(results)
+                reasons[place.clip] = found.reason
+                if not found.reason:
+                    waveform.write(found.payload)
+                    measured = (*found.statistics, found.blake2b, len(found.payload), place.file, place.part)
+                    kept.append(Row(place.clip, found.source_rate, found.source_seconds, *measured))
+        if in_place:
+            (folder / f"waveform{CODECS[codec]}").unlink()
+        lost = [(clip, reasons[clip]) for clip in segments["clip"] if reasons[clip]]
+        if not kept:
+            common, count = Counter(reason.split(":")[0] for _, reason in lost).most_common(1)[0]
+            raise GlatError(
+                f"{out_folder}: all {len(lost)} clips of the shard are lost, {count} of them as {common!r} "
+                f"(first: {lost[0][0]}, {lost[0][1]}); check the files in {audio_folder}"
+            )
+        pd.DataFrame(kept, columns=Row._fields).to_csv(folder / "clips.csv", index=False)
+        pd.DataFrame(lost, columns=["clip", "reason"]).to_csv(folder / "ledger.csv", index=False)
+        made = {"sample_rate": rate, "clip_seconds": seconds, "min_seconds": min_seconds, "clips_asked": len(segments)}
+        made |= {"codec": "in_place" if in_place else codec}
+        made["versions"] = {name: version(name) for name in ("av", "numpy", "soundfile", "soxr")}
+        (folder / "audio.json").write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
+    return len(kept), len(lost)
+
+
+def files(listing: pd.DataFrame, folder: Path) -> Iterator[Path | Cut]:
+    """The audio files themselves: all of a file, or the 's' seconds from `part` on of a longer one (`<start>+<s>`)."""
+    for file, part in zip(listing["file"], listing["part"]):
+        path = folder / file
+        yield Cut(path, *map(float, part.split("+"))) if part else path
+
+
+def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """The listing with all its columns, every row a different clip of the shard."""
+    name = "the listing"
+    if not isinstance(listing, pd.DataFrame):
+        name = str(listing)
+        try:
+            listing = pd.read_csv(listing, **STRINGS)
+        except (OSError, ValueError) as error:
+            raise GlatError(f"{name}: cannot be read as a listing of audio files: {error}") from None
+    if not {"clip", "file", "reason"} <= set(listing.columns):
+        raise GlatError(
+            f"{name}: columns are {', '.join(listing.columns)}; a listing has clip, file, reason, and may have part"
+        )
+    listing = listing.assign(part=listing.get("part", ""))[list(COLUMNS)].fillna("")
+    stray = listing[~listing["clip"].isin(segments["clip"]) | listing["clip"].duplicated()]
+    if len(stray):
+        raise GlatError(f"{name}: clip {stray['clip'].iloc[0]} is not in this shard's segments, or is listed twice")
+    return listing
+
+
+def _prepare(clip: str, source: Any, rate: int, seconds: float, min_seconds: float, codec: str | None) -> _Found:
+    try:
+        samples, source_rate, found = prepare(source, rate, seconds, min_seconds)
+    except AudioError as error:
+        return _Found(b"", 0, 0.0, None, "", str(error))
+    except Exception as error:  # noqa: BLE001 - one file that the decoders choke on must not take the shard with it
+        return _Found(b"", 0, 0.0, None, "", f"undecodable: {type(error).__name__}: {error}")
+    stored = samples.astype("<i2", copy=False).tobytes()
+    digest = hashlib.blake2b(stored, digest_size=16).hexdigest()
+    if codec == "flac":
+        stored = encode_flac(samples, rate)
+    return _Found(stored if codec else b"", source_rate, found, statistics(samples), digest, "")
+
+
+def encode_flac(samples: np.ndarray, rate: int) -> bytes:
+    """(samples,) int16 as a FLAC stream: lossless, and the same bytes wherever the same libsndfile is."""
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, rate, format="FLAC", subtype="PCM_16")
+    return stream.getvalue()
+
+
+def _in_order(jobs: Iterator[tuple], workers: int) -> Iterator[_Found]:
+    """Results in the jobs' order, with only a few of them ahead of the reader."""
+    if workers <= 1:
+        yield from (_prepare(*job) for job in jobs)
+        return
+    # Spawned, not forked: the parent may hold threads (torch, HDF5), which a fork would leave half alive.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+    ahead = deque()
+    try:
+        while True:
+            while len(ahead) < 4 * workers and (job := next(jobs, None)) is not None:
+                ahead.append((job[0], pool.submit(_prepare, *job)))
+            if not ahead:
+                return
+            clip, result = ahead.popleft()
+            try:
+                yield result.result()
+            except BrokenProcessPool:
+                raise GlatError(f"clip {clip}: a worker process died here or just after; out of memory?") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers waiting for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process().sentinel
+    threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()
