@@ -164,10 +164,10 @@ def test_a_changed_setting_reruns_what_depends_on_it(finished, change, rules):
 
 def test_a_longer_sweep_trains_only_the_new_point_and_a_failed_one_leaves_the_rest(finished, tmp_path):
     project = shutil.copytree(finished, tmp_path / "copy", symlinks=True)
-    cli = project / "glat/cli.py"  # no rule depends on it, so this makes one training fail and none run again
+    cli = project / "glat/cli/training.py"  # no rule depends on it, so this makes one training fail and none run again
     fault = '    if "tau1-" in str(config):\n        raise GlatError("made to fail")\n'
     cli.write_text(
-        cli.read_text().replace("    from . import training  # takes", fault + "    from . import training  # takes")
+        cli.read_text().replace("    from .. import training  # takes", fault + "    from .. import training  # takes")
     )
     change = ["--config", "fig2={tau: [1, 2, 3]}"]
     assert reruns(project, "results/fig2b.csv", *change) == {"configure", "train_glat", "evaluate", "fig2b", "chosen"}

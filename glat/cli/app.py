@@ -1,0 +1,64 @@
+"""What all subcommands share: the application, the settings, and the types of their arguments."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from typer.core import TyperGroup
+
+from ..errors import GlatError
+
+
+class InOrder(TyperGroup):
+    """Lists subcommands as they are defined: in the order of the pipeline."""
+
+    def list_commands(self, ctx) -> list[str]:
+        return list(self.commands)
+
+
+app = typer.Typer(
+    cls=InOrder,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Weakly labelled audio tagging with GL-AT, step by step. Each step is also a Snakemake rule: "
+    "`snakemake --cores 8 results/table1.csv` runs them all.",
+)
+
+Split = Annotated[str, typer.Argument(help="A split of the dataset, as datasets.*.splits of params.yaml names it.")]
+Shard = Annotated[int, typer.Argument(help="Number of the shard, from 0.")]
+Workers = Annotated[int, typer.Option(help="Processes to work with.")]
+Threads = Annotated[int, typer.Option(help="Threads to compute on; 0: all cores.")]
+RunFile = Annotated[Path, typer.Argument(help="A run's config.yaml.")]
+
+chosen: dict[str, Any] = {}
+
+
+@app.callback()
+def options(
+    params_: Annotated[Path, typer.Option("--params", help="The settings.")] = Path("params.yaml"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting, as in glat.tau=2.")
+    ] = None,
+) -> None:
+    # What Snakemake's command line changed comes as JSON in the environment.
+    chosen["path"], chosen["overrides"] = params_, json.loads(os.environ.get("GLAT_SETTINGS", "{}"))
+    for item in set_ or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise GlatError(f"--set {item}: expected KEY=VALUE, as in --set glat.tau=2")
+        try:
+            chosen["overrides"][key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise GlatError(f"--set {item}: {value!r} is not a value in YAML") from None
+
+
+def load_params():
+    from ..config import load
+
+    return load(chosen["path"], chosen["overrides"])

@@ -1,0 +1,102 @@
+"""Steps of the data: lists, audio, packs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ..errors import GlatError
+from .app import Shard, Split, Workers, app, load_params
+
+
+def _segments(split: str, shard: int):
+    """The dataset's entry, its class list, a shard's segments and the number of the first of them."""
+    from ..data import audioset
+
+    params = load_params()
+    entry, folder = params.chosen, Path("data") / params.dataset / "metadata"
+    if split not in entry.splits:
+        raise GlatError(f"{params.dataset} has no split {split!r}; it has {', '.join(entry.splits)}")
+    classes = audioset.read_class_list(folder / "class_labels_indices.csv")
+    segments = audioset.read_segments(folder / f"{split}_segments.csv", classes)
+    return params, classes, audioset.shard_rows(segments, shard, entry.shard_size), shard * entry.shard_size
+
+
+def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
+    return Path("data") / dataset / kind / split / f"{shard:03d}"
+
+
+@app.command()
+def metadata() -> None:
+    """Get the class list and the segment lists, and check them."""
+    from ..data import metadata as lists
+    from ..data.sources import open_source
+    from ..files import whole
+
+    params = load_params()
+    entry = params.chosen
+    source, settings = open_source(entry.source, params.dataset)
+    with whole(Path("data") / params.dataset / "metadata") as folder:
+        folder.mkdir()
+        if hasattr(source, "write_metadata"):
+            source.write_metadata(folder, dict(entry.splits), **settings)
+        else:
+            lists.collect(entry.lists(), folder)
+        lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
+
+
+@app.command()
+def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
+    """Get (for `mini`: make) the audio of one shard."""
+    from ..data.sources import open_source
+    from ..files import whole
+
+    params, _, segments, first = _segments(split, shard)
+    source, settings = open_source(params.chosen.source, params.dataset)
+    folder = _place("audio", params.dataset, split, shard)
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = source.fetch(segments, folder, split, first, workers=workers, **settings)
+    with whole(folder.with_suffix(".csv")) as part:
+        listing.to_csv(part, index=False)
+    lost = int((listing["reason"] != "").sum())
+    print(f"{folder}: {len(listing) - lost} clips, {lost} lost", file=sys.stderr)
+
+
+@app.command()
+def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
+    """Decode one shard to mono at one rate and length."""
+    from ..data.resample import resample_shard
+    from ..data.sources import open_source
+
+    params, _, segments, _ = _segments(split, shard)
+    folder = _place("audio", params.dataset, split, shard)
+    out, audio = _place("resampled", params.dataset, split, shard), params.audio
+    source, settings = open_source(params.chosen.source, params.dataset)
+    kept, lost = resample_shard(
+        segments,
+        folder.with_suffix(".csv"),
+        folder,
+        out,
+        audio.sample_rate,
+        audio.clip_seconds,
+        workers,
+        audio.min_seconds,
+        audio.codec,
+        getattr(source, "read", None),
+        bool(settings.get("in_place")),
+    )
+    print(f"{out}: {kept} clips, {lost} lost", file=sys.stderr)
+
+
+@app.command()
+def pack(split: Split, shard: Shard) -> None:
+    """Pack one shard into HDF5, and list the clips that were lost."""
+    from ..data.pack import pack_shard
+
+    params, classes, segments, _ = _segments(split, shard)
+    out = _place("packs", params.dataset, split, shard)
+    origin = {"dataset": params.dataset, "split": split, "shard": shard, "source": params.chosen.source}
+    ledger, rate = out.with_suffix(".ledger.csv"), params.audio.sample_rate
+    resampled = _place("resampled", params.dataset, split, shard)
+    kept, lost = pack_shard(resampled, segments, classes, out.with_suffix(".h5"), ledger, rate, origin)
+    print(f"{out}.h5: {kept} clips, {lost} lost (see {ledger})", file=sys.stderr)

@@ -1,0 +1,57 @@
+"""Tables, figures and the report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ..results import PARTIAL, RESULTS, Result
+from .app import app, load_params
+
+
+def _result(name: str, result: Result):
+    def write() -> None:
+        params = load_params()
+        result.write(params)
+        page = Path("results") / params.dataset / f"{name}.md"
+        if page.exists():
+            print(page.read_text())
+
+    app.command(name, help=result.title + ".")(write)
+
+
+for _name, _entry in RESULTS.items():
+    if _name == "report":
+        continue  # below, after `examples`, which it shows
+    _result(_name, _entry)
+
+
+@app.command()
+def examples() -> None:
+    """Draw a few evaluation clips, taken by lot, for the report."""
+    from .. import explain as explaining
+
+    params = load_params()
+    explaining.examples(params, Path("results") / params.dataset / "clips")
+
+
+_result("report", RESULTS["report"])
+
+
+@app.command()
+def partial() -> None:
+    """After failed runs: write the figures that lack nothing else, and the report, into partial/, naming what is missing."""
+    from .. import experiments
+    from ..files import remove
+    from ..results.measured import only_failures
+
+    params, written = load_params(), []
+    remove(Path("results") / params.dataset / PARTIAL)
+    for name, result in RESULTS.items():
+        runs = experiments.runs_of(experiments.systems_of(params, name))
+        if result.tolerant and (only_failures(runs) if name != "report" else written):
+            result.write(params, with_missing=True)
+            written.append(name)
+    if written:
+        place = f"results/{params.dataset}/{PARTIAL}"
+        print(f"written without the failed runs, in {place}: {', '.join(written)}", file=sys.stderr)

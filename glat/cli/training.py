@@ -1,0 +1,47 @@
+"""Steps of a run: its settings, training, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..errors import GlatError
+from .app import RunFile, Threads, app, chosen, load_params
+
+
+@app.command()
+def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-s0.")]) -> None:
+    """Write the config.yaml of a run: all that its training depends on."""
+    from ..experiments import all_runs
+    from ..runs import write_run
+
+    runs = all_runs(load_params())
+    if name not in runs:
+        raise GlatError(f"there is no run {name}; params.yaml asks for {', '.join(runs)}")
+    write_run(runs[name], runs[name].folder / "config.yaml")
+
+
+@app.command()
+def train(config: RunFile, threads: Threads = 0) -> None:
+    """Train a run; a training that was interrupted goes on where it was."""
+    from ..runs import read_run
+
+    run = read_run(config)
+    from .. import training  # takes seconds to import
+
+    training.train(run, config.parent, threads)
+
+
+@app.command()
+def evaluate(config: RunFile, threads: Threads = 0) -> None:
+    """Score a trained run on the evaluation clips, with intervals."""
+    from ..runs import read_run, split_packs
+
+    run, params = read_run(config), load_params()
+    if run.dataset not in params.datasets:
+        raise GlatError(f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}")
+    packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
+    from .. import evaluation
+
+    evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, threads)
