@@ -36,9 +36,8 @@ class Flac:
     def read(self, i: int, out: np.ndarray) -> None:
         begin = int(self._end[i - 1]) if i else 0
         with soundfile.SoundFile(io.BytesIO(self._flac[begin : int(self._end[i])].tobytes())) as stream:
-            if stream.frames != len(out):
-                raise ValueError(f"{stream.frames} samples in it, expected {len(out)}")
-            stream.read(dtype="int16", out=out)
+            if (found := len(stream.read(dtype="int16", out=out))) != len(out) or stream.frames != found:
+                raise ValueError(f"{found} samples in it, expected {len(out)}")
 
 
 class InPlace:
