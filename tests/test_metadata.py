@@ -1,0 +1,116 @@
+"""The lists of a dataset, from a folder or from a server, checked before anything else runs."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from glat.config import load
+from glat.data import metadata
+from glat.errors import GlatError
+from glat.settings import Dataset
+
+CLASSES = 'index,mid,display_name\n0,/m/0a,"Speech, loud"\n1,/m/0b,Ü\n'
+GOOGLE = (
+    "# Segments csv created Sun Mar  5 10:54:25 2017\n# num_ytids=2, num_segs=2, num_unique_labels=2\n"
+    '# YTID, start_seconds, end_seconds, positive_labels\n-a, 30.000, 40.000, "/m/0a,/m/0b"\n_b, 0.000, 7.500, "/m/0a"\n'
+)
+PLAIN = 'YTID,start_seconds,end_seconds,positive_labels\n-c,30.0,40.0,"/m/0b"\n'
+STRONG = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n-c_30000\t0.5\t1.25\t/m/0b\n"
+LISTS = {
+    "class_labels_indices.csv": CLASSES,
+    "train_segments.csv": GOOGLE,
+    "eval_segments.csv": PLAIN,
+    "eval_strong.tsv": STRONG,
+}
+SPLITS = {"train": 2, "eval": 1}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    lists = tmp_path / "the lists ü"
+    lists.mkdir()
+    for name, text in LISTS.items():
+        (lists / name).write_text(text)
+    return lists
+
+
+@pytest.fixture
+def server(folder):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def dataset(places):
+    return Dataset(
+        source={"kind": "files", "audio": "x"}, classes=2, shard_size=10, splits=SPLITS, train=["train"],
+        evaluate=["eval"], metadata=places,
+    )  # fmt: skip
+
+
+def test_from_a_folder_and_from_a_server_come_the_same_lists(folder, server, tmp_path):
+    for at, places in enumerate((str(folder), {name: f"{server}/{name}" for name in LISTS})):
+        out = tmp_path / str(at)
+        out.mkdir()
+        metadata.collect(dataset(places).lists(), out)
+        metadata.check(out, "mine", 2, SPLITS)
+        assert {path.name: path.read_text() for path in out.iterdir()} == LISTS
+
+
+def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
+    (folder / "eval_strong.tsv").unlink()
+    assert "eval_strong.tsv" not in dataset(str(folder)).lists()
+    with pytest.raises(ValueError, match=r"eval_segments\.csv is missing"):
+        dataset({name: "x" for name in LISTS if name != "eval_segments.csv"}).lists()
+    with pytest.raises(ValueError, match=r"test_segments\.csv is no list"):
+        dataset(dict.fromkeys([*LISTS, "test_segments.csv"], "x")).lists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("class_labels_indices.csv", CLASSES + "2,/m/0c,C\n", "datasets.mine.classes: 2, but .* has 3"),
+        ("eval_segments.csv", PLAIN + '-d,0,10,"/m/0a"\n', "splits.eval: 1, but .* has 2"),
+        ("eval_segments.csv", PLAIN.replace("/m/0b", "/m/0z"), "label '/m/0z' is not in the class list"),
+        ("eval_segments.csv", PLAIN.replace("40.0", "30.0"), "start 30 s is not before end 30 s"),
+        ("train_segments.csv", GOOGLE.replace("_b, 0.000, 7.500", "-a, 30.000, 40.000"), "-a_30000 occurs twice"),
+        ("train_segments.csv", GOOGLE[:-12], "line 5: .* cut or damaged"),
+        ("eval_segments.csv", PLAIN.replace("-c", "-a"), "-a_30000 is in both train and eval"),
+        ("eval_strong.tsv", STRONG.replace("1.25", "0.25"), "line 2"),
+    ],
+)
+def test_a_wrong_list_is_one_sentence(folder, name, text, told):
+    (folder / name).write_text(text)
+    with pytest.raises(GlatError, match=told) as refused:
+        metadata.check(folder, "mine", 2, SPLITS)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_server_without_the_list_or_with_a_page_in_its_place(folder, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("glat.fetching.PAUSES", ())
+    with pytest.raises(GlatError, match="HTTP 404"):
+        metadata.collect({"eval_segments.csv": f"{server}/none.csv"}, tmp_path)
+    (folder / "login.html").write_text("<html>log in</html>")
+    with pytest.raises(GlatError, match="a web page, not the file"):
+        metadata.collect({"eval_segments.csv": f"{server}/login.html"}, tmp_path)
+    assert not (tmp_path / "eval_segments.csv").exists()
+
+
+def test_the_presets_know_where_every_list_is():
+    for name in ("audioset_balanced", "audioset"):
+        places = load(ROOT / "params.yaml", {"dataset": name}).chosen.lists()
+        assert all(place.startswith("https://storage.googleapis.com/us_audioset/") for place in places.values())
+        assert {Path(place).name for key, place in places.items() if "strong" not in key} == places.keys() - {
+            "eval_strong.tsv"
+        }
