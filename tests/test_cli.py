@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -109,6 +111,26 @@ def test_bad_input_is_one_sentence_naming_it(project, arguments, told, monkeypat
     sentence = step(*arguments)
     assert sentence is not None and told in sentence and "\n" not in sentence
     assert not (project / "data/mini/metadata").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/x.h5"),
+        OSError(f"Can't write data (file write failed: errno = 28, error message = '{os.strerror(errno.ENOSPC)}')"),
+    ],
+)
+def test_a_full_disk_is_one_sentence(project, monkeypatch, capsys, error):
+    def full(*_args, **_settings):
+        raise error
+
+    monkeypatch.setattr("glat.data.sources.synthetic.write_metadata", full)
+    monkeypatch.setattr(sys, "argv", ["glat", *TINY, "metadata"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    told = capsys.readouterr().err
+    assert stopped.value.code == 1 and "the disk is full" in told and told.count("\n") == 1
+    assert not list(project.glob("data/mini/*"))
 
 
 def test_settings_from_snakemake_s_command_line_reach_the_steps(project, monkeypatch):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from ..errors import GlatError
 from .app import app
@@ -12,12 +16,26 @@ for commands in ("data", "training", "results", "use"):  # each adds its own, in
     import_module(f".{commands}", __name__)
 
 __all__ = ["app", "main"]
+FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
-    """Run the command; a `GlatError` becomes one line on stderr and exit status 1."""
+    """Run the command; a `GlatError` or a full disk becomes one line on stderr and exit status 1."""
     try:
         app()
     except GlatError as error:
-        print(f"glat: {error}", file=sys.stderr)
-        sys.exit(1)
+        told = str(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and FULL not in str(
+            error
+        ):  # HDF5 has the number in its text
+            raise
+        free = shutil.disk_usage(".").free / 1e9
+        told = (
+            f"{error.filename or Path.cwd()}: the disk is full ({free:.2f} GB free here); make room and run the same "
+        )
+        told += "command again: finished files are kept, and nothing half-written stands among them"
+    else:
+        return
+    print(f"glat: {told}", file=sys.stderr)
+    sys.exit(1)

@@ -33,4 +33,4 @@ def need_space(path: Path, size: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise GlatError(f"{path}: needs {size / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; make room")
+        raise GlatError(f"{path}: needs {size / 1e9:.3g} GB and {folder} has {free / 1e9:.3g} GB free; make room")
