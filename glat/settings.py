@@ -77,6 +77,7 @@ class Evaluation(Settings):
     resamples: Count = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: Natural = 0
+    only: str | None = None  # a file that lists the clips to score: `glat.manifest.read_list`
 
 
 class Table2(Settings):

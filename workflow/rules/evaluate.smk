@@ -5,12 +5,14 @@ rule evaluate:
     input:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
+        only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
-        code=code("models/*.py", "evaluation.py", "predictions.py", "cost.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/labels.py"),
+        code=code("models/*.py", "evaluation.py", "manifest.py", "predictions.py", "cost.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/predictions.h5",
         "runs/{dataset}/{run}/resamples.npz",
         "runs/{dataset}/{run}/per_class.csv",
+        "runs/{dataset}/{run}/clips.txt",
         "runs/{dataset}/{run}/metrics.json",
     log:
         "logs/{dataset}/evaluate/{run}.log",

@@ -1,6 +1,6 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
-MEASURES = ["bootstrap.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
+MEASURES = ["bootstrap.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
 TABLES = [*MEASURES, "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
 FILES = [
