@@ -39,6 +39,14 @@ class Init(Settings):
     local: dict[str, str] = Field(default_factory=dict)
 
 
+class Weights(Settings):
+    """Published weights: an address or a path, and the checksums that their publisher gives."""
+
+    file: str
+    md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+
+
 class Audio(Settings):
     sample_rate: Count = 32000
     clip_seconds: Positive = 10.0

@@ -52,6 +52,20 @@ use rule table1 as table2 with:
         runs=measured(systems("table2")),
 
 
+# What PANNs' published weights score on the packs, as the proof that the data are right; not part of `all`.
+use rule table1 as panns with:
+    input:
+        expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "resamples.npz"]),
+        code=code(*TABLES, "results/panns.py"),
+    output:
+        multiext("results/{dataset}/panns", ".csv", ".md"),
+    log:
+        "logs/{dataset}/panns.log",
+    params:
+        result="panns",
+        runs=list(PARAMS.weights),
+
+
 use rule table1 as fig2a with:
     input:
         measured(systems("fig2a")),
