@@ -17,6 +17,7 @@ from conftest import ROOT
 from sklearn.metrics import average_precision_score
 from test_fetching import Server
 from test_panns import as_panns, naive_cnn10, randomised
+from test_workflow import copy_of_the_project, snakemake
 from typer.testing import CliRunner
 
 from glat import checkpoints, cli, fetching, weights
@@ -97,7 +98,9 @@ def server(published):
 def glat(*arguments, **changes):
     """The command as typed: what it printed to both, and its error."""
     options = [f"--set={key}={json.dumps(value)}" for key, value in (SETTINGS | changes).items()]
-    result = CliRunner().invoke(cli.app, ["--params", str(ROOT / "params.yaml"), *options, *map(str, arguments)])
+    threads = ["--threads", "1"] if arguments[0] not in ("configure", "panns") else []
+    call = ["--params", str(ROOT / "params.yaml"), *options, *map(str, arguments), *threads]
+    result = CliRunner().invoke(cli.app, call)
     assert result.exception is None or isinstance(result.exception, GlatError | SystemExit), result.exception
     return result.output, None if result.exception is None else str(result.exception)
 
@@ -108,7 +111,7 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
     md5 = hashlib.md5(server.content).hexdigest()
     server.cuts = [10_000_000, 5_000_000]
     known = {"weights.cnn10.file": server.address, "weights.cnn10.md5": md5}
-    output, error = glat("weights", "cnn10", "--threads", 2, **known)
+    output, error = glat("weights", "cnn10", **known)
     assert error is None and [asked is None for asked, _ in server.asked] == [True, False, False]
     run = Path("runs/audioset_balanced/cnn10-panns")
     assert (
@@ -126,7 +129,10 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
     assert metrics["streams"]["fused"]["mAP"]["value"] == pytest.approx(expected, abs=1e-6)
     assert (metrics["precision"], metrics["clips"], metrics["steps"]) == ("float32", 10, 600_000)
     assert "from the published 0.380 on 18887; clips lost at random explain up to" in output
-    assert f"{527 - len(scored)} classes have no positive among these clips" in output
+    assert (
+        f"{527 - len(scored)} classes have no positive among these clips" in output
+        and "Too few clips: these can't tell" in output
+    )
     # Again: nothing is fetched, made or scored a second time, unless a setting or the file changed.
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     output, error = glat("weights", "cnn10", **known)
@@ -247,6 +253,12 @@ def test_a_difference_is_in_reach_where_clips_lost_at_random_explain_it():
 )
 def test_the_verdict_on_a_score_of_audioset(score, clips, verdict):
     assert reach(score, 0.003, clips, 0.380).verdict == verdict
+    assert reach(score, 0.003, clips, 0.380, all_classes=False).verdict == "too few clips"
+
+
+def test_few_clips_prove_nothing_but_may_disprove():
+    assert reach(0.379, 0.05, 100, 0.380).verdict == "too few clips"
+    assert reach(0.1, 0.05, 100, 0.380).verdict == "out of reach"
 
 
 def test_gl_at_trains_from_the_published_weights_as_the_recipe_says(project, published):
@@ -264,7 +276,7 @@ def test_gl_at_trains_from_the_published_weights_as_the_recipe_says(project, pub
     }  # fmt: skip
     run = Path("runs/audioset_balanced/cnn10-glat-s0")
     assert glat("configure", run.name, **changes)[1] is None
-    assert glat("train", run / "config.yaml", "--threads", 2)[1] is None
+    assert glat("train", run / "config.yaml")[1] is None
     tagger, made, _ = checkpoints.load(run / "checkpoint.pt")
     assert (made.width, made.hop, made.training.learning_rate, made.glat.training) == (1.0, 320, 2e-4, "frozen_global")
     streams = {name: backbone.state_dict() for name, backbone in tagger.backbones().items()}
@@ -278,3 +290,13 @@ def test_gl_at_trains_from_the_published_weights_as_the_recipe_says(project, pub
     assert max(moved) > 0 and 0 < max(weights_) <= 2 * 2e-4 * 1.01  # two steps of Adam from the same weights
     assert glat("evaluate", run / "config.yaml", **changes)[1] is None
     assert set(json.loads((run / "metrics.json").read_text())["streams"]) == {"fused", "global", "local"}
+
+
+def test_the_workflow_fetches_weights_where_a_result_needs_them(tmp_path):
+    project = copy_of_the_project(tmp_path)
+    targets = ["results/table1.csv", "results/panns.md", "weights/Cnn10_mAP=0.380.pth"]
+    done = snakemake(project, "-n", "--cores", "2", *targets, "--configfile", str(ROOT / "recipes/from_panns.yaml"))
+    stats = done.stdout.partition("Job stats:")[2].split("\n")[3:]
+    jobs = dict(line.split() for line in stats if len(line.split()) == 2)
+    assert (jobs["fetch_weights"], jobs["published_run"], jobs["panns"]) == ("2", "2", "1")
+    assert (jobs["train"], jobs["train_glat"], jobs["evaluate"], jobs["configure"]) == ("2", "2", "6", "4")

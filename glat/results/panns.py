@@ -9,6 +9,9 @@ where s is the bootstrap's standard deviation on our n clips, m the clips that P
 has: each subset varies about the whole list's score with the finite population's correction. Clips are not lost at
 random (whole channels vanish), so a difference beyond that is not yet an error: it is judged against two lists that
 were drawn independently, of variance n s^2 (1/n + 1/m), beyond which clips alone hardly explain it.
+
+A score proves nothing where few clips make that margin wide, or where a class has no positive clip: mAP is then a mean
+over other classes than the published one.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from .measured import Measured, confidence, read, same_clips, score_columns
 
 PUBLISHED_CLIPS, LISTED_CLIPS = 18_887, 20_371  # of the evaluation set: those that PANNs had, and all
 ROUNDING = 0.0005  # of a published score, of three decimals
+WIDEST = 0.01  # margin within which agreement proves something: a fortieth of the published scores
 
 
 class Reach(NamedTuple):
@@ -39,22 +43,35 @@ class Reach(NamedTuple):
     difference: float
     lost: float  # the largest difference that clips lost at random explain
     drawn: float  # the largest difference that another draw of clips explains
-    verdict: str  # "in reach", "undecided" or "out of reach"
+    verdict: str  # a key of `MEANING`
 
 
-def reach(score: float, deviation: float, clips: int, printed: float, level: float = 0.95) -> Reach:
-    """Whether a score on `clips` clips, of bootstrap deviation `deviation`, agrees with the printed one."""
-    difference = score - printed
-    variance = clips * deviation**2 * np.array([1 / clips + 1 / PUBLISHED_CLIPS - 2 / LISTED_CLIPS, 1 / clips + 1 / PUBLISHED_CLIPS])  # fmt: skip
-    lost, drawn = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0)) + ROUNDING
-    verdict = "in reach" if abs(difference) <= lost else "undecided" if abs(difference) <= drawn else "out of reach"
-    return Reach(float(difference), float(lost), float(drawn), verdict)
+def reach(
+    score: float, deviation: float, clips: int, printed: float, level: float = 0.95, all_classes: bool = True
+) -> Reach:
+    """Whether a score on `clips` clips, of bootstrap deviation `deviation`, agrees with the printed one.
+
+    all_classes: whether each class has a positive clip, as in the published score.
+    """
+    difference, apart = score - printed, 1 / clips + 1 / PUBLISHED_CLIPS
+    variance = clips * deviation**2 * np.array([apart - 2 / LISTED_CLIPS, apart])
+    lost, drawn = (float(x) for x in norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0)) + ROUNDING)
+    if not all_classes:
+        verdict = "too few clips"
+    elif abs(difference) > drawn:
+        verdict = "out of reach"
+    elif lost > WIDEST:
+        verdict = "too few clips"
+    else:
+        verdict = "in reach" if abs(difference) <= lost else "undecided"
+    return Reach(difference, lost, drawn, verdict)
 
 
 MEANING = {
     "in reach": "no more than lost clips explain: these evaluation clips are what the weights expect",
     "undecided": "more than clips lost at random explain, but not more than another set of clips would: score it on the "
     "clips of a set that is known (evaluation.only) before trusting the data",
+    "too few clips": "these can't tell whether the data are right; evaluate AudioSet's whole evaluation set",
     "out of reach": "more than other clips explain: look for audio that was cut, resampled, scaled or labelled otherwise",
 }
 
@@ -77,7 +94,14 @@ def row_of(one: Measured) -> dict[str, Any]:
     }
     (resamples,) = one.resamples.values()
     deviation = float(np.nanstd(resamples["fused"][METRICS.index("mAP")]))
-    found = reach(row["mAP"], deviation, row["evaluation_clips"], printed.mAP, confidence(one))
+    found = reach(
+        row["mAP"],
+        deviation,
+        row["evaluation_clips"],
+        printed.mAP,
+        confidence(one),
+        row["classes_scored"] == row["classes"],
+    )
     return row | found._asdict()
 
 
@@ -86,12 +110,12 @@ def sentence(row: dict[str, Any]) -> str:
     said = (
         f"{row['method']}: mAP {row['mAP']:.4f} on {row['evaluation_clips']} clips, {row['difference']:+.4f} from the "
         f"published {row['published_mAP']:.3f} on {PUBLISHED_CLIPS}; clips lost at random explain up to {row['lost']:.4f}, "
-        f"another draw of clips {row['drawn']:.4f}. **{row['verdict'].capitalize()}**: {MEANING[row['verdict']]}."
+        f"another draw of clips {row['drawn']:.4f}. {row['verdict'].capitalize()}: {MEANING[row['verdict']]}."
     )
     if row["classes_scored"] < row["classes"]:
         said += (
             f" {row['classes'] - row['classes_scored']} classes have no positive among these clips and are left out of the "
-            "means, which alone moves the score."
+            "mean, which alone moves it."
         )
     return said
 
