@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from .data.sources import SOURCES
 from .errors import GlatError
-from .registry import BACKBONES
+from .registry import BACKBONES, PANNS
 from .settings import (
     Audio,
     Controls,
@@ -30,6 +30,7 @@ from .settings import (
     Settings,
     Table2,
     Training,
+    Weights,
 )
 
 __all__ = [
@@ -55,6 +56,7 @@ class Params(Settings):
     backbones: list[str] = Field(min_length=1)
     glat: Glat
     init: Init = Init()
+    weights: dict[str, Weights] = Field(default_factory=dict)
     audio: Audio
     training: Training
     evaluation: Evaluation
@@ -63,6 +65,11 @@ class Params(Settings):
     controls: Controls = Controls()
     report: Report = Report()
     datasets: dict[str, Dataset]
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _left_out(cls, weights: Any) -> Any:
+        return {k: v for k, v in weights.items() if v is not None} if isinstance(weights, dict) else weights
 
     @model_validator(mode="after")
     def _fits_together(self) -> Params:
@@ -77,6 +84,8 @@ class Params(Settings):
         for key, named in (("init.global", self.init.global_), ("init.local", self.init.local)):
             if unknown := [name for name in named if name not in BACKBONES]:
                 raise ValueError(f"{key}: {unknown[0]!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
+        if unknown := [name for name in self.weights if name not in PANNS]:
+            raise ValueError(f"weights: PANNs published none of {unknown[0]!r}; allowed are {', '.join(PANNS)}")
         if self.glat.training == "frozen_global" and self.glat.sharing != "none":
             raise ValueError("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
         for key, names in (

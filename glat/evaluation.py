@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .cost import Stopwatch, multiply_adds
 from .data.packed import PackedClips, Packs, as_is
 from .errors import GlatError
 from .files import whole
+from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes, summary
 from .models import Tagger
 from .predictions import METRICS, STREAMS, clips_hash, write_predictions, write_resamples
@@ -27,9 +29,15 @@ from .runs import Run, read_run
 
 
 def predict(
-    tagger: Tagger, packs: Packs, batch_size: int, device: str, precision: str, seed: int
+    tagger: Tagger,
+    packs: Packs,
+    batch_size: int,
+    device: str,
+    precision: str,
+    seed: int,
+    only: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Scores and windows of every clip, in the packs' order, and the seconds that a clip took (`cost.Stopwatch`).
+    """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a clip took (`cost.Stopwatch`).
 
     The first are "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
     starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
@@ -38,7 +46,7 @@ def predict(
     Raises:
         GlatError: a clip whose scores are not finite.
     """
-    loader = DataLoader(PackedClips(packs), batch_size, collate_fn=as_is)
+    loader = DataLoader(PackedClips(packs, only), batch_size, collate_fn=as_is)
     tagger = tagger.to(device, memory_format=torch.channels_last).eval()
     parts: dict[str, list[np.ndarray]] = {}
     watch = Stopwatch(device)
@@ -106,12 +114,13 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint on packs.
 
-    Writes `predictions.h5`, `resamples.npz`, `per_class.csv` and `metrics.json` into `folder`.
+    Writes `predictions.h5`, `resamples.npz`, `per_class.csv`, `clips.txt` (the names of the clips: `glat.manifest`) and
+    `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count.
 
     metrics.json is written last: where it is, the evaluation is complete.
 
     Raises:
-        GlatError: a checkpoint or pack that can't be read, a checkpoint of another run than config.yaml beside it, or
+        GlatError: a checkpoint or pack that can't be read, a list that names none of the packs' clips, a checkpoint of another run than config.yaml beside it, or
             classes and rate that differ between checkpoint and pack.
     """
     hardware.use_threads(threads)
@@ -125,18 +134,22 @@ def evaluate(
         raise GlatError(
             f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {run.audio.sample_rate} Hz"
         )
+    only = choose(corpus.clips, settings.only) if settings.only else None
+    if only:
+        print(only.sentence, file=sys.stderr)
+    heard = only.indices if only else np.arange(len(corpus))
+    clips, target = corpus.clips[heard], corpus.labels.dense(heard)
     accelerator = hardware.accelerator(run.training.accelerator)
     precision = hardware.precision(run.training.precision, accelerator)
     device = "cuda" if accelerator == "gpu" else "cpu"
-    predictions, seconds = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed)
-    target = corpus.target
+    predictions, seconds = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed, heard)
     scored = summary(target, predictions["fused"]).scored
     found = {
         name: resample(target, predictions[name], settings.resamples, settings.seed)
         for name in STREAMS
         if name in predictions
     }
-    heard = clips_hash(corpus.clips, target)
+    same = clips_hash(clips, target)
     collapsed = bool(np.ptp(predictions["fused"], axis=0).max() < 1e-6)
     metrics = {
         "run": run.name,
@@ -146,8 +159,10 @@ def evaluate(
         "seed": run.seed,
         "steps": run.training.steps,
         "parameters": tagger.parameter_count(),
-        "clips": len(corpus),
-        "clips_hash": heard,
+        "clips": len(clips),
+        "clips_hash": same,
+        "manifest": {"file": MANIFEST, "sha256": write_manifest(folder / MANIFEST, clips)},
+        "only": only.told if only else None,
         "classes": len(classes),
         "classes_scored": len(scored),
         "collapsed": collapsed,
@@ -162,8 +177,8 @@ def evaluate(
         "environment": hardware.environment(),
         "commit": commit(Path(__file__).parent),
     }
-    write_predictions(folder / "predictions.h5", predictions, corpus)
-    write_resamples(folder / "resamples.npz", found, heard, settings.seed)
+    write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
+    write_resamples(folder / "resamples.npz", found, same, settings.seed)
     with whole(folder / "per_class.csv") as part:
         per_class(target, predictions, found, corpus.classes, settings.confidence).to_csv(
             part, index=False, float_format="%.6f"

@@ -10,9 +10,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from .bootstrap import Resampled
-from .data.packed import Packs
 from .errors import GlatError
 from .files import whole
 
@@ -21,14 +21,16 @@ STREAMS = ("fused", "global", "local")
 METRICS = ("mAP", "mAUC", "d_prime")
 
 
-def write_predictions(path: Path, predictions: dict[str, np.ndarray], packs: Packs) -> None:
-    """Keep predictions as HDF5, with clip names, weak labels (`target`) and the class list beside them."""
+def write_predictions(
+    path: Path, predictions: dict[str, np.ndarray], clips: np.ndarray, target: np.ndarray, classes: pd.DataFrame
+) -> None:
+    """Keep predictions as HDF5, with clip names, weak labels (clips, classes) and the class list beside them."""
     with whole(path) as part, h5py.File(part, "w") as file:
         file.attrs["version"] = VERSION
-        file["clip"] = packs.clips.astype(h5py.string_dtype())
-        file["mid"] = packs.classes["mid"].to_numpy(h5py.string_dtype())
-        file["display_name"] = packs.classes["display_name"].to_numpy(h5py.string_dtype())
-        file.create_dataset("target", data=packs.target, compression="gzip")
+        file["clip"] = clips.astype(h5py.string_dtype())
+        file["mid"] = classes["mid"].to_numpy(h5py.string_dtype())
+        file["display_name"] = classes["display_name"].to_numpy(h5py.string_dtype())
+        file.create_dataset("target", data=target, compression="gzip")
         for name, value in predictions.items():
             file.create_dataset(name, data=value, compression="gzip", shuffle=True)
 

@@ -12,6 +12,8 @@ class Entry(NamedTuple):
     hop: int | None = None  # of its own front end, in samples at 32 kHz; None: that of the dataset
 
 
+PANNS = ("cnn10", "resnet38")  # those that PANNs published weights of
+
 BACKBONES = {
     "talnet": Entry("TALNet", "glat.models.talnet:TALNet", 4, hop=800),
     "cnn10": Entry("CNN10", "glat.models.cnn10:Cnn10", 16),

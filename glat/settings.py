@@ -39,6 +39,14 @@ class Init(Settings):
     local: dict[str, str] = Field(default_factory=dict)
 
 
+class Weights(Settings):
+    """Published weights: an address or a path, and the checksums that their publisher gives."""
+
+    file: str
+    md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+
+
 class Audio(Settings):
     sample_rate: Count = 32000
     clip_seconds: Positive = 10.0
@@ -77,6 +85,7 @@ class Evaluation(Settings):
     resamples: Count = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: Natural = 0
+    only: str | None = None  # a file that lists the clips to score: `glat.manifest.read_list`
 
 
 class Table2(Settings):

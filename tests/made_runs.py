@@ -11,6 +11,7 @@ from glat.bootstrap import resample
 from glat.config import Params
 from glat.evaluation import score
 from glat.experiments import all_runs
+from glat.manifest import MANIFEST, write_manifest
 from glat.predictions import clips_hash, write_predictions, write_resamples
 from glat.runs import Run
 
@@ -20,7 +21,7 @@ CLASSES = pd.DataFrame(
 
 
 class Corpus:
-    """As much of `glat.data.packed.Packs` as keeping predictions needs."""
+    """Clips and their labels."""
 
     def __init__(self, clips: int = 40, seed: int = 0):
         rng = np.random.default_rng(seed)
@@ -46,7 +47,8 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
     metrics = {
         "run": run.name, "dataset": run.dataset, "backbone": run.backbone, "seed": run.seed,
         "glat": run.glat.model_dump() if run.glat else None, "steps": run.training.steps, "parameters": 1234,
-        "clips": len(corpus.clips), "clips_hash": heard, "classes": 16, "classes_scored": 16, "collapsed": False,
+        "clips": len(corpus.clips), "clips_hash": heard, "manifest": {"file": MANIFEST, "sha256": write_manifest(run.folder / MANIFEST, corpus.clips)},
+        "only": None, "classes": 16, "classes_scored": 16, "collapsed": False,
         "streams": score(found, 0.95), "evaluation": {"confidence": 0.95}, "precision": "bf16",
         "cost": {"multiply_adds_per_clip": multiply_adds, "seconds_per_clip": multiply_adds / 1e5, "clock": "CPU time"},
         "environment": {"torch": "2.11.0", "processor": "made up"}, "commit": "c0ffee",
@@ -59,7 +61,7 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
     pd.DataFrame(curve).to_csv(run.folder / "train.csv", index=False)
     per_class = CLASSES[["mid", "display_name"]].assign(AP_fused=found["fused"].ap.mean(0))
     per_class.to_csv(run.folder / "per_class.csv", index=False)
-    write_predictions(run.folder / "predictions.h5", predictions, corpus)
+    write_predictions(run.folder / "predictions.h5", predictions, corpus.clips, corpus.target, CLASSES)
     write_resamples(run.folder / "resamples.npz", found, heard, 0)
     (run.folder / "metrics.json").write_text(json.dumps(metrics))
     return predictions

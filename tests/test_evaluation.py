@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
+from typer.testing import CliRunner
 
-from glat import checkpoints, evaluation
+from glat import checkpoints, cli, evaluation
 from glat.config import Evaluation
 from glat.data.packed import Packs
 from glat.errors import GlatError
+from glat.manifest import choose, common, write_manifest
 from glat.metrics import d_prime
 from glat.predictions import METRICS, clips_hash, read_predictions, read_resamples
 from glat.results.measured import read_metrics
@@ -142,3 +148,94 @@ def test_a_checkpoint_of_another_run_is_refused(project, params):
     ].isna().all()
     finite = table[scored & table["AUC_fused"].between(0.01, 0.99)]
     np.testing.assert_allclose(finite["d_prime_fused"], [d_prime(auc) for auc in finite["AUC_fused"]], atol=1e-4)
+
+
+def test_a_run_names_its_clips_in_a_manifest_that_sha256sum_confirms(project, params):
+    metrics, kept = evaluated(params, project / "run")
+    lines = (project / "run/clips.txt").read_text().splitlines()
+    assert lines == sorted(kept["clip"]) and len(lines) == metrics["clips"] == 12 and metrics["only"] is None
+    told = subprocess.run(["sha256sum", project / "run/clips.txt"], check=True, capture_output=True, text=True).stdout
+    assert told.split()[0] == metrics["manifest"]["sha256"] and metrics["manifest"]["file"] == "clips.txt"
+
+
+def test_only_the_clips_of_a_list_are_scored_and_two_labs_come_to_the_same_manifest(project, params, capsys):
+    whole_set, everything = evaluated(params, project / "all")
+    names, row = everything["clip"], {clip: i for i, clip in enumerate(everything["clip"])}
+    # Another lab's manifest: it lost clips that are here, and has one that is not.
+    write_manifest(project / "theirs.txt", [*names[:9], "elsewhere00_0"])
+    packs = split_packs(params, "mini", ["eval"])
+    chosen = SETTINGS.model_copy(update={"only": "theirs.txt"})
+    evaluation.evaluate(project / "all/checkpoint.pt", packs, chosen, project / "only", threads=1)
+    told = "theirs.txt: 10 clips listed, 9 found, 1 not in the packs (first elsewhere00_0)"
+    assert told in capsys.readouterr().err
+    metrics = read_metrics(project / "only/metrics.json")
+    assert metrics["clips"] == 9 and metrics["classes_scored"] <= whole_set["classes_scored"]
+    assert metrics["only"] == {
+        "path": "theirs.txt", "sha256": hashlib.sha256(Path("theirs.txt").read_bytes()).hexdigest(),
+        "listed": 10, "found": 9, "missing": 1,
+    }  # fmt: skip
+    kept = read_predictions(project / "only/predictions.h5")
+    assert kept["clip"] == names[:9]
+    for name in ("fused", "target"):
+        expected = everything[name][[row[clip] for clip in kept["clip"]]]
+        np.testing.assert_allclose(kept[name], expected, atol=0.02)  # other batches of bfloat16
+    # What common-clips finds of both manifests is, to the byte, the manifest of either evaluation on it.
+    (project / "common.txt").write_text("".join(f"{clip}\n" for clip in common(["all", "theirs.txt"])))
+    assert hashlib.sha256((project / "common.txt").read_bytes()).hexdigest() == metrics["manifest"]["sha256"]
+
+
+def test_a_list_of_clips_comes_in_the_formats_that_people_have(tmp_path):
+    clips = ["--4gqARaEJE_0", "--BfvyPmVMo_20000", "abc_def_123_4000", "zzzzzzzzzzz_1"]
+    for text, found in (
+        ("--4gqARaEJE_0\nzzzzzzzzzzz_1\n", [0, 3]),
+        ("# of another lab\n--BfvyPmVMo # gone since\r\n\r\nabc_def_123\n", [1, 2]),
+        ("\ufeffclip,reason\nzzzzzzzzzzz_1,\n--4gqARaEJE_0,\n", [0, 3]),
+        ('# YTID, start_seconds\n--BfvyPmVMo, 20.000, 30.000, "/m/03l9g,/m/1"\n', [1]),
+        (
+            'YTID,start_seconds,end_seconds,positive_labels\n--BfvyPmVMo,30.000,40.000,"/m/03l9g"\n--4gqARaEJE,0,10,x\n',
+            [0],
+        ),
+        ("Y--4gqARaEJE.wav\nYzzzzzzzzzzz.wav\n", [0, 3]),
+        ("zzzzzzzzzzz_1\nzzzzzzzzzzz\nzzzzzzzzzzz_1\n", [3]),
+    ):
+        (tmp_path / "list").write_text(text)
+        assert choose(np.array(clips), tmp_path / "list").indices.tolist() == found, text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "no such list of clips"),
+        (b"", "lists no clip; it needs one name"),
+        (b"# nothing but a comment\n\n", "lists no clip"),
+        (b"\x89HDF\r\n\xff\x00", "not a text file"),
+        (b"abc_0\n<!DOCTYPE html>\n", "line 2: '<!DOCTYPE html>' is neither a clip's name"),
+        (b'["abc_0"]\n', "line 1: .* is neither a clip's name"),
+        (b"a\x00b\n", "line 1: "),
+        (b"a" * 200000 + b" b\n", "line 1: "),
+        (b"other_0\nmore_5\n", r"2 clips listed, 0 found, 2 not in the packs \(first other_0\); evaluation.only takes"),
+    ],
+)
+def test_a_list_that_is_none_or_of_other_clips_is_refused_in_one_sentence(tmp_path, content, told):
+    path = tmp_path / "list.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(GlatError, match=told) as error:
+        choose(np.array(["abc_0"]), path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_common_clips_of_runs_and_lists(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_manifest(Path("a/clips.txt"), ["bbbbbbbbbbb_2", "aaaaaaaaaaa_1", "ccccccccccc_3"])
+    Path("ids.txt").write_text("ccccccccccc\naaaaaaaaaaa\nddddddddddd\n")
+    result = CliRunner().invoke(cli.app, ["common-clips", "ids.txt", "a"])
+    assert result.stdout == "aaaaaaaaaaa_1\nccccccccccc_3\n" and "2 clips in common of 3 and 3" in result.stderr
+    Path("other.txt").write_text("eeeeeeeeeee_1\n")
+    with pytest.raises(GlatError, match=r"a/clips\.txt, other\.txt: no clip is in all of them"):
+        common(["a", "other.txt"])
+    with pytest.raises(GlatError, match=r"b: no such list of clips"):
+        common(["a", "b"])
+    Path("b").mkdir()
+    with pytest.raises(GlatError, match=r"b/clips\.txt: no such list of clips"):
+        common(["a", "b"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from html.parser import HTMLParser
@@ -112,7 +114,7 @@ def test_runs_on_different_clips_or_resamples_are_not_set_side_by_side(project):
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     make_run(plain.runs[0], Corpus())
     make_run(glat.runs[0], Corpus(seed=1))
-    with pytest.raises(GlatError, match="cnn10-s0 and cnn10-glat-s0 differ in evaluation clips"):
+    with pytest.raises(GlatError, match="cnn10-s0 and cnn10-glat-s0 differ in labels or order of the clips"):
         same_clips([read(plain), read(glat)])
 
 
@@ -379,3 +381,37 @@ def test_every_control_s_markdown_row_names_its_verdict(project):
         assert against_glat.endswith(verdicts) != same, line
         assert against_alone.endswith(verdicts) != (setting == "backbone alone"), line
         assert question and float(compute) >= 1
+
+
+def test_runs_on_other_clips_are_refused_with_what_mends_it_and_every_table_names_its_clips(project):
+    params = settings()
+    make_all(params, Corpus())
+    make_run(experiments.system(params, "cnn10", {}).runs[0], Corpus(clips=37), 1.5)
+    for name in ("table1", "table2", "fig2a", "controls", "localisation", "pr_curves"):
+        with pytest.raises(GlatError) as error:
+            RESULTS[name].write(params)
+        told = str(error.value)
+        assert re.search(r"\(40 clips, [0-9a-f]{12}\) and cnn10-glat-s0 \(37 clips, [0-9a-f]{12}\)", told)
+        assert "on the 37 clips that all have: `glat common-clips runs/mini/" in told and "\n" not in told
+        assert not Path(f"results/mini/{name}.csv").exists()
+    make_run(experiments.system(params, "cnn10", {}).runs[0], Corpus(), 1.5)
+    digits = hashlib.sha256(Path("runs/mini/cnn10-s0/clips.txt").read_bytes()).hexdigest()[:12]
+    for name in ("table1", "table2", "fig2a", "controls", "pr_curves"):
+        RESULTS[name].write(params)
+        table = pd.read_csv(f"results/mini/{name}.csv", dtype=str)
+        assert set(table["clips_sha256"]) == {digits} and set(table["evaluation_clips"].astype(float)) == {40}
+    for name in ("table1", "table2", "controls"):
+        assert (
+            f"Clips: 40, the SHA-256 of their names (clips.txt of the runs) begins `{digits}`."
+            in Path(f"results/mini/{name}.md").read_text()
+        )
+
+
+def test_metrics_that_name_no_clips_are_refused(project):
+    run = experiments.system(settings(), "cnn10", None).runs[0]
+    make_run(run, Corpus())
+    content = json.loads((run.folder / "metrics.json").read_text())
+    del content["manifest"]
+    (run.folder / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(GlatError, match="does not say which clips it stands on; evaluate the run again"):
+        read(experiments.system(settings(), "cnn10", None))

@@ -127,6 +127,7 @@ def test_a_run_s_folder_explains_itself(finished):
         "predictions.h5",
         "resamples.npz",
         "per_class.csv",
+        "clips.txt",
         "metrics.json",
     }
 

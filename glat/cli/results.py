@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ..results import PARTIAL, RESULTS, Result
 from .app import app, load_params
@@ -36,6 +39,20 @@ def examples() -> None:
 
 
 _result("report", RESULTS["report"])
+
+
+@app.command("common-clips")
+def common_clips(
+    lists: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, manifests (clips.txt) or other lists of clips.")
+    ],
+) -> None:
+    """Print the clips that all of several evaluations have: a list for evaluation.only."""
+    from .. import manifest
+
+    shared = manifest.common(lists)
+    print(manifest.manifest(shared), end="")
+    print(f"{len(shared)} clips in common of {' and '.join(map(str, manifest.counts(lists)))}", file=sys.stderr)
 
 
 @app.command()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import GlatError
-from .app import app, chosen, load_params
+from .app import Threads, app, chosen, load_params
 
 
 @app.command()
@@ -49,3 +50,56 @@ def tag(
         print(f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}", flush=True)
     if lost:
         raise GlatError(f"{lost} of {len(files)} files were not tagged")
+
+
+class Until(StrEnum):
+    file = "file"
+    run = "run"
+    scores = "scores"
+
+
+@app.command()
+def weights(
+    backbone: Annotated[str, typer.Argument(help="cnn10 or resnet38.")],
+    place: Annotated[
+        str | None,
+        typer.Argument(help="PANNs' checkpoint, as a path or an address; the default is weights.* of params.yaml."),
+    ] = None,
+    md5: Annotated[str | None, typer.Option(help="MD5 that the file must have.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="SHA-256 that the file must have.")] = None,
+    until: Annotated[
+        Until, typer.Option(help="How far to go: have the file; make a run of it; score it.")
+    ] = Until.scores,
+    threads: Threads = 0,
+) -> None:
+    """Get PANNs' published weights, make a run of them, and score it beside the published scores."""
+    from .. import weights as published
+    from ..registry import PANNS
+
+    params = load_params()
+    if backbone not in PANNS:
+        raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
+    if until is not Until.file:
+        published.classes_of(params)  # before a long download
+    file = published.obtain(published.asked(params, backbone, place, md5, sha256))
+    print(f"{file}: {published.identity(file, params.weights.get(backbone))}", file=sys.stderr)
+    if until is Until.file:
+        return
+    run = published.convert(params, backbone, file)
+    if until is Until.run:
+        return
+    published.evaluate(params, run, threads)
+    from ..results import panns
+
+    print(panns.sentence(panns.row_of(panns.measured(params, backbone))))
+
+
+@app.command()
+def panns() -> None:
+    """Set what PANNs' weights scored here beside their published scores."""
+    from ..results import panns as table
+
+    params = load_params()
+    folder = Path("results") / params.dataset
+    table.write(params, folder)
+    print((folder / "panns.md").read_text())

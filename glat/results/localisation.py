@@ -20,7 +20,7 @@ from ..config import Params
 from ..data.audioset import read_strong
 from ..predictions import read_predictions
 from . import tables, text
-from .measured import Measured, read
+from .measured import Measured, clips_columns, read, same_clips
 from .plots import CHANCE, METHOD, figure
 
 GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
@@ -225,7 +225,8 @@ def write(params: Params, folder: Path) -> None:
     Where the dataset has no strong labels the tables are empty, and localisation.md and the pictures say why.
     """
     plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
-    tau, seconds = params.glat.tau, params.audio.clip_seconds
+    same_clips([plain, glat])
+    tau, seconds, clips = params.glat.tau, params.audio.clip_seconds, clips_columns(glat)
     strong = strong_labels(params)
     kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
     found = pd.concat([localise(one, strong, tau, seconds) for one in kept], ignore_index=True)
@@ -240,8 +241,8 @@ def write(params: Params, folder: Path) -> None:
     gain = gains(plain, glat, names, table.set_index("mid")["median_duration"])
     rho, p = spearmanr(gain["median_duration"], gain["gain"]) if len(gain) > 2 else (np.nan, np.nan)
     draw_gains(gain, rho, p, folder / "durations")
-    tables.write(gain, None, folder / "durations")
-    tables.write(table, markdown(table, glat, tau, rho, p, level), folder / "localisation")
+    tables.write(gain.assign(**clips), None, folder / "durations")
+    tables.write(table.assign(**clips), markdown(table, glat, tau, rho, p, level), folder / "localisation")
 
 
 def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: float, level: float) -> str:
@@ -272,6 +273,7 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
     told = [
         f"# Where {glat.system.label} listens, on `{glat.first['dataset']}`",
         what,
+        text.clips_behind(clips_columns(glat)),
         text.markdown(header, lines).rstrip(),
         f"AP gain against event duration, over classes: Spearman's rho = {text.number(rho, 2)}, p = {text.number(p, 2)}.",
     ]

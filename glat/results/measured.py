@@ -14,6 +14,7 @@ import numpy as np
 from ..bootstrap import Difference, difference, interval
 from ..errors import GlatError
 from ..experiments import System
+from ..manifest import DIGITS, common
 from ..predictions import METRICS, read_resamples
 from ..runs import Run
 
@@ -53,13 +54,16 @@ class Spread(NamedTuple):
 
 
 def read_metrics(path: str | Path) -> dict[str, Any]:
-    """One run's metrics.json. Raises GlatError if it is missing or damaged."""
+    """One run's metrics.json. Raises GlatError if it is missing, damaged, or names no clips."""
     try:
-        return json.loads(Path(path).read_text())
+        metrics = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; evaluate the run first") from None
     except json.JSONDecodeError:
         raise GlatError(f"{path}: damaged; evaluate the run again") from None
+    if "manifest" not in metrics:
+        raise GlatError(f"{path}: does not say which clips it stands on; evaluate the run again")
+    return metrics
 
 
 def read(system: System, partial: bool = False) -> Measured:
@@ -118,7 +122,12 @@ def _lines(path: Path) -> list[str]:
 
 def same_clips(systems: list[Measured]) -> None:
     """Raise GlatError unless all were evaluated on the same clips with the same resamples: else nothing is comparable."""
-    for name, what in (("clips", "evaluation clips"), ("seed", "evaluation.seed"), ("AP", "evaluation.resamples")):
+    different_clips(systems)
+    for name, what in (
+        ("clips", "labels or order of the clips"),
+        ("seed", "evaluation.seed"),
+        ("AP", "evaluation.resamples"),
+    ):
         found: dict[str, str] = {}
         for one in systems:
             for seed, kept in one.resamples.items():
@@ -127,6 +136,29 @@ def same_clips(systems: list[Measured]) -> None:
         if len(found) > 1:
             first, second = list(found.values())[:2]
             raise GlatError(f"{first} and {second} differ in {what} and can't be set side by side; evaluate both again")
+
+
+def different_clips(systems: list[Measured]) -> None:
+    """Raise GlatError, with how to mend it, where two runs were not evaluated on clips of the same names."""
+    found: dict[str, tuple[Run, dict[str, Any]]] = {}
+    for one in systems:
+        for run in one.system.runs:
+            if metrics := one.metrics.get(run.seed):
+                found.setdefault(metrics["manifest"]["sha256"], (run, metrics))
+    if len(found) < 2:
+        return
+    (first, a), (second, b) = list(found.values())[:2]
+    folders = [str(run.folder) for run, _ in found.values()]
+    try:
+        shared = f"the {len(common(folders))} clips that all have"
+    except GlatError:  # none in common, or a clips.txt that is not there
+        shared = "the clips that all have"
+    raise GlatError(
+        f"{first.name} ({a['clips']} clips, {a['manifest']['sha256'][:DIGITS]}) and {second.name} ({b['clips']} clips, "
+        f"{b['manifest']['sha256'][:DIGITS]}) were not evaluated on the same clips and can't be set side by side; "
+        f"evaluate all again, or on {shared}: `glat common-clips {' '.join(folders)} > common.txt`, then "
+        "evaluation.only: common.txt"
+    )
 
 
 def _values(one: Measured, metric: str, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -181,6 +213,17 @@ def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
     return columns
 
 
+def clips_columns(one: Measured) -> dict[str, Any]:
+    """The clips behind a system's scores: how many, the first digits of the SHA-256 of their list (`clips.txt` of its
+    runs), and the list that `evaluation.only` restricted them to, empty where none did."""
+    only = one.first["only"]
+    return {
+        "evaluation_clips": one.first["clips"],
+        "clips_sha256": one.first["manifest"]["sha256"][:DIGITS],
+        "evaluation_only": only["path"] if only else "",
+    }
+
+
 def score_columns(one: Measured) -> dict[str, Any]:
     """What every table says of a system: each metric with `_low`, `_high` and `_std`, the seeds, and the clips.
 
@@ -194,8 +237,8 @@ def score_columns(one: Measured) -> dict[str, Any]:
     columns["seeds"] = len(one.metrics)
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
-        keys = {"evaluation_clips": "clips", "classes_scored": "classes_scored", "dataset": "dataset"}
-        columns |= {column: one.first[key] for column, key in keys.items()}
+        keys = {"classes_scored": "classes_scored", "dataset": "dataset"}
+        columns |= {column: one.first[key] for column, key in keys.items()} | clips_columns(one)
         columns["parameters"] = one.first["parameters"]
     columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
     return columns

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from .. import experiments
 from ..config import Params
 from ..files import remove, whole
+from ..manifest import DIGITS
 from ..provenance import commit
 from ..runs import Run
 from . import PARTIAL
@@ -90,6 +91,7 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
                 "steps": run.training.steps,
                 "batch": run.training.batch_size,
                 "parameters": f"{metrics['parameters']:,}",
+                "clips": f"{metrics['clips']} ({metrics['manifest']['sha256'][:DIGITS]})",
                 "mAP": f"{metrics['streams']['fused']['mAP']['value']:.3f}",
                 "training (min)": f"{seconds / 60:.1f}",
                 "million multiply-adds a clip": f"{metrics['cost']['multiply_adds_per_clip'] / 1e6:,.0f}",

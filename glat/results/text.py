@@ -50,6 +50,16 @@ def measured_where(row: dict[str, Any], confidence: float, seeds: set[int]) -> s
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
         f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} bootstrap interval over {over}.{alone}"
+        f" {clips_behind(row)}"
+    )
+
+
+def clips_behind(row: dict[str, Any]) -> str:
+    """One sentence that names the clips behind the numbers of a table (`measured.clips_columns`)."""
+    only = f", restricted by evaluation.only to {row['evaluation_only']}" if row["evaluation_only"] else ""
+    return (
+        f"Clips: {row['evaluation_clips']:.0f}, the SHA-256 of their names (clips.txt of the runs) begins "
+        f"`{row['clips_sha256']}`{only}."
     )
 
 

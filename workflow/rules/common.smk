@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from glat import experiments
+from glat import experiments, weights
 from glat.config import parse as parse_params
 from glat.data import sources
 from glat.errors import GlatError
@@ -17,6 +17,7 @@ ENVIRONMENT = "../../environment.yml"
 try:
     PARAMS = parse_params(dict(config))
     RUNS = experiments.all_runs(PARAMS)
+    FETCHED = {weights.place(one.file).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
 except GlatError as error:
     raise WorkflowError(str(error)) from None

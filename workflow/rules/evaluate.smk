@@ -5,12 +5,14 @@ rule evaluate:
     input:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
+        only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
-        code=code("models/*.py", "evaluation.py", "predictions.py", "cost.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/labels.py"),
+        code=code("models/*.py", "evaluation.py", "manifest.py", "predictions.py", "cost.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/predictions.h5",
         "runs/{dataset}/{run}/resamples.npz",
         "runs/{dataset}/{run}/per_class.csv",
+        "runs/{dataset}/{run}/clips.txt",
         "runs/{dataset}/{run}/metrics.json",
     log:
         "logs/{dataset}/evaluate/{run}.log",
@@ -25,3 +27,54 @@ rule evaluate:
         ENVIRONMENT
     shell:
         "glat evaluate {input.config} --threads {resources.processors} > {log} 2>&1"
+
+
+# Weights that PANNs published, from their address: also for `init`.
+rule fetch_weights:
+    output:
+        "weights/{file}",
+    log:
+        "logs/weights/{file}.log",
+    wildcard_constraints:
+        file="|".join(map(re.escape, FETCHED)) or "(?!)",
+    params:
+        weights=lambda wildcards: PARAMS.weights[FETCHED[wildcards.file]].model_dump_json(),
+        backbone=lambda wildcards: FETCHED[wildcards.file],
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=6 * 60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat weights {params.backbone} --until file > {log} 2>&1"
+
+
+# As a run that was trained elsewhere, which `evaluate` scores like any other.
+rule published_run:
+    input:
+        split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
+        lambda wildcards: str(weights.place(PARAMS.weights[wildcards.backbone].file)),
+        code=code("weights.py", "checkpoints.py", "models/*.py"),
+    output:
+        "runs/{dataset}/{backbone}-panns/config.yaml",
+        "runs/{dataset}/{backbone}-panns/checkpoint.pt",
+    log:
+        "logs/{dataset}/weights/{backbone}.log",
+    wildcard_constraints:
+        backbone="|".join(PARAMS.weights) or "(?!)",
+    params:
+        weights=lambda wildcards: PARAMS.weights[wildcards.backbone].model_dump_json(),
+        run=lambda wildcards: weights.run_of(PARAMS, wildcards.backbone, Path("-")).model_dump_json(),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset} weights {wildcards.backbone} --until run > {log} 2>&1"
+
+
+ruleorder: published_run > train_glat > train
+ruleorder: published_run > configure

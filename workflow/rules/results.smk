@@ -1,6 +1,6 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
-MEASURES = ["bootstrap.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
+MEASURES = ["bootstrap.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
 TABLES = [*MEASURES, "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
 FILES = [
@@ -50,6 +50,20 @@ use rule table1 as table2 with:
     params:
         result="table2",
         runs=measured(systems("table2")),
+
+
+# What PANNs' published weights score on the packs, as the proof that the data are right; not part of `all`.
+use rule table1 as panns with:
+    input:
+        expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "resamples.npz"]),
+        code=code(*TABLES, "results/panns.py"),
+    output:
+        multiext("results/{dataset}/panns", ".csv", ".md"),
+    log:
+        "logs/{dataset}/panns.log",
+    params:
+        result="panns",
+        runs=list(PARAMS.weights),
 
 
 use rule table1 as fig2a with:

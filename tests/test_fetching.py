@@ -1,0 +1,243 @@
+"""Fetching over real HTTP on loopback: cut off, resumed, changed under the download, throttled, and refused."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from glat import fetching
+from glat.errors import GlatError
+from glat.fetching import check_file, fetch_file, file_name
+
+CONTENT = np.random.default_rng(0).bytes(3_000_000)
+OTHER = np.random.default_rng(1).bytes(len(CONTENT))
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` with ranges, as `cuts`, `statuses` and `headers` tell it to misbehave."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content, self.tag, self.kind = CONTENT, '"one"', "application/octet-stream"
+        self.ranges = True
+        self.cuts: list[int] = []  # of each answer to come, how many bytes until the line breaks
+        self.statuses: list[tuple[int, dict]] = []  # errors that come before
+        self.asked: list[tuple[str | None, str | None]] = []  # Range and If-Range of each request
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def handle_error(self, *_):
+        pass  # a client that went away, as a test asks it to
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/weights%3D1.pth?download=1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        server: Server = self.server
+        asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
+        server.asked.append((asked, condition))
+        if server.statuses:
+            status, headers = server.statuses.pop(0)
+            return self.answer(status, b"", headers)
+        start = int(asked.split("=")[1][:-1]) if asked and server.ranges else 0
+        if condition and condition != server.tag:
+            start = 0
+        size = len(server.content)
+        if start >= size:
+            return self.answer(416, b"", {"Content-Range": f"bytes */{size}"})
+        headers = {"Content-Type": server.kind} | ({"ETag": server.tag} if server.tag else {})
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+        return self.answer(206 if start else 200, server.content[start:], headers)
+
+    def answer(self, status, body, headers):
+        self.send_response(status)
+        for key, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.server.cuts and body:
+            self.wfile.write(body[: self.server.cuts.pop(0)])
+            self.wfile.flush()
+            self.close_connection = True
+            return
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(fetching, "PAUSES", (0, 0, 0))
+    server = Server()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def interrupted(server, path, monkeypatch, at=1_000_000):
+    """A fetch that ends after `at` bytes, without another try."""
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "PAUSES", ())
+        server.cuts = [at]
+        with pytest.raises(GlatError, match="cannot be fetched"):
+            fetch_file(server.address, path)
+    assert not path.exists()
+    server.asked.clear()
+
+
+def kept(at):
+    """The range that is asked for after a line that broke at a byte: whole blocks are kept."""
+    return f"bytes={at // fetching.BLOCK * fetching.BLOCK}-"
+
+
+def left(path):
+    return sorted(file.name for file in path.parent.iterdir() if file.name != path.name)
+
+
+def test_a_file_comes_whole_and_leaves_nothing_beside_it(server, tmp_path):
+    path = tmp_path / "deep/weights.pth"
+    sha256, md5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
+    fetch_file(server.address, path, sha256, md5.upper())
+    assert path.read_bytes() == CONTENT and not left(path) and server.asked == [(None, None)]
+    check_file(path, sha256, md5)
+    assert file_name(server.address) == "weights=1.pth"
+
+
+def test_a_broken_line_is_gone_on_with_within_one_call_as_long_as_more_comes(server, tmp_path):
+    server.cuts = [400_000] * 7  # more breaks than tries: each brought something
+    fetch_file(server.address, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert len(server.asked) == 8 and server.asked[1] == (kept(400_000), '"one"')
+
+
+def test_a_line_that_brings_nothing_ends_after_the_tries(server, tmp_path):
+    server.cuts = [500_000, 0, 0, 0, 0, 0]
+    with pytest.raises(GlatError, match=r"/weights%3D1\.pth\?download=1: cannot be fetched \(.*; check the network"):
+        fetch_file(server.address, tmp_path / "f")
+    assert len(server.asked) == 4 and not (tmp_path / "f").exists()
+
+
+def test_a_killed_fetch_goes_on_in_the_next_call(server, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    interrupted(server, path, monkeypatch)
+    fetch_file(server.address, path)
+    assert path.read_bytes() == CONTENT and server.asked == [(kept(1_000_000), '"one"')] and not left(path)
+
+
+def test_a_file_replaced_meanwhile_is_not_mixed_with_the_old_one(server, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    for tags in (('"one"', '"two"'), (None, None)):  # without a tag, the other size tells
+        server.content, server.tag = CONTENT, tags[0]
+        interrupted(server, path, monkeypatch)
+        server.content, server.tag = OTHER if tags[1] else OTHER[:2_500_000], tags[1]
+        fetch_file(server.address, path)
+        assert path.read_bytes() == server.content and not left(path)
+        assert server.asked[0][0] == kept(1_000_000)
+        path.unlink()
+
+
+def test_a_part_that_another_address_left_or_that_has_no_note_is_not_gone_on_with(server, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    interrupted(server, path, monkeypatch)
+    server.content = OTHER
+    fetch_file(server.address.replace("download=1", "download=2"), path)
+    assert path.read_bytes() == OTHER and server.asked == [(None, None)]
+    (tmp_path / ".g.download").write_bytes(b"of an unknown file")
+    fetch_file(server.address, tmp_path / "g")
+    assert (tmp_path / "g").read_bytes() == OTHER
+
+
+def test_a_part_that_is_complete_already_is_kept(server, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    interrupted(server, path, monkeypatch)
+    (tmp_path / ".f.download").write_bytes(CONTENT)
+    fetch_file(server.address, path)
+    assert path.read_bytes() == CONTENT and server.asked == [("bytes=3000000-", '"one"')]
+
+
+def test_a_part_longer_than_the_file_is_begun_anew(server, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    interrupted(server, path, monkeypatch)
+    (tmp_path / ".f.download").write_bytes(CONTENT + b"more")
+    fetch_file(server.address, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_gives_the_whole_again(server, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    interrupted(server, path, monkeypatch)
+    server.ranges = False
+    fetch_file(server.address, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_busy_server_is_waited_for_as_long_as_it_asks(server, tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr(fetching.time, "sleep", waited.append)
+    server.statuses = [(503, {"Retry-After": "7"}), (429, {"Retry-After": "9999"}), (500, {})]
+    fetch_file(server.address, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT and waited == [7, 120, 0]
+
+
+@pytest.mark.parametrize(("status", "requests"), [(404, 1), (403, 1), (503, 4)])
+def test_an_http_error_is_told_with_the_address(server, tmp_path, status, requests):
+    server.statuses = [(status, {})] * 5
+    with pytest.raises(GlatError, match=rf"^{server.address[:20]}.*: HTTP {status} "):
+        fetch_file(server.address, tmp_path / "f")
+    assert len(server.asked) == requests and not list(tmp_path.iterdir())
+
+
+def test_another_checksum_or_a_web_page_leaves_nothing(server, tmp_path):
+    for kind, wanted in (("SHA-256", {"sha256": "0" * 64}), ("MD5", {"md5": "0" * 32})):
+        with pytest.raises(GlatError, match=rf"download=1: its {kind} is [0-9a-f]+, expected 0+; the file is damaged"):
+            fetch_file(server.address, tmp_path / "f", **wanted)
+        assert not list(tmp_path.iterdir())
+    server.kind = "text/html; charset=utf-8"
+    with pytest.raises(GlatError, match="a web page, not the file"):
+        fetch_file(server.address, tmp_path / "f")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_keeps_what_came(server, tmp_path, monkeypatch):
+    path, real = tmp_path / "f", open
+
+    class Full:
+        """A file on a disk that is full after the first block."""
+
+        def __init__(self, *arguments):
+            self.file, self.blocks = real(*arguments), 0
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, block):
+            self.blocks += 1
+            if self.blocks > 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self.file.write(block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "open", Full, raising=False)
+        with pytest.raises(GlatError, match=r"/f: the disk is full \([\d.]+ GB free\); make room and run again"):
+            fetch_file(server.address, path)
+    server.asked.clear()
+    fetch_file(server.address, path)
+    assert path.read_bytes() == CONTENT and server.asked[0][0] == f"bytes={fetching.BLOCK}-"

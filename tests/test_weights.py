@@ -1,0 +1,302 @@
+"""PANNs' published weights, end to end on made-up ones in the same format: fetched, checked, scored, and trained from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+import yaml
+from conftest import ROOT
+from sklearn.metrics import average_precision_score
+from test_fetching import Server
+from test_panns import as_panns, naive_cnn10, randomised
+from test_workflow import copy_of_the_project, snakemake
+from typer.testing import CliRunner
+
+from glat import checkpoints, cli, fetching, weights
+from glat.config import load
+from glat.data.pack import pack_shard
+from glat.data.packed import Packs
+from glat.data.resample import resample_shard
+from glat.errors import GlatError
+from glat.models import build
+from glat.results.panns import LISTED_CLIPS, PUBLISHED_CLIPS, reach
+
+CLASSES = pd.DataFrame(
+    {"index": range(527), "mid": [f"/m/x{c}" for c in range(527)], "display_name": [f"Class {c}" for c in range(527)]}
+)
+CLASS_LIST = ROOT.parent / "shared/audioset/class_labels_indices.csv"
+FILE = "weights/Cnn10_mAP=0.380.pth"
+SETTINGS = {
+    "dataset": "audioset_balanced",
+    "datasets.audioset_balanced.splits": {"balanced_train": 8, "eval": 10},
+    "datasets.audioset_balanced.training": {"steps": 2, "batch_size": 2, "workers": 0, "checkpoint_every": 2},
+    "audio.clip_seconds": 1.0,
+    "glat.n": 2, "glat.tau": 0.5, "fig2.n": [2], "fig2.tau": [0.5],
+    "evaluation.resamples": 20, "evaluation.batch_size": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A checkpoint as PANNs published theirs, in torch's old file format, and its state."""
+    torch.manual_seed(0)
+    network = build("cnn10", classes=527).network
+    randomised(network, 1)
+    state = as_panns(network)
+    path = tmp_path_factory.mktemp("published") / "Cnn10.pth"
+    torch.save({"iteration": 600_000, "model": state}, path, _use_new_zipfile_serialization=False)
+    return path, state
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory) -> Path:
+    """A folder with packs of one second of noise a clip, of as many classes as AudioSet has."""
+    root, rng = tmp_path_factory.mktemp("packs"), np.random.default_rng(0)
+    for split, clips in (("balanced_train", 8), ("eval", 10)):
+        (root / split).mkdir()
+        names = [f"{split[0]}{i:010d}_{1000 * i}" for i in range(clips)]
+        for i, name in enumerate(names):
+            tone = np.sin(2 * np.pi * 100 * (i + 1) * np.arange(32000) / 32000)
+            soundfile.write(root / split / f"{name}.wav", 0.2 * tone + 0.05 * rng.standard_normal(32000), 32000)
+        labels = [tuple(CLASSES["mid"][rng.choice(40, 3, replace=False)]) for _ in names]
+        start = np.arange(clips) * 1.0
+        rows = pd.DataFrame({"clip": names, "youtube_id": [n[:11] for n in names], "start": start, "end": start + 1,
+                             "labels": pd.Series(labels, dtype=object)})  # fmt: skip
+        listing = pd.DataFrame({"clip": names, "file": [f"{name}.wav" for name in names], "reason": ""})
+        out, pack = root / f"resampled/{split}", root / f"data/audioset_balanced/packs/{split}/000.h5"
+        resample_shard(rows, listing, root / split, out, 32000, 1.0)
+        pack_shard(out, rows, CLASSES, pack, pack.with_suffix(".ledger.csv"), 32000, {"dataset": "audioset_balanced"})
+    return root
+
+
+@pytest.fixture
+def project(packs, tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(packs / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(weights, "CLASSES", hashlib.sha256("\n".join(CLASSES["mid"]).encode()).hexdigest())
+    monkeypatch.setattr(fetching, "PAUSES", (0, 0))
+    return tmp_path
+
+
+@pytest.fixture
+def server(published):
+    server = Server()
+    server.content = published[0].read_bytes()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def glat(*arguments, **changes):
+    """The command as typed: what it printed to both, and its error."""
+    options = [f"--set={key}={json.dumps(value)}" for key, value in (SETTINGS | changes).items()]
+    threads = ["--threads", "1"] if arguments[0] not in ("configure", "panns") else []
+    call = ["--params", str(ROOT / "params.yaml"), *options, *map(str, arguments), *threads]
+    result = CliRunner().invoke(cli.app, call)
+    assert result.exception is None or isinstance(result.exception, GlatError | SystemExit), result.exception
+    return result.output, None if result.exception is None else str(result.exception)
+
+
+def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_not_made_twice(
+    project, server, published, monkeypatch
+):
+    md5 = hashlib.md5(server.content).hexdigest()
+    server.cuts = [10_000_000, 5_000_000]
+    known = {"weights.cnn10.file": server.address, "weights.cnn10.md5": md5}
+    output, error = glat("weights", "cnn10", **known)
+    assert error is None and [asked is None for asked, _ in server.asked] == [True, False, False]
+    run = Path("runs/audioset_balanced/cnn10-panns")
+    assert (
+        f"weights/weights=1.pth: SHA-256 {hashlib.sha256(server.content).hexdigest()}, MD5 {md5}, as published"
+        in output
+    )
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml", "checkpoint.pt", "predictions.h5", "resamples.npz", "per_class.csv", "clips.txt", "metrics.json"
+    }  # fmt: skip
+    metrics = json.loads((run / "metrics.json").read_text())
+    corpus = Packs("data/audioset_balanced/packs/eval/000.h5")
+    scores = naive_cnn10(published[1], torch.from_numpy(corpus.read(range(10)))).numpy()
+    scored = np.flatnonzero(corpus.target.any(0))
+    expected = np.mean([average_precision_score(corpus.target[:, c], scores[:, c]) for c in scored])
+    assert metrics["streams"]["fused"]["mAP"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert (metrics["precision"], metrics["clips"], metrics["steps"]) == ("float32", 10, 600_000)
+    assert "from the published 0.380 on 18887; clips lost at random explain up to" in output
+    assert (
+        f"{527 - len(scored)} classes have no positive among these clips" in output
+        and "Too few clips: these can't tell" in output
+    )
+    # Again: nothing is fetched, made or scored a second time, unless a setting or the file changed.
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    output, error = glat("weights", "cnn10", **known)
+    assert error is None and "scored before with these settings" in output and "from the published 0.380" in output
+    assert len(server.asked) == 3 and before == {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    Path("only.txt").write_text("\n".join(corpus.clips[:7]))
+    output, error = glat("weights", "cnn10", **known, **{"evaluation.only": "only.txt"})
+    assert error is None and "only.txt: 7 clips listed, 7 found" in output and "on 7 clips" in output
+    changed = {name for name, at in before.items() if (run / name).stat().st_mtime_ns != at}
+    assert changed == before.keys() - {"config.yaml", "checkpoint.pt"}
+    # It is a run like any other: `glat evaluate` scores it too.
+    assert glat("evaluate", run / "config.yaml")[1] is None
+    assert json.loads((run / "metrics.json").read_text())["streams"] == metrics["streams"]
+    assert "scored before with these settings" in glat("weights", "cnn10", **known)[0]
+    # The table.
+    assert "`glat weights resnet38` makes it" in glat("panns", **known)[1]
+    output, error = glat("panns", **known, **{"weights.resnet38": None})
+    assert error is None and "| CNN10, PANNs' weights | " in output
+    row = pd.read_csv("results/audioset_balanced/panns.csv").iloc[0]
+    assert row["mAP"] == pytest.approx(expected, abs=1e-5) and row["published_mAUC"] == 0.971
+    assert row["difference"] == pytest.approx(row["mAP"] - 0.380, abs=2e-6) and row["verdict"] in output
+
+
+def test_a_damaged_file_on_the_way_or_in_its_place_is_refused(project, server):
+    known = {"weights.cnn10.file": server.address, "weights.cnn10.md5": "0" * 32}
+    _, error = glat("weights", "cnn10", **known)
+    assert "weights%3D1.pth?download=1: its MD5 is" in error and not list(project.glob("weights/*"))
+    Path("weights").mkdir(exist_ok=True)
+    Path("weights/weights=1.pth").write_bytes(b"cut off")
+    _, error = glat("weights", "cnn10", **known)
+    assert error.startswith("weights/weights=1.pth: its MD5 is") and error.endswith("remove it to fetch it anew")
+    assert not Path("runs").exists()
+
+
+def test_a_path_is_used_where_it_lies(project, published):
+    path, _ = published
+    output, error = glat("weights", "cnn10", path, "--until", "run")
+    assert error is None and ", not a file that params.yaml knows" in output
+    run = checkpoints.load("runs/audioset_balanced/cnn10-panns/checkpoint.pt")[1]
+    assert run.init == {"global": str(path), "local": None} and not Path("weights").exists()
+    done = Path("runs/audioset_balanced/cnn10-panns/checkpoint.pt")
+    # A checkpoint that was cut is made again; metrics of other weights do not stay beside new ones.
+    done.write_bytes(done.read_bytes()[:1000])
+    (done.parent / "metrics.json").write_text("{}")
+    assert glat("weights", "cnn10", path, "--until", "run")[1] is None
+    assert checkpoints.load(done)[1] == run and not (done.parent / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "told"),
+    [
+        (["talnet"], {}, "PANNs published no weights of 'talnet'; allowed are cnn10, resnet38"),
+        (["cnn10", "none.pth"], {}, "none.pth: no such file of weights; give the path or the address"),
+        (["cnn10", "PATH", "--md5", "0" * 32], {}, "its MD5 is"),
+        (["cnn10", "PATH", "--sha256", "abc"], {}, "--sha256: 'abc' is not allowed"),
+        (["cnn10", "http://127.0.0.1:9/"], {}, "http://127.0.0.1:9/: an address of no file"),
+        (["resnet38", "PATH"], {}, "not a checkpoint of ResNet38"),
+        (["cnn10", "ours.pt"], {}, "ours.pt: a checkpoint of this project, not of PANNs; `glat evaluate` scores it"),
+        (["cnn10", "text.pth"], {}, "text.pth: holds more than tensors and plain values, or is no checkpoint"),
+        (["cnn10", "PATH"], {"audio.sample_rate": 16000}, "audio.sample_rate: 16000, but PANNs' weights hear 32000 Hz"),
+        (["cnn10"], {"weights.talnet": {"file": "x"}}, "weights: PANNs published none of 'talnet'"),
+        (["cnn10"], {"weights.cnn10.md5": "12"}, "weights.cnn10.md5: '12' is not allowed"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_one_sentence(project, published, arguments, changes, told):
+    Path("text.pth").write_text("not weights")
+    torch.save({"glat": 1, "model": {}}, "ours.pt")
+    arguments = [str(published[0]) if argument == "PATH" else argument for argument in arguments]
+    _, error = glat("weights", *arguments, **changes)
+    assert error is not None and told in error and "\n" not in error
+    assert not Path("runs").exists()
+
+
+def test_other_classes_are_refused_before_anything_is_fetched(project, server, monkeypatch):
+    known = {"weights.cnn10.file": server.address}
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "CLASS_COUNT", 528)
+        error = glat("weights", "cnn10", **known)[1]
+    assert "eval/000.h5: 527 classes, but PANNs' weights know AudioSet's 528; choose a dataset of AudioSet" in error
+    monkeypatch.setattr(weights, "CLASSES", "of another order")
+    error = glat("weights", "cnn10", **known)[1]
+    assert "eval/000.h5: its classes are not AudioSet's in the order of class_labels_indices.csv" in error
+    Path("data").unlink()
+    assert "no such pack" in glat("weights", "cnn10", **known)[1]
+    assert not server.asked
+
+
+@pytest.mark.skipif(not CLASS_LIST.exists(), reason="AudioSet's class list is not beside this project")
+def test_the_order_of_classes_is_that_of_audioset_s_list():
+    mids = pd.read_csv(CLASS_LIST)["mid"]
+    assert hashlib.sha256("\n".join(mids).encode()).hexdigest() == weights.CLASSES and len(mids) == weights.CLASS_COUNT
+
+
+def test_a_difference_is_in_reach_where_clips_lost_at_random_explain_it():
+    # Two labs lose different clips of one list; the score is a mean over clips, whose bootstrap deviation is known.
+    rng = np.random.default_rng(0)
+    inside, differences = 0, []
+    for _ in range(400):
+        value = rng.normal(0.4, 0.5, LISTED_CLIPS)
+        ours, theirs = (rng.choice(value, size, replace=False) for size in (16_000, PUBLISHED_CLIPS))
+        found = reach(ours.mean(), ours.std() / len(ours) ** 0.5, len(ours), theirs.mean())
+        inside += abs(found.difference) <= found.lost - 0.0005  # without what rounding adds
+        differences.append(found)
+    assert 0.91 < inside / 400 < 0.98
+    assert all(found.lost < found.drawn for found in differences)
+
+
+@pytest.mark.parametrize(
+    ("score", "clips", "verdict"),
+    [
+        (0.380, 18_887, "in reach"),
+        (0.3785, 18_887, "in reach"),
+        (0.3755, 18_887, "undecided"),
+        (0.368, 18_887, "out of reach"),
+        (0.3785, 20_371, "in reach"),
+        (0.3803, 40_000, "in reach"),  # of another list, longer than AudioSet's
+    ],
+)
+def test_the_verdict_on_a_score_of_audioset(score, clips, verdict):
+    assert reach(score, 0.003, clips, 0.380).verdict == verdict
+    assert reach(score, 0.003, clips, 0.380, all_classes=False).verdict == "too few clips"
+
+
+def test_few_clips_prove_nothing_but_may_disprove():
+    assert reach(0.379, 0.05, 100, 0.380).verdict == "too few clips"
+    assert reach(0.1, 0.05, 100, 0.380).verdict == "out of reach"
+
+
+def test_gl_at_trains_from_the_published_weights_as_the_recipe_says(project, published):
+    path, state = published
+    Path("weights").mkdir()
+    os.symlink(path, FILE)
+    recipe = yaml.safe_load((ROOT / "recipes/from_panns.yaml").read_text())
+    assert recipe["init"]["global"]["cnn10"] == FILE and recipe["glat"] == {"training": "frozen_global"}
+    for name in ("audioset", "audioset_balanced"):
+        assert recipe["datasets"][name]["training"]["learning_rate"] == 2e-4
+        assert load(ROOT / "params.yaml", recipe | {"dataset": name}).training_of(name).learning_rate == 2e-4
+    changes = {
+        "backbones": recipe["backbones"], "init": recipe["init"], "glat.training": recipe["glat"]["training"],
+        "datasets.audioset_balanced.training.learning_rate": 2e-4, "datasets.audioset_balanced.training.precision": "float32",
+    }  # fmt: skip
+    run = Path("runs/audioset_balanced/cnn10-glat-s0")
+    assert glat("configure", run.name, **changes)[1] is None
+    assert glat("train", run / "config.yaml")[1] is None
+    tagger, made, _ = checkpoints.load(run / "checkpoint.pt")
+    assert (made.width, made.hop, made.training.learning_rate, made.glat.training) == (1.0, 320, 2e-4, "frozen_global")
+    streams = {name: backbone.state_dict() for name, backbone in tagger.backbones().items()}
+    assert all(torch.equal(value, state[key]) for key, value in streams["global"].items())
+    moved = [
+        (value - state[key]).abs().max().item() for key, value in streams["local"].items() if value.is_floating_point()
+    ]
+    weights_ = [
+        (streams["local"][key] - state[key]).abs().max().item() for key in streams["local"] if key.endswith("weight")
+    ]
+    assert max(moved) > 0 and 0 < max(weights_) <= 2 * 2e-4 * 1.01  # two steps of Adam from the same weights
+    assert glat("evaluate", run / "config.yaml", **changes)[1] is None
+    assert set(json.loads((run / "metrics.json").read_text())["streams"]) == {"fused", "global", "local"}
+
+
+def test_the_workflow_fetches_weights_where_a_result_needs_them(tmp_path):
+    project = copy_of_the_project(tmp_path)
+    targets = ["results/table1.csv", "results/panns.md", "weights/Cnn10_mAP=0.380.pth"]
+    done = snakemake(project, "-n", "--cores", "2", *targets, "--configfile", str(ROOT / "recipes/from_panns.yaml"))
+    stats = done.stdout.partition("Job stats:")[2].split("\n")[3:]
+    jobs = dict(line.split() for line in stats if len(line.split()) == 2)
+    assert (jobs["fetch_weights"], jobs["published_run"], jobs["panns"]) == ("2", "2", "1")
+    assert (jobs["train"], jobs["train_glat"], jobs["evaluate"], jobs["configure"]) == ("2", "2", "6", "4")
