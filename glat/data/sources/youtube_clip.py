@@ -19,14 +19,13 @@ from glat.data.audio import CONTAINERS, AudioError, Cut, decode, decode_cut
 from .youtube_errors import GONE, PASSING, Failure, classify, http_failure
 
 SCRATCH = ".fetching"  # in the shard's folder: what is not complete yet
-SLACK = (
-    0.5  # seconds that a cut may be shorter than asked for; also what YouTube's whole seconds of duration are off by
-)
+HEAD = 2**21  # bytes of a recording that tell its streams and its length
+SLACK = 0.5  # seconds that a cut may be short of; YouTube gives durations in whole seconds
 EMPTY = (
     "no audio stream",
     "undecodable: End of file",
     "undecodable: no audio in it",
-)  # of an audio file with no packet
+)  # what a file without a packet is
 
 
 class Clip(NamedTuple):
@@ -147,7 +146,7 @@ class Fetcher:
         try:
             short = check(found, clip, part, duration) < clip.end - clip.start - SLACK
         except Failure as failure:
-            if failure.kind != GONE or duration is not None or self._declared(info) <= clip.start:
+            if not failure.reason.startswith("too short") or duration is not None or self._declared(info) <= clip.start:
                 raise
             short = True
         if short and duration is None and self._declared(info) > clip.end:
@@ -163,7 +162,7 @@ class Fetcher:
         from yt_dlp.utils import YoutubeDLError
 
         failure = classify(error)
-        if "ffmpeg exited" not in str(error) or failure.kind != PASSING or "\n" in (info.get("url") or "\n"):
+        if failure.reason != "broken transfer" or "ffmpeg" not in str(error) or not info.get("url"):
             return failure
         try:
             head = self._head(info)
@@ -184,7 +183,7 @@ class Fetcher:
         headers = {**(info.get("http_headers") or {}), "Range": f"bytes=0-{HEAD - 1}"}
         end, head = time.monotonic() + self.socket_timeout, b""
         with self.ydl.urlopen(Request(info["url"], headers=headers)) as response:
-            while len(head) < HEAD and time.monotonic() < end and (block := response.read(4096)):
+            while len(head) < HEAD and time.monotonic() < end and (block := response.read(1024)):
                 head += block
         return head
 
