@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,25 @@ def whole(path: str | Path) -> Iterator[Path]:
     except BaseException:
         remove(temporary)
         raise
+
+
+@contextmanager
+def locked(path: str | Path, waiting: str) -> Iterator[bool]:
+    """Hold the lock file `path`; the system frees it when its holder ends, however it does.
+
+    If another process holds it, `waiting` is printed and its end waited for. Yields whether that was so.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            waited = False
+        except BlockingIOError:
+            print(waiting, file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            waited = True
+        yield waited
 
 
 def _alive(pid: int) -> bool:

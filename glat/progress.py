@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import os
 import sys
 import time
@@ -15,7 +14,7 @@ import lightning
 import torch
 
 from .config import Training
-from .files import whole
+from .files import locked, whole
 from .runs import Run
 
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
@@ -31,15 +30,7 @@ def alone(lock: Path) -> Iterator[bool]:
     if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
         yield False
         return
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            waited = False
-        except BlockingIOError:
-            print(f"{lock.parent}: another process trains this run; waiting for it to end", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            waited = True
+    with locked(lock, f"{lock.parent}: another process trains this run; waiting for it to end") as waited:
         yield waited
 
 

@@ -1,0 +1,214 @@
+"""Audio from YouTube by yt-dlp: of each video the ten seconds asked for, and what can't be had with its reason.
+
+A shard's folder keeps `<clip>.<webm, m4a, ...>` and `archive.jsonl` (`youtube_archive`): a further run asks only for
+what is neither there nor gone for good. A reason in the listing begins `gone: ` (for good: removed, private, no audio)
+or `passing: ` (another run may have it: too many requests, bot check, time-out); what follows up to the next semicolon
+is the group, and what is behind it the detail.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+from pydantic import Field, ValidationError
+
+from glat import settings
+from glat.errors import GlatError
+from glat.files import locked, remove
+
+from .youtube_archive import Archive
+from .youtube_clip import SCRATCH, Clip, Fetcher, Got
+from .youtube_crew import ask
+from .youtube_errors import DISK, OFFLINE, PASSING, Failure
+from .youtube_progress import Tally
+
+CODE = ("youtube_archive.py", "youtube_clip.py", "youtube_crew.py", "youtube_errors.py", "youtube_progress.py")
+BYTES = 200_000  # of a clip: ten seconds of YouTube's best audio, about 160 kbit/s
+RESERVE = 20_000_000  # bytes that stay free on the disk
+STORM, CALM = 20, 2  # the job stops when of so many outcomes none is a clip and all but so many are passing failures
+BREAK = 5  # outcomes without any connection that stop the job
+
+
+class Settings(settings.Settings):
+    """`datasets.*.source` of params.yaml, for `kind: youtube`; the names are those of yt-dlp's options where it has one.
+
+    address: where a video is, with `{id}` in place of its id; any site that yt-dlp knows, or the file itself.
+    cookies: a cookies file in Netscape's format, from a browser that is signed in; it is read and never written.
+    proxy: its address, as in http://host:3128; parallel: clips at once; retries: further tries at a clip, after 2, 4,
+    8, ... s, when a failure may pass at once; sleep_interval: seconds between the starts of two clips, over all that
+    run at once (default: what YouTube lets pass, about 300 videos an hour, and 2000 with cookies; none at another
+    address); socket_timeout: seconds without an answer until a connection is given up, and of six times that a try at a
+    clip; skip_download: ask for nothing, and go on with the clips that earlier runs got.
+    """
+
+    address: Annotated[str, Field(pattern=r"^https?://[^/]+.*\{id\}")] = "https://www.youtube.com/watch?v={id}"
+    cookies: str | None = None
+    proxy: str | None = None
+    parallel: settings.Count = 4
+    retries: settings.Natural = 3
+    sleep_interval: Annotated[float, Field(ge=0)] | None = None
+    socket_timeout: settings.Positive = 20.0
+    skip_download: bool = False
+
+    def interval(self) -> float:
+        """Seconds between the starts of two clips."""
+        if self.sleep_interval is not None:
+            return self.sleep_interval
+        if not (urlsplit(self.address).hostname or "").endswith(("youtube.com", "youtu.be")):
+            return 0.0
+        return 2.0 if self.cookies else 12.0
+
+
+def fetch(
+    segments: pd.DataFrame, folder: Path, split: str, first: int, workers: int = 1, **settings: Any
+) -> pd.DataFrame:
+    """Download the clips of a shard that are not there yet; `settings` are those of `Settings`.
+
+    Returns a table clip, file, part, reason (`glat.data.resample`), in the segments' order. Another run on the same
+    folder is waited for. `workers` is for computing; how many clips are downloaded at once is `parallel`.
+
+    Raises:
+        GlatError: a setting that is not allowed, no connection, a full disk, or a storm of passing failures. What was
+            got is kept, and the next run goes on behind it.
+    """
+    folder = Path(folder)
+    options = _checked(settings)
+    clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in segments.itertuples()]
+    if odd := [clip.clip for clip in clips if "/" in clip.clip or "\0" in clip.clip]:
+        raise GlatError(f"{folder}: clip {odd[0]!r} is no name of a file; correct its id in the segment list")
+    with locked(folder / ".lock", f"{folder}: another download fills this folder; waiting for it to end"):
+        remove(folder / SCRATCH)
+        (folder / SCRATCH).mkdir()
+        try:
+            outcomes = _complete(clips, folder, options)
+        finally:
+            remove(folder / SCRATCH)
+    rows = [
+        (clip.clip, found.file, found.part, "") if isinstance(found, Got) else (clip.clip, "", "", found)
+        for clip in clips
+        for found in (outcomes[clip.clip],)
+    ]
+    return pd.DataFrame(rows, columns=["clip", "file", "part", "reason"])
+
+
+def _complete(clips: list[Clip], folder: Path, options: Settings) -> dict[str, Got | str]:
+    """What is there of each clip, or why it isn't, after everything has been asked for that may be had."""
+    given = [name for name in ("cookies", "proxy") if getattr(options, name)]
+    outcomes: dict[str, Got | str | None] = {}
+    try:
+        archive = Archive(folder, options.address, given)
+        outcomes = {clip.clip: archive.got(clip) or archive.gone(clip) for clip in clips}
+        missing = [clip for clip in clips if outcomes[clip.clip] is None]
+        if options.skip_download:
+            reasons = {clip.clip: archive.reason(clip) or f"{PASSING}: not asked for yet" for clip in missing}
+            return outcomes | reasons
+        tally = Tally(folder, len(missing), sum(isinstance(found, Got) for found in outcomes.values()))
+        if len(missing) * BYTES + RESERVE > shutil.disk_usage(folder).free:
+            raise _full(folder, tally)
+        with closing(_ask(missing, folder, options, tally)) as news:
+            for clip, outcome in news:
+                archive.add(clip, outcome)
+                outcomes[clip.clip] = outcome if isinstance(outcome, Got) else str(outcome)
+        return outcomes
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(folder, Tally(folder, list(outcomes.values()).count(None), 0)) from None
+        raise GlatError(
+            f"{error.filename or folder}: {error.strerror}; the download needs to read and write it"
+        ) from None
+
+
+def _ask(missing: list[Clip], folder: Path, options: Settings, tally: Tally) -> Iterator[tuple[Clip, Got | Failure]]:
+    """Ask for the missing clips: their outcomes as they come, until it is of no use to go on."""
+    if not missing:
+        return
+    fetcher = {"address": options.address, "cookies": _cookies(options.cookies), "proxy": options.proxy}
+    fetcher["socket_timeout"] = options.socket_timeout
+    try:
+        Fetcher(folder, **fetcher).close()  # loads yt-dlp before the threads do
+    except Failure as failure:
+        raise GlatError(f"datasets.*.source.cookies: {options.cookies}: {failure.reason}") from None
+    recent: deque[Got | Failure] = deque(maxlen=STORM)
+    crew = ask(missing, folder, options.parallel, options.interval(), options.retries, **fetcher)
+    with closing(tally), closing(crew):
+        for clip, outcome in crew:
+            if isinstance(outcome, Failure) and outcome.kind == DISK:
+                raise _full(folder, tally)
+            tally.add(outcome)
+            recent.append(outcome)
+            yield clip, outcome
+            if useless(recent, tally.left, tally.kept):
+                raise GlatError(_stopped(folder, recent, tally, options))
+            if tally.left and shutil.disk_usage(folder).free < RESERVE:
+                raise _full(folder, tally)
+
+
+def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
+    """Whether the latest outcomes say that to ask on is of no use: a storm of passing failures, or no connection at all.
+
+    left: clips to come. Behind the last one it is an error that there was no connection, or that nothing is kept.
+    """
+    reasons = [outcome.reason for outcome in recent if isinstance(outcome, Failure) and outcome.kind == PASSING]
+    got = any(isinstance(outcome, Got) for outcome in recent)
+    offline = not got and reasons[-BREAK:].count(OFFLINE)
+    if left:
+        return offline == BREAK or (not got and len(reasons) >= STORM - CALM)
+    return len(reasons) == len(recent) and (kept == 0 or offline == min(BREAK, len(recent)))
+
+
+def _checked(given: dict[str, Any]) -> Settings:
+    from glat.config import sentence
+
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        if error.errors()[0]["loc"] == ("address",):
+            raise GlatError(
+                f"datasets.*.source.address: {given['address']!r} is no http address with {{id}} in place of a video's id"
+            ) from None
+        raise GlatError(sentence(error, "datasets.*.source.")) from None
+
+
+def _cookies(path: str | None) -> str:
+    """The text of a cookies file."""
+    if path is None:
+        return ""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GlatError(f"datasets.*.source.cookies: {path} cannot be read: {error}") from None
+    if not text.strip():
+        raise GlatError(f"datasets.*.source.cookies: {path} is empty; export the browser's cookies again")
+    return text
+
+
+def _stopped(folder: Path, recent: Sequence[Got | Failure], tally: Tally, options: Settings) -> str:
+    reasons = Counter(outcome.reason.partition(";")[0] for outcome in recent if isinstance(outcome, Failure))
+    kept = f"{tally.kept} clips are got and kept, {tally.left} not asked for"
+    host = urlsplit(options.address).hostname
+    if [outcome.reason for outcome in list(recent)[-BREAK:]].count(OFFLINE) == min(BREAK, len(recent)):
+        way = f"the proxy {options.proxy}" if options.proxy else "the network (source.proxy, if it needs a proxy)"
+        return f"{folder}: no connection to {host}: check {way}, then run again; {kept}"
+    common = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common(3))
+    cure = "" if options.cookies else "with a browser's cookies (source.cookies), "
+    return (
+        f"{folder}: stopped: the last {len(recent)} clips brought none ({common}); {kept}. Run again later, {cure}more "
+        f"slowly (source.sleep_interval, now {options.interval():g} s; source.parallel, now {options.parallel}) or "
+        "with a newer yt-dlp; or go on with what is there (source.skip_download)"
+    )
+
+
+def _full(folder: Path, tally: Tally) -> GlatError:
+    free = shutil.disk_usage(folder).free
+    return GlatError(
+        f"{folder}: too little room: {tally.left} clips to get need about {tally.left * BYTES / 1e9:.3g} GB and "
+        f"{free / 1e9:.3g} GB are free; make room and run again, what was got is kept"
+    )
