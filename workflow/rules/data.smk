@@ -53,7 +53,7 @@ rule resample:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/audio/{split}/{shard}.csv",
-        code=code("data/audio.py", "data/resample.py"),
+        code=code("data/audio.py", "data/decoding.py", "data/headers.py", "data/resample.py"),
         source=source_code,
     output:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),
