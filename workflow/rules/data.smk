@@ -61,6 +61,7 @@ rule resample:
         "logs/{dataset}/resample/{split}/{shard}.log",
     params:
         audio=PARAMS.audio.model_dump_json(),
+        in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
     threads: 4
     resources:
         mem_mb=3000,
