@@ -167,8 +167,9 @@ def _refuse_others_labels(compared: dict[int, tuple[list[bool], str]], paths: li
     for number, (differ, of) in counts.items():
         if differ > ALLOWED * of and (number == "all" or of >= ENOUGH):
             worst = max(compared, key=lambda n: sum(compared[n][0])) if number == "all" else number
+            where = "in it" if counts[worst][1] == of else "in it and other files"
             raise GlatError(
-                f"{paths[worst]}: labels of {differ} of the {of} clips found {'' if worst == number else 'there and beside '}"
-                f"differ from the segment list's, first of {compared[worst][1]}; its rows or classes are in another "
-                "order: fetch or make the file anew, or use the lists that it was made from"
+                f"{paths[worst]}: labels of {differ} of the {of} clips found {where} differ from the segment list's, first "
+                f"of {compared[worst][1]}; its rows or classes are in another order: fetch or make it anew, or use the "
+                "lists that it was made from"
             )
