@@ -115,7 +115,7 @@ def test_panns_packs_in_place(project):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        ({"rate": 12800}, r"has 32000 samples of int16 at 12800 Hz, and used in place it must have 32000 samples of int16 at 16000 Hz"),
+        ({"rate": 12800}, "has 32000 samples of int16 at 12800 Hz, and used in place it must have 32000 samples of int16 at 16000 Hz"),
         ({"waveform": WAVEFORMS[:, :31999]}, r"has 31999 samples of int16 at 16000 Hz"),
         ({"waveform": np.float32(WAVEFORMS) / 32768}, r"has 32000 samples of float32 at 16000 Hz"),
     ],
@@ -219,6 +219,12 @@ def test_several_segments_of_one_video(tmp_path):
     reasons = fetch(panns_hdf5, tmp_path, rows).set_index("clip")
     assert reasons.loc[f"{IDS[1]}_30000", "part"] == "1" and reasons.loc[f"{IDS[1]}_50000", "part"] == "3"
     assert reasons.loc[f"{IDS[0]}_50000", "reason"].startswith("ambiguous: the list has several segments of")
+
+
+def test_files_of_another_kind(tmp_path):
+    panns(tmp_path / "a.h5")
+    with pytest.raises(GlatError, match=r"a\.h5: no clips of this kind in it; set .*source\.kind"):
+        fetch(passt_hdf5, tmp_path)
 
 
 def test_files_that_are_no_packs(tmp_path):

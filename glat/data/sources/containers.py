@@ -94,7 +94,8 @@ def listing(
     """The table that a `fetch` returns, in the order of files and rows, the lost clips behind.
 
     names_of: of a file, the name of each row and its part, or None for a file that has no audio; labels_of: of some
-    parts of a file, ascending, the labels (parts, classes) bool, or None if it has none.
+    parts of a file, ascending, the labels (parts, classes) bool, or None if it has none; a last column more is for any
+    label that the class list lacks.
 
     Raises:
         GlatError: no file with audio, no clip of the shard in any, or labels that differ from the list's.
@@ -106,8 +107,11 @@ def listing(
             for named in wanted.read(stem(name)):
                 wanted.offer(named, (number, part), Row(number, part), name)
     if not wanted.candidates:
+        named = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
+        if not seen:
+            raise GlatError(f"{named}: no clips of this kind in it; set datasets.*.source.audio or source.kind")
         raise GlatError(
-            f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: none of the {seen} rows there is of "
+            f"{named}: none of the {seen} rows there is of "
             f"the {len(segments)} segments asked for (from {segments['clip'].iloc[0]} on; a row there is {example!r}); "
             "set datasets.*.source.audio to the files of this split"
         )
@@ -127,7 +131,13 @@ def listing(
     return pd.DataFrame(table + lost, columns=["clip", "file", "part", "reason", "note"])
 
 
-def _differing(found, segments, classes, paths, labels_of) -> list[bool]:
+def _differing(
+    found: list[tuple[Row, int]],
+    segments: pd.DataFrame,
+    classes: pd.DataFrame,
+    paths: list[str],
+    labels_of: Callable[[str, list[tuple[int, ...]]], np.ndarray | None],
+) -> list[bool]:
     """Of each clip found, whether its file gives it other labels than the segment list."""
     differs: list[bool] = []
     compared: dict[int, tuple[list[bool], str]] = {}
@@ -139,6 +149,7 @@ def _differing(found, segments, classes, paths, labels_of) -> list[bool]:
             continue
         chosen = segments.iloc[[row for _, row in group]]
         ours = audioset.targets(chosen, classes)
+        ours = np.pad(ours, ((0, 0), (0, theirs.shape[1] - len(classes))))
         here = (theirs != ours).any(axis=1).tolist()
         differs += here
         example = ""
@@ -154,7 +165,8 @@ def _differing(found, segments, classes, paths, labels_of) -> list[bool]:
 
 
 def _names(row: np.ndarray, classes: pd.DataFrame) -> str:
-    names = [repr(classes["display_name"].iloc[i]) for i in np.flatnonzero(row)]
+    known = [*map(repr, classes["display_name"]), "a label that is not in the class list"]
+    names = [known[i] for i in np.flatnonzero(row)]
     return " and ".join(names[:3]) + (" and more" if len(names) > 3 else "") or "no label"
 
 
@@ -169,7 +181,7 @@ def _refuse_others_labels(compared: dict[int, tuple[list[bool], str]], paths: li
             worst = max(compared, key=lambda n: sum(compared[n][0])) if number == "all" else number
             where = "in it" if counts[worst][1] == of else "in it and other files"
             raise GlatError(
-                f"{paths[worst]}: labels of {differ} of the {of} clips found {where} differ from the segment list's, first "
-                f"of {compared[worst][1]}; its rows or classes are in another order: fetch or make it anew, or use the "
+                f"{paths[worst]}: labels of {differ} of the {of} clips found {where} differ from the segment list's, "
+                f"first of {compared[worst][1]}; its rows or classes are in another order: fetch or make it anew, or use the "
                 "lists that it was made from"
             )

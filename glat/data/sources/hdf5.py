@@ -64,8 +64,8 @@ def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np
         width = -(-classes // 8) if packed else classes
         if target.ndim != 2 or target.shape[1] != width or rows[-1] >= len(target):
             raise GlatError(
-                f"{path}: target has the shape {target.shape}, and {classes} classes need (rows, {width}); use the class "
-                "list that it was made with"
+                f"{path}: target has the shape {target.shape}, and {classes} classes need (rows, {width}); use the "
+                "class list that it was made with"
             )
         found = []
         for begin in range(0, len(target), BLOCK):

@@ -115,7 +115,7 @@ class Wanted:
             if _same(times[0], self.starts[row], unit):
                 if len(times) > 1 and _same(times[1], self.ends[row], unit):
                     return BOTH
-                # A clip that ends before its segment does is another one; some names have the start and 10 s for the end.
+                # One that ends before its segment does is another clip; one after it: some names give all of them 10 s.
                 if len(times) == 1 or times[1] / unit > self.ends[row]:
                     fit = START
         return fit

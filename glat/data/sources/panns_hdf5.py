@@ -27,7 +27,7 @@ def check(audio: str | list[str], split_folders: dict[str, str] | None = None, i
     """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
     containers.check_places(audio, split_folders)
     if not isinstance(in_place, bool):
-        raise ValueError(f"in_place: {in_place!r}; allowed are true and false")  # noqa: TRY004 - as for all of params.yaml
+        raise ValueError(f"in_place: {in_place!r}; allowed are true and false")  # noqa: TRY004
 
 
 def fetch(

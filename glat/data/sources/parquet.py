@@ -92,9 +92,9 @@ def _column(file: pq.ParquetFile, path: str, group: int, name: str) -> list:
 
 
 def _labels(path: str, parts: list[tuple[int, int]], classes: pd.DataFrame) -> np.ndarray | None:
-    """(parts, classes) bool; a label that is not in the class list is left out, so that the row differs."""
+    """(parts, classes + 1) bool, the last column for a label that is not in the class list."""
     index = {name: i for column in ("display_name", "mid") for i, name in enumerate(classes[column])}
-    found = np.zeros((len(parts), len(classes)), bool)
+    found = np.zeros((len(parts), len(classes) + 1), bool)
     with _open(path) as file:
         column = next((name for name in ("labels", "human_labels") if name in file.schema_arrow.names), None)
         if column is None:
@@ -103,7 +103,7 @@ def _labels(path: str, parts: list[tuple[int, int]], classes: pd.DataFrame) -> n
         for group, rows in groupby(parts, lambda part: part[0]):
             everything = _column(file, path, group, column)
             for _, row in rows:
-                found[at, [index[label] for label in everything[row] or () if label in index]] = True
+                found[at, [index.get(label, len(classes)) for label in everything[row] or ()]] = True
                 at += 1
     return found
 
