@@ -10,7 +10,7 @@ from .app import Shard, Split, Workers, app, load_params
 
 
 def _segments(split: str, shard: int):
-    """The dataset's entry, its class list, a shard's segments and the number of the first of them."""
+    """The settings, the class list, the split's segments and the shard's, and the number of the first of these."""
     from ..data import audioset
 
     params = load_params()
@@ -19,7 +19,8 @@ def _segments(split: str, shard: int):
         raise GlatError(f"{params.dataset} has no split {split!r}; it has {', '.join(entry.splits)}")
     classes = audioset.read_class_list(folder / "class_labels_indices.csv")
     segments = audioset.read_segments(folder / f"{split}_segments.csv", classes)
-    return params, classes, audioset.shard_rows(segments, shard, entry.shard_size), shard * entry.shard_size
+    rows = audioset.shard_rows(segments, shard, entry.shard_size)
+    return params, classes, segments, rows, shard * entry.shard_size
 
 
 def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
@@ -48,14 +49,15 @@ def metadata() -> None:
 @app.command()
 def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Get (for `mini`: make) the audio of one shard."""
-    from ..data.sources import open_source
+    from ..data.sources import context, open_source
     from ..files import whole
 
-    params, _, segments, first = _segments(split, shard)
+    params, classes, everything, segments, first = _segments(split, shard)
     source, settings = open_source(params.chosen.source, params.dataset)
     folder = _place("audio", params.dataset, split, shard)
     folder.mkdir(parents=True, exist_ok=True)
-    listing = source.fetch(segments, folder, split, first, workers=workers, **settings)
+    asked = context(source.fetch, everything, classes)
+    listing = source.fetch(segments, folder, split, first, workers=workers, **asked, **settings)
     with whole(folder.with_suffix(".csv")) as part:
         listing.to_csv(part, index=False)
     lost = int((listing["reason"] != "").sum())
@@ -68,7 +70,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     from ..data.resample import resample_shard
     from ..data.sources import open_source
 
-    params, _, segments, _ = _segments(split, shard)
+    params, _, _, segments, _ = _segments(split, shard)
     folder = _place("audio", params.dataset, split, shard)
     out, audio = _place("resampled", params.dataset, split, shard), params.audio
     source, settings = open_source(params.chosen.source, params.dataset)
@@ -93,7 +95,7 @@ def pack(split: Split, shard: Shard) -> None:
     """Pack one shard into HDF5, and list the clips that were lost."""
     from ..data.pack import pack_shard
 
-    params, classes, segments, _ = _segments(split, shard)
+    params, classes, _, segments, _ = _segments(split, shard)
     out = _place("packs", params.dataset, split, shard)
     origin = {"dataset": params.dataset, "split": split, "shard": shard, "source": params.chosen.source}
     ledger, rate = out.with_suffix(".ledger.csv"), params.audio.sample_rate

@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from glat.data.audio import AudioError, Cut, Statistics, prepare, statistics
+from glat.data.audio import AudioError, Cut, Samples, Statistics, prepare, statistics
 from glat.data.shards import STRINGS, need_space, progress
 from glat.errors import GlatError
 from glat.files import whole
@@ -97,8 +97,10 @@ def resample_shard(
     there = listing[(listing["reason"] == "") & (listing["file"] != "")]
     if not in_place:
         need_space(out_folder, len(there) * round(rate * seconds) * 2)
-    sources = zip(there["clip"], (read or files)(there, audio_folder), strict=True)
-    jobs = ((clip, source, rate, seconds, min_seconds, None if in_place else codec) for clip, source in sources)
+    sources = zip(there.itertuples(), (read or files)(there, audio_folder), strict=True)
+    if in_place:
+        sources = _fitting(sources, rate, round(rate * seconds))
+    jobs = ((row.clip, source, rate, seconds, min_seconds, None if in_place else codec) for row, source in sources)
     reasons = {clip: "not listed" for clip in segments["clip"]}
     reasons |= {row.clip: row.reason or "not listed" for row in listing.itertuples()}
     kept: list[Row] = []
@@ -134,10 +136,32 @@ def resample_shard(
 
 
 def files(listing: pd.DataFrame, folder: Path) -> Iterator[Path | Cut]:
-    """The audio files themselves: all of a file, or the 's' seconds from `part` on of a longer one (`<start>+<s>`)."""
-    for file, part in zip(listing["file"], listing["part"]):
+    """The audio files themselves: all of a file, or a piece of a longer one, by `part`.
+
+    `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer.
+    """
+    for clip, file, part in zip(listing["clip"], listing["file"], listing["part"]):
         path = folder / file
-        yield Cut(path, *map(float, part.split("+"))) if part else path
+        try:
+            start, seconds = map(float, part.removeprefix("auto:").split("+")) if part else (0.0, 0.0)
+        except ValueError:
+            raise GlatError(f"clip {clip}: part {part!r} of {file} is not <start>+<seconds>; download again") from None
+        yield Cut(path, start, seconds, part.startswith("auto:")) if part else path
+
+
+def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tuple]:
+    """The sources as they come, if each can be used as it is; in place, nothing can be resampled, padded or cut."""
+    for row, source in sources:
+        if isinstance(source, Samples):
+            have = f"{len(source.samples)} samples of {source.samples.dtype} at {source.rate} Hz"
+            if have != (need := f"{samples} samples of int16 at {rate} Hz"):
+                raise GlatError(
+                    f"{row.file}: row {row.part} (clip {row.clip}) has {have}, and used in place it must have {need}; "
+                    "set datasets.*.source.in_place: false, or audio.sample_rate and audio.clip_seconds to the file's"
+                )
+        elif not isinstance(source, AudioError):
+            raise GlatError(f"{row.file}: only an HDF5 file of waveforms can be used in place; set in_place: false")
+        yield row, source
 
 
 def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.DataFrame:

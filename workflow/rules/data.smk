@@ -53,7 +53,7 @@ rule resample:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/audio/{split}/{shard}.csv",
-        code=code("data/audio.py", "data/resample.py"),
+        code=code("data/audio.py", "data/decoding.py", "data/headers.py", "data/resample.py"),
         source=source_code,
     output:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),
@@ -61,6 +61,7 @@ rule resample:
         "logs/{dataset}/resample/{split}/{shard}.log",
     params:
         audio=PARAMS.audio.model_dump_json(),
+        in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
     threads: 4
     resources:
         mem_mb=3000,

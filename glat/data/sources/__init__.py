@@ -5,7 +5,9 @@ A source is a module with
 - `fetch(segments, folder, split, first, workers, **settings)`: bring or find the audio of rows `first`, ... of a split,
   and return a table clip, file, part, reason as `glat.data.resample` describes it, in the order in which the audio is
   best read. `file` lies in `folder` or is an absolute path; an optional column `note` is for the audit ("labels
-  differ"). The keyword arguments behind `workers`, with their defaults, are the source's settings in params.yaml.
+  differ"). The keyword arguments behind `workers`, with their defaults, are the source's settings in params.yaml;
+  but `classes` (the class list) and `repeated` (ids of which the split's list has several segments) are given to a
+  source that asks for them.
 
 and, where it needs them,
 
@@ -13,6 +15,7 @@ and, where it needs them,
 - `read(listing, folder)`: an iterator over the rows of the table that have audio, each as `glat.data.audio.prepare`
   takes it: a path, a `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why there is none;
 - `Settings`: a class whose parameters are settings too;
+- `check(**settings)`: raises ValueError, in one sentence, for a value that is not allowed;
 - `CODE`: names of further modules beside it that its audio depends on.
 
 With the setting `in_place: true` (where a source has it), the packs refer to the source's files instead of copying.
@@ -21,12 +24,16 @@ With the setting `in_place: true` (where a source has it), the packs refer to th
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import GlatError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SOURCES = {
     "synthetic": "glat.data.sources.synthetic",
@@ -55,7 +62,22 @@ def open_source(settings: dict[str, Any], dataset: str) -> tuple[ModuleType, dic
         raise GlatError(f"datasets.{dataset}.source: unknown key {extra[0]}; source {kind} has {allowed}")
     if lost := sorted(required - rest.keys()):
         raise GlatError(f"datasets.{dataset}.source.{lost[0]}: missing; source {kind} needs it")
+    if hasattr(module, "check"):
+        try:
+            module.check(**rest)
+        except ValueError as error:
+            raise GlatError(f"datasets.{dataset}.source.{error}") from None
     return module, rest
+
+
+def context(fetch: Callable, segments: pd.DataFrame, classes: pd.DataFrame) -> dict[str, Any]:
+    """What a source's `fetch` asks for beside the shard, by its signature. segments: of the whole split."""
+    asked, given = inspect.signature(fetch).parameters, {}
+    if "classes" in asked:
+        given["classes"] = classes
+    if "repeated" in asked:
+        given["repeated"] = set(segments["youtube_id"][segments["youtube_id"].duplicated()])
+    return given
 
 
 def modules(kind: str) -> list[str]:
@@ -70,6 +92,6 @@ def _settings(module: ModuleType) -> tuple[set[str], set[str]]:
     for function in (module.fetch, getattr(module, "Settings", None)):
         for name, parameter in inspect.signature(function).parameters.items() if function else ():
             plain = parameter.kind is not inspect.Parameter.VAR_KEYWORD
-            if plain and name not in {"segments", "folder", "split", "first", "workers"}:
+            if plain and name not in {"segments", "folder", "split", "first", "workers", "classes", "repeated"}:
                 (required if parameter.default is inspect.Parameter.empty else optional).add(name)
     return required, optional

@@ -1,50 +1,149 @@
-"""Audio that is there already: a tree of cut clips, used in place and never copied."""
+"""Audio that is there already: a tree of files, used in place and never copied or written to.
+
+A clip's file is found by its name, in any folder, with any of the usual extensions (`matching.EXTENSIONS`, in upper or
+lower case): `<id>`, `Y<id>`, `<id>_<start>`, `<id>_<start>_<end>`, times in seconds or milliseconds; other names and
+layouts by a `pattern` (`layout.Pattern`). Of several files of one clip, that is taken which is not empty, then by this
+order: start and end in its name, a start, no time; a folder with the split's name above it; the extension, in the order
+of `matching.EXTENSIONS`; the shorter path, then the alphabet.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from ...errors import GlatError
+from .layout import Pattern
+from .matching import EXTENSIONS, UNTIMED, Wanted, check_folders, extension
 
-EXTENSIONS = {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".mp4"}
+CODE = ("matching.py", "layout.py")
+
+
+def check(
+    audio: str,
+    pattern: str | None = None,
+    full_videos: bool | str = "auto",
+    split_folders: dict[str, str] | None = None,
+) -> None:
+    """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
+    if not isinstance(audio, str) or not audio:
+        raise ValueError(f"audio: {audio!r} is not the path of a folder")
+    if full_videos not in ("auto", True, False):
+        raise ValueError(f"full_videos: {full_videos!r}; allowed are auto, true, false")
+    check_folders(split_folders)
+    if pattern is not None:
+        try:
+            Pattern(str(pattern), "split")
+        except ValueError as error:
+            raise ValueError(f"pattern: {error}") from None
 
 
 def fetch(
-    segments: pd.DataFrame, folder: Path, split: str, first: int, workers: int = 1, *, audio: str
+    segments: pd.DataFrame,
+    folder: Path,
+    split: str,
+    first: int,
+    workers: int = 1,
+    repeated: Collection[str] = (),
+    *,
+    audio: str,
+    pattern: str | None = None,
+    full_videos: bool | str = "auto",
+    split_folders: dict[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Find the cut clip of each segment in the tree `audio`, by name: `<id>`, `Y<id>`, `<id>_<start>` with the start in
-    milliseconds or seconds, also with the end behind it, with any of the usual extensions, in any folder.
+    """Find the file of each segment in the tree `audio`.
 
-    Returns a table clip, file (absolute path), reason ("no file" where none has the name).
+    pattern: a `layout.Pattern`, in place of the usual names; split_folders: folders of splits that are not named as
+    the split. full_videos: of a file whose name has no time, true: it is the whole video, and the clip is cut from it;
+    false: it is the clip; auto: it is the clip if it is no longer than one, else the video. A file with a time in its
+    name is always the clip.
+
+    Returns a table clip, file (absolute path), part (`<start>+<seconds>` of a video, `auto:...` where its length is to
+    decide), reason: "no file", "ambiguous: ..." (several segments of its id and no time in the name).
 
     Raises:
-        GlatError: there is no such folder.
+        GlatError: no such folder, one that cannot be read, no audio in it, or none of it of this shard.
     """
-    if not Path(audio).is_dir():
+    root = os.path.abspath(audio)
+    if not os.path.isdir(root):
         raise GlatError(f"{audio}: no such folder of audio files; set datasets.*.source.audio")
-    found: dict[str, str] = {}
-    for parent, _, names in sorted(os.walk(os.path.abspath(audio))):
-        for name in sorted(names):
-            stem, extension = os.path.splitext(name)
-            if extension.lower() in EXTENSIONS:
-                found.setdefault(stem, os.path.join(parent, name))
-    rows = []
-    for row in segments.itertuples():
-        file = next((found[name] for name in _names(row.youtube_id, row.start, row.end) if name in found), "")
-        rows.append((row.clip, file, "" if file else "no file"))
-    return pd.DataFrame(rows, columns=["clip", "file", "reason"])
+    own_folder = str((split_folders or {}).get(split, split))
+    template = Pattern(str(pattern), own_folder) if pattern is not None else None
+    order = {end: place for place, end in enumerate(EXTENSIONS)}
+    wanted = Wanted(segments, repeated)
+    seen, example = 0, ""
+    for below, name in _walk(root):
+        if not (end := extension(name)):
+            continue
+        seen, example = seen + 1, example or f"{below}{name}"
+        stem = name[: -len(end)]
+        for named in template.read(below + stem, end) if template else wanted.read(stem):
+            path = below + name
+            preference = (own_folder not in below.split("/"), order[end.lower()], len(path), path)
+            wanted.offer(named, preference, path, stem)
+    if not seen:
+        raise GlatError(f"{audio}: holds no audio file ({', '.join(EXTENSIONS)}); set datasets.*.source.audio")
+    if not wanted.candidates:
+        fit = f"the pattern {pattern!r}" if pattern is not None else "the names <id>, Y<id>, <id>_<start>_<end>"
+        raise GlatError(
+            f"{audio}: none of its {seen} audio files is of the {len(segments)} segments asked for ({split}, from "
+            f"{segments['clip'].iloc[0]} on) by {fit}; a file there is {example!r}; set datasets.*.source.pattern"
+        )
+    return _listing(segments, wanted, root, full_videos)
 
 
-def _names(youtube_id: str, start: float, end: float) -> list[str]:
-    """Stems that a downloader may have given the clip, the most specific first."""
-    stems = []
-    for a, b in (
-        (f"{start * 1000:.0f}", f"{end * 1000:.0f}"),
-        (f"{start:.0f}", f"{end:.0f}"),
-        (f"{start:.3f}", f"{end:.3f}"),
-    ):
-        stems += [f"{youtube_id}_{a}_{b}", f"{youtube_id}_{a}"]
-    return [*stems, youtube_id] + [f"Y{stem}" for stem in (*stems, youtube_id)]
+def _listing(segments: pd.DataFrame, wanted: Wanted, root: str, full_videos: bool | str) -> pd.DataFrame:
+    table = []
+    for row, segment in enumerate(segments.itertuples()):
+        best, reason = wanted.choose(row, "file", full_videos is True, lambda c: _empty(f"{root}/{c.place}"))
+        file = part = ""
+        if best is not None:
+            file = os.path.join(root, best.place)
+            if not _is_text(file):
+                file, reason = "", "unreadable: the name of its file is not UTF-8; rename it"
+            elif best.fit == UNTIMED and full_videos is not False:
+                part = (
+                    f"{'' if full_videos is True else 'auto:'}{segment.start:.10g}+{segment.end - segment.start:.10g}"
+                )
+        table.append((segment.clip, file, part, reason))
+    return pd.DataFrame(table, columns=["clip", "file", "part", "reason"])
+
+
+def _empty(path: str) -> bool:
+    try:
+        return not os.path.getsize(path)
+    except OSError:
+        return True
+
+
+def _is_text(path: str) -> bool:
+    try:
+        return bool(path.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
+
+
+def _walk(root: str) -> Iterator[tuple[str, str]]:
+    """Every file of a tree: (folder below `root`, with a / behind it, or ""; name). Links to folders are followed, each
+    folder once; hidden folders are not looked into."""
+    stack, seen = [""], set()
+    while stack:
+        below = stack.pop()
+        try:
+            status = os.stat(f"{root}/{below}")
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(f"{root}/{below}") as entries:
+                for entry in entries:
+                    if not entry.is_dir():
+                        yield below, entry.name
+                    elif entry.name[0] != ".":
+                        stack.append(f"{below}{entry.name}/")
+        except OSError as error:
+            raise GlatError(
+                f"{root}/{below}: cannot be read ({error.strerror}); its clips would be lost, so make it readable"
+            ) from None

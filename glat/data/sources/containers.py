@@ -1,0 +1,187 @@
+"""What the sources have in common whose audio lies in files of many clips: which files, which rows, whose labels."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ...errors import GlatError
+from .. import audioset
+from .matching import Wanted, check_folders, stem
+
+ALLOWED = 0.05  # share of clips whose labels may differ from the segment list's: lists have been revised
+ENOUGH = 100  # clips of one file from which on its own share counts
+
+
+class Row(NamedTuple):
+    """Where a clip is: a file's number among the files, its part (`<row>`, or `<row group>:<row>`)."""
+
+    file: int
+    part: tuple[int, ...]
+
+
+def check_places(audio: str | list[str], split_folders: dict[str, str] | None = None) -> None:
+    """Raise ValueError for a setting `audio` or `split_folders` that names nothing."""
+    places = audio if isinstance(audio, list) else [audio]
+    if not places or not all(isinstance(place, str) and place for place in places):
+        raise ValueError(f"audio: {audio!r} is not a folder, a file, a pattern of files, or a list of them")
+    check_folders(split_folders)
+
+
+def find_files(
+    audio: str | list[str],
+    split: str,
+    split_folders: dict[str, str] | None,
+    usual: dict[str, str],
+    endings: tuple[str, ...],
+) -> list[str]:
+    """Absolute paths of the files that `audio` names: a file, a pattern (`*`, `**`, `{split}`), a folder with all below
+    it, or a list of these. Of a folder that has a folder for the split, only what is in that.
+
+    split_folders: the user's names of splits' folders; usual: what they are called where the user does not say. Files
+    with the split's name in their path come first.
+
+    Raises:
+        GlatError: a place where there is no such file.
+    """
+    own = (split_folders or {}).get(split, usual.get(split, split))
+    found: list[str] = []
+    for text in audio if isinstance(audio, list) else [audio]:
+        place = os.path.abspath(text.replace("{split}", own))
+        if os.path.isdir(place):
+            if os.path.isdir(os.path.join(place, own)):
+                place = os.path.join(place, own)
+            elif split in (split_folders or {}):
+                raise GlatError(f"{place}: has no folder {own!r}; set datasets.*.source.split_folders.{split}")
+            paths = [os.path.join(*at) for at in _below(place) if at[1].lower().endswith(endings)]
+        elif os.path.isfile(place):
+            paths = [place]
+        else:
+            paths = [path for path in glob.glob(place, recursive=True) if os.path.isfile(path)]
+        if not paths:
+            raise GlatError(f"{place}: no file ({', '.join(endings)}) there; set datasets.*.source.audio")
+        found += paths
+    # Whole words: `balanced_train` is not in `unbalanced_train`.
+    names_split = re.compile(rf"(?<![a-z]){re.escape(own)}(?![a-z])").search
+    return sorted(dict.fromkeys(found), key=lambda path: (not names_split(path), path))
+
+
+def _below(root: str) -> Iterator[tuple[str, str]]:
+    def refuse(error: OSError) -> None:
+        raise GlatError(f"{error.filename}: cannot be read ({error.strerror}); make it readable") from None
+
+    for parent, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if name[0] != "."]
+        yield from ((parent, name) for name in names)
+
+
+def listing(
+    segments: pd.DataFrame,
+    repeated: Collection[str],
+    classes: pd.DataFrame,
+    paths: list[str],
+    names_of: Callable[[str], Iterator[tuple[str, tuple[int, ...]]] | None],
+    labels_of: Callable[[str, list[tuple[int, ...]]], np.ndarray | None],
+) -> pd.DataFrame:
+    """The table that a `fetch` returns, in the order of files and rows, the lost clips behind.
+
+    names_of: of a file, the name of each row and its part, or None for a file that has no audio; labels_of: of some
+    parts of a file, ascending, the labels (parts, classes) bool, or None if it has none; a last column more is for any
+    label that the class list lacks.
+
+    Raises:
+        GlatError: no file with audio, no clip of the shard in any, or labels that differ from the list's.
+    """
+    wanted, seen, example = Wanted(segments, repeated), 0, ""
+    for number, path in enumerate(paths):
+        for name, part in names_of(path) or ():
+            seen, example = seen + 1, example or name
+            for named in wanted.read(stem(name)):
+                wanted.offer(named, (number, part), Row(number, part), name)
+    if not wanted.candidates:
+        named = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
+        if not seen:
+            raise GlatError(f"{named}: no clips of this kind in it; set datasets.*.source.audio or source.kind")
+        raise GlatError(
+            f"{named}: none of the {seen} rows there is of "
+            f"the {len(segments)} segments asked for (from {segments['clip'].iloc[0]} on; a row there is {example!r}); "
+            "set datasets.*.source.audio to the files of this split"
+        )
+    found, lost = [], []
+    for row, clip in enumerate(segments["clip"]):
+        best, reason = wanted.choose(row, "row")
+        if best is None:
+            lost.append((clip, "", "", reason, ""))
+        else:
+            found.append((best.place, row))
+    found.sort()
+    differs = _differing(found, segments, classes, paths, labels_of)
+    table = [
+        (segments["clip"].iloc[row], paths[place.file], ":".join(map(str, place.part)), "", "labels differ" * differ)
+        for (place, row), differ in zip(found, differs)
+    ]
+    return pd.DataFrame(table + lost, columns=["clip", "file", "part", "reason", "note"])
+
+
+def _differing(
+    found: list[tuple[Row, int]],
+    segments: pd.DataFrame,
+    classes: pd.DataFrame,
+    paths: list[str],
+    labels_of: Callable[[str, list[tuple[int, ...]]], np.ndarray | None],
+) -> list[bool]:
+    """Of each clip found, whether its file gives it other labels than the segment list."""
+    differs: list[bool] = []
+    compared: dict[int, tuple[list[bool], str]] = {}
+    for number, group in groupby(found, lambda item: item[0].file):
+        group = list(group)
+        theirs = labels_of(paths[number], [place.part for place, _ in group])
+        if theirs is None:
+            differs += [False] * len(group)
+            continue
+        chosen = segments.iloc[[row for _, row in group]]
+        ours = audioset.targets(chosen, classes)
+        ours = np.pad(ours, ((0, 0), (0, theirs.shape[1] - len(classes))))
+        here = (theirs != ours).any(axis=1).tolist()
+        differs += here
+        example = ""
+        if any(here):
+            at = here.index(True)
+            example = (
+                f"{chosen['clip'].iloc[at]}, which has {_names(theirs[at], classes)} there and "
+                f"{_names(ours[at], classes)} in the list"
+            )
+        compared[number] = here, example
+    _refuse_others_labels(compared, paths)
+    return differs
+
+
+def _names(row: np.ndarray, classes: pd.DataFrame) -> str:
+    known = [*map(repr, classes["display_name"]), "a label that is not in the class list"]
+    names = [known[i] for i in np.flatnonzero(row)]
+    return " and ".join(names[:3]) + (" and more" if len(names) > 3 else "") or "no label"
+
+
+def _refuse_others_labels(compared: dict[int, tuple[list[bool], str]], paths: list[str]) -> None:
+    counts = defaultdict(lambda: [0, 0])
+    for number, (here, _) in compared.items():
+        for group in (number, "all"):
+            counts[group][0] += sum(here)
+            counts[group][1] += len(here)
+    for number, (differ, of) in counts.items():
+        if differ > ALLOWED * of and (number == "all" or of >= ENOUGH):
+            worst = max(compared, key=lambda n: sum(compared[n][0])) if number == "all" else number
+            where = "in it" if counts[worst][1] == of else "in it and other files"
+            raise GlatError(
+                f"{paths[worst]}: labels of {differ} of the {of} clips found {where} differ from the segment list's, "
+                f"first of {compared[worst][1]}; its rows or classes are in another order: fetch or make it anew, or use the "
+                "lists that it was made from"
+            )

@@ -1,0 +1,82 @@
+"""PANNs' packs: HDF5 files with `audio_name` (`Y<id>.wav`), `waveform` int16, `target` bool, attribute `sample_rate`.
+
+They are resampled and packed anew or, with `in_place: true`, used as they are: their waveforms are not copied, which
+needs `audio.sample_rate` and `audio.clip_seconds` as in the files. Rows of zeros, which PANNs wrote for audio that was
+missing, are dropped either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from ...errors import GlatError
+from ..audio import AudioError, Samples
+from . import containers, hdf5
+
+CODE = ("matching.py", "containers.py", "hdf5.py")
+ZEROS = "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
+
+
+def check(audio: str | list[str], split_folders: dict[str, str] | None = None, in_place: bool = False) -> None:
+    """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
+    containers.check_places(audio, split_folders)
+    if not isinstance(in_place, bool):
+        raise ValueError(f"in_place: {in_place!r}; allowed are true and false")  # noqa: TRY004
+
+
+def fetch(
+    segments: pd.DataFrame,
+    folder: Path,
+    split: str,
+    first: int,
+    workers: int = 1,
+    classes: pd.DataFrame | None = None,
+    repeated: Collection[str] = (),
+    *,
+    audio: str | list[str],
+    split_folders: dict[str, str] | None = None,
+    in_place: bool = False,
+) -> pd.DataFrame:
+    """Find the row of each segment in the HDF5 files that `audio` names (`containers.find_files`).
+
+    Returns a table clip, file (absolute path), part (row), reason ("no row", "ambiguous: ..."), note ("labels differ").
+
+    Raises:
+        GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
+    """
+    paths = containers.find_files(audio, split, split_folders, {}, hdf5.ENDINGS)
+    names = partial(hdf5.names, audio="waveform", check=_check_waveform)
+    labels = partial(hdf5.labels, classes=len(classes), packed=False)
+    return containers.listing(segments, repeated, classes, paths, names, labels)
+
+
+def _check_waveform(file: h5py.File) -> None:
+    waveform = file["waveform"]
+    if waveform.ndim != 2 or waveform.dtype not in (np.int16, np.float32):
+        raise GlatError(
+            f"{file.filename}: waveform is {waveform.dtype} {waveform.shape}; a pack has int16 (clips, samples)"
+        )
+    if not _rate(file):
+        raise GlatError(
+            f"{file.filename}: has no attribute sample_rate, so its rate is not known; write it there in Hz with h5py"
+        )
+
+
+def read(listing: pd.DataFrame, folder: Path) -> Iterator[Samples | AudioError]:
+    """The waveforms of the rows of `fetch`'s table, in its order."""
+    return hdf5.read(listing, "waveform", _samples)
+
+
+def _samples(file: h5py.File, row: np.ndarray) -> Samples | AudioError:
+    return Samples(row, _rate(file)) if row.any() else AudioError(ZEROS)
+
+
+def _rate(file: h5py.File) -> int:
+    """Hz; 0 if the file does not say."""
+    return int(np.ravel(file.attrs.get("sample_rate", 0))[0])

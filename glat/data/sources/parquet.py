@@ -1,0 +1,141 @@
+"""The Hugging Face copies of AudioSet: Parquet files with `video_id`, `audio` {bytes, path}, `labels` (ids of classes)
+or `human_labels` (their names), in folders `bal_train`, `unbal_train` and `eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...errors import GlatError
+from ..audio import AudioError
+from . import containers
+
+CODE = ("matching.py", "containers.py")
+FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
+ROWS = 16  # taken of a row group at once
+
+
+def check(audio: str | list[str], split_folders: dict[str, str] | None = None) -> None:
+    """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
+    containers.check_places(audio, split_folders)
+
+
+def fetch(
+    segments: pd.DataFrame,
+    folder: Path,
+    split: str,
+    first: int,
+    workers: int = 1,
+    classes: pd.DataFrame | None = None,
+    repeated: Collection[str] = (),
+    *,
+    audio: str | list[str],
+    split_folders: dict[str, str] | None = None,
+) -> pd.DataFrame:
+    """Find the row of each segment in the Parquet files that `audio` names (`containers.find_files`).
+
+    Returns a table clip, file (absolute path), part (`<row group>:<row in it>`), reason ("no row", "ambiguous: ..."),
+    note ("labels differ").
+
+    Raises:
+        GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
+    """
+    paths = containers.find_files(audio, split, split_folders, FOLDERS, (".parquet",))
+    return containers.listing(segments, repeated, classes, paths, _names, partial(_labels, classes=classes))
+
+
+def _open(path: str) -> pq.ParquetFile:
+    try:
+        # Read as it is asked for: pre-buffering would hold a whole row group's bytes beside what is decoded of them.
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+    except FileNotFoundError:
+        raise GlatError(
+            f"{path}: no such file; put it back, or set datasets.*.source.audio and download again"
+        ) from None
+    except (OSError, pa.ArrowException) as error:
+        raise GlatError(f"{path}: not a whole Parquet file ({_short(error)}); fetch it again") from None
+
+
+def _names(path: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    with _open(path) as file:
+        columns = {field.name: field.type for field in file.schema_arrow}
+        kind = columns.get("audio")
+        if (
+            "video_id" not in columns
+            or kind is None
+            or not pa.types.is_struct(kind)
+            or kind.get_field_index("bytes") < 0
+        ):
+            raise GlatError(
+                f"{path}: has the columns {', '.join(columns)}; needed are video_id and audio with bytes in it; set "
+                "datasets.*.source.audio to files that have them"
+            )
+        for group in range(file.num_row_groups):
+            for row, name in enumerate(_column(file, path, group, "video_id")):
+                yield name or "", (group, row)
+
+
+def _column(file: pq.ParquetFile, path: str, group: int, name: str) -> list:
+    try:
+        return file.read_row_group(group, columns=[name])[name].to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise GlatError(
+            f"{path}: {name} of row group {group} cannot be read ({_short(error)}); fetch it again"
+        ) from None
+
+
+def _labels(path: str, parts: list[tuple[int, int]], classes: pd.DataFrame) -> np.ndarray | None:
+    """(parts, classes + 1) bool, the last column for a label that is not in the class list."""
+    index = {name: i for column in ("display_name", "mid") for i, name in enumerate(classes[column])}
+    found = np.zeros((len(parts), len(classes) + 1), bool)
+    with _open(path) as file:
+        column = next((name for name in ("labels", "human_labels") if name in file.schema_arrow.names), None)
+        if column is None:
+            return None
+        at = 0
+        for group, rows in groupby(parts, lambda part: part[0]):
+            everything = _column(file, path, group, column)
+            for _, row in rows:
+                found[at, [index.get(label, len(classes)) for label in everything[row] or ()]] = True
+                at += 1
+    return found
+
+
+def read(listing: pd.DataFrame, folder: Path) -> Iterator[bytes | AudioError]:
+    """The audio files of the rows of `fetch`'s table, in its order: of one row group at a time, only the bytes."""
+    places = [(path, *map(int, part.split(":"))) for path, part in zip(listing["file"], listing["part"])]
+    for path, in_file in groupby(places, lambda place: place[0]):
+        with _open(path) as file:
+            for group, in_group in groupby(in_file, lambda place: place[1]):
+                yield from _group(file, group, [row for _, _, row in in_group])
+
+
+def _group(file: pq.ParquetFile, group: int, rows: list[int]) -> Iterator[bytes | AudioError]:
+    """The bytes of some rows, ascending, of a row group."""
+    given, begin = 0, 0
+    try:
+        batches = file.iter_batches(ROWS, row_groups=[group], columns=["audio.bytes"], use_threads=False)
+        for batch in batches:
+            column = batch["audio"].field("bytes")
+            while given < len(rows) and rows[given] < begin + len(batch):
+                content = column[rows[given] - begin].as_py()
+                given += 1
+                yield AudioError("missing: the row has no bytes") if content is None else content
+            if given == len(rows):
+                return
+            begin += len(batch)
+        reason = "the row is not there"
+    except (OSError, pa.ArrowException) as error:
+        reason = f"row group {group}: {_short(error)}"
+    yield from (AudioError(f"unreadable: {reason}") for _ in rows[given:])
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120].rstrip(".")

@@ -1,0 +1,231 @@
+"""The source `files`: audio found in the layouts that people have it in, and nothing else taken for it."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from data_fixtures import encode, tone
+from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project, segments, sound, step
+
+from glat.data.packed import Packs
+from glat.data.resample import resample_shard
+from glat.data.sources import files
+from glat.errors import GlatError
+
+A, B, C, D, E, F = IDS
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def found(root, rows=None, split="eval", **settings) -> list[str]:
+    """Per segment: the file below `root`, with its part behind it, or the reason."""
+    table = files.fetch(segments() if rows is None else rows, root, split, 0, audio=str(root), **settings)
+    return [
+        row.reason or os.path.relpath(row.file, root) + (f" {row.part}" if row.part else "")
+        for row in table.itertuples()
+    ]
+
+
+def test_usual_names_in_any_folder(tmp_path):
+    names = [
+        f"{A}.wav", f"eval/Y{B}.FLAC", f"a/b c/{C}_30_32.mp3", f"ü/{D}_30000.m4a", f"{E}_30.000_32.000.opus",
+        f"Y{F}_30000_32000.webm",
+    ]  # fmt: skip
+    touch(tmp_path, *names, f"{A}.txt", f".hidden/{A}_30.wav", f"{A}.wav.part", "readme.md", f"x{B}.wav")
+    assert found(tmp_path, full_videos=False) == names
+    assert found(tmp_path)[:3] == [f"{A}.wav auto:30+2", f"eval/Y{B}.FLAC auto:30+2", names[2]]
+    assert found(tmp_path, full_videos=True)[0] == f"{A}.wav 30+2"
+
+
+def test_a_name_of_another_time_is_another_clip(tmp_path):
+    touch(tmp_path, f"{A}_40_42.wav", f"{B}_30_31.wav", f"{C}_30_40.wav", f"{D}_3.wav")
+    assert found(tmp_path) == [
+        f"no file: {A}_40_42 is of another time", f"no file: {B}_30_31 is of another time", f"{C}_30_40.wav",
+        f"no file: {D}_3 is of another time", "no file", "no file",
+    ]  # fmt: skip
+
+
+def test_times_that_are_not_whole_seconds(tmp_path):
+    rows = segments(IDS[:4], start=7.75)
+    touch(tmp_path, f"{A}_7_9.wav", f"{B}_8.wav", f"{C}_7750.wav", f"{D}_7.75_9.75.wav")
+    assert found(tmp_path, rows) == [f"{A}_7_9.wav", f"{B}_8.wav", f"{C}_7750.wav", f"{D}_7.75_9.75.wav"]
+
+
+def test_of_two_files_the_better_one_by_a_fixed_order(tmp_path):
+    touch(tmp_path, f"{A}.flac", f"{A}_30.mp3", f"{B}.mp3", f"{B}.WAV", f"train/{C}.wav", f"eval/{C}.mp3")
+    touch(tmp_path, f"{D}.flac", f"x/{D}.mp3", f"b/{E}.wav", f"a/{E}.wav")
+    (tmp_path / f"{D}.flac").write_bytes(b"")
+    (tmp_path / f"{F}.wav").write_bytes(b"")  # the only one: for `resample` to name the reason
+    wanted = [f"{A}_30.mp3", f"{B}.WAV", f"eval/{C}.mp3", f"x/{D}.mp3", f"a/{E}.wav", f"{F}.wav"]
+    assert found(tmp_path, full_videos=False) == wanted
+
+
+def test_several_segments_of_one_video(tmp_path):
+    rows = pd.concat([segments([A, B, C]), segments([A, C], start=50.0)], ignore_index=True)
+    touch(tmp_path, f"{A}_30.wav", f"{A}_50.wav", f"{B}.wav", f"{C}.wav")
+    ambiguous = f"ambiguous: the list has several segments of {C}, and the name {C} has no start time"
+    assert found(tmp_path, rows) == [f"{A}_30.wav", f"{B}.wav auto:30+2", ambiguous, f"{A}_50.wav", ambiguous]
+    whole = [f"{C}.wav 30+2", f"{C}.wav 50+2"]
+    assert found(tmp_path, rows, full_videos=True) == [
+        f"{A}_30.wav",
+        f"{B}.wav 30+2",
+        whole[0],
+        f"{A}_50.wav",
+        whole[1],
+    ]
+    # The other segment may be in another shard.
+    assert found(tmp_path, rows[:3], repeated={B, A})[1].startswith(f"ambiguous: the list has several segments of {B}")
+
+
+def test_a_start_that_fits_two_segments_is_not_guessed(tmp_path):
+    rows = pd.concat([segments([A], start=10.0), segments([A], start=10000.0)], ignore_index=True)
+    touch(tmp_path, f"{A}_10000.wav")
+    assert all(f"the name {A}_10000 fits several" in reason for reason in found(tmp_path, rows))
+    touch(tmp_path, f"{A}_10000_12000.wav")
+    assert found(tmp_path, rows)[0] == f"{A}_10000_12000.wav"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("{split}/{id}_{start_ms}_{end_ms}", f"eval/{A}_30000_32000.wav"),
+        ("{id}-from-{start}", f"any/where/{A}-from-30.flac"),
+        ("{id}/{id}.{start}.mp3", f"{A}/{A}.30.0.MP3"),
+        ("*/audio_{id}", f"Speech/audio_{A}.wav"),
+        ("**/{split}/?/{id}*", f"x/y/eval/-/{A}.video.webm"),
+        ("{start}s {id} [yt]", f"30s {A} [yt].opus"),
+    ],
+)
+def test_patterns(tmp_path, pattern, name):
+    touch(tmp_path, name, f"eval/deeper/{A}_30000_32000.wav", f"{A}.ogg", f"other/{A}_30000_32000.wav")
+    assert found(tmp_path, segments([A]), pattern=pattern, full_videos=False) == [name]
+
+
+def test_a_splits_folder_by_another_name(tmp_path):
+    touch(tmp_path, f"test/{A}.wav", f"eval/{A}.wav")
+    for settings in ({"pattern": "{split}/{id}"}, {}):
+        assert found(tmp_path, segments([A]), split_folders={"eval": "test"}, full_videos=False, **settings) == [
+            f"test/{A}.wav"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("pattern={video}/{id}", "source.pattern: {video} in '{video}/{id}' is no token; there are {id}, {start}"),
+        ("pattern='{split}/{start}'", "source.pattern: '{split}/{start}' has no {id}"),
+        ("pattern='{id}_{end}'", "source.pattern: '{id}_{end}': give the times in one unit, and {end} only with {start}"),
+        ("pattern='{id'", "source.pattern: { in '{id' is no token"),
+        ("pattern='/data/{id}'", "begins with /"),
+        ("full_videos=maybe", "source.full_videos: 'maybe'; allowed are auto, true, false"),
+        ("split_folders=test", "source.split_folders: 'test' is not `split: name of its folder`"),
+        ("audio=''", "source.audio: '' is not the path of a folder"),
+        ("audio=nowhere", "nowhere: no such folder of audio files; set datasets.*.source.audio"),
+        ("audio=lists", "lists: holds no audio file (.flac, .wav,"),
+        ("pattern='{id}_x'", f"audio: none of its 1 audio files is of the 4 segments asked for (eval, from {A}_30000 on) by"),
+        ("patern=x", "unknown key patern; source files has audio, full_videos, pattern, split_folders"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_a_sentence(tmp_path, monkeypatch, setting, told):
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path, {"kind": "files", "audio": "audio"})
+    touch(tmp_path, f"audio/{A}.wav")
+    assert step("metadata") is None
+    key, _, value = setting.partition("=")
+    value = value if value.startswith("'") else f"'{value}'"
+    assert told in step("--set", f"datasets.tiny.source.{key}={value}", "download", "eval", 0)
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    touch(tmp_path, f"a/{A}.wav", f"shut/{B}.wav")
+    scandir = os.scandir
+
+    def refuse(path):
+        if "shut" in str(path):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(GlatError, match=r"shut/: cannot be read \(Permission denied\)"):
+        found(tmp_path)
+
+
+def test_links_are_followed_and_loops_end(tmp_path):
+    touch(tmp_path / "far", f"{A}.wav")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/link").symlink_to(tmp_path / "far")
+    (tmp_path / "tree/loop").symlink_to(tmp_path / "tree")
+    (tmp_path / f"tree/{B}.wav").symlink_to(tmp_path / "gone.wav")
+    assert found(tmp_path / "tree", full_videos=False)[:2] == [f"link/{A}.wav", f"{B}.wav"]
+
+
+def test_a_name_that_is_not_utf8_is_a_line_in_the_ledger(tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff/" + A.encode() + b".wav"
+    try:
+        os.mkdir(os.path.dirname(name))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    Path(os.fsdecode(name)).write_bytes(b"x")
+    assert found(tmp_path, segments([A])) == ["unreadable: the name of its file is not UTF-8; rename it"]
+
+
+def test_from_a_read_only_tree_to_packs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = make_project(tmp_path, {"kind": "files", "audio": "my audio ü"}, segments([*IDS, "ggggggggggg"]))
+    audio = tmp_path / "my audio ü"
+    (audio / "eval").mkdir(parents=True)
+    soundfile.write(audio / f"{A}.wav", sound(0), RATE)
+    full = np.concatenate([tone(30, 22050, 1)[0], sound(1, 5, 22050)])
+    soundfile.write(audio / f"eval/Y{B}.flac", full, 22050)  # a whole video
+    (audio / f"{C}.m4a").write_text("<!DOCTYPE html><html>Sorry</html>")
+    whole = encode(audio / f"{D}_30000.wav", sound(3)[None], RATE)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    encode(audio / f"{E}.m4a", tone(12, 44100, 1))  # a video that is shorter than the segment's start
+    (audio / f"{F}.mp3").write_bytes(b"")
+    encode(audio / "Yggggggggggg_30.opus", tone(2, 48000, 1))
+    before = {path: path.stat().st_mtime_ns for path in [audio, *audio.rglob("*")]}
+    for path in before:
+        path.chmod(stat.S_IRUSR | (stat.S_IXUSR if path.is_dir() else 0))
+    try:
+        packs = Packs(all_steps(tmp_path))
+    finally:
+        for path in before:
+            path.chmod(0o700)
+    assert {path: path.stat().st_mtime_ns for path in [audio, *audio.rglob("*")]} == before
+    assert packs.clips.tolist() == rows["clip"][[0, 1, 6]].tolist()
+    got = packs.read([0, 1])
+    np.testing.assert_allclose(got[0], sound(0), atol=1e-4)
+    soundfile.write(tmp_path / "piece.flac", full[30 * 22050 : 32 * 22050], 22050)
+    wanted = pd.DataFrame({"clip": [rows["clip"][1]], "file": [str(tmp_path / "piece.flac")], "reason": [""]})
+    resample_shard(rows[1:2], wanted, tmp_path, tmp_path / "piece", RATE, SECONDS)
+    piece = np.fromfile(tmp_path / "piece/waveform.i16", "<i2")
+    np.testing.assert_array_equal(got[1] * 32768, piece)
+    lost = ledger(tmp_path)
+    assert lost.keys() == set(rows["clip"][2:6])
+    assert lost[rows["clip"][2]] == "undecodable: a web page, not audio"
+    assert lost[rows["clip"][3]].startswith("truncated: ")
+    assert lost[rows["clip"][4]] == "too short: 12.00 s, the clip starts at 30 s"
+    assert lost[rows["clip"][5]] == "empty file"
+
+
+def test_a_big_tree_is_indexed_fast(tmp_path):
+    """At this speed, two million files take well under a minute a shard, disk apart."""
+    rows = segments([f"{i:011d}" for i in range(2000)])
+    names = ((f"{i // 1000}", f"Y{i:011d}.wav") for i in range(200_000))
+    patch = pytest.MonkeyPatch()
+    patch.setattr(files, "_walk", lambda root: ((f"{folder}/", name) for folder, name in names))
+    began = time.process_time()
+    table = files.fetch(rows, tmp_path, "eval", 0, audio=str(tmp_path), full_videos=False)
+    patch.undo()
+    assert (table["reason"] == "").all() and table["file"].iloc[1999].endswith("1/Y00000001999.wav")
+    assert time.process_time() - began < 5

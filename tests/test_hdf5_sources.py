@@ -1,0 +1,272 @@
+"""The sources `panns_hdf5` and `passt_hdf5`: packs that others made, found, compared, repacked or used in place."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from data_fixtures import CLASSES, encode
+from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project, segments, sound, step
+
+from glat.data import audioset
+from glat.data.audio import to_int16
+from glat.data.packed import Packs
+from glat.data.sources import panns_hdf5, passt_hdf5
+from glat.errors import GlatError
+
+ROWS = segments()
+WAVEFORMS = np.stack([to_int16(sound(i), round(RATE * SECONDS)) for i in range(len(ROWS))])
+
+
+def panns(path, rows=ROWS, target=None, names=None, waveform=None, rate=RATE, **options):
+    """A file as PANNs' packing writes it, with the waveform of each row's id."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        names = [f"Y{youtube_id}.wav" for youtube_id in rows["youtube_id"]] if names is None else names
+        file.create_dataset("audio_name", data=[name.encode() for name in names], dtype="S20")
+        if waveform is None:
+            waveform = WAVEFORMS[[IDS.index(youtube_id) for youtube_id in rows["youtube_id"]]]
+        file.create_dataset("waveform", data=waveform, **options)
+        file["target"] = audioset.targets(rows, CLASSES) if target is None else target
+        if rate:
+            file.attrs.create("sample_rate", data=rate, dtype=np.int32)
+    return path
+
+
+def passt(path, rows=ROWS, names=None, content=None, target=None):
+    """A file as PaSST's packing writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        names = [f"Y{youtube_id}.mp3" for youtube_id in rows["youtube_id"]] if names is None else names
+        file["audio_name"] = np.array([name.encode() for name in names], "S20")
+        mp3 = file.create_dataset("mp3", (len(rows),), h5py.vlen_dtype(np.uint8))
+        for i, youtube_id in enumerate(rows["youtube_id"]):
+            made = encode(path.parent / "a.mp3", sound(IDS.index(youtube_id))[None], RATE).read_bytes()
+            mp3[i] = np.frombuffer(made if content is None else content[i], np.uint8)
+        (path.parent / "a.mp3").unlink()
+        file["target"] = np.packbits(audioset.targets(rows, CLASSES) if target is None else target, axis=-1)
+    return path
+
+
+def fetch(source, audio, rows=ROWS, split="eval", **settings):
+    return source.fetch(rows, None, split, 0, classes=CLASSES, audio=str(audio), **settings)
+
+
+def places(table):
+    return {
+        row.clip.rsplit("_", 1)[0]: row.reason or f"{row.file.rpartition('/')[2]}:{row.part}"
+        for row in table.itertuples()
+    }
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_panns_packs_are_packed_anew(project):
+    silent = WAVEFORMS.copy()
+    silent[2] = 0
+    panns(project / "hdf5s/waveforms/eval.h5", waveform=silent)
+    panns(project / "hdf5s/waveforms/balanced_train.h5", ROWS[:2])  # the same ids in another split's file
+    with h5py.File(project / "hdf5s/indexes.h5", "w") as file:  # PANNs' own indexes have no audio
+        file["audio_name"] = [b"Y" + ROWS["youtube_id"][0].encode()]
+    make_project(project, {"kind": "panns_hdf5", "audio": "hdf5s"})
+    packs = Packs(all_steps(project))
+    kept = ROWS.drop(2).reset_index(drop=True)
+    assert packs.clips.tolist() == kept["clip"].tolist() and packs.attributes[0]["codec"] == "pcm16"
+    np.testing.assert_array_equal(packs.read_int16(range(5)), WAVEFORMS[[0, 1, 3, 4, 5]])
+    np.testing.assert_array_equal(packs.target, audioset.targets(kept, CLASSES))
+    assert ledger(project) == {
+        ROWS["clip"][2]: "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
+    }
+    listed = pd.read_csv(project / "data/tiny/audio/eval/000.csv")
+    assert set(listed["file"]) == {str(project / "hdf5s/waveforms/eval.h5")}
+
+
+def test_panns_packs_in_place(project):
+    order = [3, 0, 5, 1, 4, 2]  # not that of the segment list
+    zeros = WAVEFORMS.copy()
+    zeros[4] = 0
+    panns(project / "a/1.h5", ROWS.iloc[order[:4]], waveform=zeros[order[:4]])
+    panns(project / "a/2.h5", ROWS.iloc[order[4:]], waveform=zeros[order[4:]], chunks=(2, 999), compression="gzip")
+    make_project(project, {"kind": "panns_hdf5", "audio": "a", "in_place": True})
+    assert step("metadata") is None
+    for shard in (0, 1):
+        assert step("download", "eval", shard) is None
+        assert step("resample", "eval", shard) is None
+        assert not list((project / f"data/tiny/resampled/eval/00{shard}").glob("waveform*"))
+        assert step("pack", "eval", shard) is None
+    paths = [project / f"data/tiny/packs/eval/00{shard}.h5" for shard in (0, 1)]
+    packs = Packs(paths)
+    assert packs.clips.tolist() == ROWS["clip"].drop(4).tolist() and packs.attributes[0]["codec"] == "in_place"
+    np.testing.assert_array_equal(packs.read_int16([4, 0, 2, 1, 3]), WAVEFORMS[[5, 0, 2, 1, 3]])
+    np.testing.assert_array_equal(packs.read([1])[0], WAVEFORMS[1] / np.float32(32768))
+    with h5py.File(paths[0]) as pack:
+        assert "waveform" not in pack and pack["peak"][0] == pytest.approx(
+            np.abs(WAVEFORMS[0].astype(int)).max() / 32768
+        )
+    assert ledger(project)[ROWS["clip"][4]].startswith("zeros: ")
+    (project / "a/1.h5").rename(project / "a/moved.h5")
+    with pytest.raises(GlatError, match=r"a/1\.h5: the pack uses it in place, but"):
+        Packs(paths).read([0])
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ({"rate": 12800}, "has 32000 samples of int16 at 12800 Hz, and used in place it must have 32000 samples of int16 at 16000 Hz"),
+        ({"waveform": WAVEFORMS[:, :31999]}, r"has 31999 samples of int16 at 16000 Hz"),
+        ({"waveform": np.float32(WAVEFORMS) / 32768}, r"has 32000 samples of float32 at 16000 Hz"),
+    ],
+)  # fmt: skip
+def test_in_place_only_what_would_be_the_same(project, made, told):
+    panns(project / "a.h5", **made)
+    make_project(project, {"kind": "panns_hdf5", "audio": "a.h5", "in_place": True})
+    assert step("metadata") is None and step("download", "eval", 0) is None
+    sentence = step("resample", "eval", 0)
+    assert told in sentence and f"a.h5: row 0 (clip {ROWS['clip'][0]})" in sentence and "in_place: false" in sentence
+    assert not (project / "data/tiny/resampled").exists() or not list((project / "data/tiny/resampled/eval").iterdir())
+    # Packed anew, each of them is good.
+    [pack] = all_steps(project, 1, "eval", "--set", "datasets.tiny.source.in_place=false")
+    assert len(Packs(pack)) == 4
+
+
+def test_passt_packs(project):
+    content = [encode(project / f"{i}.mp3", sound(i)[None], RATE).read_bytes() for i in range(6)]
+    content[1], content[4] = b"", b"<!DOCTYPE html>"
+    names = [
+        f"Y{IDS[0]}.mp3",
+        f"{IDS[1]}.mp3",
+        f"{IDS[2]}.mp3",
+        f"eval/Y{IDS[3]}.m",
+        f"Y{IDS[4]}.mp3",
+        f"Y{IDS[5]}.mp3",
+    ]
+    passt(project / "mp3/eval_segments_mp3.hdf", names=names, content=content)
+    passt(project / "mp3/balanced_train_segments_mp3.hdf", ROWS[:1])
+    make_project(project, {"kind": "passt_hdf5", "audio": "mp3"})
+    packs = Packs(all_steps(project))
+    assert packs.clips.tolist() == ROWS["clip"].drop([1, 4]).tolist()
+    for got, i in zip(packs.read(range(4)), (0, 2, 3, 5)):
+        assert np.corrcoef(got[: len(sound(i))], sound(i))[0, 1] > 0.99
+    assert ledger(project) == {ROWS["clip"][1]: "empty file", ROWS["clip"][4]: "undecodable: a web page, not audio"}
+
+
+@pytest.mark.parametrize(("source", "make"), [(panns_hdf5, panns), (passt_hdf5, passt)])
+def test_labels_are_compared(tmp_path, source, make):
+    target = audioset.targets(ROWS, CLASSES)
+    make(tmp_path / "shifted.h5", target=np.roll(target, 1, axis=0))
+    with pytest.raises(GlatError, match=rf"shifted\.h5: labels of 6 of the 6 clips found in it differ .* first of {ROWS['clip'][0]}, "
+                                        r"which has 'B' and 'C' there and 'A' in the list"):  # fmt: skip
+        fetch(source, tmp_path)
+    make(tmp_path / "shifted.h5", target=target[:, [1, 0, 2, 3]])
+    with pytest.raises(GlatError, match="its rows or classes are in another order"):
+        fetch(source, tmp_path)
+    make(tmp_path / "shifted.h5", target=np.pad(target, ((0, 0), (0, 9))))
+    with pytest.raises(GlatError, match=r"shifted\.h5: target has the shape \(6, \d+\), and 4 classes need"):
+        fetch(source, tmp_path)
+
+
+def test_a_few_other_labels_are_a_note(tmp_path):
+    rows = segments([f"{i:011d}" for i in range(40)])
+    target = audioset.targets(rows, CLASSES)
+    target[[7, 9]] ^= True
+    panns(tmp_path / "a.h5", rows, target, waveform=np.ones((40, 3), np.int16))
+    table = fetch(panns_hdf5, tmp_path, rows)
+    assert table["clip"][table["note"] == "labels differ"].tolist() == rows["clip"][[7, 9]].tolist()
+    assert (table["reason"] == "").all()
+    target[3] ^= True
+    panns(tmp_path / "a.h5", rows, target, waveform=np.ones((40, 3), np.int16))
+    with pytest.raises(GlatError, match="labels of 3 of the 40 clips"):
+        fetch(panns_hdf5, tmp_path, rows)
+
+
+def test_one_bad_file_among_many_is_told(tmp_path):
+    rows = segments([f"{i:011d}" for i in range(2200)])
+    target = audioset.targets(rows, CLASSES)
+    panns(tmp_path / "1.h5", rows[100:], target[100:], waveform=np.ones((2100, 3), np.int16))
+    panns(tmp_path / "2.h5", rows[:100], np.roll(target[:100], 1, axis=0), waveform=np.ones((100, 3), np.int16))
+    with pytest.raises(GlatError, match=r"2\.h5: labels of 100 of the 100 clips found in it differ"):
+        fetch(panns_hdf5, tmp_path, rows)
+
+
+def test_where_the_files_are_looked_for(tmp_path):
+    panns(tmp_path / "eval/a.h5", ROWS[:2])
+    panns(tmp_path / "b.h5", ROWS)
+    assert list(places(fetch(panns_hdf5, tmp_path)).values()) == ["a.h5:0", "a.h5:1"] + ["no row"] * 4
+    assert set(places(fetch(panns_hdf5, tmp_path / "*.h5")).values()) == {f"b.h5:{i}" for i in range(6)}
+    both = panns_hdf5.fetch(
+        ROWS, None, "eval", 0, classes=CLASSES, audio=[str(tmp_path / "b.h5"), str(tmp_path / "eval")]
+    )
+    assert both["part"].tolist() == ["0", "1", "2", "3", "4", "5"] and both["file"].iloc[0].endswith("eval/a.h5")
+    assert places(fetch(panns_hdf5, tmp_path / "{split}")) == places(fetch(panns_hdf5, tmp_path / "eval"))
+    renamed = fetch(panns_hdf5, tmp_path, split="test", split_folders={"test": "eval"})
+    assert places(renamed) == places(fetch(panns_hdf5, tmp_path))
+    for audio, settings, told in (
+        (tmp_path / "*.hdf", {}, r"\*\.hdf: no file \(\.h5, \.hdf, \.hdf5\) there; set datasets\.\*\.source\.audio"),
+        (tmp_path, {"split_folders": {"eval": "other"}}, "has no folder 'other'; set .*split_folders.eval"),
+        (panns(tmp_path / "c.h5", names=["Yxxxxxxxxxxx.wav"] * 6), {}, "none of the 6 rows there is of the 6 segments"),
+    ):
+        with pytest.raises(GlatError, match=told):
+            fetch(panns_hdf5, audio, **settings)
+
+
+def test_several_segments_of_one_video(tmp_path):
+    rows = pd.concat([segments(IDS[:2]), segments(IDS[:2], start=50.0)], ignore_index=True)
+    names = [f"Y{IDS[0]}.wav", f"{IDS[1]}_30.wav", f"Y{IDS[0]}.wav", f"{IDS[1]}_50.wav"]
+    panns(tmp_path / "a.h5", rows, names=names, waveform=np.ones((4, 3), np.int16))
+    reasons = fetch(panns_hdf5, tmp_path, rows).set_index("clip")
+    assert reasons.loc[f"{IDS[1]}_30000", "part"] == "1" and reasons.loc[f"{IDS[1]}_50000", "part"] == "3"
+    assert reasons.loc[f"{IDS[0]}_50000", "reason"].startswith("ambiguous: the list has several segments of")
+
+
+def test_files_of_another_kind(tmp_path):
+    panns(tmp_path / "a.h5")
+    with pytest.raises(GlatError, match=r"a\.h5: no clips of this kind in it; set .*source\.kind"):
+        fetch(passt_hdf5, tmp_path)
+
+
+def test_files_that_are_no_packs(tmp_path):
+    path = panns(tmp_path / "a.h5")
+    whole = path.read_bytes()
+    cases = [(whole[: len(whole) // 2], "truncated; fetch it again"), (b"<html>", "not a readable HDF5 file")]
+    for content, told in cases:
+        path.write_bytes(content)
+        with pytest.raises(GlatError, match=rf"a\.h5: {told}"):
+            fetch(panns_hdf5, tmp_path)
+    for made, told in (
+        ({"rate": None}, "has no attribute sample_rate"),
+        ({"waveform": np.ones(6, np.int16)}, "waveform is int16"),
+        ({"waveform": np.ones((5, 3), np.int16)}, "has 6 names for 5 rows"),
+    ):
+        panns(path, **made)
+        with pytest.raises(GlatError, match=rf"a\.h5: .*{told}"):
+            fetch(panns_hdf5, tmp_path)
+    with h5py.File(path, "w") as file:
+        file["audio_name"], file["mp3"] = [b"a"], np.zeros((1, 3), np.uint8)
+    with pytest.raises(GlatError, match=r"a\.h5: mp3 is uint8; a pack has variable-length uint8"):
+        fetch(passt_hdf5, tmp_path)
+
+
+def test_a_damaged_row_is_one_clip_lost(tmp_path):
+    path = panns(tmp_path / "a.h5", chunks=(1, 32000), compression="gzip")
+    table = fetch(panns_hdf5, tmp_path)
+    with h5py.File(path) as file:
+        chunk = file["waveform"].id.get_chunk_info(2)
+    with open(path, "r+b") as raw:
+        raw.seek(chunk.byte_offset)
+        raw.write(b"\xff" * chunk.size)
+    got = list(panns_hdf5.read(table, None))
+    assert str(got[2]).startswith("unreadable: row 2: ") and "\n" not in str(got[2])
+    np.testing.assert_array_equal(
+        np.stack([s.samples for i, s in enumerate(got) if i != 2]), np.delete(WAVEFORMS, 2, 0)
+    )
+
+
+def test_a_file_that_is_gone_stops_the_step(tmp_path):
+    path = panns(tmp_path / "a.h5")
+    table = fetch(panns_hdf5, tmp_path)
+    path.unlink()
+    with pytest.raises(GlatError, match=r"a\.h5: no such file"):
+        next(panns_hdf5.read(table, None))
