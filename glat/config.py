@@ -16,6 +16,7 @@ from .errors import GlatError
 from .registry import BACKBONES
 from .settings import (
     Audio,
+    Audit,
     Controls,
     Count,
     Dataset,
@@ -62,6 +63,7 @@ class Params(Settings):
     fig2: Fig2
     controls: Controls = Controls()
     report: Report = Report()
+    audit: Audit = Audit()
     datasets: dict[str, Dataset]
 
     @model_validator(mode="after")
