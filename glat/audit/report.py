@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +18,6 @@ from ..results.plots import COLOURS, figure
 from . import Audit, audit
 from .rows import NOT_FIT, WARNING, Row, percent
 from .signs import SIGNS
-from .sound import BAND
 
 
 def write(params: Params, folder: Path) -> Audit:
@@ -61,7 +61,7 @@ def _page(params: Params, found: Audit, drawn: Path) -> dict:
             "lost": _table(select.get("lost", []), names),
             "noted": _table(select.get("noted", []), names),
             "rates": _table(select["source rate (Hz)"], names),
-            "lengths": _table([row for row in select["source length (s)"]], names),
+            "lengths": _table(select["source length (s)"], names),
             "levels": _levels(select, names),
         },
         "signs": _table(select["sign"], names, everything_is_a_share=True),
@@ -80,12 +80,13 @@ def _page(params: Params, found: Audit, drawn: Path) -> dict:
 
 
 def _table(rows: list[Row], names: list[str], shares: tuple[str, ...] = (), everything_is_a_share: bool = False):
-    """Rows of one measure as lines: key, then (text, grade) for each split."""
-    cells: dict[str, dict[str, tuple[str, str]]] = {}
+    """Rows of one measure as lines: key, what is expected, then (text, grade) for each split."""
+    lines: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {}
     for row in rows:
         share = everything_is_a_share or row.key in shares
-        cells.setdefault(row.key, {})[row.split] = (percent(row.value) if share else _text(row.value), row.grade)
-    return [(key, [by_split.get(name, ("", "")) for name in names]) for key, by_split in cells.items()]
+        _, _, cells = lines.setdefault(row.key, (row.key, row.expected, {}))
+        cells[row.split] = (percent(row.value) if share else _text(row.value), row.grade)
+    return [(key, expected, [cells.get(name, ("", "")) for name in names]) for key, expected, cells in lines.values()]
 
 
 def _levels(select: dict[str, list[Row]], names: list[str]) -> list:
@@ -102,7 +103,7 @@ def _levels(select: dict[str, list[Row]], names: list[str]) -> list:
         "clips that break off at one frequency",
     ):
         rows = [row for row in select[measure] if row.split in names and row.key != "clips sampled"]
-        lines += [(f"{measure}, {key}", cells) for key, cells in _table(rows, names)]
+        lines += [(f"{measure}, {key}", *rest) for key, *rest in _table(rows, names)]
     return lines
 
 
@@ -116,24 +117,27 @@ def _classes(found: Audit) -> list:
     return [(names[i], [(int(g), int(a)) for g, a in zip(got[:, i], asked[:, i], strict=True)]) for i in order]
 
 
-def _sounds(found: Audit, drawn: Path) -> Markup:
-    """The log-mel mean of each band and the mean spectrum, a line a split."""
-    with figure(drawn / "sounds", 1, 2, (8.5, 3.4)) as (_, (left, right)):
-        for (name, sound), colour in zip(found.sounds.items(), COLOURS * 9, strict=False):
-            left.plot(sound.mels / 1000, sound.band_mean, color=colour, label=name)
+def _sounds(found: Audit, drawn: Path) -> list[Markup]:
+    """The log-mel statistics of each band, and the mean spectrum, a line a split."""
+    with figure(drawn / "logmel", size=(4.6, 3.4)) as (_, ax):
+        for (name, sound), colour in zip(found.sounds.items(), cycle(COLOURS), strict=False):
+            ax.plot(sound.mels / 1000, sound.band_mean, color=colour, label=name)
             low, high = sound.band_mean - sound.band_std, sound.band_mean + sound.band_std
-            left.fill_between(sound.mels / 1000, low, high, color=colour, alpha=0.15, lw=0)
-            right.plot((np.arange(len(sound.spectrum)) + 0.5) * BAND / 1000, sound.spectrum, color=colour)
-        left.set_title("log-mel: mean and standard deviation of a band", loc="left")
-        left.set_xscale("log")
-        left.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
-        left.set_ylabel("dB")
-        right.set_title("spectrum, mean over clips", loc="left")
-        right.set_ylabel("dB/Hz of full scale")
-        for ax in (left, right):
-            ax.set_xlabel("kHz")
-        left.legend()
-    return image(drawn / "sounds.svg", "Log-mel statistics by band, and the spectrum up to half the sample rate")
+            ax.fill_between(sound.mels / 1000, low, high, color=colour, alpha=0.15, lw=0)
+        ax.set_title("log-mel: mean and standard deviation of a band", loc="left")
+        ax.set_xscale("log")
+        ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+        ax.set_xlabel("kHz")
+        ax.set_ylabel("dB")
+        ax.legend()
+    with figure(drawn / "spectrum", size=(4.6, 3.4)) as (_, ax):
+        for sound, colour in zip(found.sounds.values(), cycle(COLOURS), strict=False):
+            ax.plot((np.arange(len(sound.spectrum)) + 0.5) * sound.width / 1000, sound.spectrum, color=colour)
+        ax.set_title("spectrum, mean over clips", loc="left")
+        ax.set_xlabel("kHz")
+        ax.set_ylabel("dB/Hz of full scale")
+    named = {"logmel": "Log-mel statistics by band", "spectrum": "Spectrum up to half the sample rate"}
+    return [image(drawn / f"{name}.svg", alt) for name, alt in named.items()]
 
 
 def _text(value) -> str:

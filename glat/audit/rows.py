@@ -36,8 +36,8 @@ def graded(share: float, warn: float, fatal: float | None, why: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as text, with as many digits as keep a small one from looking like none."""
-    return f"{share:.1%}" if share == 0 or share >= 0.001 else f"{100 * share:.2g}%"
+    """A share as text, with three digits however small it is."""
+    return f"{100 * share:.3g}%"
 
 
 def few(names: Iterable[str], most: int = 8) -> str:

@@ -39,6 +39,10 @@ def _wrapped(split: Split) -> np.ndarray:
     return (jumps * split.clip_seconds * split.sample_rate > 1.5) & (jumps >= clipped)
 
 
+def _saturated(split: Split) -> np.ndarray:
+    return split.statistics["clipped"] > 0.2
+
+
 SIGNS = [
     Sign(
         "wrapped",
@@ -60,17 +64,17 @@ SIGNS = [
     ),
     Sign(
         "saturated",
-        lambda split: split.statistics["clipped"] > 0.2,
+        _saturated,
         "more than a fifth of all samples at full scale",
         0.01,
         0.2,
         "integers were taken for float of full scale 1, or multiplied once too often, and clipped",
     ),
     Sign(
-        # Loud masters and lossy decoders leave a few clipped samples in many videos: only a majority is odd.
+        # Loud masters and lossy decoders leave a few clipped samples in many videos: only a large part is odd.
         "clipped",
-        lambda split: split.statistics["clipped"] > 0.001,
-        "more than 0.1 % of the samples at full scale",
+        lambda split: (split.statistics["clipped"] > 0.001) & ~_wrapped(split) & ~_saturated(split),
+        "more than 0.1 % of the samples at full scale, and neither wrapped nor saturated",
         0.3,
         None,
         "the level was raised without a limit before the samples were stored",
@@ -155,7 +159,7 @@ def lengths(split: Split) -> Iterator[Row]:
     """
     seconds = split.statistics["source_seconds"].astype(np.float64)
     found, counts = np.unique(np.round(seconds, 1), return_counts=True)
-    for i in np.argsort(-counts, kind="stable")[:8]:
+    for i in sorted(np.argsort(-counts, kind="stable")[:8], reverse=True):  # the commonest, the longest first
         yield Row(split.name, "source length (s)", f"{found[i]:.1f}", int(counts[i]))
     ratio = seconds / split.seconds
     found, counts = np.unique(np.round(ratio, 2), return_counts=True)

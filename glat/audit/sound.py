@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.signal import welch
 
 from ..data.packed import Packs
 from ..models.frontend import LogMel
@@ -15,13 +14,13 @@ from .gather import Split
 from .rows import FINE, WARNING, Row, graded, percent
 from .signs import LEAST, RATES
 
-BAND = 250  # Hz, of the spectrum
+BAND = 250  # Hz, of the spectrum: about that, in whole bins of the front end's STFT
 DROP = 25  # dB from just below an edge to all above it: natural spectra fall by less than 12 dB an octave
 
 
 class Sound(NamedTuple):
     """Of a split's sampled clips: log-mel mean and standard deviation by band and overall (dB; `mels`: centres in Hz),
-    the mean of each clip, the mean spectrum in dB/Hz by bands of `BAND` Hz, each clip's edge in Hz (NaN: none), and
+    the mean of each clip, the mean spectrum in dB/Hz by bands of `width` Hz, each clip's edge in Hz (NaN: none), and
     half of each clip's source rate or the packs', whichever is lower."""
 
     band_mean: np.ndarray
@@ -31,6 +30,7 @@ class Sound(NamedTuple):
     std: float
     clip_means: np.ndarray
     spectrum: np.ndarray
+    width: float
     edges: np.ndarray
     limits: np.ndarray
 
@@ -44,45 +44,50 @@ def listen(split: Split, clips: int, seed: int) -> Sound:
     logmel = LogMel(split.sample_rate)
     sums, squares, frames = np.zeros(logmel.mels), np.zeros(logmel.mels), 0
     clip_means, spectra = [], []
+    hertz = split.sample_rate / logmel.stft.n_fft
+    bins = max(1, round(BAND / hertz))
+    energy = float(logmel.stft.window.square().sum()) * split.sample_rate / 2
     for waveform in _read(split, chosen):
         with torch.inference_mode():
-            bands = logmel(torch.from_numpy(waveform)[None])[0, 0].double().numpy()  # (frames, mels)
+            samples = torch.from_numpy(waveform)[None]
+            bands = logmel(samples)[0, 0].double().numpy()  # (frames, mels)
+            power = logmel.stft(samples)[0].abs().square().mean(dim=-1).numpy()  # (bins,)
         sums += bands.sum(axis=0)
         squares += np.square(bands).sum(axis=0)
         frames += len(bands)
         clip_means.append(bands.mean())
-        spectra.append(spectrum(waveform, split.sample_rate))
+        spectra.append(spectrum(power / energy, bins))
     band_mean = sums / frames
     mean = band_mean.mean()
     limits = np.minimum(split.statistics["source_rate"][chosen], split.sample_rate) / 2
     return Sound(
         band_mean=band_mean,
         band_std=np.sqrt(np.maximum(squares / frames - band_mean**2, 0)),
-        mels=logmel.mel_scale.fb.numpy().argmax(axis=0) * split.sample_rate / logmel.stft.n_fft,
+        mels=logmel.mel_scale.fb.numpy().argmax(axis=0) * hertz,
         mean=float(mean),
         std=float(np.sqrt(max((squares / frames).mean() - mean**2, 0))),
         clip_means=np.array(clip_means),
         spectrum=np.mean(spectra, axis=0),
-        edges=np.array([edge(one) for one in spectra]),
+        width=bins * hertz,
+        edges=np.array([edge(one) for one in spectra]) * bins * hertz,
         limits=limits,
     )
 
 
-def spectrum(waveform: np.ndarray, rate: int) -> np.ndarray:
-    """(samples,) of full scale 1 -> mean power in dB/Hz of the bands 0-250 Hz, 250-500 Hz, ... up to half the rate."""
-    window = rate * 8 // BAND
-    _, power = welch(waveform, rate, nperseg=min(window, len(waveform)), nfft=window)
-    # Rounding to int16 leaves -143 dB/Hz at 32 kHz: what lies below is no sound.
-    return 10 * np.log10(power[1 : len(power) // 8 * 8 + 1].reshape(-1, 8).mean(axis=1) + 1e-16)
+def spectrum(power: np.ndarray, bins: int) -> np.ndarray:
+    """Mean power of STFT bins in 1/Hz, (bins above 0 Hz + 1,) -> dB/Hz of bands of `bins` bins, from the lowest on."""
+    whole = power[1 : len(power[1:]) // bins * bins + 1]
+    # Rounding to int16 leaves -143 dB/Hz at 32 kHz: what lies far below is no sound.
+    return 10 * np.log10(whole.reshape(-1, bins).mean(axis=1) + 1e-16)
 
 
-def edge(spectrum_: np.ndarray) -> float:
-    """The frequency in Hz at which a spectrum breaks off: everything from there on, but for one band of the slope, is
-    at least `DROP` dB below the median of the 1 kHz beneath. NaN where it does not."""
-    above = np.maximum.accumulate(spectrum_[::-1])[::-1]
-    for band in range(4, len(spectrum_) - 2):
-        if np.median(spectrum_[band - 4 : band]) - above[band + 1] >= DROP:
-            return float(band * BAND)
+def edge(spectrum: np.ndarray) -> float:
+    """The band at which a spectrum in dB breaks off: everything from there on, but for one band of the slope, is at
+    least `DROP` dB below the median of the four beneath (1 kHz). NaN where it does not."""
+    above = np.maximum.accumulate(spectrum[::-1])[::-1]
+    for band in range(4, len(spectrum) - 2):
+        if np.median(spectrum[band - 4 : band]) - above[band + 1] >= DROP:
+            return float(band)
     return float("nan")
 
 
@@ -108,7 +113,9 @@ def heard(split: Split, sound: Sound) -> Iterator[Row]:
         yield Row(split.name, "log-mel band mean (dB)", f"{hertz:.0f} Hz", float(mean))
         yield Row(split.name, "log-mel band standard deviation (dB)", f"{hertz:.0f} Hz", float(std))
     for band, level in enumerate(sound.spectrum):
-        yield Row(split.name, "spectrum (dB/Hz)", f"{band * BAND}-{(band + 1) * BAND} Hz", float(level))
+        yield Row(
+            split.name, "spectrum (dB/Hz)", f"{band * sound.width:.0f}-{(band + 1) * sound.width:.0f} Hz", float(level)
+        )
     yield _break(split, sound)
 
 
