@@ -15,7 +15,7 @@ include: "workflow/rules/results.smk"
 rule all:
     default_target: True
     input:
-        [f"results/{name}" for name in [*FILES, "report.html"]],
+        [f"results/{name}" for name in [*FILES, "report.html", "audit.csv", "audit.html"]],
 
 
 rule packs:

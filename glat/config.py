@@ -16,6 +16,7 @@ from .errors import GlatError
 from .registry import BACKBONES, PANNS
 from .settings import (
     Audio,
+    Audit,
     Controls,
     Count,
     Dataset,
@@ -64,6 +65,7 @@ class Params(Settings):
     fig2: Fig2
     controls: Controls = Controls()
     report: Report = Report()
+    audit: Audit = Audit()
     datasets: dict[str, Dataset]
 
     @field_validator("weights", mode="before")

@@ -113,6 +113,13 @@ class Report(Settings):
     clips: Natural = 4
 
 
+class Audit(Settings):
+    """How many clips of a split the audit listens to, and the seed that they are drawn with."""
+
+    clips: Count = 200
+    seed: Natural = 0
+
+
 class Dataset(Settings):
     """Where a corpus comes from, its size, what of it trains and evaluates, and the size of the networks for it.
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ..errors import GlatError
 from .app import Shard, Split, Workers, app, load_params
@@ -102,3 +105,18 @@ def pack(split: Split, shard: Shard) -> None:
     resampled = _place("resampled", params.dataset, split, shard)
     kept, lost = pack_shard(resampled, segments, classes, out.with_suffix(".h5"), ledger, rate, origin)
     print(f"{out}.h5: {kept} clips, {lost} lost (see {ledger})", file=sys.stderr)
+
+
+@app.command()
+def audit(
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if the corpus is not fit.")] = False,
+) -> None:
+    """Judge whether the packed corpus is fit for training, and write audit.csv and audit.html."""
+    from ..audit import report
+
+    params = load_params()
+    folder = Path("results") / params.dataset
+    found = report.write(params, folder)
+    print(f"{params.dataset}: {report.summary(found)}\n  see {folder}/audit.html")
+    if strict and not found.fit:
+        raise GlatError(f"{params.dataset} is {found.verdict}")

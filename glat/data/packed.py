@@ -97,7 +97,7 @@ class Packs:
             # HDF5 handles do not survive a fork.
             self._handles, self._pid = {}, os.getpid()
         if shard not in self._handles:
-            self._handles[shard] = waveforms(_open(self.paths[shard]))
+            self._handles[shard] = waveforms(open_pack(self.paths[shard]))
         return self._handles[shard]
 
     def __getstate__(self) -> dict:
@@ -136,7 +136,8 @@ def as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return batch
 
 
-def _open(path: Path) -> h5py.File:
+def open_pack(path: Path) -> h5py.File:
+    """An open pack. Raises GlatError if it is missing, truncated, unfinished, no pack or of another version."""
     if not path.exists():
         raise GlatError(f"{path}: no such pack; run the pack step")
     try:
@@ -156,7 +157,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _read_shard(path: Path) -> dict:
-    with _open(path) as pack:
+    with open_pack(path) as pack:
         try:
             mids, names = pack["class_mid"].asstr()[:], pack["class_name"].asstr()[:]
             return {

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -18,18 +15,12 @@ from .. import experiments
 from ..config import Params
 from ..files import remove, whole
 from ..manifest import DIGITS
+from ..page import image, render
 from ..provenance import commit
 from ..runs import Run
 from . import PARTIAL
 from .fig2 import caption
 from .measured import read_metrics, why_missing
-
-
-def image(path: Path, alt: str) -> Markup:
-    """An SVG or PNG as an <img> that carries its own bytes."""
-    kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
-    data = base64.b64encode(path.read_bytes()).decode()
-    return Markup('<img alt="{}" src="data:{};base64,{}">').format(alt, kind, Markup(data))
 
 
 def table(path: Path) -> Markup:
@@ -123,11 +114,9 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
     runs = list(experiments.all_runs(params).values())
     missing = {run.name: why for run in runs if (why := why_missing(run))} if partial else {}
     there = [run for run in runs if run.name not in missing]
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
-        files(__package__).joinpath("report.html.j2").read_text()
-    )
     rows = run_rows(there)
-    page = template.render(
+    page = render(
+        "results/report.html.j2",
         dataset=params.dataset,
         seeds=params.seeds,
         missing=missing,

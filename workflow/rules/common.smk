@@ -82,6 +82,13 @@ def source_code(wildcards):
     return code(*sources.modules(entry(wildcards).source["kind"]))
 
 
+def told():
+    """What the steps before the packs tell of the chosen dataset's clips: listings of the audio, ledgers of the lost."""
+    shards = [Path(pack) for pack in split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits))]
+    listings = [f"data/{PARAMS.dataset}/audio/{pack.parent.name}/{pack.stem}.csv" for pack in shards]
+    return listings + [str(pack.with_suffix(".ledger.csv")) for pack in shards]
+
+
 def run_of(wildcards):
     """The settings of a run as JSON: what its config.yaml is made from."""
     return RUNS[wildcards.run].model_dump_json(by_alias=True)

@@ -92,3 +92,27 @@ rule pack:
         ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset} pack {wildcards.split} {wildcards.shard} > {log} 2>&1"
+
+
+# A judgement on all of it, for whoever prepared it: no training waits for it.
+rule audit:
+    input:
+        "data/{dataset}/metadata",
+        split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
+        told(),
+        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "data/packed.py", "data/codecs.py", "data/labels.py", "data/audioset.py", "results/plots.py", "results/published.py"),
+    output:
+        multiext("results/{dataset}/audit", ".csv", ".html"),
+    log:
+        "logs/{dataset}/audit.log",
+    params:
+        audit=PARAMS.audit.model_dump_json(),
+        roles=[PARAMS.chosen.train, PARAMS.chosen.evaluate],
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset} audit > {log} 2>&1"

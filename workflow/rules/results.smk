@@ -168,7 +168,7 @@ use rule table1 as report with:
         measured(systems("report")),
         kept(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in SHOWN],
-        code=code("experiments.py", "provenance.py", "results/report.*", "results/fig2.py", "results/published.py"),
+        code=code("experiments.py", "provenance.py", "page.*", "results/report.*", "results/fig2.py", "results/published.py"),
     output:
         "results/{dataset}/report.html",
     log:
