@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from glat import experiments, weights
+from glat import experiments, manifest, weights
 from glat.config import parse as parse_params
 from glat.data import sources
 from glat.errors import GlatError
@@ -18,6 +18,9 @@ try:
     PARAMS = parse_params(dict(config))
     RUNS = experiments.all_runs(PARAMS)
     FETCHED = {weights.place(one.file).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
+    if PARAMS.evaluation.only:
+        # Where metrics are there, Snakemake takes an input that is not for nothing to do.
+        manifest.read_list(PARAMS.evaluation.only)
     sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
 except GlatError as error:
     raise WorkflowError(str(error)) from None
