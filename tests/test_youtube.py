@@ -21,7 +21,7 @@ from data_fixtures import encode
 
 from glat.data.audio import decode, prepare
 from glat.data.resample import files
-from glat.data.sources import modules, open_source, youtube
+from glat.data.sources import identity, modules, open_source, youtube
 from glat.data.sources.youtube_archive import Archive
 from glat.data.sources.youtube_clip import Clip, Got
 from glat.data.sources.youtube_errors import GONE, OFFLINE, PASSING, Failure, classify
@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         for key, value in dict(extra).items():
             self.send_header(key, value)
         self.end_headers()
-        step, pause = {"drip": (50, 0.1), "slow": (40_000, 0.2)}.get(behaviour, (len(body) or 1, 0))
+        step, pause = {"drip": (50, 0.1), "slow": (40_000, 0.1)}.get(behaviour, (len(body) or 1, 0))
         if behaviour == "broken":
             body = body[:9000]
             self.close_connection = True
@@ -229,7 +229,7 @@ def test_a_failure_that_passes_is_asked_again_in_the_same_run(server, folder, mo
 def test_a_storm_stops_early_and_keeps_what_came(server, folder):
     rows = segments(*[f"ok{i}" for i in range(3)], *[f"busy{i}" for i in range(200)])
     with pytest.raises(
-        GlatError, match=r"HTTP 429, too many requests: \d+.* 3 clips are got and kept, 1\d\d not"
+        GlatError, match=r"HTTP 429, too many requests: \d+.* got and kept: 3, not asked for: 1\d\d\."
     ) as told:
         fetch(rows, folder, server.address, sleep_interval=0, parallel=3)
     assert "source.cookies" in str(told.value) and "source.sleep_interval, now 0 s" in str(told.value)
@@ -244,7 +244,7 @@ def test_no_network(folder, server):
     server.server_close()
     begun = time.monotonic()
     with pytest.raises(
-        GlatError, match=r"no connection to 127\.0\.0\.1: check the network .* 0 clips are got and kept, \d\d"
+        GlatError, match=r"no connection to 127\.0\.0\.1: check the network .* got and kept: 0, not asked for: \d\d"
     ):
         fetch(segments(*[f"ok{i}" for i in range(90)]), folder, server.address)
     with pytest.raises(GlatError, match="no connection"):
@@ -411,12 +411,18 @@ def test_what_an_account_or_a_proxy_may_cure_is_asked_for_again(folder):
     ],
 )
 def test_wrong_settings(folder, settings, message):
-    with pytest.raises(GlatError, match=message):
-        youtube.fetch(segments("ok1"), folder, "eval", 0, **settings)
+    with pytest.raises(GlatError, match=r"datasets\.audioset\." + message):
+        open_source({"kind": "youtube", **settings}, "audioset")
     with pytest.raises(GlatError, match="unknown key speed; source youtube has address, cookies, parallel, "):
         open_source({"kind": "youtube", "speed": 1}, "audioset")
     with pytest.raises(GlatError, match="no name of a file"):
         youtube.fetch(segments("../a"), folder, "eval", 0)
+
+
+def test_how_it_is_got_is_not_what_it_is():
+    secret = {"kind": "youtube", "proxy": "http://me:secret@host", "cookies": "c.txt", "sleep_interval": 3}
+    assert identity(secret | {"address": "https://a/{id}"}) == {"kind": "youtube", "address": "https://a/{id}"}
+    assert set(youtube.WAYS) == set(youtube.Settings.model_fields) - {"address"}
 
 
 def test_the_pace_is_that_of_the_site():

@@ -21,6 +21,7 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from glat import settings
+from glat.config import sentence
 from glat.errors import GlatError
 from glat.files import locked, remove
 
@@ -30,6 +31,7 @@ from .youtube_crew import ask
 from .youtube_errors import DISK, OFFLINE, PASSING, Failure
 from .youtube_progress import Tally
 
+WAYS = ("cookies", "proxy", "parallel", "retries", "sleep_interval", "socket_timeout", "skip_download")
 CODE = ("youtube_archive.py", "youtube_clip.py", "youtube_crew.py", "youtube_errors.py", "youtube_progress.py")
 BYTES = 200_000  # of a clip: ten seconds of YouTube's best audio, about 160 kbit/s
 RESERVE = 20_000_000  # bytes that stay free on the disk
@@ -76,11 +78,11 @@ def fetch(
     folder is waited for. `workers` is for computing; how many clips are downloaded at once is `parallel`.
 
     Raises:
-        GlatError: a setting that is not allowed, no connection, a full disk, or a storm of passing failures. What was
+        GlatError: a cookies file that is none, no connection, a full disk, or a storm of passing failures. What was
             got is kept, and the next run goes on behind it.
     """
     folder = Path(folder)
-    options = _checked(settings)
+    options = Settings(**settings)
     clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in segments.itertuples()]
     if odd := [clip.clip for clip in clips if "/" in clip.clip or "\0" in clip.clip]:
         raise GlatError(f"{folder}: clip {odd[0]!r} is no name of a file; correct its id in the segment list")
@@ -164,17 +166,16 @@ def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
     return len(reasons) == len(recent) and (kept == 0 or offline == min(BREAK, len(recent)))
 
 
-def _checked(given: dict[str, Any]) -> Settings:
-    from glat.config import sentence
-
+def check(**settings: Any) -> None:
+    """Raises ValueError for a setting of `Settings` that is not allowed."""
     try:
-        return Settings(**given)
+        Settings(**settings)
     except ValidationError as error:
         if error.errors()[0]["loc"] == ("address",):
-            raise GlatError(
-                f"datasets.*.source.address: {given['address']!r} is no http address with {{id}} in place of a video's id"
+            raise ValueError(
+                f"address: {settings['address']!r} is no http address with {{id}} in place of a video's id"
             ) from None
-        raise GlatError(sentence(error, "datasets.*.source.")) from None
+        raise ValueError(sentence(error)) from None
 
 
 def _cookies(path: str | None) -> str:
@@ -184,7 +185,8 @@ def _cookies(path: str | None) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise GlatError(f"datasets.*.source.cookies: {path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise GlatError(f"datasets.*.source.cookies: {path} cannot be read: {reason}") from None
     if not text.strip():
         raise GlatError(f"datasets.*.source.cookies: {path} is empty; export the browser's cookies again")
     return text
@@ -192,7 +194,7 @@ def _cookies(path: str | None) -> str:
 
 def _stopped(folder: Path, recent: Sequence[Got | Failure], tally: Tally, options: Settings) -> str:
     reasons = Counter(outcome.reason.partition(";")[0] for outcome in recent if isinstance(outcome, Failure))
-    kept = f"{tally.kept} clips are got and kept, {tally.left} not asked for"
+    kept = f"clips got and kept: {tally.kept}, not asked for: {tally.left}"
     host = urlsplit(options.address).hostname
     if [outcome.reason for outcome in list(recent)[-BREAK:]].count(OFFLINE) == min(BREAK, len(recent)):
         way = f"the proxy {options.proxy}" if options.proxy else "the network (source.proxy, if it needs a proxy)"

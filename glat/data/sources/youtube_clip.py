@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import av
 
-from glat.data.audio import CONTAINERS, AudioError, Cut, decode, decode_cut
+from glat.data.decoding import CONTAINERS, AudioError, Cut, decode, decode_cut
 
 from .youtube_errors import GONE, PASSING, Failure, classify, http_failure
 
