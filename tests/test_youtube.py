@@ -390,6 +390,25 @@ def test_proxy_and_pace(server, folder):
     assert {path.partition("/ok")[0] for path, _ in server.seen} == {"http://video.invalid", "http://video.invalid:80"}
 
 
+def test_two_jobs_share_a_pace(server, tmp_path):
+    folders = [tmp_path / "audio" / split / "000" for split in ("train", "eval")]
+    results, begun = [], time.monotonic()
+
+    def job(folder):
+        folder.mkdir(parents=True)
+        results.append(fetch(segments("ok1", "ok2"), folder, server.address, sleep_interval=0.7))
+
+    jobs = [threading.Thread(target=job, args=(folder,)) for folder in folders]
+    for thread in jobs:
+        thread.start()
+    for thread in jobs:
+        thread.join(30)
+    assert len(results) == 2 and time.monotonic() - begun > 3 * 0.7
+    (tmp_path / "audio/.pace").write_text(str(time.time() + 1e6))  # the clock was wrong
+    fetch(segments("ok3"), folders[0], server.address, sleep_interval=0.1)
+    assert time.monotonic() - begun < 20
+
+
 def test_what_an_account_or_a_proxy_may_cure_is_asked_for_again(folder):
     clip = Clip("a_0", "a", 0, 10)
     for message, cure in (("Sign in to confirm your age", "cookies"), ("not available in your country", "proxy")):

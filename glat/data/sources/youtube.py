@@ -31,6 +31,7 @@ from .youtube_crew import ask
 from .youtube_errors import DISK, OFFLINE, PASSING, Failure
 from .youtube_progress import Tally
 
+# The address is what a clip is got from; the others say only how.
 WAYS = ("cookies", "proxy", "parallel", "retries", "sleep_interval", "socket_timeout", "skip_download")
 CODE = ("youtube_archive.py", "youtube_clip.py", "youtube_crew.py", "youtube_errors.py", "youtube_progress.py")
 BYTES = 200_000  # of a clip: ten seconds of YouTube's best audio, about 160 kbit/s
@@ -44,11 +45,11 @@ class Settings(settings.Settings):
 
     address: where a video is, with `{id}` in place of its id; any site that yt-dlp knows, or the file itself.
     cookies: a cookies file in Netscape's format, from a browser that is signed in; it is read and never written.
-    proxy: its address, as in http://host:3128; parallel: clips at once; retries: further tries at a clip, after 2, 4,
-    8, ... s, when a failure may pass at once; sleep_interval: seconds between the starts of two clips, over all that
-    run at once (default: what YouTube lets pass, about 300 videos an hour, and 2000 with cookies; none at another
-    address); socket_timeout: seconds without an answer until a connection is given up, and of six times that a try at a
-    clip; skip_download: ask for nothing, and go on with the clips that earlier runs got.
+    proxy: its address, as in http://host:3128. parallel: clips at once, in each job. retries: further tries at a clip,
+    after 2, 4, 8, ... s, when a failure may pass at once. sleep_interval: seconds between the starts of two clips, over
+    all jobs that download for the dataset (default: what YouTube lets pass, about 300 videos an hour, and 2000 with
+    cookies; none at another address). socket_timeout: seconds without an answer until a connection is given up; a try
+    at a clip may take six times that. skip_download: ask for nothing, and go on with the clips that earlier runs got.
     """
 
     address: Annotated[str, Field(pattern=r"^https?://[^/]+.*\{id\}")] = "https://www.youtube.com/watch?v={id}"
