@@ -20,7 +20,7 @@ import pytest
 from data_fixtures import encode
 
 from glat.data.audio import decode, prepare
-from glat.data.resample import files
+from glat.data.resample import files, resample_shard
 from glat.data.sources import identity, modules, open_source, youtube
 from glat.data.sources.youtube_archive import Archive
 from glat.data.sources.youtube_clip import Clip, Got
@@ -70,9 +70,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(status, b"", "text/plain")
         if behaviour == "page":
             return self.answer(200, b"<!DOCTYPE html><html><body>Sorry</body></html>", "text/html")
+        if behaviour in ("card", "cardhalf"):  # a page that tells its video and the video's duration, as YouTube's do
+            video = f"http://{self.headers['Host']}/{behaviour.removeprefix('card') or 'ok'}9.webm"
+            card = {"@context": "https://schema.org", "@type": "VideoObject", "name": "Clock", "contentUrl": video}
+            text = json.dumps(card | {"duration": f"PT{SECONDS}S"})
+            page = f'<!DOCTYPE html><html><script type="application/ld+json">{text}</script></html>'
+            return self.answer(200, page.encode(), "text/html")
         if behaviour == "lie":
             return self.answer(200, b"<!DOCTYPE html><html><body>Sorry</body></html>", "audio/mp4")
-        suffix = name.rpartition(".")[2]
+        suffix = name.partition(".")[2] or "webm"
         data = server.media["silent.mp4" if behaviour == "mute" else f"clock.{suffix}"]
         if behaviour == "half":
             data = data[: len(data) // 2]
@@ -80,7 +86,9 @@ class Handler(BaseHTTPRequestHandler):
         begin, end = (int(span[1]), min(len(data), int(span[2] or len(data)) + 1)) if span else (0, len(data))
         status = 206 if span else 200
         extra = {"Content-Range": f"bytes {begin}-{end - 1}/{len(data)}"} if span else {}
-        self.answer(status, data[begin:end], f"audio/{suffix}", extra, behaviour)
+        self.answer(
+            status, data[begin:end], f"audio/{suffix}" if "." in name else "application/octet-stream", extra, behaviour
+        )
 
     def answer(self, status, body, kind, extra=(), behaviour=""):
         self.send_response(status)
@@ -183,6 +191,13 @@ def test_a_cut_lands_where_it_should(server, folder, suffix, start):
     assert (folder / file).stat().st_size < 0.6 * len(server.media[f"clock.{suffix}"])
 
 
+def test_a_server_that_does_not_say_what_it_has(server, folder):
+    found = fetch(segments("ok1"), folder, server.address.removesuffix(".webm"))
+    assert found["ok1"] == ("ok1_10500.mka", "") and begins_at(folder / "ok1_10500.mka") == pytest.approx(
+        10.5, abs=0.05
+    )
+
+
 def test_a_shard_with_all_that_happens(server, folder, capfd):
     names = ["-ok1", "missing2", "shy2", "busy4", "half5", "page6", "broken7", "mute8", "lie9", "forbidden10", "down11"]
     rows = segments(*names)
@@ -207,6 +222,10 @@ def test_a_shard_with_all_that_happens(server, folder, capfd):
     count = sum(server.asked.values())
     found = fetch(rows, folder, server.address, skip_download=True)
     assert sum(server.asked.values()) == count and found["busy4"][1] == reasons["busy4"] and found["shy2"][0]
+    listing = youtube.fetch(rows, folder, "eval", 0, address=server.address, skip_download=True)
+    assert resample_shard(rows, listing, folder, folder.parent / "resampled") == (2, 9)
+    ledger = pd.read_csv(folder.parent / "resampled/ledger.csv")
+    assert ledger["reason"].tolist() == [reason for _, reason in found.values() if reason]
 
 
 def test_a_video_that_ends_early(server, folder):
@@ -217,6 +236,16 @@ def test_a_video_that_ends_early(server, folder):
         file, reason = fetch(segments(f"ok{suffix}", start=20), folder, address)[f"ok{suffix}"]
         samples, _, seconds = prepare(folder / file)
         assert reason == "" and seconds == pytest.approx(SECONDS - 20, abs=0.1) and len(samples) == 320_000
+
+
+def test_a_page_that_tells_the_duration(server, folder):
+    late = fetch(segments("card1", start=30), folder, server.address)["card1"][1]
+    assert late == "gone: too short; the video ends at 26 s, the clip starts at 30 s" and server.asked["ok9.webm"] <= 1
+    file, reason = fetch(segments("card1", start=20), folder, server.address)["card1"]
+    assert reason == "" and prepare(folder / file)[2] == pytest.approx(SECONDS - 20, abs=0.1)
+    found = fetch(segments("card1", "cardhalf2"), folder, server.address)
+    assert begins_at(folder / found["card1"][0]) == pytest.approx(10.5, abs=0.05)
+    assert re.fullmatch(r"passing: broken transfer; \d\.\d\d of 10\.00 s came", found["cardhalf2"][1])
 
 
 def test_a_failure_that_passes_is_asked_again_in_the_same_run(server, folder, monkeypatch):
