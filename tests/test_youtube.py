@@ -20,8 +20,8 @@ import pytest
 from data_fixtures import encode
 
 from glat.data.audio import decode, prepare
-from glat.data.resample import files
-from glat.data.sources import modules, open_source, youtube
+from glat.data.resample import files, resample_shard
+from glat.data.sources import identity, modules, open_source, youtube
 from glat.data.sources.youtube_archive import Archive
 from glat.data.sources.youtube_clip import Clip, Got
 from glat.data.sources.youtube_errors import GONE, OFFLINE, PASSING, Failure, classify
@@ -70,9 +70,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(status, b"", "text/plain")
         if behaviour == "page":
             return self.answer(200, b"<!DOCTYPE html><html><body>Sorry</body></html>", "text/html")
+        if behaviour in ("card", "cardhalf"):  # a page that tells its video and the video's duration, as YouTube's do
+            video = f"http://{self.headers['Host']}/{behaviour.removeprefix('card') or 'ok'}9.webm"
+            card = {"@context": "https://schema.org", "@type": "VideoObject", "name": "Clock", "contentUrl": video}
+            text = json.dumps(card | {"duration": f"PT{SECONDS}S"})
+            page = f'<!DOCTYPE html><html><script type="application/ld+json">{text}</script></html>'
+            return self.answer(200, page.encode(), "text/html")
         if behaviour == "lie":
             return self.answer(200, b"<!DOCTYPE html><html><body>Sorry</body></html>", "audio/mp4")
-        suffix = name.rpartition(".")[2]
+        suffix = name.partition(".")[2] or "webm"
         data = server.media["silent.mp4" if behaviour == "mute" else f"clock.{suffix}"]
         if behaviour == "half":
             data = data[: len(data) // 2]
@@ -80,7 +86,9 @@ class Handler(BaseHTTPRequestHandler):
         begin, end = (int(span[1]), min(len(data), int(span[2] or len(data)) + 1)) if span else (0, len(data))
         status = 206 if span else 200
         extra = {"Content-Range": f"bytes {begin}-{end - 1}/{len(data)}"} if span else {}
-        self.answer(status, data[begin:end], f"audio/{suffix}", extra, behaviour)
+        self.answer(
+            status, data[begin:end], f"audio/{suffix}" if "." in name else "application/octet-stream", extra, behaviour
+        )
 
     def answer(self, status, body, kind, extra=(), behaviour=""):
         self.send_response(status)
@@ -89,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         for key, value in dict(extra).items():
             self.send_header(key, value)
         self.end_headers()
-        step, pause = {"drip": (50, 0.1), "slow": (40_000, 0.2)}.get(behaviour, (len(body) or 1, 0))
+        step, pause = {"drip": (50, 0.1), "slow": (40_000, 0.1)}.get(behaviour, (len(body) or 1, 0))
         if behaviour == "broken":
             body = body[:9000]
             self.close_connection = True
@@ -183,6 +191,13 @@ def test_a_cut_lands_where_it_should(server, folder, suffix, start):
     assert (folder / file).stat().st_size < 0.6 * len(server.media[f"clock.{suffix}"])
 
 
+def test_a_server_that_does_not_say_what_it_has(server, folder):
+    found = fetch(segments("ok1"), folder, server.address.removesuffix(".webm"))
+    assert found["ok1"] == ("ok1_10500.mka", "") and begins_at(folder / "ok1_10500.mka") == pytest.approx(
+        10.5, abs=0.05
+    )
+
+
 def test_a_shard_with_all_that_happens(server, folder, capfd):
     names = ["-ok1", "missing2", "shy2", "busy4", "half5", "page6", "broken7", "mute8", "lie9", "forbidden10", "down11"]
     rows = segments(*names)
@@ -207,6 +222,10 @@ def test_a_shard_with_all_that_happens(server, folder, capfd):
     count = sum(server.asked.values())
     found = fetch(rows, folder, server.address, skip_download=True)
     assert sum(server.asked.values()) == count and found["busy4"][1] == reasons["busy4"] and found["shy2"][0]
+    listing = youtube.fetch(rows, folder, "eval", 0, address=server.address, skip_download=True)
+    assert resample_shard(rows, listing, folder, folder.parent / "resampled") == (2, 9)
+    ledger = pd.read_csv(folder.parent / "resampled/ledger.csv")
+    assert ledger["reason"].tolist() == [reason for _, reason in found.values() if reason]
 
 
 def test_a_video_that_ends_early(server, folder):
@@ -219,6 +238,16 @@ def test_a_video_that_ends_early(server, folder):
         assert reason == "" and seconds == pytest.approx(SECONDS - 20, abs=0.1) and len(samples) == 320_000
 
 
+def test_a_page_that_tells_the_duration(server, folder):
+    late = fetch(segments("card1", start=30), folder, server.address)["card1"][1]
+    assert late == "gone: too short; the video ends at 26 s, the clip starts at 30 s" and server.asked["ok9.webm"] <= 1
+    file, reason = fetch(segments("card1", start=20), folder, server.address)["card1"]
+    assert reason == "" and prepare(folder / file)[2] == pytest.approx(SECONDS - 20, abs=0.1)
+    found = fetch(segments("card1", "cardhalf2"), folder, server.address)
+    assert begins_at(folder / found["card1"][0]) == pytest.approx(10.5, abs=0.05)
+    assert re.fullmatch(r"passing: broken transfer; \d\.\d\d of 10\.00 s came", found["cardhalf2"][1])
+
+
 def test_a_failure_that_passes_is_asked_again_in_the_same_run(server, folder, monkeypatch):
     monkeypatch.setattr("glat.data.sources.youtube_crew.PAUSE", 0.2)
     begun = time.monotonic()
@@ -229,7 +258,7 @@ def test_a_failure_that_passes_is_asked_again_in_the_same_run(server, folder, mo
 def test_a_storm_stops_early_and_keeps_what_came(server, folder):
     rows = segments(*[f"ok{i}" for i in range(3)], *[f"busy{i}" for i in range(200)])
     with pytest.raises(
-        GlatError, match=r"HTTP 429, too many requests: \d+.* 3 clips are got and kept, 1\d\d not"
+        GlatError, match=r"HTTP 429, too many requests: \d+.* got and kept: 3, not asked for: 1\d\d\."
     ) as told:
         fetch(rows, folder, server.address, sleep_interval=0, parallel=3)
     assert "source.cookies" in str(told.value) and "source.sleep_interval, now 0 s" in str(told.value)
@@ -244,7 +273,7 @@ def test_no_network(folder, server):
     server.server_close()
     begun = time.monotonic()
     with pytest.raises(
-        GlatError, match=r"no connection to 127\.0\.0\.1: check the network .* 0 clips are got and kept, \d\d"
+        GlatError, match=r"no connection to 127\.0\.0\.1: check the network .* got and kept: 0, not asked for: \d\d"
     ):
         fetch(segments(*[f"ok{i}" for i in range(90)]), folder, server.address)
     with pytest.raises(GlatError, match="no connection"):
@@ -390,6 +419,25 @@ def test_proxy_and_pace(server, folder):
     assert {path.partition("/ok")[0] for path, _ in server.seen} == {"http://video.invalid", "http://video.invalid:80"}
 
 
+def test_two_jobs_share_a_pace(server, tmp_path):
+    folders = [tmp_path / "audio" / split / "000" for split in ("train", "eval")]
+    results, begun = [], time.monotonic()
+
+    def job(folder):
+        folder.mkdir(parents=True)
+        results.append(fetch(segments("ok1", "ok2"), folder, server.address, sleep_interval=0.7))
+
+    jobs = [threading.Thread(target=job, args=(folder,)) for folder in folders]
+    for thread in jobs:
+        thread.start()
+    for thread in jobs:
+        thread.join(30)
+    assert len(results) == 2 and time.monotonic() - begun > 3 * 0.7
+    (tmp_path / "audio/.pace").write_text(str(time.time() + 1e6))  # the clock was wrong
+    fetch(segments("ok3"), folders[0], server.address, sleep_interval=0.1)
+    assert time.monotonic() - begun < 20
+
+
 def test_what_an_account_or_a_proxy_may_cure_is_asked_for_again(folder):
     clip = Clip("a_0", "a", 0, 10)
     for message, cure in (("Sign in to confirm your age", "cookies"), ("not available in your country", "proxy")):
@@ -411,12 +459,18 @@ def test_what_an_account_or_a_proxy_may_cure_is_asked_for_again(folder):
     ],
 )
 def test_wrong_settings(folder, settings, message):
-    with pytest.raises(GlatError, match=message):
-        youtube.fetch(segments("ok1"), folder, "eval", 0, **settings)
+    with pytest.raises(GlatError, match=r"datasets\.audioset\." + message):
+        open_source({"kind": "youtube", **settings}, "audioset")
     with pytest.raises(GlatError, match="unknown key speed; source youtube has address, cookies, parallel, "):
         open_source({"kind": "youtube", "speed": 1}, "audioset")
     with pytest.raises(GlatError, match="no name of a file"):
         youtube.fetch(segments("../a"), folder, "eval", 0)
+
+
+def test_how_it_is_got_is_not_what_it_is():
+    secret = {"kind": "youtube", "proxy": "http://me:secret@host", "cookies": "c.txt", "sleep_interval": 3}
+    assert identity(secret | {"address": "https://a/{id}"}) == {"kind": "youtube", "address": "https://a/{id}"}
+    assert set(youtube.WAYS) == set(youtube.Settings.model_fields) - {"address"}
 
 
 def test_the_pace_is_that_of_the_site():

@@ -97,10 +97,12 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
 def pack(split: Split, shard: Shard) -> None:
     """Pack one shard into HDF5, and list the clips that were lost."""
     from ..data.pack import pack_shard
+    from ..data.sources import identity
 
     params, classes, _, segments, _ = _segments(split, shard)
     out = _place("packs", params.dataset, split, shard)
-    origin = {"dataset": params.dataset, "split": split, "shard": shard, "source": params.chosen.source}
+    origin = {"dataset": params.dataset, "split": split, "shard": shard}
+    origin["source"] = identity(params.chosen.source)
     ledger, rate = out.with_suffix(".ledger.csv"), params.audio.sample_rate
     resampled = _place("resampled", params.dataset, split, shard)
     kept, lost = pack_shard(resampled, segments, classes, out.with_suffix(".h5"), ledger, rate, origin)

@@ -35,7 +35,7 @@ rule download:
     log:
         "logs/{dataset}/download/{split}/{shard}.log",
     params:
-        source=lambda wildcards: json.dumps(entry(wildcards).source),
+        source=lambda wildcards: json.dumps(sources.identity(entry(wildcards).source)),
         shard_size=lambda wildcards: entry(wildcards).shard_size,
     threads: 4
     resources:

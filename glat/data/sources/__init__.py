@@ -16,6 +16,8 @@ and, where it needs them,
   takes it: a path, a `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why there is none;
 - `Settings`: a class whose parameters are settings too;
 - `check(**settings)`: raises ValueError, in one sentence, for a value that is not allowed;
+- `WAYS`: names of settings that say how audio is got (a pace, a proxy) and not which: no file depends on them, and no
+  pack tells them;
 - `CODE`: names of further modules beside it that its audio depends on.
 
 With the setting `in_place: true` (where a source has it), the packs refer to the source's files instead of copying.
@@ -68,6 +70,12 @@ def open_source(settings: dict[str, Any], dataset: str) -> tuple[ModuleType, dic
         except ValueError as error:
             raise GlatError(f"datasets.{dataset}.source.{error}") from None
     return module, rest
+
+
+def identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of a source's settings says which audio it gives: all but its `WAYS`."""
+    ways = getattr(import_module(SOURCES[settings["kind"]]), "WAYS", ())
+    return {key: value for key, value in settings.items() if key not in ways}
 
 
 def context(fetch: Callable, segments: pd.DataFrame, classes: pd.DataFrame) -> dict[str, Any]:

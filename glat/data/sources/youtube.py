@@ -21,6 +21,7 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from glat import settings
+from glat.config import sentence
 from glat.errors import GlatError
 from glat.files import locked, remove
 
@@ -30,6 +31,8 @@ from .youtube_crew import ask
 from .youtube_errors import DISK, OFFLINE, PASSING, Failure
 from .youtube_progress import Tally
 
+# The address is what a clip is got from; the others say only how.
+WAYS = ("cookies", "proxy", "parallel", "retries", "sleep_interval", "socket_timeout", "skip_download")
 CODE = ("youtube_archive.py", "youtube_clip.py", "youtube_crew.py", "youtube_errors.py", "youtube_progress.py")
 BYTES = 200_000  # of a clip: ten seconds of YouTube's best audio, about 160 kbit/s
 RESERVE = 20_000_000  # bytes that stay free on the disk
@@ -42,11 +45,11 @@ class Settings(settings.Settings):
 
     address: where a video is, with `{id}` in place of its id; any site that yt-dlp knows, or the file itself.
     cookies: a cookies file in Netscape's format, from a browser that is signed in; it is read and never written.
-    proxy: its address, as in http://host:3128; parallel: clips at once; retries: further tries at a clip, after 2, 4,
-    8, ... s, when a failure may pass at once; sleep_interval: seconds between the starts of two clips, over all that
-    run at once (default: what YouTube lets pass, about 300 videos an hour, and 2000 with cookies; none at another
-    address); socket_timeout: seconds without an answer until a connection is given up, and of six times that a try at a
-    clip; skip_download: ask for nothing, and go on with the clips that earlier runs got.
+    proxy: its address, as in http://host:3128. parallel: clips at once, in each job. retries: further tries at a clip,
+    after 2, 4, 8, ... s, when a failure may pass at once. sleep_interval: seconds between the starts of two clips, over
+    all jobs that download for the dataset (default: what YouTube lets pass, about 300 videos an hour, and 2000 with
+    cookies; none at another address). socket_timeout: seconds without an answer until a connection is given up; a try
+    at a clip may take six times that. skip_download: ask for nothing, and go on with the clips that earlier runs got.
     """
 
     address: Annotated[str, Field(pattern=r"^https?://[^/]+.*\{id\}")] = "https://www.youtube.com/watch?v={id}"
@@ -76,11 +79,11 @@ def fetch(
     folder is waited for. `workers` is for computing; how many clips are downloaded at once is `parallel`.
 
     Raises:
-        GlatError: a setting that is not allowed, no connection, a full disk, or a storm of passing failures. What was
+        GlatError: a cookies file that is none, no connection, a full disk, or a storm of passing failures. What was
             got is kept, and the next run goes on behind it.
     """
     folder = Path(folder)
-    options = _checked(settings)
+    options = Settings(**settings)
     clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in segments.itertuples()]
     if odd := [clip.clip for clip in clips if "/" in clip.clip or "\0" in clip.clip]:
         raise GlatError(f"{folder}: clip {odd[0]!r} is no name of a file; correct its id in the segment list")
@@ -164,17 +167,16 @@ def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
     return len(reasons) == len(recent) and (kept == 0 or offline == min(BREAK, len(recent)))
 
 
-def _checked(given: dict[str, Any]) -> Settings:
-    from glat.config import sentence
-
+def check(**settings: Any) -> None:
+    """Raises ValueError for a setting of `Settings` that is not allowed."""
     try:
-        return Settings(**given)
+        Settings(**settings)
     except ValidationError as error:
         if error.errors()[0]["loc"] == ("address",):
-            raise GlatError(
-                f"datasets.*.source.address: {given['address']!r} is no http address with {{id}} in place of a video's id"
+            raise ValueError(
+                f"address: {settings['address']!r} is no http address with {{id}} in place of a video's id"
             ) from None
-        raise GlatError(sentence(error, "datasets.*.source.")) from None
+        raise ValueError(sentence(error)) from None
 
 
 def _cookies(path: str | None) -> str:
@@ -184,7 +186,8 @@ def _cookies(path: str | None) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise GlatError(f"datasets.*.source.cookies: {path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise GlatError(f"datasets.*.source.cookies: {path} cannot be read: {reason}") from None
     if not text.strip():
         raise GlatError(f"datasets.*.source.cookies: {path} is empty; export the browser's cookies again")
     return text
@@ -192,7 +195,7 @@ def _cookies(path: str | None) -> str:
 
 def _stopped(folder: Path, recent: Sequence[Got | Failure], tally: Tally, options: Settings) -> str:
     reasons = Counter(outcome.reason.partition(";")[0] for outcome in recent if isinstance(outcome, Failure))
-    kept = f"{tally.kept} clips are got and kept, {tally.left} not asked for"
+    kept = f"clips got and kept: {tally.kept}, not asked for: {tally.left}"
     host = urlsplit(options.address).hostname
     if [outcome.reason for outcome in list(recent)[-BREAK:]].count(OFFLINE) == min(BREAK, len(recent)):
         way = f"the proxy {options.proxy}" if options.proxy else "the network (source.proxy, if it needs a proxy)"

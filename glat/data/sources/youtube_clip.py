@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import av
 
-from glat.data.audio import CONTAINERS, AudioError, Cut, decode, decode_cut
+from glat.data.decoding import CONTAINERS, AudioError, Cut, decode, decode_cut
 
 from .youtube_errors import GONE, PASSING, Failure, classify, http_failure
 
@@ -134,8 +134,10 @@ class Fetcher:
         # What yt-dlp's download ranges set, behind the checks above. A format that cannot be cut comes whole.
         cut = FFmpegFD.can_download(info)
         job = info | ({"section_start": clip.start, "section_end": end} if cut else {})
+        if job["ext"] == "unknown_video":  # the server says "octet-stream", and Matroska holds whatever it is
+            job["ext"] = "mka"
         # A template would be searched for variables and "~", which a folder's name may well hold.
-        target = scratch / f"audio.{info['ext']}"
+        target = scratch / f"audio.{job['ext']}"
         self.ydl.prepare_filename = lambda *_, **__: str(target)
         try:
             self.ydl.process_info(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,27 +16,39 @@ from .youtube_clip import SCRATCH, Clip, Fetcher, Got
 from .youtube_errors import PASSING, Failure
 
 PATIENCE = 6  # times the socket's time-out: how long one try at a clip may take
+LONGEST = 3600.0  # seconds that a start is put off, at most
 PAUSE = 2.0  # seconds before the second try; doubled for each further one
 
 
 class Pace:
-    """Starts of all threads together, at least `interval` seconds apart."""
+    """Starts at least `interval` seconds apart: of all threads, and of all downloads that share the file `path`."""
 
-    def __init__(self, interval: float, stop: threading.Event):
-        self.interval, self._stop = interval, stop
-        self._lock, self._next = threading.Lock(), 0.0
+    def __init__(self, path: Path, interval: float, stop: threading.Event):
+        self.path, self.interval, self._stop = path, interval, stop
 
     def wait(self) -> None:
         """Wait for one's turn."""
-        with self._lock:
-            at = max(time.monotonic(), self._next)
-            self._next = at + self.interval
-        self._stop.wait(at - time.monotonic())
+        if self.interval:
+            self._stop.wait(self._book(0.0, self.interval))
 
     def hold(self, seconds: float) -> None:
         """Let nobody start for a while: the server asked for it."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+        if self.interval:
+            self._book(seconds, 0.0)
+
+    def _book(self, earliest: float, taken: float) -> float:
+        """Keep `taken` seconds, not before `earliest` seconds from now; returns in how many seconds they begin."""
+        with self.path.open("a+", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            text, now = file.read(), time.time()
+            free = float(text) if text.replace(".", "", 1).isdigit() else now
+            if free > now + LONGEST:  # a clock was wrong
+                free = now
+            begin = max(now + earliest, free)
+            file.truncate(0)
+            file.write(f"{begin + taken:.3f}")
+        return begin - now
 
 
 def ask(
@@ -43,11 +56,12 @@ def ask(
 ) -> Iterator[tuple[Clip, Got | Failure]]:
     """The outcome of each clip, in the order in which they come. Close the iterator to stop.
 
-    parallel: clips at once; interval: seconds between two starts; retries: further tries at a clip whose failure may
+    folder: data/<dataset>/audio/<split>/<shard>, so that the shards and splits of a dataset share a pace; parallel: clips
+    at once; interval: seconds between two starts, 0: none; retries: further tries at a clip whose failure may
     pass at once; fetcher: the arguments of `Fetcher` behind the folder, of which `socket_timeout` limits a try, too.
     """
     stop, local, begun = threading.Event(), threading.local(), {}
-    pace, limit = Pace(interval, stop), PATIENCE * fetcher["socket_timeout"]
+    pace, limit = Pace(folder.resolve().parents[1] / ".pace", interval, stop), PATIENCE * fetcher["socket_timeout"]
 
     def start() -> None:
         local.fetcher = Fetcher(folder, **fetcher)
