@@ -40,7 +40,7 @@ rule download:
     threads: 4
     resources:
         mem_mb=3000,
-        runtime=24 * 60,
+        runtime=7 * 24 * 60,
         processors=granted,
     conda:
         ENVIRONMENT
