@@ -173,7 +173,7 @@ def test_a_cut_is_what_decoding_from_the_beginning_gives(recordings, suffix):
     whole = decode(recordings[suffix])
     for start in (0.0, 0.7, 7.03, 14.5):
         cut = decode_cut(Cut(recordings[suffix], start, 3.0))
-        assert cut.samples.shape == (2, 3 * whole.rate) and cut.promised == pytest.approx(3.0)
+        assert cut.samples.shape == (2, 3 * whole.rate) and cut.promised in (None, pytest.approx(3.0))
         first = round(start * whole.rate)
         slack = whole.rate // 1000 if suffix == ".webm" else 0  # its times are in whole milliseconds
         places = range(max(first - slack, 0), first + slack + 1)
@@ -197,8 +197,8 @@ def test_a_cut_does_not_decode_what_is_before_it(recordings, suffix, monkeypatch
 def test_a_recording_that_ends_before_the_cut(recordings, suffix):
     with pytest.raises(AudioError, match=r"^too short: 20\.\d\d s, the clip starts at 30 s$"):
         decode_cut(Cut(recordings[suffix], 30.0, 10.0))
-    with pytest.raises(AudioError, match=r"^truncated: \d\.\d\d of 10\.00 s decoded"):
-        prepare(Cut(recordings[suffix], 15.0, 10.0), 32000, 10.0)
+    # One that ends within the cut gives what it has: a segment may reach over its video's end.
+    assert prepare(Cut(recordings[suffix], 15.0, 10.0), 32000, 10.0)[2] == pytest.approx(5.0, abs=0.06)
 
 
 @pytest.mark.parametrize("suffix", ENCODERS)

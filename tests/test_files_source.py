@@ -218,6 +218,25 @@ def test_from_a_read_only_tree_to_packs(tmp_path, monkeypatch):
     assert lost[rows["clip"][5]] == "empty file"
 
 
+def test_two_segments_of_one_video_in_two_shards(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = pd.concat([segments(IDS[:4]), segments([A, B], start=50.0)], ignore_index=True)
+    make_project(tmp_path, {"kind": "files", "audio": "audio"}, rows)
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / f"audio/{A}.flac", np.concatenate([sound(i, 10) for i in range(6)]), RATE)
+    for i, name in enumerate((C, f"{B}_50")):
+        soundfile.write(tmp_path / f"audio/{name}.wav", sound(i), RATE)
+    packs = Packs(all_steps(tmp_path))
+    assert packs.clips.tolist() == [f"{C}_30000", f"{B}_50000"]
+    lost = ledger(tmp_path)
+    ambiguous = f"ambiguous: the list has several segments of {A}, and the name {A} has no start time"
+    assert lost[f"{A}_30000"] == lost[f"{A}_50000"] == ambiguous
+    assert lost[f"{B}_30000"] == f"no file: {B}_50 is of another time"
+    packs = Packs(all_steps(tmp_path, 2, "eval", "--set", "datasets.tiny.source.full_videos=true"))
+    np.testing.assert_allclose(packs.read([0])[0], sound(3, 10)[:32000], atol=1e-4)
+    np.testing.assert_allclose(packs.read([1])[0], sound(5, 10)[:32000], atol=1e-4)
+
+
 def test_a_big_tree_is_indexed_fast(tmp_path):
     """At this speed, two million files take well under a minute a shard, disk apart."""
     rows = segments([f"{i:011d}" for i in range(2000)])

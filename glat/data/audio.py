@@ -12,9 +12,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soxr
 
-from glat.data.decoding import OVERHANG, AudioError, Cut, Decoded, decode, decode_cut
+from glat.data.decoding import CONTAINERS, OVERHANG, AudioError, Cut, Decoded, decode, decode_cut
 
 __all__ = [
+    "CONTAINERS",
     "AudioError",
     "Cut",
     "Decoded",
@@ -60,7 +61,7 @@ def prepare(
     none. samples: (rate * seconds,) int16, mono, zero-padded or cut at the end; float is rounded and clipped, never
     wrapped.
 
-    Raises AudioError for what `decode` raises, and: truncated (over 5 % and 0.5 s less than the header or the cut
+    Raises AudioError for what `decode` raises, and: truncated (over 5 % and 0.5 s less than the header
     declares), not finite (NaN or infinity), silent (peak under -90 dB of full scale), constant (every sample the same),
     too short (under `min_seconds`), too long (more than 1 s over `seconds`: an uncut video, to which the labels would
     not fit).

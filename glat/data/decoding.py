@@ -47,7 +47,7 @@ class Cut(NamedTuple):
 
 class Decoded(NamedTuple):
     """samples: (channels, samples) float32, full scale 1; rate: Hz; promised: seconds that there should be, as the
-    header or the cut says, None where neither does."""
+    header declares, None where it does not."""
 
     samples: np.ndarray
     rate: int
@@ -71,7 +71,8 @@ class _Piece(NamedTuple):
         """`samples` (channels, samples) from `start` on."""
         if not self.exact:
             return Decoded(samples, rate, promised)
-        return Decoded(samples[:, : round(self.end * rate) - round(self.start * rate)], rate, self.end - self.start)
+        there = None if promised is None else min(self.end, promised) - self.start
+        return Decoded(samples[:, : round(self.end * rate) - round(self.start * rate)], rate, there)
 
     def ends_before(self, found: float, promised: float | None) -> AudioError:
         """Why there is nothing of the piece in a recording of which `found` seconds could be decoded."""
@@ -95,7 +96,8 @@ def decode(source: str | Path | BinaryIO | bytes, max_seconds: float = math.inf)
 
 
 def decode_cut(cut: Cut) -> Decoded:
-    """A piece of a longer recording, exact to the sample (WebM: to 1 ms, as its times are).
+    """A piece of a longer recording, exact to the sample (WebM: to 1 ms, as its times are); less of it if the recording
+    ends before the piece does. `promised` is what the recording's header lets one expect of the piece.
 
     Raises AudioError as `decode` does, and: too short or truncated, if the recording ends before the piece begins.
     """
