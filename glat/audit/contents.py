@@ -49,9 +49,10 @@ def losses(split: Split) -> Iterator[Row]:
             why = f"{percent(share)} of the clips asked for are lost as '{kind}'. Likely cause: {cause}"
             told, expected = graded(share if count >= LEAST else 0, limit, None, why), f"at most {percent(limit)}"
         elif kind == "passing":
+            shards = " ".join(split.again) if len(split.again) <= 8 else "download"
             why = (
-                f"{count} clips failed for a reason that may pass. Try them again: "
-                f"snakemake packs --cores all -R {few(split.again, 1) if len(split.again) == 1 else 'download'}"
+                f"{count} clips failed for a reason that may pass. To try them again: "
+                f"snakemake packs --cores all -R {shards}"
             )
             told, expected = graded(share, 0.005, None, why), "at most 0.5%"
         yield Row(split.name, "lost", kind, count, expected, told)

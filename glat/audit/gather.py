@@ -124,7 +124,7 @@ def _read_pack(path: Path, rows: pd.DataFrame, classes: pd.DataFrame) -> dict:
     with open_pack(path) as pack:
         try:
             made_from = json.loads(pack.attrs["provenance"])["segments_sha256"]
-            if made_from != audioset.segments_hash(rows) or list(pack["class_mid"].asstr()) != list(classes["mid"]):
+            if made_from != audioset.segments_hash(rows) or list(pack["class_mid"].asstr()[:]) != list(classes["mid"]):
                 raise GlatError(f"{path}: made from another list of clips or classes than is there now; pack again")
             names = _bytes(pack["clip"])
             place = pd.Index(rows["clip"]).get_indexer(names.astype(str).astype(object))
