@@ -29,12 +29,12 @@ SHOWN = 100  # duplicates and shared clips that are named
 
 
 def losses(split: Split) -> Iterator[Row]:
-    """Asked for, got and lost by kind of reason, beside what the authors of PANNs had in 2019."""
+    """Asked for, got and lost by kind of reason, beside what the authors of PANNs got."""
     yield Row(split.name, "clips", "asked for", split.asked)
     yield Row(split.name, "clips", "got", split.got)
     lost = 1 - split.got / split.asked
     why = f"{percent(lost)} of the clips that the list asks for are lost"
-    # PANNs lost 6 to 7 % in 2019; since then one video in four or five has gone. Beyond half, few classes and none of
+    # The authors of PANNs lost 6 to 7 %, and more videos have gone since. Beyond half, few classes and none of
     # the rare ones keep their numbers: a score on what is left says little about AudioSet.
     yield Row(split.name, "clips", "share lost", lost, "at most 30%", graded(lost, 0.3, 0.5, why))
     asked, got = PANNS_CLIPS.get(split.name, (0, 0))
