@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from functools import cache
 
 import h5py
@@ -15,6 +16,7 @@ import soxr
 import torch
 from conftest import ROOT
 from data_fixtures import CLASSES
+from test_report_in_a_browser import CHROMIUM, FRAME, PROBE, QUIET
 from typer.testing import CliRunner
 
 from glat import cli
@@ -255,7 +257,7 @@ def test_losses_are_counted_by_reason_and_passing_ones_say_how_to_try_again(with
     ]
     assert values["train", "clips", "got"] == 20 and values["train", "clips", "share lost"] == pytest.approx(4 / 24)
     assert findings(found) == {("train", again): "warning", ("train", "labels differ"): "warning"}
-    command = why(found, again).partition(": ")[2]
+    command = why(found, again).split("`")[1]
     assert command == "snakemake packs --cores all --config dataset=mini -R data/mini/audio/train/000.csv"
 
 
@@ -340,7 +342,22 @@ def test_the_command_writes_a_table_and_a_page_and_strict_fails(with_train, monk
 
 
 def test_the_page_escapes_what_it_shows(with_train, params, monkeypatch):
-    root = with_train(reasons={i: "gone: <script>alert(1)</script>" for i in range(2)})
+    root = with_train(reasons={i: "gone: <script>alert(1)</script>" for i in range(2)}, notes={5: "<script>"})
     monkeypatch.chdir(root)
     report.write(params, root / "results")
     assert "<script>" not in (root / "results/audit.html").read_text()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_page_fits_a_phone(with_train, params, monkeypatch):
+    root = with_train(half_as(wrapped), reasons={i: "passing: bot check" for i in range(4)})
+    monkeypatch.chdir(root)
+    report.write(params, root)
+    page = (root / "audit.html").read_text()
+    assert "<code>snakemake packs" in page
+    (root / "report.html").write_text(page.replace("</body>", PROBE))
+    (root / "frame.html").write_text(FRAME.replace("{width}", "390"))
+    call = [CHROMIUM, *QUIET.split(), f"--user-data-dir={root}/browser", "--window-size=1600,1000", "--dump-dom"]
+    done = subprocess.run([*call, f"file://{root}/frame.html"], capture_output=True, text=True, check=True, timeout=120)
+    images, broken, scroll, client, fetched = map(int, re.search(r'data-probe="([\d ]+)"', done.stdout)[1].split())
+    assert images == 2 and broken == 0 and fetched == 0 and client >= 370 and scroll <= client

@@ -45,8 +45,8 @@ def losses(split: Split) -> Iterator[Row]:
     if passing := sum(count for kind, count in kinds.items() if kind.startswith("passing")):
         shards = " ".join(split.again) if len(split.again) <= 8 else "download"
         why = (
-            f"{passing} clips failed for a reason that may pass. To try them again: "
-            f"snakemake packs --cores all --config dataset={split.dataset} -R {shards}"
+            f"{passing} clips failed for a reason that may pass; `snakemake packs --cores all --config "
+            f"dataset={split.dataset} -R {shards}` asks for them again"
         )
         told = graded(passing / split.asked, 0.005, None, why)
         yield Row(split.name, "clips", "may be got by another download", passing, "at most 0.5%", told)
