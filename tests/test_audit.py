@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from functools import cache
 
 import h5py
@@ -15,6 +16,7 @@ import soxr
 import torch
 from conftest import ROOT
 from data_fixtures import CLASSES
+from test_report_in_a_browser import CHROMIUM, FRAME, PROBE, QUIET
 from typer.testing import CliRunner
 
 from glat import cli
@@ -237,20 +239,26 @@ def test_floats_that_became_integers_are_lost_as_silent_and_told(with_train, par
     # The first clip, the only one with its class, is kept.
     cast = lambda i: (sound("train", i).astype(np.int16) if i % 4 == 1 else integers(sound("train", i)), RATE)
     found = audit(params, with_train(cast))
-    assert findings(found) == {("train", "share lost"): "warning", ("train", "silent"): "warning"}
+    assert findings(found) == {("train", "silent"): "warning"}
     assert "float samples were written as integers without scaling" in why(found, "silent")
 
 
 def test_losses_are_counted_by_reason_and_passing_ones_say_how_to_try_again(with_train, params):
-    reasons = {1: "gone: private video", 2: "gone: removed", 3: "passing: HTTP 429", 14: "no file"}
+    again = "may be got by another download"
+    reasons = {1: "gone: private video", 2: "gone: private video; sign in", 3: "passing: bot check", 14: "no file"}
     found = audit(
         params, with_train(reasons=reasons, notes={5: "labels differ", 6: "labels differ", 7: "labels differ"})
     )
     values = {(row.split, row.measure, row.key): row.value for row in found.rows}
-    assert [values["train", "lost", kind] for kind in ("gone", "passing", "no file")] == [2, 1, 1]
+    assert [values["train", "lost", kind] for kind in ("gone: private video", "passing: bot check", "no file")] == [
+        2,
+        1,
+        1,
+    ]
     assert values["train", "clips", "got"] == 20 and values["train", "clips", "share lost"] == pytest.approx(4 / 24)
-    assert findings(found) == {("train", "passing"): "warning", ("train", "labels differ"): "warning"}
-    assert why(found, "passing").endswith("snakemake packs --cores all -R data/mini/audio/train/000.csv")
+    assert findings(found) == {("train", again): "warning", ("train", "labels differ"): "warning"}
+    command = why(found, again).split("`")[1]
+    assert command == "snakemake packs --cores all --config dataset=mini -R data/mini/audio/train/000.csv"
 
 
 def test_most_of_a_split_lost_and_a_class_without_a_clip(with_train, params):
@@ -318,7 +326,7 @@ def test_the_command_writes_a_table_and_a_page_and_strict_fails(with_train, monk
     root = with_train(wrapped)
     shutil.copy(ROOT / "params.yaml", root)
     monkeypatch.chdir(root)
-    done = run("audit")
+    done = run("audit", "--threads", "1")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("mini: not fit for training\n  not fit, train: 100% of clips are wrapped")
     table = pd.read_csv("results/mini/audit.csv", keep_default_na=False)
@@ -328,13 +336,28 @@ def test_the_command_writes_a_table_and_a_page_and_strict_fails(with_train, monk
     page = (root / "results/mini/audit.html").read_text()
     assert "int16 overflow" in page and page.count("<img") == 2
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
-    strict = run("audit", "--strict")
+    strict = run("audit", "--threads", "1", "--strict")
     assert isinstance(strict.exception, GlatError) and "mini is not fit for training" in str(strict.exception)
     assert (root / "results/mini/audit.csv").read_bytes() == before
 
 
 def test_the_page_escapes_what_it_shows(with_train, params, monkeypatch):
-    root = with_train(reasons={i: "gone: <script>alert(1)</script>" for i in range(2)})
+    root = with_train(reasons={i: "gone: <script>alert(1)</script>" for i in range(2)}, notes={5: "<script>"})
     monkeypatch.chdir(root)
     report.write(params, root / "results")
     assert "<script>" not in (root / "results/audit.html").read_text()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_page_fits_a_phone(with_train, params, monkeypatch):
+    root = with_train(half_as(wrapped), reasons={i: "passing: bot check" for i in range(4)})
+    monkeypatch.chdir(root)
+    report.write(params, root)
+    page = (root / "audit.html").read_text()
+    assert "<code>snakemake packs" in page
+    (root / "report.html").write_text(page.replace("</body>", PROBE))
+    (root / "frame.html").write_text(FRAME.replace("{width}", "390"))
+    call = [CHROMIUM, *QUIET.split(), f"--user-data-dir={root}/browser", "--window-size=1600,1000", "--dump-dom"]
+    done = subprocess.run([*call, f"file://{root}/frame.html"], capture_output=True, text=True, check=True, timeout=120)
+    images, broken, scroll, client, fetched = map(int, re.search(r'data-probe="([\d ]+)"', done.stdout)[1].split())
+    assert images == 2 and broken == 0 and fetched == 0 and client >= 370 and scroll <= client

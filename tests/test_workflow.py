@@ -100,6 +100,7 @@ def test_everything_is_made_and_shown_in_the_report(finished):
     for stem, ends in {
         "table1": "csv md", "table2": "csv md", "fig2a": "csv svg png", "fig2b": "csv svg png", "pr_curves": "csv svg png",
         "controls": "csv md svg png", "localisation": "csv md svg png", "durations": "csv svg png", "report": "html",
+        "audit": "csv html",
         "training_table1": "svg png", "training_fig2": "svg png", "training_controls": "svg png",
     }.items():  # fmt: skip
         assert {f"{stem}.{end}" for end in ends.split()} <= names

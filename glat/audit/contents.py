@@ -16,7 +16,7 @@ from .signs import LEAST
 # What a reason may come from beside the clips themselves, by what stands before its colon: the share of clips asked for
 # above which it is told.
 CAUSES = {
-    "silent": (0.05, "float samples were written as integers without scaling, so that all became 0 or 1"),
+    "silent": (0.05, "float samples were written as integers without scaling, or files that were missing as zeros"),
     "constant": (0.02, "samples were overwritten or never written"),
     "not finite": (0.01, "a division by a level of zero when clips were normalised"),
     "too long": (0.05, "uncut videos, or audio read at a lower sample rate than it has"),
@@ -29,31 +29,34 @@ SHOWN = 100  # duplicates and shared clips that are named
 
 
 def losses(split: Split) -> Iterator[Row]:
-    """Asked for, got and lost by kind of reason, beside what the authors of PANNs had in 2019."""
+    """Asked for, got and lost by kind of reason, beside what the authors of PANNs got."""
     yield Row(split.name, "clips", "asked for", split.asked)
     yield Row(split.name, "clips", "got", split.got)
     lost = 1 - split.got / split.asked
     why = f"{percent(lost)} of the clips that the list asks for are lost"
-    # PANNs lost 6 to 7 % in 2019; since then one video in four or five has gone. Beyond half, few classes and none of
+    # The authors of PANNs lost 6 to 7 %, and more videos have gone since. Beyond half, few classes and none of
     # the rare ones keep their numbers: a score on what is left says little about AudioSet.
     yield Row(split.name, "clips", "share lost", lost, "at most 30%", graded(lost, 0.3, 0.5, why))
     asked, got = PANNS_CLIPS.get(split.name, (0, 0))
     if asked == split.asked:
         yield Row(split.name, "clips", "got by PANNs", got)
         yield Row(split.name, "clips", "share lost by PANNs", 1 - got / asked)
-    for kind, count in split.losses().most_common():
-        share = count / split.asked
+    kinds = split.losses()
+    if passing := sum(count for kind, count in kinds.items() if kind.startswith("passing")):
+        shards = " ".join(split.again) if len(split.again) <= 8 else "download"
+        why = (
+            f"{passing} clips failed for a reason that may pass; `snakemake packs --cores all --config "
+            f"dataset={split.dataset} -R {shards}` asks for them again"
+        )
+        told = graded(passing / split.asked, 0.005, None, why)
+        yield Row(split.name, "clips", "may be got by another download", passing, "at most 0.5%", told)
+    for kind, count in kinds.most_common():
         limit, cause = CAUSES.get(kind, (1.0, ""))
         told, expected = "", ""
         if cause:
+            share = count / split.asked
             why = f"{percent(share)} of the clips asked for are lost as '{kind}'. Likely cause: {cause}"
             told, expected = graded(share if count >= LEAST else 0, limit, None, why), f"at most {percent(limit)}"
-        elif kind == "passing":
-            why = (
-                f"{count} clips failed for a reason that may pass. Try them again: "
-                f"snakemake packs --cores all -R {few(split.again, 1) if len(split.again) == 1 else 'download'}"
-            )
-            told, expected = graded(share, 0.005, None, why), "at most 0.5%"
         yield Row(split.name, "lost", kind, count, expected, told)
     for note, count in sorted(split.notes.items()):
         # A source that has labels of its own compares them: many differences mean that names or lists do not fit.

@@ -35,6 +35,7 @@ class Split:
     the packs; first: index of the first clip of each shard, and the number of clips at the end.
     """
 
+    dataset: str
     name: str
     asked: int
     classes: pd.DataFrame
@@ -58,10 +59,12 @@ class Split:
         return len(self.clips)
 
     def losses(self) -> Counter[str]:
-        """Lost clips by the kind of reason: what stands before the colon."""
+        """Lost clips by the kind of reason: what stands before the colon, and for what a download could not get
+        ("gone: private video; ..."), what stands before the semicolon."""
         kinds: Counter[str] = Counter()
         for reason, count in self.reasons.items():
-            kinds[reason.partition(":")[0]] += count
+            whole = reason.startswith(("gone:", "passing:"))
+            kinds[reason.partition(";" if whole else ":")[0]] += count
         return kinds
 
 
@@ -99,6 +102,7 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
 
     counts = [len(shard["clip"]) for shard in shards]
     return Split(
+        dataset=dataset,
         name=name,
         asked=len(segments),
         classes=classes,
@@ -124,7 +128,7 @@ def _read_pack(path: Path, rows: pd.DataFrame, classes: pd.DataFrame) -> dict:
     with open_pack(path) as pack:
         try:
             made_from = json.loads(pack.attrs["provenance"])["segments_sha256"]
-            if made_from != audioset.segments_hash(rows) or list(pack["class_mid"].asstr()) != list(classes["mid"]):
+            if made_from != audioset.segments_hash(rows) or list(pack["class_mid"].asstr()[:]) != list(classes["mid"]):
                 raise GlatError(f"{path}: made from another list of clips or classes than is there now; pack again")
             names = _bytes(pack["clip"])
             place = pd.Index(rows["clip"]).get_indexer(names.astype(str).astype(object))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..config import Params
 from ..files import whole
@@ -54,7 +55,7 @@ def _page(params: Params, found: Audit, drawn: Path) -> dict:
         "dataset": params.dataset,
         "verdict": found.verdict.partition(":")[0],
         "fit": found.fit,
-        "findings": [row for grade in (NOT_FIT, WARNING) for row in found.rows if row.grade == grade],
+        "findings": [(row, _code(row.why)) for grade in (NOT_FIT, WARNING) for row in found.rows if row.grade == grade],
         "names": names,
         "tables": {
             "clips": _table(select["clips"], names, ("share lost", "share lost by PANNs")),
@@ -138,6 +139,11 @@ def _sounds(found: Audit, drawn: Path) -> list[Markup]:
         ax.set_ylabel("dB/Hz of full scale")
     named = {"logmel": "Log-mel statistics by band", "spectrum": "Spectrum up to half the sample rate"}
     return [image(drawn / f"{name}.svg", alt) for name, alt in named.items()]
+
+
+def _code(sentence: str) -> Markup:
+    """A sentence as HTML, what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def _text(value) -> str:

@@ -121,7 +121,7 @@ def signs(split: Split) -> Iterator[Row]:
     for sign in SIGNS:
         count = int(np.count_nonzero(sign.shown(split)))
         share = count / split.got
-        limit = f"at most {percent(sign.warn)} of clips"
+        limit = f"at most {percent(sign.warn)}"
         why = f"{percent(share)} of clips are {sign.name} ({sign.meaning}). Likely cause: {sign.cause}"
         yield Row(split.name, "sign", sign.name, share, limit, graded(share if count >= LEAST else 0, *sign[3:5], why))
 

@@ -141,7 +141,7 @@ def _break(split: Split, sound: Sound) -> Row:
             "bit rate"
         )
         told = graded(share, 0.25, 0.5, why)
-    return Row(split.name, "clips that break off at one frequency", "share", share, "at most 25% of clips", told)
+    return Row(split.name, "clips that break off at one frequency", "share", share, "at most 0.25", told)
 
 
 def compare(train: list[tuple[Split, Sound]], evaluate: list[tuple[Split, Sound]]) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GlatError
-from .app import Shard, Split, Workers, app, load_params
+from .app import Shard, Split, Threads, Workers, app, load_params
 
 
 def _segments(split: str, shard: int):
@@ -112,10 +112,13 @@ def pack(split: Split, shard: Shard) -> None:
 @app.command()
 def audit(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if the corpus is not fit.")] = False,
+    threads: Threads = 0,
 ) -> None:
     """Judge whether the packed corpus is fit for training, and write audit.csv and audit.html."""
     from ..audit import report
+    from ..hardware import use_threads
 
+    use_threads(threads)
     params = load_params()
     folder = Path("results") / params.dataset
     found = report.write(params, folder)

@@ -115,4 +115,4 @@ rule audit:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} audit > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset} audit --threads {threads} > {log} 2>&1"
