@@ -54,7 +54,10 @@ class InPlace:
             try:
                 self._open[which] = h5py.File(self._files[which], "r")["waveform"]
             except (OSError, KeyError) as error:
-                raise GlatError(f"{self._files[which]}: the pack uses it in place, but: {error}") from None
+                raise GlatError(
+                    f"{self._files[which]}: cannot be read ({error}); a pack uses it in place: put it back, or pack again "
+                    "with source.in_place: false"
+                ) from None
         self._open[which].read_direct(out, np.s_[int(self._row[i])])
 
 
