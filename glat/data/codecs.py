@@ -55,8 +55,8 @@ class InPlace:
                 self._open[which] = h5py.File(self._files[which], "r")["waveform"]
             except (OSError, KeyError) as error:
                 raise GlatError(
-                    f"{self._files[which]}: cannot be read ({error}); a pack uses it in place: put it back, or pack again "
-                    "with source.in_place: false"
+                    f"{self._files[which]}: the pack uses it in place, but {error}; put it back, or pack again with "
+                    "source.in_place: false"
                 ) from None
         self._open[which].read_direct(out, np.s_[int(self._row[i])])
 
