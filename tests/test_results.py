@@ -400,9 +400,11 @@ def test_runs_on_other_clips_are_refused_with_what_mends_it_and_every_table_name
         RESULTS[name].write(params)
         table = pd.read_csv(f"results/mini/{name}.csv", dtype=str)
         assert set(table["clips_sha256"]) == {digits} and set(table["evaluation_clips"].astype(float)) == {40}
+        assert set(table["commit"]) == {"c0ffee"} and set(table["hardware"]) == {"made up"}
     for name in ("table1", "table2", "controls"):
         assert (
-            f"Clips: 40, the SHA-256 of their names (clips.txt of the runs) begins `{digits}`."
+            f"Clips: 40, the SHA-256 of their names (clips.txt of the runs) begins `{digits}`. "
+            "Evaluated at commit c0ffee with torch 2.11.0, on made up."
             in Path(f"results/mini/{name}.md").read_text()
         )
 

@@ -67,7 +67,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     measured = [row for row in rows if row["seeds"]]
     told = ["# Controls"]
     if measured:
-        told.append(text.measured_where(measured[0], confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
+        told.append(text.measured_where(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
     told.append(text.HOW_DIFFERENCES_READ)
     told.append(
         "Equal compute: the backbone alone, in as many more steps as give it GL-AT's multiply-adds. The last column is that "

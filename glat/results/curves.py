@@ -12,7 +12,7 @@ from .. import experiments
 from ..config import Params
 from ..predictions import read_predictions
 from . import tables
-from .measured import Measured, clips_columns, read, same_clips, why_missing
+from .measured import Measured, behind_columns, read, same_clips, why_missing
 from .plots import COLOURS, figure
 
 RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
@@ -62,7 +62,7 @@ def write_pr(params: Params, folder: Path) -> None:
     for one in measured:
         kept = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
         curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
-    tables.write(pd.DataFrame({"recall": RECALL} | curves | clips_columns(measured[0])), None, folder / "pr_curves")
+    tables.write(pd.DataFrame({"recall": RECALL} | curves | behind_columns(measured[0])), None, folder / "pr_curves")
     draw_pr(curves, measured, folder / "pr_curves")
 
 

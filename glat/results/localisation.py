@@ -20,7 +20,7 @@ from ..config import Params
 from ..data.audioset import read_strong
 from ..predictions import read_predictions
 from . import tables, text
-from .measured import Measured, clips_columns, read, same_clips
+from .measured import Measured, behind_columns, read, same_clips
 from .plots import CHANCE, METHOD, figure
 
 GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
@@ -226,7 +226,7 @@ def write(params: Params, folder: Path) -> None:
     """
     plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
     same_clips([plain, glat])
-    tau, seconds, clips = params.glat.tau, params.audio.clip_seconds, clips_columns(glat)
+    tau, seconds, clips = params.glat.tau, params.audio.clip_seconds, behind_columns(glat)
     strong = strong_labels(params)
     kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
     found = pd.concat([localise(one, strong, tau, seconds) for one in kept], ignore_index=True)
@@ -273,7 +273,7 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
     told = [
         f"# Where {glat.system.label} listens, on `{glat.first['dataset']}`",
         what,
-        text.clips_behind(clips_columns(glat)),
+        text.behind([behind_columns(glat)]),
         text.markdown(header, lines).rstrip(),
         f"AP gain against event duration, over classes: Spearman's rho = {text.number(rho, 2)}, p = {text.number(p, 2)}.",
     ]

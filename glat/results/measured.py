@@ -18,6 +18,7 @@ from ..manifest import DIGITS, common
 from ..predictions import METRICS, read_resamples
 from ..runs import Run
 
+HARDWARE = {"gpu": "", "processor": "", "cores": " cores"}  # of metrics.json's environment, each with its unit
 YET = " yet"  # how the reason ends for a run that did not fail
 
 
@@ -213,15 +214,27 @@ def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
     return columns
 
 
-def clips_columns(one: Measured) -> dict[str, Any]:
-    """The clips behind a system's scores: how many, the first digits of the SHA-256 of their list (`clips.txt` of its
-    runs), and the list that `evaluation.only` restricted them to, empty where none did."""
+def behind_columns(one: Measured) -> dict[str, Any]:
+    """What stands behind a system's scores. The clips: how many, the first digits of the SHA-256 of their list
+    (`clips.txt` of its runs), and the list that `evaluation.only` restricted them to, empty where none did. And the
+    commit, the versions and the hardware of the evaluations."""
     only = one.first["only"]
     return {
         "evaluation_clips": one.first["clips"],
         "clips_sha256": one.first["manifest"]["sha256"][:DIGITS],
         "evaluation_only": only["path"] if only else "",
+        "commit": " / ".join(dict.fromkeys(metrics["commit"] for metrics in one.metrics.values())),
+        "versions": " / ".join(dict.fromkeys(_versions(metrics["environment"]) for metrics in one.metrics.values())),
+        "hardware": " / ".join(dict.fromkeys(_hardware(metrics["environment"]) for metrics in one.metrics.values())),
     }
+
+
+def _versions(environment: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in environment.items() if key not in HARDWARE)
+
+
+def _hardware(environment: dict[str, Any]) -> str:
+    return ", ".join(f"{environment[key]}{unit}" for key, unit in HARDWARE.items() if key in environment)
 
 
 def score_columns(one: Measured) -> dict[str, Any]:
@@ -238,7 +251,7 @@ def score_columns(one: Measured) -> dict[str, Any]:
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
         keys = {"classes_scored": "classes_scored", "dataset": "dataset"}
-        columns |= {column: one.first[key] for column, key in keys.items()} | clips_columns(one)
+        columns |= {column: one.first[key] for column, key in keys.items()} | behind_columns(one)
         columns["parameters"] = one.first["parameters"]
     columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
     return columns

@@ -129,7 +129,7 @@ def markdown(rows: list[dict[str, Any]], level: float) -> str:
         lines.append([row["method"], *scores, row["verdict"]])
     told = [
         f"# PANNs' weights on `{rows[0]['dataset']}`",
-        f"In brackets: the {level:.0%} bootstrap interval over clips. {text.clips_behind(rows[0])}",
+        f"In brackets: the {level:.0%} bootstrap interval over clips. {text.behind(rows)}",
         text.markdown(header, lines).rstrip(),
         *(sentence(row) for row in rows),
     ]

@@ -59,7 +59,7 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
     header = ["Method", "mAP", "mAUC", "d′", "mAP with GL-AT minus without", "parameters"]
     told = [
         f"# Table 1 on `{rows[0]['dataset']}`",
-        text.measured_where(rows[0], confidence, set(table["seeds"])),
+        text.measured_where(rows, confidence, set(table["seeds"])),
         text.HOW_DIFFERENCES_READ,
         AUDIOSET.format(" (original / reproduced by its authors)"),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC", "d′"], lines).rstrip(),
@@ -107,7 +107,7 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
     header = ["Method", "Global", "Local", "mAP", "mAUC", "d′", "mAP minus the backbone's alone"]
     told = [
         f"# Table 2 on `{rows[0]['dataset']}`",
-        text.measured_where(rows[0], confidence, set(table["seeds"])),
+        text.measured_where(rows, confidence, set(table["seeds"])),
         text.HOW_DIFFERENCES_READ,
         AUDIOSET.format(""),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC"], lines).rstrip(),

@@ -37,8 +37,9 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def measured_where(row: dict[str, Any], confidence: float, seeds: set[int]) -> str:
-    """One sentence on what stands behind the numbers of a table: clips, classes, seeds, intervals."""
+def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -> str:
+    """What stands behind the numbers of a table: clips, classes, seeds, intervals, and what made them."""
+    row = rows[0]
     several = max(seeds) > 1
     over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
     alone = (
@@ -50,16 +51,19 @@ def measured_where(row: dict[str, Any], confidence: float, seeds: set[int]) -> s
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
         f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} bootstrap interval over {over}.{alone}"
-        f" {clips_behind(row)}"
+        f" {behind(rows)}"
     )
 
 
-def clips_behind(row: dict[str, Any]) -> str:
-    """One sentence that names the clips behind the numbers of a table (`measured.clips_columns`)."""
+def behind(rows: list[dict[str, Any]]) -> str:
+    """The clips behind the numbers of a table, and the commit, versions and hardware (`measured.behind_columns`)."""
+    row = rows[0]
     only = f", restricted by evaluation.only to {row['evaluation_only']}" if row["evaluation_only"] else ""
+    made = {key: " / ".join(dict.fromkeys(one[key] for one in rows)) for key in ("commit", "versions", "hardware")}
     return (
         f"Clips: {row['evaluation_clips']:.0f}, the SHA-256 of their names (clips.txt of the runs) begins "
-        f"`{row['clips_sha256']}`{only}."
+        f"`{row['clips_sha256']}`{only}. Evaluated at commit {made['commit']} with {made['versions']}, on "
+        f"{made['hardware']}."
     )
 
 
