@@ -10,12 +10,14 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/results.smk"
+include: "workflow/rules/records.smk"
 
 
 rule all:
     default_target: True
     input:
         [f"results/{name}" for name in [*FILES, "report.html", "audit.csv", "audit.html"]],
+        RECORDS,
 
 
 rule packs:

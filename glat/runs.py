@@ -44,10 +44,10 @@ def pack_path(dataset: str, split: str, shard: int, kind: Literal["h5", "ledger.
     return f"data/{dataset}/packs/{split}/{shard:03d}.{kind}"
 
 
-def split_packs(params: Params, dataset: str, splits: list[str]) -> list[str]:
-    """The shards of several splits, in order."""
+def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["h5", "ledger.csv"] = "h5") -> list[str]:
+    """The shards of several splits, in order, or their ledgers."""
     entry = params.datasets[dataset]
-    return [pack_path(dataset, split, shard) for split in splits for shard in range(entry.shards(split))]
+    return [pack_path(dataset, split, shard, kind) for split in splits for shard in range(entry.shards(split))]
 
 
 def resolve(

@@ -56,6 +56,17 @@ def common_clips(
 
 
 @app.command()
+def record(
+    record: Annotated[Path, typer.Argument(help="The record, as in records/mini/table1.json.")],
+    outputs: Annotated[list[Path], typer.Argument(help="What it is of.")],
+) -> None:
+    """Keep what files were made from, so that DVC carries it with them and Snakemake knows it elsewhere."""
+    from .. import records
+
+    records.write(record, map(str, outputs))
+
+
+@app.command()
 def partial() -> None:
     """After failed runs: write the figures that lack nothing else, and the report, into partial/, naming what is missing."""
     from .. import experiments

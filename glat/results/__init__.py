@@ -33,6 +33,7 @@ class Result(NamedTuple):
 
 
 RESULTS = {
+    "metrics": Result("mAP, mAUC and d' of every run, as `dvc metrics` reads them", "summary:write"),
     "table1": Result("Table 1: every backbone without and with GL-AT", "tables:write_table1"),
     "table2": Result("Table 2: the two streams of GL-AT, one at a time", "tables:write_table2"),
     "fig2a": Result("Fig. 2(a): mAP and cost against the number of windows N", "fig2:write_a", True),

@@ -19,16 +19,22 @@ RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precisio
 
 
 def write_training(params: Params, folder: Path, partial: bool = False) -> None:
-    """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls: every run's loss on one plot.
+    """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls: every run's loss on one plot; and the
+    lines of all runs' train.csv in training.csv, with the `run` that each is of.
 
     With `partial`, a run that is not there has no line.
     """
+    drawn: dict[str, pd.DataFrame] = {}
     shown = {"table1": ["table1"], "fig2": ["fig2a", "fig2b"], "controls": ["controls"]}
     for name, results in shown.items():
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
         there = [run for run in runs if not partial or not why_missing(run)]
         curves = {run.name: pd.read_csv(run.folder / "train.csv") for run in there}
         draw_training(curves, folder / f"training_{name}")
+        drawn |= curves
+    lines = [curve.assign(run=name) for name, curve in drawn.items()]
+    if lines:
+        tables.write(pd.concat(lines), None, folder / "training")
 
 
 def draw_training(curves: dict[str, pd.DataFrame], path: Path) -> None:
@@ -55,14 +61,18 @@ def draw_training(curves: dict[str, pd.DataFrame], path: Path) -> None:
 
 
 def write_pr(params: Params, folder: Path) -> None:
-    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and seeds."""
+    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and seeds.
+
+    The table has a line for each `method` and `recall`, with its `precision`.
+    """
     measured = [read(system) for system in experiments.table1(params)]
     same_clips(measured)
     curves = {}
     for one in measured:
         kept = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
         curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
-    tables.write(pd.DataFrame({"recall": RECALL} | curves | behind_columns(measured[0])), None, folder / "pr_curves")
+    lines = [pd.DataFrame({"method": m, "recall": RECALL, "precision": p}) for m, p in curves.items()]
+    tables.write(pd.concat(lines).assign(**behind_columns(measured[0])), None, folder / "pr_curves")
     draw_pr(curves, measured, folder / "pr_curves")
 
 

@@ -1,11 +1,16 @@
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from glat import experiments, manifest, weights
+# The glat of this folder, whose files the rules depend on, before an installed one: DVC runs queued experiments in
+# copies of the project.
+sys.path.insert(0, str(Path.cwd()))
+
+from glat import experiments, manifest, records, weights
 from glat.config import parse as parse_params
 from glat.data import sources
 from glat.errors import GlatError
@@ -33,11 +38,11 @@ wildcard_constraints:
     run="[^/]+",
 
 
-# What the command line changes (--config, --configfile) goes on to every step.
+# What every step is given: this folder's glat, and what the command line changes (--config, --configfile).
+prefix = f'export PYTHONPATH={shlex.quote(str(Path.cwd()))}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
 if workflow.config_settings.overwrite_config:
-    changes = shlex.quote(json.dumps(workflow.config_settings.overwrite_config))
-    prefix = f"export GLAT_SETTINGS={changes}; "
-    shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
+    prefix += f"export GLAT_SETTINGS={shlex.quote(json.dumps(workflow.config_settings.overwrite_config))}; "
+shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
 
 
 def code(*patterns):

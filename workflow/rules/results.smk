@@ -5,12 +5,13 @@ TABLES = [*MEASURES, "results/tables.py", "results/text.py", "results/published.
 FIGURES = ["results/plots.py"]
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
-    *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves")),
+    *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves", "training")),
     *(
         f"{figure}.{kind}"
         for figure in ("fig2a", "fig2b", "controls", "localisation", "durations", "pr_curves")
         for kind in ("svg", "png")
     ),
+    "metrics.json",
     *(f"training_{table}.{kind}" for table in ("table1", "fig2", "controls") for kind in ("svg", "png")),
 ]
 SHOWN = [*FILES, "clips"]
@@ -36,6 +37,19 @@ rule table1:
         ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset} {params.result} > {log} 2>&1"
+
+
+use rule table1 as metrics with:
+    input:
+        measured(systems("report")),
+        code=code(*MEASURES, "results/summary.py"),
+    output:
+        "results/{dataset}/metrics.json",
+    log:
+        "logs/{dataset}/metrics.log",
+    params:
+        result="metrics",
+        runs=measured(systems("report")),
 
 
 use rule table1 as table2 with:
@@ -140,6 +154,7 @@ use rule table1 as training_curves with:
         kept(systems("report"), "train.csv"),
         code=code(*FIGURES, "experiments.py", "results/curves.py"),
     output:
+        "results/{dataset}/training.csv",
         expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
     log:
         "logs/{dataset}/training_curves.log",
@@ -175,7 +190,7 @@ use rule table1 as report with:
         "logs/{dataset}/report.log",
     params:
         result="report",
-        runs=PARAMS.model_dump_json(),
+        runs=PARAMS.model_copy(update={"datasets": {PARAMS.dataset: PARAMS.chosen}}).model_dump_json(),
 
 
 rule chosen:
@@ -186,7 +201,7 @@ rule chosen:
     log:
         "logs/chosen/{file}.log",
     wildcard_constraints:
-        file=r"[^/]+\.(csv|md|svg|png|html)",
+        file=r"[^/]+\.(csv|json|md|svg|png|html)",
     threads: 1
     resources:
         mem_mb=100,
