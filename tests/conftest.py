@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from tiny_project import made_once
 
 from glat.config import Params, load
 from glat.data import audioset
@@ -45,6 +47,13 @@ def corpus(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory) -> Path:
+    """A copy of the project in which everything was made, with two kills on the way: to copy from, not to change."""
+    session = tmp_path_factory.getbasetemp()
+    return made_once(session.parent if "PYTEST_XDIST_WORKER" in os.environ else session)
+
+
 @pytest.fixture
 def params() -> Params:
     """The project's settings, cut down to the tiny corpus."""
@@ -53,5 +62,5 @@ def params() -> Params:
 
 def pytest_collection_modifyitems(items) -> None:
     """The longest files first."""
-    longest = ["test_workflow", "test_training"]
+    longest = ["test_workflow", "test_training", "test_dvc"]
     items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))

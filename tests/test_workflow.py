@@ -3,84 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import h5py
 import pandas as pd
 import pytest
-import yaml
 from conftest import ROOT
+from tiny_project import copy_of_the_project, reruns, snakemake
 
 SHARDS = ["train/000", "train/001", "eval/000"]
 TABLE1 = "results/table1.csv"
 
 
-def environment(project):
-    """The copy's own glat goes before the installed one, so that an edit to the copy is what runs."""
-    return os.environ | {"PYTHONPATH": str(project), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-
-def snakemake(project, *arguments, check=True):
-    call = [sys.executable, "-m", "snakemake", *arguments]
-    done = subprocess.run(call, cwd=project, env=environment(project), check=False, capture_output=True, text=True)
-    assert not check or done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    return done
-
-
-def copy_of_the_project(folder):
-    for name in ("glat", "workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "environment.yml"):
-        shutil.copy(ROOT / name, folder / name)
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())
-    settings |= {"backbones": ["cnn10"], "report": {"clips": 1}}
-    settings["fig2"] |= {"n": [1, 5], "tau": [2, 3]}
-    settings["evaluation"]["resamples"] = 50
-    mini = settings["datasets"]["mini"]
-    mini |= {"splits": {"train": 20, "eval": 10}, "shard_size": 10}
-    mini["training"] |= {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
-    (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    return folder
-
-
-def killed(project, when, *arguments):
-    """Start snakemake, and kill it with all that it started as soon as `when` gives a list that is not empty."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    call = [sys.executable, "-m", "snakemake", *arguments, "--cores", "8"]
-    process = subprocess.Popen(call, cwd=project, env=environment(project), start_new_session=True, **quiet)
-    deadline = time.monotonic() + 600
-    while not when() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    snakemake(project, "--unlock")
-    assert when()
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A copy of the project in which everything was made; the making was killed twice: at its start, and half-way."""
-    project = copy_of_the_project(tmp_path_factory.mktemp("project"))
-    killed(project, lambda: list(project.glob("data/mini/audio/*/000/*.m4a")), "packs")
-    assert not list(project.glob("data/mini/packs/*/*.h5"))
-    killed(project, lambda: list(project.glob("runs/mini/*/metrics.json")))
-    before = {path: path.stat().st_mtime_ns for path in project.glob("runs/mini/*/checkpoint.pt")}
-    snakemake(project, "--cores", "8")
-    assert before and all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished run was redone"
-    return project
-
-
-def reruns(project, *arguments):
-    """The rules that a dry run would run."""
-    out = snakemake(project, "-n", "--cores", "2", *arguments).stdout
-    lines = out.partition("Job stats:")[2].partition("total")[0].split("\n")[3:]
-    return {line.split()[0] for line in lines if line.strip()}
+def finished(made_project, tmp_path_factory):
+    """A copy of the project in which everything was made."""
+    return shutil.copytree(made_project, tmp_path_factory.mktemp("finished") / "project", symlinks=True)
 
 
 def test_table_1_is_made_from_the_runs_metrics(finished):

@@ -120,3 +120,9 @@ def kept(of, *names):
 def measured(of):
     """What a table or figure reads of the runs of these systems."""
     return kept(of, "metrics.json", "resamples.npz")
+
+
+def made(names, *kinds):
+    """Files of the chosen dataset's results, and their copies in results/."""
+    folders = [f"results/{PARAMS.dataset}", "results"]
+    return [f"{folder}/{name}.{kind}" for name in names for kind in kinds for folder in folders]

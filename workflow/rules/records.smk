@@ -1,45 +1,35 @@
 # What DVC versions, by stage of dvc.yaml, and a record of each: records/<dataset>/<stage>.json says what the stage's
 # files were made from, so that Snakemake knows it wherever DVC brings them (glat/records.py).
-
-
-def made(*names):
-    """Files of the chosen dataset's results, and their copies in results/."""
-    return [f"{folder}/{name}" for name in names for folder in (f"results/{PARAMS.dataset}", "results")]
-
-
-def files(stems, *kinds):
-    return made(*(f"{stem}.{kind}" for stem in stems for kind in kinds))
-
-
 STAGES = {
     "packs": [
         f"data/{PARAMS.dataset}/metadata",
         *split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
         *split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits), "ledger.csv"),
     ],
+    "audit": made(["audit"], "csv", "html"),
     "train": kept(systems("report"), "config.yaml", "checkpoint.pt", "train.csv"),
     "evaluate": [
-        *kept(systems("report"), "predictions.h5", "resamples.npz", "per_class.csv", "metrics.json"),
-        *made("metrics.json"),
+        *kept(systems("report"), "predictions.h5", "resamples.npz", "per_class.csv", "clips.txt", "metrics.json"),
+        *made(["metrics"], "json"),
     ],
-    "table1": files(["table1"], "csv", "md"),
-    "table2": files(["table2"], "csv", "md"),
-    "fig2": files(["fig2a", "fig2b"], "csv", "svg", "png"),
-    "controls": files(["controls"], "csv", "md", "svg", "png"),
-    "localisation": [*files(["localisation"], "csv", "md", "svg", "png"), *files(["durations"], "csv", "svg", "png")],
+    "table1": made(["table1"], "csv", "md"),
+    "table2": made(["table2"], "csv", "md"),
+    "fig2": made(["fig2a", "fig2b"], "csv", "svg", "png"),
+    "controls": made(["controls"], "csv", "md", "svg", "png"),
+    "localisation": [*made(["localisation"], "csv", "md", "svg", "png"), *made(["durations"], "csv", "svg", "png")],
     "curves": [
-        *files(["pr_curves"], "csv", "svg", "png"),
-        *files(["training_table1", "training_fig2", "training_controls"], "svg", "png"),
-        *made("training.csv"),
+        *made(["pr_curves"], "csv", "svg", "png"),
+        *made(["training_table1", "training_fig2", "training_controls"], "svg", "png"),
+        *made(["training"], "csv"),
     ],
-    "report": [*made("report.html"), f"results/{PARAMS.dataset}/clips"],
+    "report": [*made(["report"], "html"), f"results/{PARAMS.dataset}/clips"],
 }
 # What packs were made through and DVC does not carry: the lists of what was got, and what is removed when it is packed.
 THROUGH = {
     "packs": [
-        path.replace("/packs/", f"/{folder}/").replace(".h5", end)
-        for path in split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits))
-        for folder, end in (("audio", ".csv"), ("resampled", ""))
+        f"data/{PARAMS.dataset}/{shard}"
+        for pack in map(Path, split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)))
+        for shard in (f"audio/{pack.parent.name}/{pack.stem}.csv", f"resampled/{pack.parent.name}/{pack.stem}")
     ]
 }
 RECORDS = [f"records/{PARAMS.dataset}/{stage}.json" for stage in STAGES]

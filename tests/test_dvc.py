@@ -1,0 +1,249 @@
+"""DVC over Snakemake: real `dvc`, `git` and `snakemake` on the tiny corpus, a local S3 server, clones and experiments."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shutil
+
+import pytest
+import yaml
+from conftest import ROOT
+from moto.server import ThreadedMotoServer
+from tiny_project import reruns, run, snakemake
+
+STAGES = [
+    "packs",
+    "audit",
+    "train",
+    "evaluate",
+    "table1",
+    "table2",
+    "fig2",
+    "controls",
+    "localisation",
+    "curves",
+    "report",
+]
+RAN = "Running stage"
+
+
+def dvc(project, *arguments, **options):
+    return run(project, "dvc", *arguments, **options)
+
+
+def git(project, *arguments):
+    return run(project, "git", *arguments).stdout
+
+
+def contents(project):
+    """Every file of the results with its time stamp."""
+    files = [path for name in ("data", "runs", "results", "records") for path in (project / name).rglob("*")]
+    return {path: path.stat().st_mtime_ns for path in files if path.is_file() and not path.is_symlink()}
+
+
+def changed(project):
+    """The stages that DVC would run first, without those that follow from them."""
+    return set(json.loads(dvc(project, "status", "--json").stdout))
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Two remotes, by name: a folder, and a bucket of a local S3 server."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    keys = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester", "AWS_DEFAULT_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in keys.items():
+            patch.setenv(name, value)
+        import boto3
+
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="glat")
+        folder = tmp_path_factory.mktemp("store")
+        yield {"folder": {"url": str(folder)}, "bucket": {"url": "s3://glat/store", "endpointurl": address}}
+    server.stop()
+
+
+def add_remotes(project, stores):
+    for name, options in stores.items():
+        dvc(project, "remote", "add", "--local", name, options["url"])
+        for key in options.keys() - {"url"}:
+            dvc(project, "remote", "modify", "--local", name, key, options[key])
+
+
+@pytest.fixture(scope="module")
+def recorded(made_project, tmp_path_factory):
+    """A repository in which `snakemake` made everything, and `dvc repro` recorded it without making anything."""
+    project = shutil.copytree(made_project, tmp_path_factory.mktemp("recorded") / "project", symlinks=True)
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "the project")
+    before = contents(project)
+    done = dvc(project, "repro")
+    said = done.stdout + done.stderr
+    assert said.count("Nothing to be done") == said.count(RAN) == len(STAGES)
+    assert contents(project) == before
+    assert git(project, "status", "--porcelain") == "?? dvc.lock\n"
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "recorded")
+    return project
+
+
+@pytest.fixture(scope="module")
+def clone(recorded, stores, tmp_path_factory):
+    """A clone that has everything from the bucket."""
+    add_remotes(recorded, stores)
+    dvc(recorded, "push", "-r", "bucket")
+    project = tmp_path_factory.mktemp("clone") / "project"
+    git(recorded, "clone", "-q", ".", str(project))
+    add_remotes(project, stores)
+    dvc(project, "pull", "-r", "bucket")
+    return project
+
+
+def test_a_second_repro_runs_nothing_and_nothing_large_is_in_git(recorded):
+    assert RAN not in dvc(recorded, "repro").stdout
+    assert git(recorded, "status", "--porcelain") == ""
+    tracked = [recorded / name for name in git(recorded, "ls-files").split()]
+    assert not [
+        path for path in tracked if path.relative_to(recorded).parts[0] in ("data", "runs", "results", "records")
+    ]
+    assert max(path.stat().st_size for path in tracked) < 200_000
+
+
+def test_the_stages_depend_on_the_sources_that_their_rules_depend_on(recorded):
+    stages = yaml.safe_load((recorded / "dvc.yaml").read_text())["stages"]
+    assert list(stages) == STAGES
+    record = set(code_of({"x": {"made": {"input": ["glat/records.py"]}}}))
+    for name, stage in stages.items():
+        entries = json.loads((recorded / f"records/mini/{name}.json").read_text())
+        wanted, named = set(code_of(entries)) | record, set()
+        for dependency in (recorded / dep for dep in stage["deps"] if dep.startswith("glat/")):
+            found = [dependency] if dependency.is_file() else [p for p in dependency.iterdir() if p.suffix != ".pyc"]
+            named |= {str(path.relative_to(recorded)) for path in found if path.is_file()}
+        # The audio of any source comes through glat/data/sources; the rules name the chosen one's module.
+        sources = {path for path in named if path.startswith("glat/data/sources/")}
+        assert named - sources == {path for path in wanted if path not in sources}, name
+
+
+def code_of(entries):
+    return (path for entry in entries.values() for path in entry["made"]["input"] if path.startswith("glat/"))
+
+
+@pytest.mark.parametrize("dataset", list(yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]))
+def test_every_dataset_has_the_settings_that_the_stages_name(dataset):
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values():
+        for key in stage["params"]:
+            value = settings
+            for part in key.replace("${dataset}", dataset).split("."):
+                assert part in value, key
+                value = value[part]
+
+
+def test_what_was_pushed_is_there_elsewhere_and_both_tools_take_it_as_up_to_date(recorded, clone):
+    assert dvc(clone, "status").stdout == "Data and pipelines are up to date.\n"
+    assert reruns(clone) == set()
+    assert dvc(clone, "status").stdout == "Data and pipelines are up to date.\n"
+    assert git(clone, "status", "--porcelain") == ""
+    for table in [*recorded.glob("results/*.csv"), *recorded.glob("results/*.md"), *recorded.glob("runs/mini/*/*")]:
+        if table.name != ".lock":
+            assert (clone / table.relative_to(recorded)).read_bytes() == table.read_bytes(), table
+    dvc(recorded, "push", "-r", "folder")
+    assert "in sync" in dvc(recorded, "status", "-c", "-r", "folder").stdout
+
+
+def test_a_clone_knows_what_its_files_were_made_from(clone):
+    """What differs from what the files were made from is made again, by either way in, and nothing else."""
+    params = clone / "params.yaml"
+    for file, old, new, stages, made in (
+        (params, "resamples: 50", "resamples: 20", {"evaluate", "report"}, {"evaluate", "table1", "metrics"}),
+        (clone / "glat/data/resample.py", None, "# edited\n", {"packs"}, {"resample", "pack", "train", "evaluate"}),
+        (clone / "README.md", None, "<!-- edited -->\n", set(), set()),
+    ):
+        before = file.read_text()
+        try:
+            file.write_text(before.replace(old, new) if old else before + new)
+            assert changed(clone) == stages
+            planned = reruns(clone)
+            assert made <= planned and (planned == set()) == (made == set())
+            if file is params:
+                assert not planned & {"metadata", "download", "resample", "pack", "train", "train_glat", "audit"}
+                difference = json.loads(dvc(clone, "params", "diff", "--json").stdout)
+                assert list(difference["params.yaml"]) == ["evaluation.resamples"]
+        finally:
+            file.write_text(before)
+    assert reruns(clone) == set() and changed(clone) == set()
+
+
+def test_metrics_of_every_run(recorded):
+    shown = json.loads(dvc(recorded, "metrics", "show", "--json").stdout)[""]["data"]["results/metrics.json"]["data"]
+    folders = {path.parent.name: json.loads(path.read_text()) for path in recorded.glob("runs/mini/*/metrics.json")}
+    assert shown.keys() == folders.keys()
+    for name, metrics in folders.items():
+        fused = metrics["streams"]["fused"]
+        assert shown[name] == {key: round(fused[key]["value"], 6) for key in ("mAP", "mAUC", "d_prime")}
+
+
+def test_plots_are_drawn(recorded, tmp_path):
+    dvc(recorded, "plots", "show", "-o", str(tmp_path / "plots"))
+    page = (tmp_path / "plots/index.html").read_text()
+    for title in ("Fig. 2(a)", "Fig. 2(b)", "Training", "Precision and recall"):
+        assert title in page
+    assert "cnn10-glat-random-s0" in page and "CNN10 + GL-AT" in page  # a line each
+    images = {path.name for path in (tmp_path / "plots/static").iterdir()}
+    assert {name for name in images if re.search(r"fig2[ab]\.svg$", name)}.__len__() == 2
+
+
+def test_the_graph_is_one_that_can_be_read(recorded):
+    edges = set(re.findall(r'"(\w+)" -> "(\w+)"', dvc(recorded, "dag", "--dot").stdout))
+    results = {"table1", "table2", "fig2", "controls", "localisation", "curves"}
+    wanted = {("packs", "train"), ("packs", "evaluate"), ("train", "evaluate"), ("packs", "audit"), ("audit", "report")}
+    wanted |= {("evaluate", one) for one in results} | {(one, "report") for one in results}
+    assert edges == wanted | {("packs", "localisation"), ("packs", "report"), ("evaluate", "report")}
+
+
+def test_experiments_start_from_what_is_there_and_are_compared(clone):
+    """A queue of experiments, each in a copy of the project of its own: a shorter sweep needs no training."""
+    dvc(clone, "exp", "run", "--queue", "--name", "shorter", "-S", "fig2.tau=[3]", "evaluate")
+    done = dvc(clone, "exp", "run", "--run-all", "--jobs", "1")
+    ran = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
+    shown = json.loads(dvc(clone, "exp", "show", "--json").stdout)
+    (experiment,) = [one for entry in shown for one in entry["experiments"] or []]
+    data = experiment["revs"][0]["data"]
+    assert not ran & {"pack", "train", "train_glat", "evaluate"}
+    assert data["params"]["params.yaml"]["data"]["fig2"]["tau"] == [3]
+    runs = data["metrics"]["results/metrics.json"]["data"].keys()
+    assert "cnn10-glat-s0" in runs and "cnn10-glat-tau2-s0" not in runs
+    difference = json.loads(dvc(clone, "metrics", "diff", "HEAD", "shorter", "--json").stdout)
+    assert {name.split(".")[0] for name in difference["results/metrics.json"]} == {"cnn10-glat-tau2-s0"}
+    assert git(clone, "status", "--porcelain") == "" and reruns(clone) == set()
+
+
+def test_what_cannot_be_done_is_told_and_leaves_the_results_alone(made_project, recorded, tmp_path):
+    before = contents(recorded)
+    done = dvc(recorded, "push", "-r", "nowhere", check=False)
+    assert done.returncode != 0 and "remote 'nowhere' doesn't exist" in done.stderr
+
+    small = tmp_path / "small"  # as on a disk that is full: no file there grows beyond 64 kB
+    small.mkdir()
+    dvc(recorded, "remote", "add", "--local", "small", str(small))
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
+    done = dvc(recorded, "push", "-r", "small", check=False, preexec_fn=limit)
+    assert done.returncode != 0 and "File too large" in done.stderr and "Traceback" not in done.stderr
+    assert contents(recorded) == before
+
+    plain = tmp_path / "plain"
+    shutil.copytree(recorded, plain, symlinks=True, ignore=shutil.ignore_patterns(".git", "cache", "tmp"))
+    done = dvc(plain, "repro", check=False)
+    assert done.returncode != 0 and done.stderr.count("\n") <= 3 and "Git" in done.stderr
+    assert contents(plain).keys() == {plain / path.relative_to(recorded) for path in before}
+
+
+def test_a_damaged_record_is_named(recorded, tmp_path):
+    project = shutil.copytree(recorded, tmp_path / "project", symlinks=True, ignore=shutil.ignore_patterns("cache"))
+    (project / "records/mini/table1.json").write_text("{")
+    done = snakemake(project, "-n", check=False)
+    assert done.returncode != 0 and "records/mini/table1.json: damaged; `dvc checkout" in done.stdout + done.stderr

@@ -1,0 +1,98 @@
+"""A copy of the whole project on a tiny corpus, what is run in it, and one such copy in which everything was made."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def environment(project: Path) -> dict[str, str]:
+    """Of this interpreter's own commands, without glat's: a copy's own glat is what runs in it."""
+    own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    own |= {f"GIT_{who}_{key}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    own |= {"DVC_SITE_CACHE_DIR": str(project.parent / "dvc-site"), "GIT_CONFIG_GLOBAL": os.devnull}
+    return os.environ | own
+
+
+def run(project: Path, *call: str, check: bool = True, **options) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        call, cwd=project, env=environment(project), check=False, capture_output=True, text=True, **options
+    )
+    assert not check or done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done
+
+
+def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    return run(project, sys.executable, "-m", "snakemake", *arguments, check=check)
+
+
+def reruns(project: Path, *arguments: str) -> set[str]:
+    """The rules that a dry run would run."""
+    out = snakemake(project, "-n", "--cores", "2", *arguments).stdout
+    lines = out.partition("Job stats:")[2].partition("total")[0].split("\n")[3:]
+    return {line.split()[0] for line in lines if line.strip()}
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    unmade = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+    for name in ("glat", "workflow", "profiles", ".dvc"):
+        shutil.copytree(ROOT / name, folder / name, ignore=unmade)
+    for name in ("Snakefile", "environment.yml", "dvc.yaml", ".dvcignore", ".gitignore", "README.md"):
+        shutil.copy(ROOT / name, folder / name)
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text())
+    settings |= {"backbones": ["cnn10"], "report": {"clips": 1}}
+    settings["fig2"] |= {"n": [1, 5], "tau": [2, 3]}
+    settings["evaluation"]["resamples"] = 50
+    mini = settings["datasets"]["mini"]
+    mini |= {"splits": {"train": 20, "eval": 10}, "shard_size": 10}
+    mini["training"] |= {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    return folder
+
+
+def killed(project: Path, when, *arguments: str) -> None:
+    """Start snakemake, and kill it with all that it started as soon as `when` gives a list that is not empty."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    call = [sys.executable, "-m", "snakemake", *arguments, "--cores", "8"]
+    process = subprocess.Popen(call, cwd=project, env=environment(project), start_new_session=True, **quiet)
+    deadline = time.monotonic() + 600
+    while not when() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    snakemake(project, "--unlock")
+    assert when()
+
+
+def make_everything(project: Path) -> None:
+    """Make all of it; the making is killed twice: at its start, and half-way."""
+    copy_of_the_project(project)
+    killed(project, lambda: list(project.glob("data/mini/audio/*/000/*.m4a")), "packs")
+    assert not list(project.glob("data/mini/packs/*/*.h5"))
+    killed(project, lambda: list(project.glob("runs/mini/*/metrics.json")))
+    before = {path: path.stat().st_mtime_ns for path in project.glob("runs/mini/*/checkpoint.pt")}
+    snakemake(project, "--cores", "8")
+    assert before and all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished run was redone"
+
+
+def made_once(session: Path) -> Path:
+    """The finished project of a test session, which its processes share: the first makes it, the others wait."""
+    project, done = session / "made", session / "made.done"
+    with (session / "made.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(project, ignore_errors=True)
+            project.mkdir()
+            make_everything(project)
+            done.touch()
+    return project
