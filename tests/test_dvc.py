@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import resource
@@ -38,9 +39,9 @@ def git(project, *arguments):
 
 
 def contents(project):
-    """Every file of the results with its time stamp."""
+    """Every file that was made, with a hash of it."""
     files = [path for name in ("data", "runs", "results", "records") for path in (project / name).rglob("*")]
-    return {path: path.stat().st_mtime_ns for path in files if path.is_file() and not path.is_symlink()}
+    return {path: hashlib.sha256(path.read_bytes()).digest() for path in files if path.is_file()}
 
 
 def changed(project):
