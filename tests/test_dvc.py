@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from moto.server import ThreadedMotoServer
-from tiny_project import reruns, run, snakemake
+from tiny_project import reruns, run
 
 STAGES = [
     "packs",
@@ -176,7 +176,7 @@ def test_a_clone_knows_what_its_files_were_made_from(clone):
                 assert list(difference["params.yaml"]) == ["evaluation.resamples"]
         finally:
             file.write_text(before)
-    assert reruns(clone) == set() and changed(clone) == set()
+    assert changed(clone) == set()
 
 
 def test_metrics_of_every_run(recorded):
@@ -220,18 +220,20 @@ def test_experiments_start_from_what_is_there_and_are_compared(clone):
     assert "cnn10-glat-s0" in runs and "cnn10-glat-tau2-s0" not in runs
     difference = json.loads(dvc(clone, "metrics", "diff", "HEAD", "shorter", "--json").stdout)
     assert {name.split(".")[0] for name in difference["results/metrics.json"]} == {"cnn10-glat-tau2-s0"}
-    assert git(clone, "status", "--porcelain") == "" and reruns(clone) == set()
+    assert git(clone, "status", "--porcelain") == ""
 
 
 def test_what_cannot_be_done_is_told_and_leaves_the_results_alone(made_project, recorded, tmp_path):
     before = contents(recorded)
     done = dvc(recorded, "push", "-r", "nowhere", check=False)
     assert done.returncode != 0 and "remote 'nowhere' doesn't exist" in done.stderr
+    done = dvc(recorded, "push", check=False)
+    assert done.returncode != 0 and "no remote specified" in done.stderr
 
-    small = tmp_path / "small"  # as on a disk that is full: no file there grows beyond 64 kB
+    small = tmp_path / "small"  # as on a disk that is full: no file grows beyond 3 MB
     small.mkdir()
     dvc(recorded, "remote", "add", "--local", "small", str(small))
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3 * 2**20, 3 * 2**20))
     done = dvc(recorded, "push", "-r", "small", check=False, preexec_fn=limit)
     assert done.returncode != 0 and "File too large" in done.stderr and "Traceback" not in done.stderr
     assert contents(recorded) == before
@@ -239,12 +241,5 @@ def test_what_cannot_be_done_is_told_and_leaves_the_results_alone(made_project, 
     plain = tmp_path / "plain"
     shutil.copytree(recorded, plain, symlinks=True, ignore=shutil.ignore_patterns(".git", "cache", "tmp"))
     done = dvc(plain, "repro", check=False)
-    assert done.returncode != 0 and done.stderr.count("\n") <= 3 and "Git" in done.stderr
+    assert done.returncode != 0 and done.stderr == f"ERROR: {plain} is not a git repository\n"
     assert contents(plain).keys() == {plain / path.relative_to(recorded) for path in before}
-
-
-def test_a_damaged_record_is_named(recorded, tmp_path):
-    project = shutil.copytree(recorded, tmp_path / "project", symlinks=True, ignore=shutil.ignore_patterns("cache"))
-    (project / "records/mini/table1.json").write_text("{")
-    done = snakemake(project, "-n", check=False)
-    assert done.returncode != 0 and "records/mini/table1.json: damaged; `dvc checkout" in done.stdout + done.stderr

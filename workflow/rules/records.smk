@@ -24,14 +24,20 @@ STAGES = {
     ],
     "report": [*made(["report"], "html"), f"results/{PARAMS.dataset}/clips"],
 }
-# What packs were made through and DVC does not carry: the lists of what was got, and what is removed when it is packed.
-THROUGH = {
+# What else is recorded. Packs were made through lists of what was got, which DVC does not carry, and what is removed
+# when it is packed.
+BESIDES = {
     "packs": [
         f"data/{PARAMS.dataset}/{shard}"
         for pack in map(Path, split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)))
         for shard in (f"audio/{pack.parent.name}/{pack.stem}.csv", f"resampled/{pack.parent.name}/{pack.stem}")
     ]
 }
+# Runs that no result asks for any more, or not yet: DVC carries them too, and they may be asked for again.
+FOUND = [str(path) for path in sorted(Path(f"runs/{PARAMS.dataset}").glob("*/*"))]
+for stage in ("train", "evaluate"):
+    names = {Path(path).name for path in STAGES[stage] if path.startswith("runs/")}
+    BESIDES[stage] = [path for path in FOUND if Path(path).name in names and path not in STAGES[stage]]
 RECORDS = [f"records/{PARAMS.dataset}/{stage}.json" for stage in STAGES]
 
 if workflow.is_main_process:
@@ -50,7 +56,7 @@ rule record:
     log:
         "logs/{dataset}/records/{stage}.log",
     params:
-        files=lambda wildcards: STAGES[wildcards.stage] + THROUGH.get(wildcards.stage, []),
+        files=lambda wildcards: STAGES[wildcards.stage] + BESIDES.get(wildcards.stage, []),
     wildcard_constraints:
         stage="|".join(STAGES),
     threads: 1

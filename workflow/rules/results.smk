@@ -5,13 +5,12 @@ TABLES = [*MEASURES, "results/tables.py", "results/text.py", "results/published.
 FIGURES = ["results/plots.py"]
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
-    *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves", "training")),
+    *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves")),
     *(
         f"{figure}.{kind}"
         for figure in ("fig2a", "fig2b", "controls", "localisation", "durations", "pr_curves")
         for kind in ("svg", "png")
     ),
-    "metrics.json",
     *(f"training_{table}.{kind}" for table in ("table1", "fig2", "controls") for kind in ("svg", "png")),
 ]
 SHOWN = [*FILES, "clips"]
