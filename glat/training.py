@@ -162,7 +162,7 @@ def fingerprint(run: Run, packs: Packs, precision: str) -> str:
     all of them are the same."""
     package = Path(__file__).parent
     files = [*sorted((package / "models").glob("*.py")), package / "training.py", package / "augment.py"]
-    files += [package / "data" / name for name in ("sampling.py", "packed.py", "labels.py")]
+    files += [package / "data" / name for name in ("sampling.py", "packed.py", "codecs.py", "labels.py")]
     files += [Path(path) for path in run.init.values() if path]
     provenance = [str(shard["provenance"]) for shard in packs.attributes]  # with a hash of the waveforms
     facts = [run.model_dump_json(), precision, *provenance, *packs.clips, *packs.classes["mid"]]

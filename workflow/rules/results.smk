@@ -167,7 +167,7 @@ use rule table1 as examples with:
         kept(systems("table2")[-1:], "checkpoint.pt")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "models/*.py", "data/packed.py", "data/audioset.py"),
+        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "models/*.py", "data/packed.py", "data/codecs.py", "data/audioset.py"),
     output:
         directory("results/{dataset}/clips"),
     log:
