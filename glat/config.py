@@ -30,6 +30,7 @@ from .settings import (
     Seeds,
     Settings,
     Table2,
+    Tracking,
     Training,
     Weights,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Params",
     "Positive",
     "Settings",
+    "Tracking",
     "Training",
     "load",
     "parse",
@@ -66,6 +68,7 @@ class Params(Settings):
     controls: Controls = Controls()
     report: Report = Report()
     audit: Audit = Audit()
+    tracking: Tracking = Tracking()
     datasets: dict[str, Dataset]
 
     @field_validator("weights", mode="before")

@@ -120,6 +120,14 @@ class Audit(Settings):
     seed: Natural = 0
 
 
+class Tracking(Settings):
+    """What MLflow is told; nothing that a training, an evaluation or a result depends on."""
+
+    enabled: bool = True
+    models: list[Literal["table1", "table2", "fig2a", "fig2b", "controls"]] | None = None
+    watch: Annotated[float, Field(ge=0, le=1)] = 0.08
+
+
 class Dataset(Settings):
     """Where a corpus comes from, its size, what of it trains and evaluates, and the size of the networks for it.
 

@@ -13,6 +13,7 @@ import torch
 
 from . import checkpoints
 from .data.audio import AudioError, decode
+from .models import Streams, Tagger
 
 
 class Tag(NamedTuple):
@@ -40,6 +41,21 @@ def listen(file: str | Path, rate: int, max_seconds: float = math.inf) -> np.nda
     return soxr.resample(np.ascontiguousarray(decoded.samples.mean(0)), decoded.rate, rate)
 
 
+def clips(tagger: Tagger, mono: np.ndarray, seconds: float) -> Iterator[tuple[float, float, Streams]]:
+    """(samples,) at the network's rate -> start and end in seconds of each clip of `seconds`, and its streams (B = 1).
+
+    The last clip is zero-padded.
+    """
+    rate = tagger.front_end.sample_rate
+    length = round(rate * seconds)
+    draw = torch.Generator().manual_seed(0)  # of a random selection of windows
+    for first in range(0, len(mono), length):
+        clip = mono[first : first + length]
+        with torch.inference_mode():
+            waveform = torch.from_numpy(np.pad(clip, (0, length - len(clip)))).float()
+            yield first / rate, (first + len(clip)) / rate, tagger.streams(waveform[None], draw)
+
+
 def tag(checkpoint: Path, files: list[Path], top: int = 5) -> Iterator[Tag | Failure]:
     """The `top` classes of each clip of each file, best first.
 
@@ -51,20 +67,13 @@ def tag(checkpoint: Path, files: list[Path], top: int = 5) -> Iterator[Tag | Fai
         GlatError: the checkpoint can't be read.
     """
     tagger, run, classes = checkpoints.load(checkpoint)
-    rate, seconds = run.audio.sample_rate, run.audio.clip_seconds
-    length = round(rate * seconds)
-    draw = torch.Generator().manual_seed(0)  # of a random selection of windows
     for file in files:
         try:
-            mono = listen(file, rate)  # (samples,)
+            mono = listen(file, run.audio.sample_rate)  # (samples,)
         except AudioError as error:
             yield Failure(file, str(error))
             continue
-        for first in range(0, len(mono), length):
-            clip = mono[first : first + length]
-            with torch.inference_mode():
-                waveform = torch.from_numpy(np.pad(clip, (0, length - len(clip)))).float()
-                scores = tagger.streams(waveform[None], draw).fused[0]  # (L,)
-            start, end = first / rate, (first + len(clip)) / rate
+        for start, end, streams in clips(tagger, mono, run.audio.clip_seconds):
+            scores = streams.fused[0]  # (L,)
             for index in scores.argsort(descending=True)[:top].tolist():
                 yield Tag(file, start, end, classes[index]["display_name"], scores[index].item())

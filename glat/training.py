@@ -8,6 +8,7 @@ import logging
 import math
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
@@ -183,8 +184,8 @@ def check_equal_weights(trainer: lightning.Trainer, stage: Stage) -> None:
         )
 
 
-def train(run: Run, folder: Path, threads: int | None = None) -> None:
-    """Train a run and write `checkpoint.pt` and `train.csv` into its folder.
+def train(run: Run, folder: Path, threads: int | None = None, callbacks: Sequence[lightning.Callback] = ()) -> None:
+    """Train a run and write `checkpoint.pt` and `train.csv` into its folder; `callbacks` look on, and change nothing.
 
     While it trains, `resume.ckpt` holds the last checkpoint; a training that was killed goes on from it. Where another
     process trains the same run, this one waits for it, and trains only if that did not leave what is wanted.
@@ -194,10 +195,10 @@ def train(run: Run, folder: Path, threads: int | None = None) -> None:
             that changed under the training.
     """
     with alone(folder / ".lock") as waited:
-        _train(run, folder, threads, waited)
+        _train(run, folder, threads, waited, callbacks)
 
 
-def _train(run: Run, folder: Path, threads: int | None, waited: bool) -> None:
+def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks: Sequence[lightning.Callback]) -> None:
     settings = run.training
     world = settings.devices * settings.nodes
     if settings.batch_size % world:
@@ -237,7 +238,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool) -> None:
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            callbacks=[curve, resume, progress],
+            callbacks=[curve, resume, progress, *callbacks],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import GlatError
 from .app import app
 
-for commands in ("data", "training", "results", "use"):  # each adds its own, in the order of the pipeline
+for commands in ("data", "training", "results", "use", "track"):  # each adds its own, in the order of the pipeline
     import_module(f".{commands}", __name__)
 
 __all__ = ["app", "main"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -29,8 +30,19 @@ def train(config: RunFile, threads: Threads = 0) -> None:
 
     run = read_run(config)
     from .. import training  # takes seconds to import
+    from ..tracking.following import follow
 
-    training.train(run, config.parent, threads)
+    with follow(run, config.parent, _settings_if_any()) as callbacks:
+        training.train(run, config.parent, threads, callbacks)
+
+
+def _settings_if_any():
+    """The project's settings for those who look on: a training needs its config.yaml alone, and goes on without them."""
+    try:
+        return load_params()
+    except GlatError as error:
+        print(f"not told to MLflow: {error}", file=sys.stderr)
+        return None
 
 
 @app.command()
@@ -43,5 +55,7 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
         raise GlatError(f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}")
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
     from .. import evaluation
+    from ..tracking.following import send_now
 
     evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, threads)
+    send_now(config.parent, params)

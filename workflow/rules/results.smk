@@ -189,7 +189,7 @@ use rule table1 as report with:
         "logs/{dataset}/report.log",
     params:
         result="report",
-        runs=PARAMS.model_copy(update={"datasets": {PARAMS.dataset: PARAMS.chosen}}).model_dump_json(),
+        runs=PARAMS.model_copy(update={"datasets": {PARAMS.dataset: PARAMS.chosen}}).model_dump_json(exclude={"tracking"}),
 
 
 rule chosen:

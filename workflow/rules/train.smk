@@ -38,7 +38,7 @@ rule train:
     conda:
         ENVIRONMENT
     shell:
-        "glat train {input.config} --threads {resources.processors} > {log} 2>&1"
+        "GLAT_RULE={rule} glat train {input.config} --threads {resources.processors} > {log} 2>&1"
 
 
 # A GL-AT training takes two to three times as long: these start first, so that none is left to run alone at the end.

@@ -1,0 +1,188 @@
+"""What a run's folder says, in MLflow's terms: parameters, tags, metrics. Nothing here knows MLflow."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+
+from .. import experiments
+from ..config import Params
+from ..registry import BACKBONES
+from ..runs import Run
+from .attempt import SYSTEM, WATCHED, Attempt, train_csv
+
+SERVED = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")  # what `serves` can name
+LONGEST = 5000  # characters of a tag or parameter that MLflow surely takes
+
+
+class Row(NamedTuple):
+    """One line of a curve."""
+
+    step: int
+    at: int  # milliseconds since 1970
+    values: dict[str, float]
+
+
+def parameters(run: Run) -> dict[str, str]:
+    """Everything in config.yaml, flat: `training.steps`, `glat.n`. Without GL-AT there is no key under `glat`."""
+    return {key: str(value)[:LONGEST] for key, value in _flat(run.model_dump(by_alias=True)) if value is not None}
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{key}", f"{len(value)}: {' '.join(map(str, value))}"
+        else:
+            yield f"{prefix}{key}", f"{value:g}" if isinstance(value, float) else value
+
+
+def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, str]:
+    """What runs are grouped and found by."""
+    glat, revision = run.glat, attempt.commit.removesuffix("-dirty")
+    serves = [name for name in SERVED if run.name in {r.name for r in _runs(params, name)}]
+    found = {
+        "dataset": run.dataset,
+        "backbone": BACKBONES[run.backbone].title,
+        "method": "GL-AT" if glat else "alone",
+        "variant": variant(run),
+        "N": str(glat.n) if glat else "-",
+        "tau": f"{glat.tau:g}" if glat else "-",
+        "seed": str(run.seed),
+        "serves": ", ".join(serves) or "nothing that params.yaml asks for",
+        "git_commit": revision,
+        "git_dirty": "unknown" if revision.startswith("unknown") else str(attempt.commit != revision).lower(),
+        "snakemake_rule": attempt.rule or "none (by hand)",
+        "folder": f"{attempt.host}:{folder.absolute()}" if attempt.host else str(folder.absolute()),
+        "attempt": attempt.id,
+        "mlflow.runName": run.name,
+        "mlflow.source.name": f"glat train {folder}/config.yaml",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": note(run, attempt, serves),
+    }
+    if attempt.user:
+        found["mlflow.user"] = attempt.user
+    if not revision.startswith("unknown"):
+        found["mlflow.source.git.commit"] = revision
+    if digest := data_hash(run):
+        found["data_hash"] = digest
+    return found
+
+
+def _runs(params: Params, result: str) -> list[Run]:
+    return experiments.runs_of(experiments.systems_of(params, result))
+
+
+def variant(run: Run) -> str:
+    """What sets the run apart from its backbone's plain training or GL-AT, as its name has it: `n3`, `random`; else `-`."""
+    rest = run.name.removeprefix(run.backbone).removesuffix(f"-s{run.seed}").removeprefix("-glat").strip("-")
+    return rest or "-"
+
+
+def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
+    """The run in a few words, for the top of its page."""
+    title = BACKBONES[run.backbone].title
+    what = f"{title} + GL-AT, N = {run.glat.n}, tau = {run.glat.tau:g} s" if run.glat else f"{title} alone"
+    lines = [f"**{what}**, seed {run.seed}, {run.training.steps} steps on `{run.dataset}`."]
+    lines.append(f"Serves: {', '.join(serves)}." if serves else "No table or figure of params.yaml needs it.")
+    if attempt.reason:
+        lines.append(f"Failed: {attempt.reason}")
+    return "\n\n".join(lines)
+
+
+def data_hash(run: Run) -> str | None:
+    """A hash of the packed training data: of the hashes that the packs hold of their waveforms. None without packs."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in run.packs:
+        try:
+            with h5py.File(path, "r") as pack:
+                digest.update(json.loads(pack.attrs["provenance"])["waveforms_blake2b"].encode())
+        except (OSError, KeyError, ValueError):
+            return None
+    return digest.hexdigest()
+
+
+def curve(folder: Path, kind: str, attempt: Attempt) -> list[Row]:
+    """The lines of a run's `train`, `validation` or `system` curve; empty if it is not there."""
+    path = {"train": train_csv(folder), "validation": folder / WATCHED, "system": folder / SYSTEM}[kind]
+    try:
+        with path.open() as file:
+            lines = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines:
+        at = float(line.pop("at", None) or attempt.started + float(line.get("seconds") or 0))
+        step = int(line.pop("step"))
+        line.pop("seconds", None)
+        values = {f"{kind}/{key}": number for key, text in line.items() if (number := _number(text)) is not None}
+        rows.append(Row(step, round(at * 1000), values))
+    return rows
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def final(folder: Path) -> tuple[dict[str, float], int] | None:
+    """What metrics.json says, as `final/mAP`, `final/mAP_low`, `final_global/mAP`, and the milliseconds when it was
+    written; None if the run is not evaluated. The fused stream is what a table shows, and has no name of its own."""
+    path = folder / "metrics.json"
+    if not path.exists():
+        return None
+    from ..results.measured import read_metrics  # imports torch, which the sender of a training does without
+
+    metrics = read_metrics(path)
+    found = {}
+    for stream, of in metrics["streams"].items():
+        prefix = "final" if stream == "fused" else f"final_{stream}"
+        for metric, bounds in of.items():
+            for end, value in bounds.items():
+                if value is not None:
+                    found[f"{prefix}/{metric}" + ("" if end == "value" else f"_{end}")] = float(value)
+    cost = metrics.get("cost", {})
+    for key in ("multiply_adds_per_clip", "seconds_per_clip"):
+        if cost.get(key) is not None:
+            found[f"cost/{key}"] = float(cost[key])
+    found["cost/parameters"] = float(metrics["parameters"])
+    return found, round(path.stat().st_mtime * 1000)
+
+
+def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:
+    """Where the run's windows were, against the strong labels: `localisation/hit` and its like, as the table of
+    localisation has them for one run; empty without GL-AT or without strong labels."""
+    from ..predictions import read_predictions
+    from ..results.localisation import by_class, localise, selected, strong_labels
+
+    strong = strong_labels(params)
+    if run.glat is None or strong.empty or not (folder / "predictions.h5").exists():
+        return {}
+    kept = read_predictions(folder / "predictions.h5")
+    found = localise(kept, strong, run.glat.tau, run.audio.clip_seconds)
+    if found.empty:
+        return {}
+    names = dict(zip(kept["mid"], kept["display_name"], strict=True))
+    every = by_class(found, strong, names, selected(kept, strong), 1, params.evaluation.confidence).iloc[-1]
+    keys = (
+        "hit",
+        "hit_low",
+        "hit_high",
+        "hit_random",
+        "centre_error",
+        "centre_error_random",
+        "covered",
+        "covered_random",
+    )
+    return {f"localisation/{key}": float(every[key]) for key in keys if math.isfinite(every[key])}

@@ -1,0 +1,102 @@
+"""What a training and an evaluation do for MLflow: note in the run's folder what happens, and start the sender."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning
+
+from ..config import Params
+from ..errors import GlatError
+from ..runs import Run, split_packs
+from . import attempt
+from .watch import Watch
+
+RANKS = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of the processes of a distributed training
+LOG = "mlflow.log"
+WAIT = 60.0  # seconds that an evaluation waits at most for what it made to be sent
+
+
+class Begin(lightning.Callback):
+    """Tells when the training really starts: after it waited for another one, and from which step."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.begun = folder, False
+
+    def on_train_start(self, trainer, stage) -> None:
+        attempt.begin(self.folder, trainer.global_step)
+        self.begun = True
+        sender(self.folder)
+
+
+@contextmanager
+def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[lightning.Callback]]:
+    """Callbacks for a training inside the block; how the block ends is how the training ended.
+
+    `params`: the project's settings; None, or with `tracking.enabled` false: nothing is followed. Only the first
+    process of a distributed training is.
+    """
+    asked = params is not None and params.tracking.enabled and run.dataset in params.datasets
+    if not asked or any(os.environ.get(rank, "0") != "0" for rank in RANKS):
+        yield []
+        return
+    packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
+    begin = Begin(folder)
+    try:
+        yield [begin, Watch(run, folder, packs, params.tracking.watch)]
+    except BaseException as error:
+        if begin.begun:
+            failed = isinstance(error, Exception)
+            attempt.end(folder, "FAILED" if failed else "KILLED", str(error) if failed else "")
+        raise
+    if begin.begun:
+        attempt.end(folder, "FINISHED")
+
+
+def sender(folder: Path) -> subprocess.Popen | None:
+    """Start the process that sends a run, in a session of its own, so that what kills this process leaves it alive.
+
+    It writes to `mlflow.log` in the folder. A machine that cannot start it loses nothing: the folder is sent later.
+    """
+    try:
+        with (folder / LOG).open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "glat.tracking.sender", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+    except OSError as error:
+        print(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later", file=sys.stderr)
+        return None
+
+
+def send_now(folder: Path, params: Params) -> None:
+    """Send what an evaluation made, and wait for it, but not for long."""
+    if not params.tracking.enabled:
+        return
+    process = sender(folder)
+    if process is None:
+        return
+    try:
+        failed = process.wait(WAIT) != 0
+    except subprocess.TimeoutExpired:
+        print(f"{folder}: still being sent to MLflow; see {folder / LOG}", file=sys.stderr)
+        return
+    if failed:
+        print(f"{folder}: {last_line(folder / LOG)}; `glat track sync` sends it later", file=sys.stderr)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError as error:
+        raise GlatError(f"{path}: cannot be read: {error}") from None
+    return lines[-1] if lines else "not sent to MLflow"

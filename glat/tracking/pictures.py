@@ -1,0 +1,51 @@
+"""A run in pictures: its curves, precision against recall of its streams, and a few clips as it hears them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from ..config import Params
+from ..errors import GlatError
+from ..predictions import STREAMS, read_predictions
+from ..results.curves import RECALL, draw_training, macro_pr
+from ..results.plots import COLOURS, figure
+from ..runs import Run
+
+
+def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
+    """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
+    curve = pd.read_csv(folder / "train.csv")
+    draw_training({run.name: curve}, out / "curves")
+    draw_pr(folder / "predictions.h5", out / "pr_curves")
+    try:
+        draw_clips(folder, params, out / "clips")
+    except GlatError as error:
+        print(f"{folder}: without pictures of clips: {error}", file=sys.stderr)
+
+
+def draw_pr(predictions: Path, path: Path) -> None:
+    """Precision against recall of each stream, the mean over classes: `<path>.svg`, `.png` and `.csv`."""
+    kept = read_predictions(predictions)
+    curves = {name: macro_pr(kept["target"].astype(bool), kept[name]) for name in STREAMS if name in kept}
+    pd.DataFrame({"recall": RECALL} | curves).to_csv(path.with_suffix(".csv"), index=False, float_format="%.6f")
+    with figure(path, size=(5.2, 4)) as (_, ax):
+        for colour, (name, precision) in zip(COLOURS, curves.items(), strict=False):
+            ax.plot(RECALL, precision, color=colour, label=name)
+        ax.set_xlabel("recall")
+        ax.set_ylabel("precision, mean over classes")
+        ax.set_ylim(0, 1.02)
+        ax.legend()
+
+
+def draw_clips(folder: Path, params: Params, out: Path) -> None:
+    """The clips that the report shows, drawn by lot, as this run hears them."""
+    from .. import explain  # takes seconds to import
+
+    packs, strong = explain.corpus(params)
+    if not all(Path(pack).exists() for pack in packs):
+        return
+    for number, clip in enumerate(explain.draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
+        explain.explain(folder / "checkpoint.pt", clip, packs, strong, out / f"{number}_{clip}")

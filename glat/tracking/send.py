@@ -1,0 +1,268 @@
+"""Sending a run's folder to MLflow, from where the last sending stopped: nothing twice, nothing left out.
+
+`mlflow.json` in the folder says, for each tracking server, which MLflow run is this one and what it has already.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..config import Params
+from ..errors import GlatError
+from ..experiments import runs_of, systems_of
+from ..files import whole
+from ..runs import Run, read_run
+from . import attempt as attempts
+from . import facts
+from .attempt import Attempt
+from .store import Store, told
+
+STATE = "mlflow.json"
+MOST = 900  # metrics a call: MLflow takes 1000
+KEPT = ("config.yaml", "train.csv", "validation.csv", "metrics.json", "per_class.csv")  # sent as they are
+CURVES = ("train", "validation", "system")
+
+
+class Busy(GlatError):
+    """Another process sends this run."""
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """mlflow.json: what each server has, by its name; empty where the file is missing or damaged."""
+    try:
+        state = json.loads((folder / STATE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+@contextmanager
+def alone(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Be the only process that sends this run. Raises Busy if another does, unless `wait`."""
+    with (folder / ".mlflow.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise Busy(f"{folder}: another process sends it now") from None
+        yield
+
+
+class Deleted(GlatError):
+    """Somebody deleted this run in MLflow, and so it stays."""
+
+
+class Sending:
+    """One run's folder and one server."""
+
+    def __init__(self, folder: Path, store: Store, params: Params):
+        self.folder, self.store, self.params = folder, store, params
+        self.run: Run = read_run(folder / "config.yaml")
+        if self.run.dataset not in params.datasets:
+            raise GlatError(f"{folder}: dataset {self.run.dataset!r} is not an entry of datasets in params.yaml")
+        self.params = params.model_copy(update={"dataset": self.run.dataset})
+        self.client = store.client
+
+    def send(self, live: bool = False) -> Attempt | None:
+        """Send what is new; returns the attempt that was sent, or None if the run was never trained.
+
+        `live`: the caller knows that the training is under way, whatever it looks like from outside.
+
+        Raises:
+            NotSent: the server did not take it; what it took is noted, and the next sending goes on from there.
+            Deleted: somebody deleted the run in MLflow.
+            GlatError: a file of the run is damaged.
+        """
+        attempt = attempts.read(self.folder) if live else attempts.settle(self.folder)
+        if attempt is None:
+            return None
+        with told(self.store.address):
+            self.state = read_state(self.folder)
+            self.mine: dict[str, Any] = self.state.get(self.store.name) or {}
+            self._open(attempt)
+            self._describe(attempt)
+            for kind in CURVES:
+                self._curve(kind, attempt)
+            self._status(attempt)
+            if attempt.status != "RUNNING":
+                self._finished(attempt)
+        return attempt
+
+    def _note(self, **update: Any) -> None:
+        self.mine |= update
+        self.state[self.store.name] = self.mine
+        with whole(self.folder / STATE) as part:
+            part.write_text(json.dumps(self.state, indent=1) + "\n")
+
+    def _new(self, name: str, value: Any) -> str | None:
+        """A digest of `value` if the server does not have it under this name yet."""
+        digest = hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+        return None if self.mine.get("sent", {}).get(name) == digest else digest
+
+    def _sent(self, name: str, digest: str) -> None:
+        self._note(sent=self.mine.get("sent", {}) | {name: digest})
+
+    def _open(self, attempt: Attempt) -> None:
+        """The MLflow run of the attempt: that of mlflow.json, one that was made and not noted, or a new one."""
+        if self.mine.get("attempt") == attempt.id and self._exists(self.mine["run_id"]):
+            return
+        experiment = self.store.experiment(self.run.dataset)
+        tags = facts.tags(self.run, attempt, self.folder, self.params)
+        found = self._search(experiment, f"tags.attempt = '{attempt.id}'")
+        before = self.mine.get("run_id")
+        if found:
+            run_id = found[0].info.run_id
+        else:
+            started = round(attempt.started * 1000)
+            run_id = self.client.create_run(experiment, started, tags, self.run.name).info.run_id
+        self.mine = {}
+        self._note(attempt=attempt.id, experiment_id=experiment, run_id=run_id)
+        same_folder = self._search(experiment, f'tags.folder = "{tags["folder"]}"')
+        old = {one.info.run_id for one in same_folder if "replaced_by" not in one.data.tags}
+        if before and before != run_id and self._active(before):
+            old.add(before)
+        for other in sorted(old - {run_id}):
+            self._replace(other, run_id)
+
+    def _exists(self, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            stage = self.client.get_run(run_id).info.lifecycle_stage
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        if stage != "active":
+            raise Deleted(
+                f"{self.folder}: was deleted in MLflow, and stays so; `mlflow runs restore --run-id {run_id}` brings it back"
+            )
+        return True
+
+    def _active(self, run_id: str) -> bool:
+        try:
+            return self._exists(run_id)
+        except Deleted:
+            return False
+
+    def _search(self, experiment: str, query: str) -> list[Any]:
+        return list(self.client.search_runs([experiment], query, max_results=100))
+
+    def _replace(self, old: str, new: str) -> None:
+        """Mark a run whose folder a new attempt has taken: its tag names the new one, its name says so."""
+        name = self.client.get_run(old).info.run_name
+        self.client.set_tag(old, "replaced_by", new)
+        self.client.set_tag(new, "replaces", old)
+        if self.client.get_run(old).info.status == "RUNNING":
+            self.client.set_terminated(old, "KILLED")
+        self.client.update_run(old, name=f"{name.removesuffix(' (replaced)')} (replaced)")
+
+    def _describe(self, attempt: Attempt) -> None:
+        from mlflow.entities import Param, RunTag
+
+        run_id = self.mine["run_id"]
+        given, tags = facts.parameters(self.run), facts.tags(self.run, attempt, self.folder, self.params)
+        if digest := self._new("parameters", given):
+            parts = [Param(key, value) for key, value in given.items()]
+            for first in range(0, len(parts), 100):
+                self.client.log_batch(run_id, params=parts[first : first + 100])
+            self._sent("parameters", digest)
+        if digest := self._new("tags", tags):
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            self._data(tags.get("data_hash"))
+            self._sent("tags", digest)
+
+    def _data(self, digest: str | None) -> None:
+        """The packed data as the run's dataset."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        if digest and self._new("data", digest):
+            source = json.dumps({"packs": [Path(pack).name for pack in self.run.packs]})
+            packs = Dataset(
+                self.run.dataset, digest[:32], "local", source, profile=json.dumps({"packs": len(self.run.packs)})
+            )
+            inputs = [DatasetInput(packs, [InputTag("mlflow.data.context", "training")])]
+            self.client.log_inputs(self.mine["run_id"], inputs)
+            self._sent("data", self._new("data", digest))
+
+    def _curve(self, kind: str, attempt: Attempt) -> None:
+        from mlflow.entities import Metric
+
+        rows = [row for row in facts.curve(self.folder, kind, attempt) if row.step > self.mine.get(kind, -1)]
+        batch: list[Metric] = []
+        for number, row in enumerate(rows):
+            batch += [Metric(key, value, row.at, row.step) for key, value in row.values.items()]
+            if len(batch) > MOST - 50 or number == len(rows) - 1:
+                self.client.log_batch(self.mine["run_id"], metrics=batch)
+                self._note(**{kind: row.step})
+                batch = []
+
+    def _finished(self, attempt: Attempt) -> None:
+        """What is there once a training ended: final metrics, files, pictures, the network."""
+        final = facts.final(self.folder)
+        if final is not None and (digest := self._new("final", final)):
+            from mlflow.entities import Metric
+
+            values, at = final
+            values |= facts.localisation(self.run, self.folder, self.params)
+            metrics = [Metric(key, value, at, self.run.training.steps) for key, value in values.items()]
+            self.client.log_batch(self.mine["run_id"], metrics=metrics)
+            self._sent("final", digest)
+        self._files()
+        if attempt.status == "FINISHED" and final is not None:
+            self._pictures(final)
+            self._network()
+
+    def _files(self) -> None:
+        logs = [Path("logs") / self.run.dataset / step / f"{self.run.name}.log" for step in ("train", "evaluate")]
+        for path, place in [(self.folder / name, None) for name in KEPT] + [
+            (log, f"log/{log.parent.name}") for log in logs
+        ]:
+            if path.exists() and (digest := self._new(str(place or path.name), _content(path))):
+                self.client.log_artifact(self.mine["run_id"], str(path), place)
+                self._sent(str(place or path.name), digest)
+
+    def _pictures(self, final: Any) -> None:
+        from . import pictures
+
+        if digest := self._new("pictures", [final, _content(self.folder / "train.csv")]):
+            with tempfile.TemporaryDirectory() as folder:
+                pictures.draw(self.run, self.folder, self.params, Path(folder))
+                self.client.log_artifacts(self.mine["run_id"], folder, "pictures")
+            self._sent("pictures", digest)
+
+    def _network(self) -> None:
+        wanted = self.params.tracking.models
+        path = self.folder / "checkpoint.pt"
+        if not path.exists() or (wanted is not None and not self._serves(wanted)):
+            return
+        if digest := self._new("model", _content(path)):
+            from . import model
+
+            model_id = model.log(path, self.mine["run_id"], self.run.audio.sample_rate, self.run.training.steps)
+            self._note(model_id=model_id)
+            self._sent("model", digest)
+
+    def _serves(self, results: list[str]) -> bool:
+        return any(self.run.name == run.name for name in results for run in runs_of(systems_of(self.params, name)))
+
+    def _status(self, attempt: Attempt) -> None:
+        """RUNNING, or how it ended, at the time when it did."""
+        if not (digest := self._new("status", [attempt.status, attempt.ended])):
+            return
+        if attempt.status == "RUNNING":
+            self.client.update_run(self.mine["run_id"], status="RUNNING")
+        else:
+            self.client.set_terminated(self.mine["run_id"], attempt.status, round(attempt.ended * 1000))
+        self._sent("status", digest)
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

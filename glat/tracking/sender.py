@@ -1,0 +1,100 @@
+"""The process that sends one run while it trains: `python -m glat.tracking.sender <folder>`.
+
+It watches the process that started it. Where that ends without a word, it was killed, and MLflow is told so; where the
+training is over already, the folder is sent once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from ..config import load
+from ..errors import GlatError
+from . import attempt as attempts
+from .send import Sending, alone
+from .store import NotSent, Store
+
+LOOK = 0.5  # seconds between two looks at the training
+EVERY = 5.0  # seconds between two sendings; after a failure the wait doubles, up to `LONGEST`
+LONGEST = 120.0
+PATIENCE = 20.0  # seconds for which it tries again once the training is over
+
+
+class Sender:
+    """Sends a folder again and again until its training is over."""
+
+    def __init__(self, folder: Path, parent: int):
+        self.folder, self.parent = folder, parent
+        self.params = load("params.yaml", json.loads(os.environ.get("GLAT_SETTINGS", "{}")))
+        self.store: Store | None = None
+        self.failure = ""
+
+    def over(self) -> bool:
+        """Whether the training has ended; one that ended without a word is noted as killed."""
+        attempt = attempts.read(self.folder)
+        if attempt is None or attempt.status != "RUNNING":
+            return True
+        if os.getppid() == self.parent:
+            return False
+        if attempt.mine(self.parent):
+            attempts.end(self.folder, "KILLED")
+        return True
+
+    def send(self, live: bool = False) -> bool:
+        """Try once; the reason of a failure is told once."""
+        try:
+            self.store = self.store or Store()
+            Sending(self.folder, self.store, self.params).send(live)
+        except GlatError as error:
+            if isinstance(error, NotSent):
+                self.store = None  # a server that comes back is opened anew
+            if str(error) != self.failure:
+                print(f"not sent to MLflow: {error}", file=sys.stderr, flush=True)
+            self.failure = str(error)
+            return False
+        if self.failure:
+            print("sent to MLflow again", file=sys.stderr, flush=True)
+        self.failure = ""
+        return True
+
+    def follow(self) -> bool:
+        """Send until the training is over; whether all was sent."""
+        from .system import Samples
+
+        samples, wait, due = None, EVERY, 0.0
+        while not self.over():
+            samples = samples or Samples(self.folder / attempts.SYSTEM)
+            samples.take()
+            if time.monotonic() >= due:
+                wait = EVERY if self.send(live=True) else min(2 * wait, LONGEST)
+                due = time.monotonic() + wait
+            time.sleep(LOOK)
+        return self.finish()
+
+    def finish(self) -> bool:
+        """The last sending, tried for `PATIENCE` seconds."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.send():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(2)
+        return True
+
+
+def main() -> int:
+    folder, parent = Path(sys.argv[1]), os.getppid()
+    os.nice(10)  # the training goes before
+    try:
+        with alone(folder, wait=True):
+            return 0 if Sender(folder, parent).follow() else 1
+    except GlatError as error:
+        print(f"not sent to MLflow: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
