@@ -345,16 +345,16 @@ def glat(*arguments, cwd, params, **more):
 
 def test_a_full_disk_is_named_and_the_rest_is_sent_once_there_is_room(project, params, monkeypatch):
     run = made(params)
-    copy, full = shutil.copy2, [True]
+    copy, full = shutil.copyfileobj, [True]
 
-    def onto_a_full_disk(source, place, *more):
-        if full[0] and str(source).endswith("per_class.csv"):
-            with open("/dev/full", "wb") as disk:
-                disk.write(Path(source).read_bytes())  # raises as a full disk does
-        return copy(source, place, *more)
+    def onto_a_full_disk(source, target, *more, **settings):
+        if full[0] and source.name.endswith("per_class.csv"):
+            with open("/dev/full", "wb", buffering=0) as disk:
+                disk.write(source.read())  # raises as a full disk does
+        copy(source, target, *more, **settings)
 
     before = {path: path.read_bytes() for path in run.folder.iterdir()}
-    monkeypatch.setattr("shutil.copy2", onto_a_full_disk)
+    monkeypatch.setattr("shutil.copyfileobj", onto_a_full_disk)
     with pytest.raises(NotSent, match="no space left for what MLflow keeps"):
         send(run, params)
     assert all(path.read_bytes() == content for path, content in before.items())

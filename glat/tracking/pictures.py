@@ -14,6 +14,8 @@ from ..results.curves import RECALL, draw_training, macro_pr
 from ..results.plots import COLOURS, figure
 from ..runs import Run
 
+CLIPS = 2  # pictures of clips a run: each takes a second to draw
+
 
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
@@ -41,11 +43,11 @@ def draw_pr(predictions: Path, path: Path) -> None:
 
 
 def draw_clips(folder: Path, params: Params, out: Path) -> None:
-    """The clips that the report shows, drawn by lot, as this run hears them."""
+    """The first of the clips that the report shows, drawn by lot, as this run hears them."""
     from .. import explain  # takes seconds to import
 
     packs, strong = explain.corpus(params)
     if not all(Path(pack).exists() for pack in packs):
         return
-    for number, clip in enumerate(explain.draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
+    for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
         explain.explain(folder / "checkpoint.pt", clip, packs, strong, out / f"{number}_{clip}")

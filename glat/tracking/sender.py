@@ -21,7 +21,7 @@ from .store import NotSent, Store
 LOOK = 0.5  # seconds between two looks at the training
 EVERY = 5.0  # seconds between two sendings; after a failure the wait doubles, up to `LONGEST`
 LONGEST = 120.0
-PATIENCE = 20.0  # seconds for which it tries again once the training is over
+PATIENCE = 10.0  # seconds for which it tries again once the training is over
 
 
 class Sender:

@@ -95,7 +95,9 @@ class Store:
         self.address = address or uri()
         self.name = name_of(self.address)
         if self.address.startswith("sqlite:///"):
-            self.address = self.name  # MLflow keeps a database open by its name: one that holds wherever it is asked from
+            self.address = (
+                self.name
+            )  # MLflow keeps a database open by its name: one that holds wherever it is asked from
         import logging
 
         import mlflow

@@ -1,0 +1,193 @@
+"""Tracking of real trainings: live, killed, resumed, never slowed, and the network served over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from conftest import ROOT, TINY
+from test_tracking import free_port, stop, wait_for
+
+from glat import checkpoints, evaluation, training
+from glat.config import load
+from glat.data.packed import Packs
+from glat.errors import GlatError
+from glat.runs import resolve, write_run
+from glat.tagging import tag
+from glat.tracking import attempt as attempts
+from glat.tracking.following import follow
+from glat.tracking.send import Busy, Sending, alone, read_state
+from glat.tracking.store import Store
+from glat.tracking.watch import Watch, looks
+
+STEPS = 40
+SETTINGS = TINY | {
+    "datasets.mini.training": TINY["datasets.mini.training"] | {"steps": STEPS, "log_every": 10},
+    "tracking.watch": 0.5,
+}
+
+
+@pytest.fixture
+def project(corpus, tmp_path, monkeypatch):
+    """A working folder that sees the tiny corpus, with the project's settings cut down to it."""
+    (tmp_path / "data").symlink_to(corpus / "data")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GLAT_SETTINGS", json.dumps(SETTINGS))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def configured(glat=None, **settings):
+    run = resolve(load("params.yaml", SETTINGS), "cnn10", 0, glat)
+    run = run.model_copy(update={"training": run.training.model_copy(update=settings)})
+    write_run(run, run.folder / "config.yaml")
+    return run
+
+
+def train(run):
+    """A training as the workflow starts it."""
+    call = [sys.executable, "-m", "glat.cli", "train", str(run.folder / "config.yaml"), "--threads", "1"]
+    return subprocess.Popen(call, env=os.environ | {"GLAT_RULE": "train"}, stderr=subprocess.PIPE, text=True)
+
+
+def train_here(run):
+    with follow(run, run.folder, load("params.yaml", SETTINGS)) as callbacks:
+        training.train(run, run.folder, 1, callbacks)
+
+
+def until(ready, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.05)
+    return found
+
+
+def followed(run):
+    """The MLflow run of a run as it is now; None before there is one."""
+    state = list(read_state(run.folder).values())
+    if not state:
+        return None
+    store = Store()
+    found = store.client.get_run(state[0]["run_id"])
+    found.history = lambda key: store.client.get_metric_history(found.info.run_id, key)
+    return found
+
+
+def sent(run, status):
+    return until(lambda: (found := followed(run)) and found.info.status == status and found)
+
+
+def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
+    run = configured(checkpoint_every=10)
+    process = train(run)
+    until(lambda: (run.folder / "resume.ckpt").exists())
+    process.kill()
+    process.communicate()
+    killed = sent(run, "KILLED")
+    process = train(run)
+    assert process.wait() == 0, process.stderr.read()
+    done = sent(run, "FINISHED")
+    assert done.info.run_id == killed.info.run_id and done.data.tags["snakemake_rule"] == "train"
+    with (run.folder / "train.csv").open() as file:
+        kept = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    assert [(m.step, m.value) for m in done.history("train/loss")] == kept and len(kept) == STEPS // 10
+    watched = done.history("validation/mAP_fused")
+    assert [m.step for m in watched] == looks(run, 64, 0.5) and all(0 <= m.value <= 1 for m in watched)
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_percentage"} <= done.data.metrics.keys()
+    assert {"train/learning_rate", "train/gradient_norm", "train/clips_per_second"} <= done.data.metrics.keys()
+
+
+def test_a_failed_training_ends_as_failed_with_its_sentence(project):
+    run = configured(learning_rate=1e30, gradient_clip=None, warmup=0, precision="float32")
+    with pytest.raises(GlatError):
+        train_here(run)
+    found = sent(run, "FAILED")
+    assert "learning_rate" in found.data.tags["mlflow.note.content"]
+
+
+def test_a_server_that_hangs_neither_stops_nor_slows_a_training(project, monkeypatch):
+    run = configured(steps=20)
+    with socket.socket() as server:  # takes a connection, and never answers
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        train_here(run)
+        assert attempts.read(run.folder).status == "FINISHED" and (run.folder / "checkpoint.pt").exists()
+        with pytest.raises(Busy), alone(run.folder):  # the sender is at it still: the training did not wait for it
+            pass
+    until(lambda: "not sent to MLflow" in (run.folder / "mlflow.log").read_text())
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with alone(run.folder, wait=True):  # once it has given up, all of it goes to another server
+        Sending(run.folder, Store(), load("params.yaml", SETTINGS)).send()
+    found = followed(run)
+    assert found.info.status == "FINISHED" and [m.step for m in found.history("train/loss")] == [10, 20]
+
+
+def test_to_watch_a_training_changes_nothing_of_it(project):
+    weights = []
+    for name, watched in (("a", False), ("b", True)):
+        run = configured({"selection": "random"}, steps=12, mixup_alpha=1.0)
+        run = run.model_copy(update={"dropout": 1.0})
+        packs = [f"data/mini/packs/eval/{shard:03d}.h5" for shard in range(1)]
+        watch = Watch(run, project / name, packs, 4.0)
+        training.train(run, project / name, threads=1, callbacks=[watch] if watched else [])
+        weights.append(checkpoints.read(project / name / "checkpoint.pt")["model"])
+        assert not watched or len(watch.rows) == len(watch.steps) > 0
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def ask(address, body, headers=None):
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())["predictions"]
+
+
+def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_path):
+    run = configured({}, steps=6)
+    training.train(run, run.folder, threads=1)
+    params = load("params.yaml", SETTINGS)
+    evaluation.evaluate(run.folder / "checkpoint.pt", ["data/mini/packs/eval/000.h5"], params.evaluation, run.folder)
+    Sending(run.folder, Store(), params).send()
+    found, packs = followed(run), Packs("data/mini/packs/eval/000.h5")
+    sound = packs.read([3])[0][:160000]
+    soundfile.write("sound.wav", sound, 32000, subtype="FLOAT")
+    expected = [(t.start, t.end, t.label) for t in tag(run.folder / "checkpoint.pt", [Path("sound.wav")], 3)]
+    scores = [t.score for t in tag(run.folder / "checkpoint.pt", [Path("sound.wav")], 3)]
+    port = free_port()
+    call = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", str(port)]
+    call += ["-m", f"models:/{read_state(run.folder)[Store().name]['model_id']}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = os.environ | {"MLFLOW_TRACKING_URI": Store().address, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(call, start_new_session=True, env=environment, **quiet)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(f"{address}/ping", server, 120)
+        content = base64.b64encode(Path("sound.wav").read_bytes()).decode()
+        for record in ({"audio": content}, {"waveform": sound.tolist()}, {"file": str(tmp_path / "sound.wav")}):
+            answer = ask(f"{address}/invocations", {"dataframe_records": [record], "params": {"top": 3}})
+            assert [(row["start"], row["end"], row["label"]) for row in answer] == expected
+            assert [row["score"] for row in answer] == pytest.approx(scores, abs=1e-5)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(f"{address}/invocations", {"dataframe_records": [{"file": "nowhere.wav"}]})
+        assert refused.value.code == 400 and "nowhere.wav" in refused.value.read().decode()
+    finally:
+        stop(server)
+    assert (
+        found.data.metrics["final/mAP"]
+        == json.loads((run.folder / "metrics.json").read_text())["streams"]["fused"]["mAP"]["value"]
+    )
