@@ -274,7 +274,8 @@ def wait_for(address, process, seconds=90):
 
 
 def stop(process):
-    os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -173,6 +173,7 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
     call += ["-m", f"models:/{read_state(run.folder)[Store().name]['model_id']}"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = os.environ | {"MLFLOW_TRACKING_URI": Store().address, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # MLflow calls its server by name
     server = subprocess.Popen(call, start_new_session=True, env=environment, **quiet)
     try:
         address = f"http://127.0.0.1:{port}"

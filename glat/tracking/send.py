@@ -20,7 +20,7 @@ from ..experiments import runs_of, systems_of
 from ..files import whole
 from ..runs import Run, read_run
 from . import attempt as attempts
-from . import facts
+from . import facts, views
 from .attempt import Attempt
 from .store import Store, told
 
@@ -113,6 +113,7 @@ class Sending:
         if self.mine.get("attempt") == attempt.id and self._exists(self.mine["run_id"]):
             return
         experiment = self.store.experiment(self.run.dataset)
+        views.ensure(self.client, experiment)
         tags = facts.tags(self.run, attempt, self.folder, self.params)
         found = self._search(experiment, f"tags.attempt = '{attempt.id}'")
         before = self.mine.get("run_id")
@@ -185,7 +186,7 @@ class Sending:
         if digest and self._new("data", digest):
             source = json.dumps({"packs": [Path(pack).name for pack in self.run.packs]})
             packs = Dataset(
-                self.run.dataset, digest[:32], "local", source, profile=json.dumps({"packs": len(self.run.packs)})
+                self.run.dataset, digest[:8], "local", source, profile=json.dumps({"packs": len(self.run.packs)})
             )
             inputs = [DatasetInput(packs, [InputTag("mlflow.data.context", "training")])]
             self.client.log_inputs(self.mine["run_id"], inputs)
