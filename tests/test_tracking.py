@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import http.server
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from glat.experiments import all_runs, table1
 from glat.results import RESULTS
 from glat.runs import resolve, write_run
 from glat.tracking import attempt as attempts
-from glat.tracking import facts
+from glat.tracking import facts, views
 from glat.tracking.send import Busy, Deleted, Sending, alone, read_state
 from glat.tracking.store import NotSent, Store, name_of, sentence
 from glat.tracking.system import parse_gpus
@@ -406,6 +408,20 @@ def test_every_run_says_what_it_serves(params):
     assert facts.variant(point) == "n3"
     serves = facts.tags(point, attempts.Attempt(id="x", started=0, commit="c"), Path("a"), params)["serves"]
     assert serves == "fig2a"
+
+
+def test_an_experiment_has_a_view_of_each_result_and_a_changed_one_stays(project, params):
+    store, _ = send(made(params, {}, evaluated=False), params)
+    (experiment,) = [e for e in store.client.search_experiments() if e.name == "mini"]
+    name = views.PREFIX + "glat-fig2a"
+    packed = json.loads(experiment.tags[name])["state"].removeprefix("deflate;")
+    state = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert state["compareRunCharts"][0]["xaxis"] == {"key": "glat.n", "type": "PARAM"}
+    found = store.client.search_runs([experiment.experiment_id], state["searchFilter"])
+    assert [run.info.run_name for run in found] == ["cnn10-glat-s0"]
+    store.client.set_experiment_tag(experiment.experiment_id, name, "mine")
+    views.ensure(store.client, experiment.experiment_id)
+    assert store.client.get_experiment(experiment.experiment_id).tags[name] == "mine"
 
 
 def test_gpus_as_their_driver_tells_them():

@@ -50,7 +50,7 @@ def copy_of_the_project(folder: Path) -> Path:
     for name in ("Snakefile", "environment.yml", "dvc.yaml", ".dvcignore", ".gitignore", "README.md"):
         shutil.copy(ROOT / name, folder / name)
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
-    settings |= {"backbones": ["cnn10"], "report": {"clips": 1}}
+    settings |= {"backbones": ["cnn10"], "report": {"clips": 1}, "tracking": {"enabled": False}}
     settings["fig2"] |= {"n": [1, 5], "tau": [2, 3]}
     settings["evaluation"]["resamples"] = 50
     mini = settings["datasets"]["mini"]

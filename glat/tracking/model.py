@@ -110,10 +110,10 @@ def example(rate: int, seconds: float = 0.05) -> pd.DataFrame:
     return pd.DataFrame({"waveform": [np.round(0.1 * np.sin(2 * np.pi * 1000 * t), 4).tolist()]})
 
 
-def log(checkpoint: Path, run_id: str, rate: int, step: int) -> str:
+def log(checkpoint: Path, run_id: str, rate: int) -> str:
     """Log a checkpoint as the model of an MLflow run, with this package's code; returns the model's id.
 
-    The run's metrics of `step` become the model's.
+    The run's final metrics become the model's.
     """
     mlflow.set_experiment(experiment_id=mlflow.get_run(run_id).info.experiment_id)  # where the model is filed
     requirements = []
@@ -127,7 +127,7 @@ def log(checkpoint: Path, run_id: str, rate: int, step: int) -> str:
         flavor=mlflow.pyfunc,
         name="model",
         run_id=run_id,
-        step=step,
+        step=0,  # where the final metrics are
         python_model=str(Path(__file__).with_name("served.py")),
         artifacts={"checkpoint": str(checkpoint.absolute())},
         code_paths=[str(Path(__file__).parents[1])],

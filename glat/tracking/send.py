@@ -212,7 +212,8 @@ class Sending:
 
             values, at = final
             values |= facts.localisation(self.run, self.folder, self.params)
-            metrics = [Metric(key, value, at, self.run.training.steps) for key, value in values.items()]
+            # No step: MLflow's page draws bars of these, and lines of what has steps.
+            metrics = [Metric(key, value, at, 0) for key, value in values.items()]
             self.client.log_batch(self.mine["run_id"], metrics=metrics)
             self._sent("final", digest)
         self._files()
@@ -246,7 +247,7 @@ class Sending:
         if digest := self._new("model", _content(path)):
             from . import model
 
-            model_id = model.log(path, self.mine["run_id"], self.run.audio.sample_rate, self.run.training.steps)
+            model_id = model.log(path, self.mine["run_id"], self.run.audio.sample_rate)
             self._note(model_id=model_id)
             self._sent("model", digest)
 

@@ -78,7 +78,7 @@ def state(key: str, view: View) -> dict[str, Any]:
         "runsHiddenMode": "SHOWALL",
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
+        "isAccordionReordered": True,  # ours first, above the charts that MLflow makes
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
         "groupBy": None,
@@ -89,7 +89,7 @@ def state(key: str, view: View) -> dict[str, Any]:
                 "uuid": section,
                 "name": view.name,
                 "display": True,
-                "isReordered": False,
+                "isReordered": True,
                 "deleted": False,
                 "isGenerated": False,
             }
