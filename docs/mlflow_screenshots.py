@@ -77,7 +77,17 @@ def shoot(page: Page, address: str, name: str, wait: str, before=None) -> None:
 
 def only_differences(page: Page) -> None:
     """On the page that compares runs: the parameters, and of them only those that differ."""
-    page.get_by_text("Parameters", exact=True).last.scroll_into_view_if_needed()
+    switch = page.get_by_text("Show diff only").first
+    switch.click()
+    page.wait_for_timeout(1000)
+    switch.evaluate("element => element.scrollIntoView({block: 'start'})")
+
+
+def the_pair(page: Page) -> None:
+    """On a page of charts: CNN10 without and with GL-AT alone."""
+    search = page.get_by_test_id("search-box")
+    search.fill("tags.backbone = 'CNN10' AND tags.variant = '-' AND tags.seed = '0'")
+    search.press("Enter")
 
 
 def main() -> None:
@@ -91,10 +101,6 @@ def main() -> None:
     try:
         number, runs = ids(address, given.experiment)
         of = f"{address}/#/experiments/{number}/runs"
-        alone_and_both = (
-            "tags.backbone = 'CNN10' AND tags.variant = '-' AND tags.seed = '0' AND tags.replaced_by IS NULL"
-        )
-        two = urllib.parse.quote(alone_and_both)
         both = urllib.parse.quote(json.dumps([runs[name] for name in PAIR]))
         compare = f"{address}/#/compare-runs?runs={both}&experiments={urllib.parse.quote(json.dumps([number]))}"
         with sync_playwright() as play:
@@ -103,9 +109,10 @@ def main() -> None:
             context.add_init_script(NO_ASSISTANT)
             page = context.new_page()
             shoot(page, f"{of}?viewStateShareKey=glat-all", "runs", "matching runs")
-            shoot(page, f"{of}?viewStateShareKey=glat-table1&compareRunsMode=CHART", "table1", "matching runs")
             shoot(page, f"{of}?viewStateShareKey=glat-fig2a&compareRunsMode=CHART", "fig2a", "matching runs")
-            shoot(page, f"{of}?searchFilter={two}&compareRunsMode=CHART", "cnn10_curves", "matching runs")
+            table1 = f"{of}?viewStateShareKey=glat-table1&compareRunsMode=CHART"
+            shoot(page, table1, "table1", "matching runs")
+            shoot(page, table1, "cnn10_curves", "matching runs", the_pair)
             shoot(page, compare, "cnn10_parameters", "Comparing 2 Runs", only_differences)
             shoot(page, f"{of}/{runs[PAIR[1]]}", "run", "cnn10-glat-s0")
             browser.close()

@@ -103,6 +103,7 @@ def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
     assert process.wait() == 0, process.stderr.read()
     done = sent(run, "FINISHED")
     assert done.info.run_id == killed.info.run_id and done.data.tags["snakemake_rule"] == "train"
+    assert len(done.data.tags["data_hash"]) == 32 and done.inputs.dataset_inputs[0].dataset.name == "mini"
     with (run.folder / "train.csv").open() as file:
         kept = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
     assert [(m.step, m.value) for m in done.history("train/loss")] == kept and len(kept) == STEPS // 10

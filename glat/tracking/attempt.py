@@ -33,6 +33,7 @@ class Attempt(BaseModel):
     reason: str = ""  # of a failure, in a sentence
     commit: str  # with "-dirty" where files differed from it; "unknown..." outside a repository
     rule: str = ""  # of Snakemake; empty by hand
+    data: str = ""  # hash of the packed data that it trains on; empty where not known
     user: str = ""
     host: str = ""
     pid: int = 0
@@ -58,7 +59,7 @@ def write(folder: Path, attempt: Attempt) -> None:
         part.write_text(attempt.model_dump_json(indent=1) + "\n")
 
 
-def begin(folder: Path, step: int) -> Attempt:
+def begin(folder: Path, step: int, data: str = "") -> Attempt:
     """Note that this process trains the run from `step` on: a new attempt from step 0, else the one that was broken off."""
     try:
         old = read(folder)
@@ -67,6 +68,7 @@ def begin(folder: Path, step: int) -> Attempt:
     here = {
         "commit": commit(Path(__file__).parent),
         "rule": os.environ.get("GLAT_RULE", ""),
+        "data": data,
         "user": _user(),
         "host": platform.node(),
         "pid": os.getpid(),
@@ -131,7 +133,14 @@ def _imported(folder: Path) -> Attempt | None:
     except (OSError, ValueError, KeyError):
         made_with = "unknown (trained before it was tracked)"
     seconds = float(rows[-1]["seconds"]) if rows else 0.0
-    return Attempt(id=uuid.uuid4().hex, started=ended - seconds, ended=ended, status="FINISHED", commit=made_with)
+    return Attempt(
+        id=uuid.uuid4().hex,
+        started=ended - seconds,
+        ended=ended,
+        status="FINISHED",
+        commit=made_with,
+        rule="unknown",  # and so is the data: the packs that are there now may be others
+    )
 
 
 def _last_sign(folder: Path, attempt: Attempt) -> float:

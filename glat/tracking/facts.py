@@ -72,8 +72,8 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         found["mlflow.user"] = attempt.user
     if not revision.startswith("unknown"):
         found["mlflow.source.git.commit"] = revision
-    if digest := data_hash(run):
-        found["data_hash"] = digest
+    if attempt.data:
+        found["data_hash"] = attempt.data
     return found
 
 
@@ -98,15 +98,15 @@ def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
     return "\n\n".join(lines)
 
 
-def data_hash(run: Run) -> str | None:
-    """A hash of the packed training data: of the hashes that the packs hold of their waveforms. None without packs."""
+def data_hash(run: Run) -> str:
+    """A hash of the packed training data: of the hashes that the packs hold of their waveforms. Empty without packs."""
     digest = hashlib.blake2b(digest_size=16)
     for path in run.packs:
         try:
             with h5py.File(path, "r") as pack:
                 digest.update(json.loads(pack.attrs["provenance"])["waveforms_blake2b"].encode())
         except (OSError, KeyError, ValueError):
-            return None
+            return ""
     return digest.hexdigest()
 
 

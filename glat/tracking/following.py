@@ -15,6 +15,7 @@ from ..config import Params
 from ..errors import GlatError
 from ..runs import Run, split_packs
 from . import attempt
+from .facts import data_hash
 from .watch import Watch
 
 RANKS = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of the processes of a distributed training
@@ -25,11 +26,11 @@ WAIT = 60.0  # seconds that an evaluation waits at most for what it made to be s
 class Begin(lightning.Callback):
     """Tells when the training really starts: after it waited for another one, and from which step."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.begun = folder, False
+    def __init__(self, run: Run, folder: Path):
+        self.run, self.folder, self.begun = run, folder, False
 
     def on_train_start(self, trainer, stage) -> None:
-        attempt.begin(self.folder, trainer.global_step)
+        attempt.begin(self.folder, trainer.global_step, data_hash(self.run))
         self.begun = True
         sender(self.folder)
 
@@ -46,7 +47,7 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
         yield []
         return
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
-    begin = Begin(folder)
+    begin = Begin(run, folder)
     try:
         yield [begin, Watch(run, folder, packs, params.tracking.watch)]
     except BaseException as error:

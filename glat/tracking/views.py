@@ -121,7 +121,14 @@ def chart(uuid: str, section: str, y: str, x: str | None) -> dict[str, Any]:
 
 def ensure(client: Any, experiment_id: str) -> None:
     """Give an experiment the tags that it lacks."""
+    from mlflow.exceptions import MlflowException
+
     there = client.get_experiment(experiment_id).tags
     for key, value in tags().items():
         if key not in there:
-            client.set_experiment_tag(experiment_id, key, value)
+            try:
+                client.set_experiment_tag(experiment_id, key, value)
+            except MlflowException:
+                # Another process that set it at the same moment makes this one fail.
+                if key not in client.get_experiment(experiment_id).tags:
+                    raise
