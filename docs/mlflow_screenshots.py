@@ -114,7 +114,6 @@ def main() -> None:
             shoot(page, table1, "table1", "matching runs")
             shoot(page, table1, "cnn10_curves", "matching runs", the_pair)
             shoot(page, compare, "cnn10_parameters", "Comparing 2 Runs", only_differences)
-            shoot(page, f"{of}/{runs[PAIR[1]]}", "run", "cnn10-glat-s0")
             browser.close()
     finally:
         server.terminate()
