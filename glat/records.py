@@ -25,16 +25,8 @@ from snakemake.persistence.file import FilePersistence
 from .errors import GlatError
 from .files import whole
 
-KEPT = (
-    "record_format_version",
-    "rule",
-    "input",
-    "params",
-    "code",
-    "shellcmd",
-    "software_stack_hash",
-    "input_checksums",
-)
+# Of the notes, what Snakemake judges by.
+KEPT = ("record_format_version", "rule", "input", "params", "code", "software_stack_hash", "input_checksums")
 ENDS = 2**20  # bytes at each end of a file that its fingerprint is made from
 LONG_AGO = 1.0  # seconds since 1970: older than any input
 
