@@ -219,10 +219,28 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
         raise GlatError(f"{name}: {sentence(error)}") from None
 
 
+def plain(value: Any) -> Any:
+    """Settings from Snakemake's command line, where whatever lies inside another is text: numbers, true, false and null
+    as such."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, str):
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+        return read if value and isinstance(read, bool | int | float | None) else value
+    return value
+
+
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        if key == "source" and both and value.get("kind", merged[key].get("kind")) != merged[key].get("kind"):
+            both = False  # another kind of source has other settings
         merged[key] = _merge(merged[key], value) if both else value
     return merged
 

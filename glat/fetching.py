@@ -16,7 +16,7 @@ import requests
 from tqdm import tqdm
 
 from .errors import GlatError
-from .files import whole
+from .files import locked, whole
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another try may not meet
 PAUSES = (1, 3, 10)  # seconds before each further try; a try that brought more of the file starts the count anew
@@ -34,6 +34,16 @@ def fetch_file(address: str, path: str | Path, sha256: str | None = None, md5: s
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.download")
+    lock = path.with_name(f".{path.name}.lock")
+    with locked(lock, f"{path}: another process fetches this file; waiting for it to end"):
+        try:
+            _tried(address, path, part, sha256, md5)
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | None) -> None:
+    """Fetch with further tries, check, and move into place."""
     tries, most = 0, _size(part)
     while True:
         wait = 0.0

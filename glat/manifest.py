@@ -25,7 +25,8 @@ DIGITS = 12  # of the hash, as tables print it
 _ENTRY = re.compile(r"[\w.+-]+")
 _NAME = re.compile(r"(.+)_\d+")
 _HEADERS = {"clip", "clips", "name", "audio_name", "ytid", "youtube_id", "id", "segment_id"}
-_AS_PANNS = re.compile(r"Y(.{11})\.wav")  # how PANNs name a clip's file
+_AS_PANNS = re.compile(r"Y(.{11})\.\w+")  # how PANNs name a clip's file
+_NUMBER = re.compile(r"\d+(\.\d*)?")
 
 
 class Chosen(NamedTuple):
@@ -52,8 +53,8 @@ def write_manifest(path: Path, clips: Iterable[str]) -> str:
 def read_list(path: str | Path) -> list[str]:
     """The entries of a list of clips, each once: names `<id>_<start in ms>` or bare YouTube ids.
 
-    One entry a line; `#` begins a comment. Of a CSV the first column counts; where the second is a number it is the
-    start in seconds, as in AudioSet's own segment lists. PANNs' file names, `Y<id>.wav`, stand for the id.
+    One entry a line; `#` begins a comment. Of a CSV the first column counts; where start and end in seconds follow, as in
+    AudioSet's own segment lists, they count too. PANNs' file names, `Y<id>.wav`, stand for the id.
 
     Raises:
         GlatError: a file that can't be read, a line that holds no clip, or no clip at all.
@@ -70,7 +71,7 @@ def read_list(path: str | Path) -> list[str]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.split("#")[0].strip():
             continue
-        first, second, *_ = [*_fields(line.split("#")[0]), "", ""]
+        first, *times = _fields(line.split("#")[0])
         if first.lower() in _HEADERS and not entries:
             continue
         if not _ENTRY.fullmatch(first):
@@ -79,8 +80,8 @@ def read_list(path: str | Path) -> list[str]:
             )
         if as_panns := _AS_PANNS.fullmatch(first):
             first = as_panns[1]
-        elif re.fullmatch(r"\d+\.\d*", second):
-            first = f"{first}_{round(float(second) * 1000)}"
+        elif len(times) > 1 and all(_NUMBER.fullmatch(time) for time in times[:2]):
+            first = f"{first}_{round(float(times[0]) * 1000)}"
         entries[first] = None
     if not entries:
         raise GlatError(f"{path}: lists no clip; it needs one name or YouTube id a line")

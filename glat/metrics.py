@@ -101,7 +101,7 @@ def d_prime(mean_auc: float) -> float:
 
 def d_primes(auc: np.ndarray) -> np.ndarray:
     """sqrt(2) * Phi^-1(auc) of each, of any shape."""
-    return 2**0.5 * torch.special.ndtri(torch.as_tensor(auc, dtype=torch.float64)).numpy()
+    return 2**0.5 * torch.special.ndtri(torch.tensor(np.array(auc, np.float64))).numpy()
 
 
 def summary(target: ArrayLike, score: ArrayLike) -> Summary:

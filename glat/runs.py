@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from .config import Audio, Count, Glat, Natural, Params, Positive, Settings, Training, sentence
+from .config import Count, Glat, Natural, Params, Positive, Settings, Training, sentence
 from .errors import GlatError
 from .files import whole
+from .settings import Waveform
 
 
 class Run(Settings):
@@ -30,7 +31,7 @@ class Run(Settings):
     seed: Natural
     glat: Glat | None
     init: dict[Literal["global", "local"], str | None]  # weights that a stream starts from
-    audio: Audio
+    audio: Waveform
     training: Training
     packs: list[str]  # the training shards, relative to the project's root
 
@@ -90,7 +91,7 @@ def resolve(
         seed=seed,
         glat=method,
         init=init,
-        audio=params.audio,
+        audio=Waveform(sample_rate=params.audio.sample_rate, clip_seconds=params.audio.clip_seconds),
         training=training,
         packs=split_packs(params, params.dataset, entry.train),
     )

@@ -47,9 +47,16 @@ class Weights(Settings):
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
 
 
-class Audio(Settings):
+class Waveform(Settings):
+    """What a network hears: rate in Hz and length in seconds."""
+
     sample_rate: Count = 32000
     clip_seconds: Positive = 10.0
+
+
+class Audio(Waveform):
+    """And what packs of it are made."""
+
     min_seconds: Positive = 0.5
     codec: Literal["pcm16", "flac"] = "pcm16"
 

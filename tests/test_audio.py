@@ -216,6 +216,10 @@ def test_a_clip_that_may_be_cut_already(recordings, suffix, tmp_path):
     taken = decode_cut(Cut(clip, 30.0, 4.0, or_whole=True))
     np.testing.assert_array_equal(taken.samples, decode(clip).samples)
     assert taken.promised is None or taken.promised == pytest.approx(4.5, abs=0.1)
+    # Not longer than a clip may be, but it reaches to the very end of the segment: a whole video, cut.
+    video = encode(tmp_path / f"video{suffix}", tone(4.8))
+    taken = decode_cut(Cut(video, 0.8, 4.0, or_whole=True))
+    np.testing.assert_array_equal(taken.samples, decode_cut(Cut(video, 0.8, 4.0)).samples)
     taken = decode_cut(Cut(recordings[suffix], 7.03, 4.0, or_whole=True))
     np.testing.assert_array_equal(taken.samples, decode_cut(Cut(recordings[suffix], 7.03, 4.0)).samples)
 

@@ -296,7 +296,7 @@ def test_published_counts_stand_beside_audiosets_own_splits(healthy, params):
     split.asked = 12
 
 
-@pytest.mark.parametrize("damage", ["no listing", "other list", "cut pack", "no statistics"])
+@pytest.mark.parametrize("damage", ["no listing", "other list", "cut pack", "no statistics", "other samples"])
 def test_what_cannot_be_judged_is_one_sentence(with_train, params, damage):
     root = with_train()
     pack_ = root / "data/mini/packs/train/001.h5"
@@ -309,6 +309,10 @@ def test_what_cannot_be_judged_is_one_sentence(with_train, params, damage):
     elif damage == "cut pack":
         pack_.write_bytes(pack_.read_bytes()[:5000])
         told = r"packs/train/001.h5: truncated; delete it and run the pack step again"
+    elif damage == "other samples":
+        with h5py.File(pack_, "a") as file:
+            file["waveform"][...] //= 2
+        told = r"packs/train/001.h5: clip \S+ is no longer what was packed"
     else:
         with h5py.File(pack_, "a") as file:
             del file["jumps"]

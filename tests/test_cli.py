@@ -133,6 +133,15 @@ def test_a_full_disk_is_one_sentence(project, monkeypatch, capsys, error):
     assert not list(project.glob("data/mini/*"))
 
 
+def test_a_place_that_the_system_refuses_is_one_sentence(project, monkeypatch, capsys):
+    (project / "data").write_text("in the way")
+    monkeypatch.setattr(sys, "argv", ["glat", *TINY, "metadata"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    told = capsys.readouterr().err
+    assert told.startswith("glat: data/mini: ") and told.count("\n") == 1
+
+
 def test_settings_from_snakemake_s_command_line_reach_the_steps(project, monkeypatch):
     monkeypatch.setenv("GLAT_SETTINGS", json.dumps({"glat": {"tau": -2}}))
     assert "glat.tau: -2" in step("metadata")

@@ -7,7 +7,7 @@ import yaml
 from conftest import ROOT
 
 from glat import experiments
-from glat.config import load, parse
+from glat.config import load, parse, plain
 from glat.errors import GlatError
 from glat.models import backbone_class
 from glat.registry import BACKBONES
@@ -136,3 +136,18 @@ def test_the_presets_have_the_paper_s_sizes():
     assert (run.width, run.dropout, run.hop, run.audio.sample_rate) == (1.0, 1.0, 320, 32000)
     assert (run.glat.n, run.glat.tau) == (5, 3.0)
     assert len(run.packs) == 42
+
+
+def test_another_kind_of_source_brings_none_of_the_old_one_s_settings():
+    source = {"kind": "youtube", "cookies": "c.txt"}
+    params = load(ROOT / "params.yaml", {"datasets.audioset.source": source})
+    assert params.datasets["audioset"].source == source
+    same = load(ROOT / "params.yaml", {"datasets.audioset.source": {"full_videos": True}})
+    assert same.datasets["audioset"].source == {"kind": "files", "audio": "audioset/audio", "full_videos": True}
+
+
+def test_text_from_the_command_line_becomes_what_it_says():
+    given = {"a": {"b": "false", "c": "null", "d": "2.5", "e": "x", "f": ["3", "2021-06-06", ""], "g": "a: b"}, "h": 1}
+    assert plain(given) == {
+        "a": {"b": False, "c": None, "d": 2.5, "e": "x", "f": [3, "2021-06-06", ""], "g": "a: b"}, "h": 1
+    }  # fmt: skip

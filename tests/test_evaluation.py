@@ -17,7 +17,7 @@ from glat import checkpoints, cli, evaluation
 from glat.config import Evaluation
 from glat.data.packed import Packs
 from glat.errors import GlatError
-from glat.manifest import choose, common, write_manifest
+from glat.manifest import choose, common, read_list, write_manifest
 from glat.metrics import d_prime
 from glat.predictions import METRICS, clips_hash, read_predictions, read_resamples
 from glat.results.measured import read_metrics
@@ -239,3 +239,9 @@ def test_common_clips_of_runs_and_lists(tmp_path, capsys, monkeypatch):
     Path("b").mkdir()
     with pytest.raises(GlatError, match=r"b/clips\.txt: no such list of clips"):
         common(["a", "b"])
+
+
+def test_a_score_behind_a_clip_is_no_start_and_whole_seconds_are(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("-a_b, 30, 40\n-abcdefghij, 0.5, 10.5\nabcdefghijk_30000, 0.37\nYabcdefghijk.flac\n")
+    assert read_list(path) == ["-a_b_30000", "-abcdefghij_500", "abcdefghijk_30000", "abcdefghijk"]

@@ -107,6 +107,17 @@ def test_panns_packs_in_place(project):
             np.abs(WAVEFORMS[0].astype(int)).max() / 32768
         )
     assert ledger(project)[ROWS["clip"][4]].startswith("zeros: ")
+    for other in ({"order": order[3::-1]}, {"dtype": np.float32}):
+        rows = ROWS.iloc[other.get("order", order[:4])]
+        (project / "a/1.h5").unlink()
+        panns(project / "a/1.h5", rows, waveform=zeros[rows.index].astype(other.get("dtype", np.int16)))
+        with pytest.raises(
+            GlatError, match=r"a/1\.h5: changed since a pack began to use it in place; download and pack"
+        ):
+            Packs(paths).read([0])
+    (project / "a/1.h5").unlink()
+    panns(project / "a/1.h5", ROWS.iloc[order[:4]], waveform=zeros[order[:4]])
+    np.testing.assert_array_equal(Packs(paths).read_int16([0])[0], WAVEFORMS[0])
     (project / "a/1.h5").rename(project / "a/moved.h5")
     with pytest.raises(GlatError, match=r"a/1\.h5: the pack uses it in place, but"):
         Packs(paths).read([0])

@@ -266,6 +266,13 @@ def test_a_storm_stops_early_and_keeps_what_came(server, folder):
     ok = server.asked.copy()
     found = fetch(rows[:3], folder, server.address)
     assert server.asked == ok and all(file for file, _ in found.values())
+    # The dataset's other shards, which would meet the same, ask for nothing; with other settings they do.
+    other = folder.parent / "001"
+    other.mkdir()
+    with pytest.raises(GlatError, match=r"001: not asked for, as 0 minutes ago .*000: stopped: .*source\.cookies"):
+        fetch(segments("ok7"), other, server.address, sleep_interval=0, parallel=3)
+    assert server.asked == ok
+    assert fetch(segments("ok7"), other, server.address, sleep_interval=0, parallel=2)["ok7"][0]
 
 
 def test_no_network(folder, server):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ..data.packed import Packs
+from ..data.packed import Packs, open_pack
+from ..errors import GlatError
 from ..models.frontend import LogMel
 from .gather import Split
 from .rows import FINE, WARNING, Row, graded, percent
@@ -159,10 +161,23 @@ def compare(train: list[tuple[Split, Sound]], evaluate: list[tuple[Split, Sound]
 
 
 def _read(split: Split, chosen: np.ndarray) -> Iterator[np.ndarray]:
-    """The audible part of each chosen clip, as (samples,) float32 of full scale 1; one shard is open at a time."""
+    """The audible part of each chosen clip, as (samples,) float32 of full scale 1; one shard is open at a time.
+
+    Raises GlatError if a pack does not give the samples that were packed: damage, or a file in place that was changed.
+    """
     for shard, path in enumerate(split.paths):
         inside = chosen[(chosen >= split.first[shard]) & (chosen < split.first[shard + 1])]
-        packs = Packs(path) if len(inside) else None
+        if not len(inside):
+            continue
+        packs = Packs(path)
+        with open_pack(path) as pack:
+            digests = pack["blake2b"].asstr()[:]
         for clip in inside:
+            row = clip - split.first[shard]
+            samples = packs.read_int16([row])[0]
+            if hashlib.blake2b(samples.astype("<i2"), digest_size=16).hexdigest() != digests[row]:
+                raise GlatError(
+                    f"{path}: clip {packs.clips[row]} is no longer what was packed; delete it and pack again"
+                )
             seconds = float(split.statistics["source_seconds"][clip])
-            yield packs.read([clip - split.first[shard]])[0, : max(1024, round(seconds * split.sample_rate))]
+            yield samples[: max(1024, round(seconds * split.sample_rate))] * np.float32(2**-15)

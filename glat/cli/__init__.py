@@ -20,21 +20,22 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
-    """Run the command; a `GlatError` or a full disk becomes one line on stderr and exit status 1."""
+    """Run the command; a `GlatError`, or a file that the system refuses, becomes one line on stderr and exit status 1."""
     try:
         app()
     except GlatError as error:
         told = str(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and FULL not in str(
-            error
-        ):  # HDF5 has the number in its text
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):  # HDF5 has the number in its text alone
+            told = (
+                f"{error.filename or Path.cwd()}: the disk is full ({shutil.disk_usage('.').free / 1e9:.2f} GB free "
+                "here); make room and run the same command again: finished files are kept, and nothing half-written "
+                "stands among them"
+            )
+        elif error.filename:
+            told = f"{error.filename}: {error.strerror}"
+        else:
             raise
-        free = shutil.disk_usage(".").free / 1e9
-        told = (
-            f"{error.filename or Path.cwd()}: the disk is full ({free:.2f} GB free here); make room and run the same "
-        )
-        told += "command again: finished files are kept, and nothing half-written stands among them"
     else:
         return
     print(f"glat: {told}", file=sys.stderr)

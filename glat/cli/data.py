@@ -20,7 +20,9 @@ def _segments(split: str, shard: int):
     entry, folder = params.chosen, Path("data") / params.dataset / "metadata"
     if split not in entry.splits:
         raise GlatError(f"{params.dataset} has no split {split!r}; it has {', '.join(entry.splits)}")
-    classes = audioset.read_class_list(folder / "class_labels_indices.csv")
+    if not (listed := folder / "class_labels_indices.csv").exists():
+        raise GlatError(f"{listed}: no such file; run `glat metadata` first")
+    classes = audioset.read_class_list(listed)
     segments = audioset.read_segments(folder / f"{split}_segments.csv", classes)
     rows = audioset.shard_rows(segments, shard, entry.shard_size)
     return params, classes, segments, rows, shard * entry.shard_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +46,7 @@ class InPlace:
 
     def __init__(self, pack: h5py.File):
         self._files = [Path(name) for name in pack["linked_file"].asstr()[:]]
+        self._marks = pack["linked_mark"].asstr()[:]
         self._linked, self._row = pack["linked"][:], pack["linked_row"][:]
         self._open: dict[int, h5py.Dataset] = {}
 
@@ -52,6 +54,10 @@ class InPlace:
         which = int(self._linked[i])
         if which not in self._open:
             try:
+                if mark(self._files[which]) != self._marks[which]:
+                    raise GlatError(
+                        f"{self._files[which]}: changed since a pack began to use it in place; download and pack again"
+                    )
                 self._open[which] = h5py.File(self._files[which], "r")["waveform"]
             except (OSError, KeyError) as error:
                 raise GlatError(
@@ -61,9 +67,19 @@ class InPlace:
         self._open[which].read_direct(out, np.s_[int(self._row[i])])
 
 
-CODECS = {"pcm16": Pcm16, "flac": Flac, "in_place": InPlace}
+def mark(path: str | Path) -> str:
+    """A hash of what a pack relies on in a file that it uses in place: type and shape of its `waveform`, and the names
+    of its rows in their order."""
+    with h5py.File(path, "r") as file:
+        waveform = file["waveform"]
+        digest = hashlib.blake2b(f"{waveform.dtype} {waveform.shape}".encode(), digest_size=16)
+        digest.update(np.asarray(file["audio_name"][:], "S").tobytes())
+    return digest.hexdigest()
+
+
+READERS = {"pcm16": Pcm16, "flac": Flac, "in_place": InPlace}
 
 
 def waveforms(pack: h5py.File) -> Waveforms:
     """The reader for an open pack's `codec`."""
-    return CODECS[pack.attrs["codec"]](pack)
+    return READERS[pack.attrs["codec"]](pack)

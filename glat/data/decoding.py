@@ -64,8 +64,9 @@ class _Piece(NamedTuple):
     whole_up_to: float = 0.0
 
     def of(self, length: float) -> _Piece:
-        """The same, once the length of the recording is known."""
-        return _Piece(0.0, self.whole_up_to) if length <= self.whole_up_to else self
+        """The same, once the length of the recording is known. One that just holds the piece at its end is no cut clip."""
+        holds = 0 < self.start and self.end <= length + 0.05
+        return _Piece(0.0, self.whole_up_to) if length <= self.whole_up_to and not holds else self
 
     def trim(self, samples: np.ndarray, rate: int, promised: float | None) -> Decoded:
         """`samples` (channels, samples) from `start` on."""

@@ -17,9 +17,13 @@ def collect(lists: dict[str, str], folder: Path) -> None:
     Raises:
         GlatError: a file that is not there, or an address that does not answer.
     """
+    # Beside the folder, which is not there before it is whole: an interrupted fetch goes on.
+    fetched = {name: folder.parent / name for name, place in lists.items() if is_address(place)}
+    for name, kept in fetched.items():
+        fetch_file(lists[name], kept)
     for name, place in lists.items():
-        if is_address(place):
-            fetch_file(place, folder / name)
+        if name in fetched:
+            fetched[name].replace(folder / name)
             continue
         try:
             shutil.copyfile(place, folder / name)

@@ -7,7 +7,8 @@ attribute `codec`,
 
 - pcm16: `waveform` (clips, samples) int16, one chunk a clip;
 - flac: `flac` (bytes,) uint8, one FLAC stream a clip, which of clip i ends before `flac_end[i]`;
-- in_place: not there, but in row `linked_row[i]` of `waveform` in the HDF5 file `linked_file[linked[i]]`.
+- in_place: not there, but in row `linked_row[i]` of `waveform` in the HDF5 file `linked_file[linked[i]]`, whose
+  `codecs.mark` was `linked_mark[linked[i]]`.
 
 One row a class: `class_mid`, `class_name`. Attributes: format, version, complete (written last), sample_rate,
 clip_seconds, codec, dataset, split, shard, clips_asked, clips_lost, provenance (JSON). There is no time stamp in it:
@@ -27,7 +28,8 @@ import pandas as pd
 
 from glat.data import audioset
 from glat.data.audio import Statistics
-from glat.data.resample import CODECS
+from glat.data.codecs import mark
+from glat.data.resample import SUFFIX
 from glat.data.shards import STRINGS, need_space, progress
 from glat.errors import GlatError
 from glat.files import whole
@@ -59,7 +61,7 @@ def pack_shard(
         texts = {"clip": str, "blake2b": str, "file": str, "part": str}
         clips = pd.read_csv(resampled / "clips.csv", dtype=texts, keep_default_na=False)
         ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)
-        stored = np.memmap(resampled / f"waveform{CODECS[codec]}", np.uint8, "r") if codec in CODECS else b""
+        stored = np.memmap(resampled / f"waveform{SUFFIX[codec]}", np.uint8, "r") if codec in SUFFIX else b""
     except (OSError, ValueError) as error:
         raise GlatError(f"{resampled}: not a complete resampled shard ({error}); run resample again") from None
     if made["sample_rate"] != rate:
@@ -147,8 +149,9 @@ def _write_flac(pack: h5py.File, rows, sizes: np.ndarray) -> str:
 
 
 def _link(pack: h5py.File, clips: pd.DataFrame) -> None:
-    """Say where each waveform is: file and row."""
+    """Say where each waveform is: file, with a mark that tells whether it is still the same one, and row."""
     linked, names = pd.factorize(clips["file"])
+    pack["linked_mark"] = _utf8(pd.Series([mark(name) for name in names]))
     pack["linked"] = linked.astype(np.int32)
     pack["linked_row"] = clips["part"].to_numpy(np.int64)
     pack["linked_file"] = _utf8(pd.Series(names))

@@ -38,7 +38,7 @@ from glat.data.shards import STRINGS, need_space, progress
 from glat.errors import GlatError
 from glat.files import whole
 
-CODECS = {"pcm16": ".i16", "flac": ".flac"}
+SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
 COLUMNS = ("clip", "file", "part", "reason")
 
 
@@ -96,7 +96,8 @@ def resample_shard(
     listing = _checked(segments, listing)
     there = listing[(listing["reason"] == "") & (listing["file"] != "")]
     if not in_place:
-        need_space(out_folder, len(there) * round(rate * seconds) * 2)
+        # FLAC takes half to two thirds of it, as the recordings' noise lets it.
+        need_space(out_folder, round(len(there) * rate * seconds * (2 if codec == "pcm16" else 1.2)))
     sources = zip(there.itertuples(), (read or files)(there, audio_folder), strict=True)
     if in_place:
         sources = _fitting(sources, rate, round(rate * seconds))
@@ -106,7 +107,7 @@ def resample_shard(
     kept: list[Row] = []
     with whole(out_folder) as folder:
         folder.mkdir()
-        with open(folder / f"waveform{CODECS[codec]}", "wb") as waveform:
+        with open(folder / f"waveform{SUFFIX[codec]}", "wb") as waveform:
             results = _in_order(jobs, workers)
             for place in progress(list(listing.itertuples()), f"resample {out_folder.name}"):
                 if place.reason or not place.file:
@@ -118,7 +119,7 @@ def resample_shard(
                     measured = (*found.statistics, found.blake2b, len(found.payload), place.file, place.part)
                     kept.append(Row(place.clip, found.source_rate, found.source_seconds, *measured))
         if in_place:
-            (folder / f"waveform{CODECS[codec]}").unlink()
+            (folder / f"waveform{SUFFIX[codec]}").unlink()
         lost = [(clip, reasons[clip]) for clip in segments["clip"] if reasons[clip]]
         if not kept:
             common, count = Counter(reason.split(":")[0] for _, reason in lost).most_common(1)[0]
@@ -172,7 +173,9 @@ def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.D
         try:
             listing = pd.read_csv(listing, **STRINGS)
         except (OSError, ValueError) as error:
-            raise GlatError(f"{name}: cannot be read as a listing of audio files: {error}") from None
+            raise GlatError(
+                f"{name}: cannot be read as a listing of audio files ({error}); run `glat download`"
+            ) from None
     if not {"clip", "file", "reason"} <= set(listing.columns):
         raise GlatError(
             f"{name}: columns are {', '.join(listing.columns)}; a listing has clip, file, reason, and may have part"

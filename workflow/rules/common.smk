@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path.cwd()))
 
 from glat import experiments, manifest, records, weights
-from glat.config import parse as parse_params
+from glat.config import load as load_params, plain
 from glat.data import sources
 from glat.errors import GlatError
 from glat.runs import split_packs
@@ -20,7 +20,8 @@ from glat.runs import split_packs
 ENVIRONMENT = "../../environment.yml"
 
 try:
-    PARAMS = parse_params(dict(config))
+    CHANGES = plain(workflow.config_settings.overwrite_config)
+    PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
     FETCHED = {weights.place(one.file).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     if PARAMS.evaluation.only:
@@ -40,8 +41,8 @@ wildcard_constraints:
 
 # What every step is given: this folder's glat, and what the command line changes (--config, --configfile).
 prefix = f'export PYTHONPATH={shlex.quote(str(Path.cwd()))}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
-if workflow.config_settings.overwrite_config:
-    prefix += f"export GLAT_SETTINGS={shlex.quote(json.dumps(workflow.config_settings.overwrite_config))}; "
+if CHANGES:
+    prefix += f"export GLAT_SETTINGS={shlex.quote(json.dumps(CHANGES))}; "
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
 
 

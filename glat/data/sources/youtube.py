@@ -9,7 +9,9 @@ is the group, and what is behind it the detail.
 from __future__ import annotations
 
 import errno
+import json
 import shutil
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -37,6 +39,7 @@ CODE = ("youtube_archive.py", "youtube_clip.py", "youtube_crew.py", "youtube_err
 BYTES = 200_000  # of a clip: ten seconds of YouTube's best audio, about 160 kbit/s
 RESERVE = 20_000_000  # bytes that stay free on the disk
 STORM, CALM = 20, 2  # the job stops when of so many outcomes none is a clip and all but so many are passing failures
+LULL = 600.0  # seconds after a storm in which the other shards of the dataset ask for nothing
 BREAK = 5  # outcomes without any connection that stop the job
 
 
@@ -47,7 +50,7 @@ class Settings(settings.Settings):
     cookies: a cookies file in Netscape's format, from a browser that is signed in; it is read and never written.
     proxy: its address, as in http://host:3128. parallel: clips at once, in each job. retries: further tries at a clip,
     after 2, 4, 8, ... s, when a failure may pass at once. sleep_interval: seconds between the starts of two clips, over
-    all jobs that download for the dataset (default: what YouTube lets pass, about 300 videos an hour, and 2000 with
+    all jobs that download for the dataset (default: what YouTube lets pass, about 300 videos an hour, and 1800 with
     cookies; none at another address). socket_timeout: seconds without an answer until a connection is given up; a try
     at a clip may take six times that. skip_download: ask for nothing, and go on with the clips that earlier runs got.
     """
@@ -133,6 +136,7 @@ def _ask(missing: list[Clip], folder: Path, options: Settings, tally: Tally) -> 
     """Ask for the missing clips: their outcomes as they come, until it is of no use to go on."""
     if not missing:
         return
+    _check_calm(folder, options)
     fetcher = {"address": options.address, "cookies": _cookies(options.cookies), "proxy": options.proxy}
     fetcher["socket_timeout"] = options.socket_timeout
     try:
@@ -149,9 +153,27 @@ def _ask(missing: list[Clip], folder: Path, options: Settings, tally: Tally) -> 
             recent.append(outcome)
             yield clip, outcome
             if useless(recent, tally.left, tally.kept):
-                raise GlatError(_stopped(folder, recent, tally, options))
+                told = _stopped(folder, recent, tally, options)
+                _storm(folder).write_text(json.dumps({"at": time.time(), "told": told, "by": options.model_dump()}))
+                raise GlatError(told)
             if tally.left and shutil.disk_usage(folder).free < RESERVE:
                 raise _full(folder, tally)
+
+
+def _storm(folder: Path) -> Path:
+    return folder.resolve().parents[1] / ".storm"
+
+
+def _check_calm(folder: Path, options: Settings) -> None:
+    """Raise GlatError where another shard was just stopped, asking by the same settings: this one would meet the same."""
+    try:
+        storm = json.loads(_storm(folder).read_text())
+        since = time.time() - storm["at"]
+        same = storm["by"] == options.model_dump() and not storm["told"].startswith(f"{folder}: ")
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if same and 0 <= since < LULL:
+        raise GlatError(f"{folder}: not asked for, as {since / 60:.0f} minutes ago {storm['told']}")
 
 
 def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
