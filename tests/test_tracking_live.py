@@ -152,6 +152,18 @@ def test_to_watch_a_training_changes_nothing_of_it(project):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+def test_what_cannot_be_watched_or_noted_stops_no_training(project, capsys):
+    run = configured(steps=6)
+    watch = Watch(run, run.folder, ["nowhere.h5"], 16.0)
+    with follow(run, run.folder, load("params.yaml", SETTINGS | {"tracking.watch": 0})) as callbacks:
+        training.train(run, run.folder, 1, [*callbacks, watch])
+        (run.folder / "attempt.json").write_text("half of")
+    told = capsys.readouterr().err
+    assert told.count("mAP is not watched: nowhere.h5: no such pack") == 1
+    assert "not noted for MLflow" in told and "attempt.json: damaged; delete it" in told
+    assert (run.folder / "checkpoint.pt").exists()
+
+
 def ask(address, body, headers=None):
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:

@@ -85,8 +85,8 @@ def begin(folder: Path, step: int, data: str = "") -> Attempt:
 
 def end(folder: Path, status: str, reason: str = "") -> None:
     """Note how the attempt ended."""
-    attempt = read(folder)
-    write(folder, attempt.model_copy(update={"status": status, "reason": reason, "ended": time.time()}))
+    if (attempt := read(folder)) is not None:
+        write(folder, attempt.model_copy(update={"status": status, "reason": reason, "ended": time.time()}))
 
 
 def settle(folder: Path) -> Attempt | None:

@@ -30,9 +30,19 @@ class Begin(lightning.Callback):
         self.run, self.folder, self.begun = run, folder, False
 
     def on_train_start(self, trainer, stage) -> None:
-        attempt.begin(self.folder, trainer.global_step, data_hash(self.run))
-        self.begun = True
-        sender(self.folder)
+        with at_no_cost(self.folder):
+            attempt.begin(self.folder, trainer.global_step, data_hash(self.run))
+            self.begun = True
+            sender(self.folder)
+
+
+@contextmanager
+def at_no_cost(folder: Path) -> Iterator[None]:
+    """What cannot be noted (a full disk, a damaged note) is told, and stops no training."""
+    try:
+        yield
+    except (GlatError, OSError) as error:
+        print(f"{folder}: not noted for MLflow: {error}", file=sys.stderr)
 
 
 @contextmanager
@@ -53,10 +63,12 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
     except BaseException as error:
         if begin.begun:
             failed = isinstance(error, Exception)
-            attempt.end(folder, "FAILED" if failed else "KILLED", str(error) if failed else "")
+            with at_no_cost(folder):
+                attempt.end(folder, "FAILED" if failed else "KILLED", str(error) if failed else "")
         raise
     if begin.begun:
-        attempt.end(folder, "FINISHED")
+        with at_no_cost(folder):
+            attempt.end(folder, "FINISHED")
 
 
 def sender(folder: Path) -> subprocess.Popen | None:

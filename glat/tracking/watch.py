@@ -59,18 +59,16 @@ class Watch(lightning.Callback):
             return
         try:
             scored, clips = self.look(stage)
-        except (GlatError, OSError) as error:
-            # The evaluation packs are not what a training needs; they may be made only later.
+            row = {f"mAP_{name}": value for name, value in scored.items()}
+            self.rows.append(row | {"step": trainer.global_step, "clips": clips, "at": round(time.time(), 3)})
+            with whole(self.path) as part, part.open("w", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                writer.writeheader()
+                writer.writerows(self.rows)
+        except Exception as error:  # noqa: BLE001 - evaluation packs made only later, a full disk or GPU: no training stops
             if not self.told:
                 print(f"{self.run.folder}: mAP is not watched: {error}", file=sys.stderr)
             self.told = True
-            return
-        row = {f"mAP_{name}": value for name, value in scored.items()}
-        self.rows.append(row | {"step": trainer.global_step, "clips": clips, "at": round(time.time(), 3)})
-        with whole(self.path) as part, part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
 
     @torch.no_grad()
     def look(self, stage) -> tuple[dict[str, float], int]:
