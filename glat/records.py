@@ -56,7 +56,7 @@ def write(path: Path, outputs: Iterable[str]) -> None:
     Those that Snakemake has no notes on are left out.
     """
     notes, entries = Notes(), {}
-    for output in sorted(outputs):
+    for output in sorted(set(outputs)):
         if (made := notes.of(output)) is None:
             continue
         big = [name for name in made.input or [] if name not in made.input_checksums and Path(name).exists()]

@@ -33,11 +33,11 @@ BESIDES = {
         for shard in (f"audio/{pack.parent.name}/{pack.stem}.csv", f"resampled/{pack.parent.name}/{pack.stem}")
     ]
 }
-# Runs that no result asks for any more, or not yet: DVC carries them too, and they may be asked for again.
-FOUND = [str(path) for path in sorted(Path(f"runs/{PARAMS.dataset}").glob("*/*"))]
+# Runs that no result asks for any more: DVC carries them too, and they may be asked for again. The shell finds them, so
+# that they alone don't ask for a new record.
 for stage in ("train", "evaluate"):
     names = {Path(path).name for path in STAGES[stage] if path.startswith("runs/")}
-    BESIDES[stage] = [path for path in FOUND if Path(path).name in names and path not in STAGES[stage]]
+    BESIDES[stage] = [f"runs/{PARAMS.dataset}/*/{name}" for name in sorted(names)]
 RECORDS = [f"records/{PARAMS.dataset}/{stage}.json" for stage in STAGES]
 
 if workflow.is_main_process:
