@@ -132,7 +132,7 @@ class Tracking(Settings):
 
     enabled: bool = True
     models: list[Literal["table1", "table2", "fig2a", "fig2b", "controls"]] | None = None
-    watch: Annotated[float, Field(ge=0, le=1)] = 0.08
+    watch: Annotated[float, Field(ge=0, le=1)] = 0.06
 
 
 class Dataset(Settings):
