@@ -29,6 +29,8 @@ rule train:
         "runs/{dataset}/{run}/train.csv",
     log:
         "logs/{dataset}/train/{run}.log",
+    params:
+        rule="train",
     threads: 4
     resources:
         mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
@@ -38,13 +40,15 @@ rule train:
     conda:
         ENVIRONMENT
     shell:
-        "GLAT_RULE={rule} glat train {input.config} --threads {resources.processors} > {log} 2>&1"
+        "GLAT_RULE={params.rule} glat train {input.config} --threads {resources.processors} > {log} 2>&1"
 
 
 # A GL-AT training takes two to three times as long: these start first, so that none is left to run alone at the end.
 use rule train as train_glat with:
     wildcard_constraints:
         run="[^/]+-glat-[^/]+",
+    params:
+        rule="train_glat",
     priority: 1
 
 
