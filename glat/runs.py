@@ -91,7 +91,7 @@ def resolve(
         seed=seed,
         glat=method,
         init=init,
-        audio=Waveform(sample_rate=params.audio.sample_rate, clip_seconds=params.audio.clip_seconds),
+        audio=params.audio.waveform,
         training=training,
         packs=split_packs(params, params.dataset, entry.train),
     )

@@ -57,6 +57,11 @@ class Waveform(Settings):
 class Audio(Waveform):
     """And what packs of it are made."""
 
+    @property
+    def waveform(self) -> Waveform:
+        """What of it a run depends on."""
+        return Waveform(sample_rate=self.sample_rate, clip_seconds=self.clip_seconds)
+
     min_seconds: Positive = 0.5
     codec: Literal["pcm16", "flac"] = "pcm16"
 

@@ -126,7 +126,7 @@ def run_of(params: Params, backbone: str, file: Path) -> Run:
         seed=0,
         glat=None,
         init={"global": str(file), "local": None},
-        audio=params.audio,
+        audio=params.audio.waveform,
         training=Training(steps=STEPS, precision="float32", accelerator=params.training.accelerator),
         packs=[],
     )

@@ -230,10 +230,10 @@ def test_what_cannot_be_done_is_told_and_leaves_the_results_alone(made_project, 
     done = dvc(recorded, "push", check=False)
     assert done.returncode != 0 and "no remote specified" in done.stderr
 
-    small = tmp_path / "small"  # as on a disk that is full: no file grows beyond 3 MB
+    small = tmp_path / "small"  # as on a disk that is full: no file grows beyond 6 MB, but packs do
     small.mkdir()
     dvc(recorded, "remote", "add", "--local", "small", str(small))
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3 * 2**20, 3 * 2**20))
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6 * 2**20, 6 * 2**20))
     done = dvc(recorded, "push", "-r", "small", check=False, preexec_fn=limit)
     assert done.returncode != 0 and "File too large" in done.stderr and "Traceback" not in done.stderr
     assert contents(recorded) == before

@@ -139,7 +139,7 @@ def test_a_wrong_setting_stops_before_any_job(tmp_path):
     project = copy_of_the_project(tmp_path)
     done = snakemake(project, "-n", "--config", "glat={tau: -1}", check=False)
     assert done.returncode != 0
-    assert "glat.tau: '-1' is not allowed" in done.stdout + done.stderr
+    assert "glat.tau: -1 is not allowed" in done.stdout + done.stderr
 
 
 def test_lint_is_clean():
