@@ -13,13 +13,18 @@ def name(requirement):
     return re.match(r"[\w-]+", requirement)[0].lower().replace("_", "-")
 
 
+def with_extras(requirement):
+    return name(requirement) + (re.search(r"\[[\w,]+\]", requirement) or [""])[0]
+
+
 def test_environment_yml_pins_every_dependency_at_the_locked_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     locked = {p["name"]: p["version"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
     asked = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
-    assert {p for p in pip if p != "-e ."} == {f"{name(r)}=={locked[name(r)]}" for r in asked}
+    pinned = {f"{with_extras(r)}=={locked[name(r)]}" for r in asked}
+    assert {p for p in pip if p != "-e ."} == pinned
     assert "-e ." in pip and "python=3.11" in conda
 
 

@@ -428,3 +428,47 @@ def test_gpus_as_their_driver_tells_them():
     found = parse_gpus(["97, 1000, 4000, 312.5", "0, 1, 4000, [N/A]"])
     assert found["gpu_0_utilization_percentage"] == 97 and found["gpu_0_memory_usage_percentage"] == 25
     assert found["gpu_0_power_usage_watts"] == 312.5 and "gpu_1_power_usage_watts" not in found
+
+
+def test_a_sender_whose_training_died_while_it_started_ends_and_says_killed(project, params):
+    run = made(params)
+    shutil.copy(ROOT / "params.yaml", project)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    attempt = attempts.begin(run.folder, 0)
+    attempts.write(run.folder, attempt.model_copy(update={"pid": dead.pid}))
+    call = [sys.executable, "-m", "glat.tracking.sender", str(run.folder), str(dead.pid)]
+    assert subprocess.run(call, check=False, timeout=60).returncode == 0
+    assert attempts.read(run.folder).status == "KILLED"
+    assert "final/mAP" not in told(Store(), run).data.metrics, "scores that a predecessor left"
+
+
+def test_a_training_that_was_not_followed_is_a_run_of_its_own(project, params):
+    run = made(params)
+    (run.folder / "checkpoint.pt").write_bytes(b"one")
+    os.utime(run.folder / "metrics.json")
+    store, first = send(run, params)
+    settings = (run.folder / "config.yaml").read_text()
+    (run.folder / "config.yaml").write_text(settings.replace("seed: 0", "seed: 0  # edited"))
+    assert send(run, params, store)[1] is None, "of other settings than those that it was trained with"
+    (run.folder / "checkpoint.pt").write_bytes(b"another")
+    assert send(run, params, store)[1].id != first.id
+    assert "final/mAP" not in told(store, run).data.metrics, "scores of the weights before"
+    os.utime(run.folder / "metrics.json")
+    send(run, params, store)
+    assert told(store, run).data.metrics["final/mAP"] == value(run)
+
+
+def test_a_file_that_is_only_touched_is_not_sent_again(project, params):
+    run = made(params)
+    store, _ = send(run, params)
+    state = read_state(run.folder)
+    os.utime(run.folder / "metrics.json", (1, 2_000_000_000))
+    send(run, params, store)
+    assert read_state(run.folder) == state
+
+
+def test_git_ignores_what_tracking_makes():
+    names = ["mlflow.db", ".mlflow.db.lock", "mlruns/x", "runs/mini/a/mlflow.json"]
+    call = ["git", "check-ignore", "--no-index", *names]
+    assert subprocess.run(call, cwd=ROOT, check=False, capture_output=True, text=True).stdout.split() == names

@@ -34,6 +34,8 @@ def sync(
         raise GlatError("runs/: no run there yet; `glat configure` and `glat train` make one")
     store, failed = Store(), []
     for folder in folders:
+        if not (folder / "config.yaml").exists():
+            raise GlatError(f"{folder}/config.yaml: no such file; name folders of runs, as in runs/mini/cnn10-s0")
         try:
             with alone(folder):
                 attempt = Sending(folder, store, params).send()
@@ -49,4 +51,4 @@ def sync(
         print(f"{folder}: {attempt.status.lower() if attempt else 'not trained yet'}", flush=True)
     if failed:
         raise GlatError(f"{len(failed)} of {len(folders)} runs were not sent to {store.name}")
-    print(f"sent to {store.name}; look at them with `mlflow ui`")
+    print(f"sent to {store.name}" + ("; look at them with `mlflow ui`" if store.name.startswith("sqlite") else ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import getpass
+import hashlib
 import json
 import os
 import platform
@@ -37,6 +38,8 @@ class Attempt(BaseModel):
     user: str = ""
     host: str = ""
     pid: int = 0
+    config: str = ""  # hash of config.yaml that it trains with
+    weights: str = ""  # hash of checkpoint.pt that it left
 
     def mine(self, pid: int) -> bool:
         """Whether the process `pid` of this machine trains it."""
@@ -72,6 +75,7 @@ def begin(folder: Path, step: int, data: str = "") -> Attempt:
         "user": _user(),
         "host": platform.node(),
         "pid": os.getpid(),
+        "config": content(folder / "config.yaml"),
     }
     if step and old:
         attempt = old.model_copy(update=here | {"status": "RUNNING", "ended": None, "reason": ""})
@@ -86,13 +90,19 @@ def begin(folder: Path, step: int, data: str = "") -> Attempt:
 def end(folder: Path, status: str, reason: str = "") -> None:
     """Note how the attempt ended."""
     if (attempt := read(folder)) is not None:
-        write(folder, attempt.model_copy(update={"status": status, "reason": reason, "ended": time.time()}))
+        left = content(folder / "checkpoint.pt") if status == "FINISHED" else ""
+        how = {"status": status, "reason": reason, "ended": time.time(), "weights": left}
+        write(folder, attempt.model_copy(update=how))
 
 
 def settle(folder: Path) -> Attempt | None:
     """The attempt as it stands: one that nobody trains any more is noted as killed, and one of a training that was never
-    followed is made from what the training left. None if the run was never trained."""
+    followed is made from what the training left. None if the run was never trained with its config.yaml."""
     attempt = read(folder)
+    if attempt and attempt.weights and content(folder / "checkpoint.pt") not in ("", attempt.weights):
+        attempt = None  # trained again, and not followed
+    if attempt and attempt.config not in ("", content(folder / "config.yaml")):
+        return None  # of other settings than those that it is to be trained with next
     if attempt is None:
         attempt = _imported(folder)
         if attempt is not None:
@@ -139,6 +149,8 @@ def _imported(folder: Path) -> Attempt | None:
         ended=ended,
         status="FINISHED",
         commit=made_with,
+        config=content(folder / "config.yaml"),
+        weights=content(folder / "checkpoint.pt"),
         rule="unknown",  # and so is the data: the packs that are there now may be others
     )
 
@@ -147,6 +159,15 @@ def _last_sign(folder: Path, attempt: Attempt) -> float:
     """When a killed training was last seen to work."""
     path = train_csv(folder)
     return max(attempt.started, path.stat().st_mtime) if path.exists() else attempt.started
+
+
+def content(path: Path) -> str:
+    """A hash of a file's content; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _user() -> str:

@@ -138,9 +138,10 @@ def _number(text: str | None) -> float | None:
 
 def final(folder: Path) -> tuple[dict[str, float], int] | None:
     """What metrics.json says, as `final/mAP`, `final/mAP_low`, `final_global/mAP`, and the milliseconds when it was
-    written; None if the run is not evaluated. The fused stream is what a table shows, and has no name of its own."""
+    written; None if the run is not evaluated since it was trained. The fused stream is what a table shows, and has no name of its own."""
     path = folder / "metrics.json"
-    if not path.exists():
+    checkpoint = folder / "checkpoint.pt"
+    if not path.exists() or (checkpoint.exists() and path.stat().st_mtime < checkpoint.stat().st_mtime):
         return None
     from ..results.measured import read_metrics  # imports torch, which the sender of a training does without
 

@@ -20,7 +20,7 @@ from .watch import Watch
 
 RANKS = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of the processes of a distributed training
 LOG = "mlflow.log"
-WAIT = 60.0  # seconds that an evaluation waits at most for what it made to be sent
+WAIT = 15.0  # seconds that an evaluation waits at most for what it made to be sent
 
 
 class Begin(lightning.Callback):
@@ -41,7 +41,7 @@ def at_no_cost(folder: Path) -> Iterator[None]:
     """What cannot be noted (a full disk, a damaged note) is told, and stops no training."""
     try:
         yield
-    except (GlatError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is
         print(f"{folder}: not noted for MLflow: {error}", file=sys.stderr)
 
 
@@ -79,7 +79,7 @@ def sender(folder: Path) -> subprocess.Popen | None:
     try:
         with (folder / LOG).open("a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "glat.tracking.sender", str(folder)],
+                [sys.executable, "-m", "glat.tracking.sender", str(folder), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

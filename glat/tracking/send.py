@@ -21,12 +21,13 @@ from ..files import whole
 from ..runs import Run, read_run
 from . import attempt as attempts
 from . import facts, views
-from .attempt import Attempt
+from .attempt import Attempt, content
 from .store import Store, told
 
 STATE = "mlflow.json"
 MOST = 900  # metrics a call: MLflow takes 1000
-KEPT = ("config.yaml", "train.csv", "validation.csv", "metrics.json", "per_class.csv")  # sent as they are
+KEPT = ("config.yaml", "train.csv", "validation.csv", "metrics.json", "per_class.csv")  # sent as they are; of the
+# training the first three
 CURVES = ("train", "validation", "system")
 
 
@@ -206,34 +207,34 @@ class Sending:
 
     def _finished(self, attempt: Attempt) -> None:
         """What is there once a training ended: final metrics, files, pictures, the network."""
-        final = facts.final(self.folder)
-        if final is not None and (digest := self._new("final", final)):
+        final = facts.final(self.folder) if attempt.status == "FINISHED" else None
+        if final is not None and (digest := self._new("final", final[0])):
             from mlflow.entities import Metric
 
-            values, at = final
-            values |= facts.localisation(self.run, self.folder, self.params)
+            values = final[0] | facts.localisation(self.run, self.folder, self.params)
+            at = final[1]
             # No step: MLflow's page draws bars of these, and lines of what has steps.
             metrics = [Metric(key, value, at, 0) for key, value in values.items()]
             self.client.log_batch(self.mine["run_id"], metrics=metrics)
             self._sent("final", digest)
-        self._files()
-        if attempt.status == "FINISHED" and final is not None:
-            self._pictures(final)
+        self._files(KEPT if final is not None else KEPT[:3])
+        if final is not None:
+            self._pictures(final[0])
             self._network()
 
-    def _files(self) -> None:
+    def _files(self, kept: tuple[str, ...]) -> None:
         logs = [Path("logs") / self.run.dataset / step / f"{self.run.name}.log" for step in ("train", "evaluate")]
-        for path, place in [(self.folder / name, None) for name in KEPT] + [
+        for path, place in [(self.folder / name, None) for name in kept] + [
             (log, f"log/{log.parent.name}") for log in logs
         ]:
-            if path.exists() and (digest := self._new(str(place or path.name), _content(path))):
+            if path.exists() and (digest := self._new(str(place or path.name), content(path))):
                 self.client.log_artifact(self.mine["run_id"], str(path), place)
                 self._sent(str(place or path.name), digest)
 
     def _pictures(self, final: Any) -> None:
         from . import pictures
 
-        if digest := self._new("pictures", [final, _content(self.folder / "train.csv")]):
+        if digest := self._new("pictures", [final, content(self.folder / "train.csv")]):
             with tempfile.TemporaryDirectory() as folder:
                 pictures.draw(self.run, self.folder, self.params, Path(folder))
                 self.client.log_artifacts(self.mine["run_id"], folder, "pictures")
@@ -244,7 +245,7 @@ class Sending:
         path = self.folder / "checkpoint.pt"
         if not path.exists() or (wanted is not None and not self._serves(wanted)):
             return
-        if digest := self._new("model", _content(path)):
+        if digest := self._new("model", content(path)):
             from . import model
 
             model_id = model.log(path, self.mine["run_id"], self.run.audio.sample_rate)
@@ -263,8 +264,3 @@ class Sending:
         else:
             self.client.set_terminated(self.mine["run_id"], attempt.status, round(attempt.ended * 1000))
         self._sent("status", digest)
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()

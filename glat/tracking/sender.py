@@ -1,4 +1,4 @@
-"""The process that sends one run while it trains: `python -m glat.tracking.sender <folder>`.
+"""The process that sends one run while it trains: `python -m glat.tracking.sender <folder> <pid of who started it>`.
 
 It watches the process that started it. Where that ends without a word, it was killed, and MLflow is told so; where the
 training is over already, the folder is sent once.
@@ -86,7 +86,7 @@ class Sender:
 
 
 def main() -> int:
-    folder, parent = Path(sys.argv[1]), os.getppid()
+    folder, parent = Path(sys.argv[1]), int(sys.argv[2])  # not getppid: it may be dead by now
     os.nice(10)  # the training goes before
     try:
         with alone(folder, wait=True):

@@ -51,8 +51,11 @@ class Watch(lightning.Callback):
             self.steps = set(looks(self.run, CLIPS_A_CLASS * self.run.classes, self.share))
         self.rows = []
         if trainer.global_step and self.path.exists():
-            with self.path.open() as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+            try:
+                with self.path.open() as file:
+                    self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+            except (OSError, ValueError, KeyError, TypeError):
+                pass  # damaged: begun anew
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:
         if trainer.global_step not in self.steps:
