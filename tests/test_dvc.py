@@ -78,7 +78,9 @@ def add_remotes(project, stores):
 def recorded(made_project, tmp_path_factory):
     """A repository in which `snakemake` made everything, and `dvc repro` recorded it without making anything."""
     project = shutil.copytree(made_project, tmp_path_factory.mktemp("recorded") / "project", symlinks=True)
-    (project / "dvc.lock").unlink()
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "the project")
     before = contents(project)
     done = dvc(project, "repro")
     said = done.stdout + done.stderr
