@@ -53,6 +53,8 @@ def copy_of_the_project(folder: Path) -> Path:
     settings |= {"backbones": ["cnn10"], "report": {"clips": 1}, "tracking": {"enabled": False}}
     settings["fig2"] |= {"n": [1, 5], "tau": [2, 3]}
     settings["evaluation"]["resamples"] = 50
+    # One control of each kind: more steps, another selection, a run that starts from another.
+    settings["controls"]["settings"] = ["equal compute", "random", "frozen global stream"]
     mini = settings["datasets"]["mini"]
     mini |= {"splits": {"train": 20, "eval": 10}, "shard_size": 10}
     mini["training"] |= {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
