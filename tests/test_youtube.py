@@ -262,7 +262,8 @@ def test_a_storm_stops_early_and_keeps_what_came(server, folder):
     ) as told:
         fetch(rows, folder, server.address, sleep_interval=0, parallel=3)
     assert "source.cookies" in str(told.value) and "source.sleep_interval, now 0 s" in str(told.value)
-    assert len([name for name in server.asked if name.startswith("busy")]) < 32
+    # Twenty outcomes without a clip, counted from the last clip that came, which on a busy machine comes late.
+    assert len([name for name in server.asked if name.startswith("busy")]) < 45
     ok = server.asked.copy()
     found = fetch(rows[:3], folder, server.address)
     assert server.asked == ok and all(file for file, _ in found.values())
