@@ -526,7 +526,7 @@ Y = "ERROR: [youtube] -ab_cdefghi: "
         (Y + "Sign in to confirm you're not a bot. HTTP Error 429", PASSING, "bot check"),
         (Y + "Video unavailable. This content isn’t available, try again later. The current session has been rate-limited "
          "by YouTube for up to an hour.", PASSING, "rate limit of YouTube"),
-        (Y + "Video unavailable. This content isn't available.", PASSING, "refused to this session"),
+        (Y + "Video unavailable. This content isn't available.", PASSING, "refused to this connection"),
         (Y + "The following content is not available on this app. Watch on the latest version of YouTube.", PASSING,
          "refused to this player"),
         (Y + "Requested format is not available. Use --list-formats for a list", PASSING, "no format offered"),

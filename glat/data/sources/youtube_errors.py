@@ -61,7 +61,7 @@ _RULES = (
     _Rule(r"recording is not available|live event has ended|live stream .*ended", GONE, "live stream without recording"),
     _Rule(r"premiere|will begin (in|shortly)|processing this video|live in \d", PASSING, "not yet public"),
     _Rule(r"on this app|latest version of youtube|page needs to be reloaded|drm", PASSING, "refused to this player"),
-    _Rule(r"content isn.t available", PASSING, "refused to this session"),
+    _Rule(r"content isn.t available", PASSING, "refused to this connection"),
     _Rule(r"login required|sign in|logged.in|registered users", GONE, "needs an account", cure="cookies"),
     _Rule(r"incomplete youtube id|not a valid url|invalid youtube id", GONE, "no video has this id"),
     _Rule(
