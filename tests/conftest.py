@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from glat.data.resample import resample_shard
 from glat.data.sources import synthetic
 
 ROOT = Path(__file__).parents[1]
+# The tests start some hundred Pythons: without compiled modules beside the sources, as some containers ask for, each
+# takes three times as long to start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 SPLITS = {"train": 24, "eval": 12}
 TINY = {
     "datasets.mini.splits": SPLITS,
