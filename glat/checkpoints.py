@@ -16,6 +16,7 @@ from .config import sentence
 from .errors import GlatError
 from .files import whole
 from .models import Tagger
+from .provenance import maker
 from .runs import Run
 
 VERSION = 1
@@ -108,7 +109,7 @@ def save(
 ) -> None:
     """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order).
 
-    `fingerprint` says what it was made from (`training.fingerprint`).
+    `fingerprint` says what it was made from (`training.fingerprint`), `trained` in the file by what (`provenance.maker`).
     """
     content = {
         "glat": VERSION,
@@ -116,6 +117,7 @@ def save(
         "classes": classes,
         "step": step,
         "fingerprint": fingerprint,
+        "trained": maker(),
         "model": {k: v.contiguous() for k, v in tagger.state_dict().items()},
     }
     with whole(path) as part:

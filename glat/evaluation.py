@@ -24,7 +24,7 @@ from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes, summary
 from .models import Tagger
 from .predictions import METRICS, STREAMS, clips_hash, write_predictions, write_resamples
-from .provenance import commit
+from .provenance import maker
 from .runs import Run, read_run
 
 
@@ -174,9 +174,8 @@ def evaluate(
         },
         "evaluation": settings.model_dump(),
         "precision": precision,
-        "environment": hardware.environment(),
-        "commit": commit(Path(__file__).parent),
-    }
+        "trained": checkpoints.read(checkpoint).get("trained"),
+    } | maker()
     write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
     write_resamples(folder / "resamples.npz", found, same, settings.seed)
     with whole(folder / "per_class.csv") as part:

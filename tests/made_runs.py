@@ -43,6 +43,7 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
         predictions["classes"] = np.argsort(-predictions["global"], 1)[:, : run.glat.n]
     found = {s: resample(corpus.target, predictions[s], 50) for s in streams}
     heard = clips_hash(corpus.clips, corpus.target)
+    made_by = {"environment": {"torch": "2.11.0", "processor": "made up"}, "commit": "c0ffee"}
     multiply_adds = 1000 * (1 + run.glat.n * run.glat.tau / 10 if run.glat else 1)
     metrics = {
         "run": run.name, "dataset": run.dataset, "backbone": run.backbone, "seed": run.seed,
@@ -51,7 +52,7 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
         "only": None, "classes": 16, "classes_scored": 16, "collapsed": False,
         "streams": score(found, 0.95), "evaluation": {"confidence": 0.95}, "precision": "bf16",
         "cost": {"multiply_adds_per_clip": multiply_adds, "seconds_per_clip": multiply_adds / 1e5, "clock": "CPU time"},
-        "environment": {"torch": "2.11.0", "processor": "made up"}, "commit": "c0ffee",
+        "trained": made_by, **made_by,
     } | update  # fmt: skip
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "checkpoint.pt").write_bytes(b"")

@@ -404,7 +404,8 @@ def test_runs_on_other_clips_are_refused_with_what_mends_it_and_every_table_name
     for name in ("table1", "table2", "controls"):
         assert (
             f"Clips: 40, the SHA-256 of their names (clips.txt of the runs) begins `{digits}`. "
-            "Evaluated at commit c0ffee with torch 2.11.0, on made up." in Path(f"results/mini/{name}.md").read_text()
+            "Trained and evaluated at commit c0ffee with torch 2.11.0, on made up."
+            in Path(f"results/mini/{name}.md").read_text()
         )
 
 

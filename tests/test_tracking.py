@@ -432,13 +432,13 @@ def test_gpus_as_their_driver_tells_them():
 
 def test_a_sender_whose_training_died_while_it_started_ends_and_says_killed(project, params):
     run = made(params)
-    shutil.copy(ROOT / "params.yaml", project)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     attempt = attempts.begin(run.folder, 0)
     attempts.write(run.folder, attempt.model_copy(update={"pid": dead.pid}))
     call = [sys.executable, "-m", "glat.tracking.sender", str(run.folder), str(dead.pid)]
-    assert subprocess.run(call, check=False, timeout=60).returncode == 0
+    settings = params.model_dump_json(by_alias=True)
+    assert subprocess.run(call, input=settings, text=True, check=False, timeout=60).returncode == 0
     assert attempts.read(run.folder).status == "KILLED"
     assert "final/mAP" not in told(Store(), run).data.metrics, "scores that a predecessor left"
 

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 import torch
 from conftest import ROOT, TINY
-from test_tracking import free_port, stop, wait_for
+from test_tracking import free_port, start_server, stop, wait_for
 
 from glat import checkpoints, evaluation, training
 from glat.config import load
@@ -110,6 +110,9 @@ def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
     watched = done.history("validation/mAP_fused")
     assert [m.step for m in watched] == looks(run, 64, 0.5) and all(0 <= m.value <= 1 for m in watched)
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_percentage"} <= done.data.metrics.keys()
+    assert "torch 2." in done.data.tags["versions"] and "cores" in done.data.tags["hardware"]
+    trained = checkpoints.read(run.folder / "checkpoint.pt")["trained"]
+    assert done.data.tags["git_commit"] == trained["commit"].removesuffix("-dirty")
     assert {"train/learning_rate", "train/gradient_norm", "train/clips_per_second"} <= done.data.metrics.keys()
 
 
@@ -137,6 +140,31 @@ def test_a_server_that_hangs_neither_stops_nor_slows_a_training(project, monkeyp
         Sending(run.folder, Store(), load("params.yaml", SETTINGS)).send()
     found = followed(run)
     assert found.info.status == "FINISHED" and [m.step for m in found.history("train/loss")] == [10, 20]
+
+
+def test_what_a_server_that_died_in_mid_training_missed_is_sent_once_it_is_back(project, monkeypatch):
+    port = free_port()
+    server = start_server(project, port)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    run = configured(steps=600)
+    process = train(run)
+    try:
+        sent(run, "RUNNING")
+        stop(server)
+        assert process.poll() is None, "the training was over before the server died"
+        assert process.wait(120) == 0, process.stderr.read()
+        until(lambda: "does not answer" in (run.folder / "mlflow.log").read_text())
+        with alone(run.folder, wait=True):  # once the sender has given up
+            server = start_server(project, port)
+        sync = subprocess.run(
+            [sys.executable, "-m", "glat.cli", "track", "sync"], check=False, capture_output=True, text=True
+        )
+        assert sync.returncode == 0, sync.stderr
+        found = sent(run, "FINISHED")
+        assert [m.step for m in found.history("train/loss")] == list(range(10, 601, 10))
+    finally:
+        stop(server)
+        process.kill()
 
 
 def test_to_watch_a_training_changes_nothing_of_it(project):

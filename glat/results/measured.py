@@ -6,6 +6,7 @@ Every number in a table or figure is made here, from `metrics.json` and `resampl
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,9 @@ from ..errors import GlatError
 from ..experiments import System
 from ..manifest import DIGITS, common
 from ..predictions import METRICS, read_resamples
+from ..provenance import hardware, versions
 from ..runs import Run
 
-HARDWARE = {"gpu": "", "processor": "", "cores": " cores"}  # of metrics.json's environment, each with its unit
 YET = " yet"  # how the reason ends for a run that did not fail
 
 
@@ -217,24 +218,25 @@ def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
 def behind_columns(one: Measured) -> dict[str, Any]:
     """What stands behind a system's scores. The clips: how many, the first digits of the SHA-256 of their list
     (`clips.txt` of its runs), and the list that `evaluation.only` restricted them to, empty where none did. And the
-    commit, the versions and the hardware of the evaluations."""
+    commit, the versions and the hardware of trainings and evaluations: where these differ, what trained is marked so."""
     only = one.first["only"]
     return {
         "evaluation_clips": one.first["clips"],
         "clips_sha256": one.first["manifest"]["sha256"][:DIGITS],
         "evaluation_only": only["path"] if only else "",
-        "commit": " / ".join(dict.fromkeys(metrics["commit"] for metrics in one.metrics.values())),
-        "versions": " / ".join(dict.fromkeys(_versions(metrics["environment"]) for metrics in one.metrics.values())),
-        "hardware": " / ".join(dict.fromkeys(_hardware(metrics["environment"]) for metrics in one.metrics.values())),
+        "commit": _makers(one, lambda maker: maker["commit"]),
+        "versions": _makers(one, lambda maker: versions(maker["environment"])),
+        "hardware": _makers(one, lambda maker: hardware(maker["environment"])),
     }
 
 
-def _versions(environment: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in environment.items() if key not in HARDWARE)
-
-
-def _hardware(environment: dict[str, Any]) -> str:
-    return ", ".join(f"{environment[key]}{unit}" for key, unit in HARDWARE.items() if key in environment)
+def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
+    """What is to be said of whatever trained and evaluated the system's runs, once if it is the same of all."""
+    evaluated = [say(metrics) for metrics in one.metrics.values()]
+    trained = [say(metrics["trained"]) if metrics.get("trained") else "unknown" for metrics in one.metrics.values()]
+    if trained != evaluated:
+        evaluated = [*(f"{text} (trained)" for text in trained), *(f"{text} (evaluated)" for text in evaluated)]
+    return " / ".join(dict.fromkeys(evaluated))
 
 
 def score_columns(one: Measured) -> dict[str, Any]:

@@ -94,13 +94,13 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
 
 
 def environments(runs: list[Run]) -> list[dict[str, Any]]:
-    """The distinct versions and hardware that the runs were evaluated with."""
+    """The distinct commits, versions and hardware that the runs were trained and evaluated with."""
     found: list[dict[str, Any]] = []
     for run in runs:
         metrics = read_metrics(run.folder / "metrics.json")
-        environment = metrics["environment"] | {"evaluated at commit": metrics["commit"]}
-        if environment not in found:
-            found.append(environment)
+        for step, maker in (("trained", metrics.get("trained")), ("evaluated", metrics)):
+            if maker and (environment := maker["environment"] | {f"{step} at commit": maker["commit"]}) not in found:
+                found.append(environment)
     return found
 
 

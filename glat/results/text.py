@@ -62,7 +62,7 @@ def behind(rows: list[dict[str, Any]]) -> str:
     made = {key: " / ".join(dict.fromkeys(one[key] for one in rows)) for key in ("commit", "versions", "hardware")}
     return (
         f"Clips: {row['evaluation_clips']:.0f}, the SHA-256 of their names (clips.txt of the runs) begins "
-        f"`{row['clips_sha256']}`{only}. Evaluated at commit {made['commit']} with {made['versions']}, on "
+        f"`{row['clips_sha256']}`{only}. Trained and evaluated at commit {made['commit']} with {made['versions']}, on "
         f"{made['hardware']}."
     )
 

@@ -11,6 +11,7 @@ import os
 import platform
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import GlatError
 from ..files import whole
-from ..provenance import commit
+from ..provenance import maker
 
 WATCHED, SYSTEM = "validation.csv", "system.csv"  # what is kept of a training besides train.csv
 TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.progress.alone)
@@ -33,6 +34,7 @@ class Attempt(BaseModel):
     status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"] = "RUNNING"
     reason: str = ""  # of a failure, in a sentence
     commit: str  # with "-dirty" where files differed from it; "unknown..." outside a repository
+    environment: dict[str, str | int] = {}  # versions and hardware (`glat.hardware.environment`)
     rule: str = ""  # of Snakemake; empty by hand
     data: str = ""  # hash of the packed data that it trains on; empty where not known
     user: str = ""
@@ -69,7 +71,7 @@ def begin(folder: Path, step: int, data: str = "") -> Attempt:
     except GlatError:
         old = None
     here = {
-        "commit": commit(Path(__file__).parent),
+        **maker(),
         "rule": os.environ.get("GLAT_RULE", ""),
         "data": data,
         "user": _user(),
@@ -131,6 +133,12 @@ def train_csv(folder: Path) -> Path:
     return part if part.exists() else folder / "train.csv"
 
 
+def evaluated(folder: Path) -> bool:
+    """Whether metrics.json is there, and of the checkpoint that is there."""
+    metrics, checkpoint = folder / "metrics.json", folder / "checkpoint.pt"
+    return metrics.exists() and not (checkpoint.exists() and metrics.stat().st_mtime < checkpoint.stat().st_mtime)
+
+
 def _imported(folder: Path) -> Attempt | None:
     path = folder / "train.csv"
     if not path.exists():
@@ -138,17 +146,17 @@ def _imported(folder: Path) -> Attempt | None:
     with path.open() as file:
         rows = list(csv.DictReader(file))
     ended = path.stat().st_mtime
-    try:
-        made_with = json.loads((folder / "metrics.json").read_text())["commit"]
-    except (OSError, ValueError, KeyError):
-        made_with = "unknown (trained before it was tracked)"
+    made_by = {"commit": "unknown (trained before it was tracked)"}
+    with suppress(OSError, ValueError):  # a damaged one is told where its numbers are read
+        if evaluated(folder):
+            made_by = json.loads((folder / "metrics.json").read_text()).get("trained") or made_by
     seconds = float(rows[-1]["seconds"]) if rows else 0.0
     return Attempt(
         id=uuid.uuid4().hex,
         started=ended - seconds,
         ended=ended,
         status="FINISHED",
-        commit=made_with,
+        **made_by,
         config=content(folder / "config.yaml"),
         weights=content(folder / "checkpoint.pt"),
         rule="unknown",  # and so is the data: the packs that are there now may be others

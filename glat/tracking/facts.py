@@ -14,9 +14,10 @@ import h5py
 
 from .. import experiments
 from ..config import Params
+from ..provenance import hardware, versions
 from ..registry import BACKBONES
 from ..runs import Run
-from .attempt import SYSTEM, WATCHED, Attempt, train_csv
+from .attempt import SYSTEM, WATCHED, Attempt, evaluated, train_csv
 
 SERVED = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")  # what `serves` can name
 LONGEST = 5000  # characters of a tag or parameter that MLflow surely takes
@@ -72,6 +73,8 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         found["mlflow.user"] = attempt.user
     if not revision.startswith("unknown"):
         found["mlflow.source.git.commit"] = revision
+    if attempt.environment:
+        found |= {"versions": versions(attempt.environment), "hardware": hardware(attempt.environment)}
     if attempt.data:
         found["data_hash"] = attempt.data
     return found
@@ -140,8 +143,7 @@ def final(folder: Path) -> tuple[dict[str, float], int] | None:
     """What metrics.json says, as `final/mAP`, `final/mAP_low`, `final_global/mAP`, and the milliseconds when it was
     written; None if the run is not evaluated since it was trained. The fused stream is what a table shows, and has no name of its own."""
     path = folder / "metrics.json"
-    checkpoint = folder / "checkpoint.pt"
-    if not path.exists() or (checkpoint.exists() and path.stat().st_mtime < checkpoint.stat().st_mtime):
+    if not evaluated(folder):
         return None
     from ..results.measured import read_metrics  # imports torch, which the sender of a training does without
 

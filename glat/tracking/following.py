@@ -26,14 +26,14 @@ WAIT = 15.0  # seconds that an evaluation waits at most for what it made to be s
 class Begin(lightning.Callback):
     """Tells when the training really starts: after it waited for another one, and from which step."""
 
-    def __init__(self, run: Run, folder: Path):
-        self.run, self.folder, self.begun = run, folder, False
+    def __init__(self, run: Run, folder: Path, params: Params):
+        self.run, self.folder, self.params, self.begun = run, folder, params, False
 
     def on_train_start(self, trainer, stage) -> None:
         with at_no_cost(self.folder):
             attempt.begin(self.folder, trainer.global_step, data_hash(self.run))
             self.begun = True
-            sender(self.folder)
+            sender(self.folder, self.params)
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
         yield []
         return
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
-    begin = Begin(run, folder)
+    begin = Begin(run, folder, params)
     try:
         yield [begin, Watch(run, folder, packs, params.tracking.watch)]
     except BaseException as error:
@@ -71,20 +71,23 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
             attempt.end(folder, "FINISHED")
 
 
-def sender(folder: Path) -> subprocess.Popen | None:
+def sender(folder: Path, params: Params) -> subprocess.Popen | None:
     """Start the process that sends a run, in a session of its own, so that what kills this process leaves it alive.
 
-    It writes to `mlflow.log` in the folder. A machine that cannot start it loses nothing: the folder is sent later.
+    It is given the settings on its standard input, as they are here after every change to them. It writes to `mlflow.log` in the folder. A machine that cannot start it loses nothing: the folder is sent later.
     """
     try:
         with (folder / LOG).open("a") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "glat.tracking.sender", str(folder), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+            with process.stdin:
+                process.stdin.write(params.model_dump_json(by_alias=True).encode())
+            return process
     except OSError as error:
         print(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later", file=sys.stderr)
         return None
@@ -94,7 +97,7 @@ def send_now(folder: Path, params: Params) -> None:
     """Send what an evaluation made, and wait for it, but not for long."""
     if not params.tracking.enabled:
         return
-    process = sender(folder)
+    process = sender(folder, params)
     if process is None:
         return
     try:

@@ -1,4 +1,5 @@
-"""The process that sends one run while it trains: `python -m glat.tracking.sender <folder> <pid of who started it>`.
+"""The process that sends one run while it trains: `python -m glat.tracking.sender <folder> <pid of who started it>`,
+with the settings as JSON on its standard input.
 
 It watches the process that started it. Where that ends without a word, it was killed, and MLflow is told so; where the
 training is over already, the folder is sent once.
@@ -12,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..config import load
+from ..config import Params, parse
 from ..errors import GlatError
 from . import attempt as attempts
 from .send import Sending, alone
@@ -27,9 +28,8 @@ PATIENCE = 10.0  # seconds for which it tries again once the training is over
 class Sender:
     """Sends a folder again and again until its training is over."""
 
-    def __init__(self, folder: Path, parent: int):
-        self.folder, self.parent = folder, parent
-        self.params = load("params.yaml", json.loads(os.environ.get("GLAT_SETTINGS", "{}")))
+    def __init__(self, folder: Path, parent: int, params: Params):
+        self.folder, self.parent, self.params = folder, parent, params
         self.store: Store | None = None
         self.failure = ""
 
@@ -89,8 +89,9 @@ def main() -> int:
     folder, parent = Path(sys.argv[1]), int(sys.argv[2])  # not getppid: it may be dead by now
     os.nice(10)  # the training goes before
     try:
+        params = parse(json.load(sys.stdin))
         with alone(folder, wait=True):
-            return 0 if Sender(folder, parent).follow() else 1
+            return 0 if Sender(folder, parent, params).follow() else 1
     except GlatError as error:
         print(f"not sent to MLflow: {error}", file=sys.stderr)
         return 1
