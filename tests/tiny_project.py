@@ -82,7 +82,11 @@ def make_everything(project: Path) -> None:
     killed(project, lambda: list(project.glob("data/mini/audio/*/000/*.m4a")), "packs")
     assert not list(project.glob("data/mini/packs/*/*.h5"))
     killed(project, lambda: list(project.glob("runs/mini/*/metrics.json")))
-    before = {path: path.stat().st_mtime_ns for path in project.glob("runs/mini/*/checkpoint.pt")}
+    # Finished is what Snakemake saw the end of: it then began to evaluate it.
+    trained = [log.stem for log in project.glob("logs/mini/evaluate/*.log")]
+    before = {
+        path: path.stat().st_mtime_ns for run in trained for path in project.glob(f"runs/mini/{run}/checkpoint.pt")
+    }
     snakemake(project, "--cores", "8")
     assert before and all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished run was redone"
 
