@@ -199,6 +199,7 @@ def test_plots_are_drawn(recorded, tmp_path):
 
 
 def test_the_graph_is_one_that_can_be_read(recorded):
+    assert dvc(recorded, "dag", "--md").stdout.strip() in (ROOT / "docs/dvc.md").read_text()
     edges = set(re.findall(r'"(\w+)" -> "(\w+)"', dvc(recorded, "dag", "--dot").stdout))
     results = {"table1", "table2", "fig2", "controls", "localisation", "curves"}
     wanted = {("packs", "train"), ("packs", "evaluate"), ("train", "evaluate"), ("packs", "audit"), ("audit", "report")}
