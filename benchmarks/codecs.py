@@ -32,15 +32,16 @@ def main() -> None:
     from glat.data.pack import pack_shard
     from glat.data.packed import Packs
     from glat.data.resample import encode_flac, resample_shard
-    from glat.data.sources import synthetic
+    from glat.data.sources import Shard, synthetic
 
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        synthetic.write_metadata(folder, {"train": options.clips}, seed=0)
+        settings = synthetic.Settings(seed=0)
+        synthetic.write_metadata(folder, {"train": options.clips}, settings)
         classes = audioset.read_class_list(folder / "class_labels_indices.csv")
         segments = audioset.read_segments(folder / "train_segments.csv", classes)
-        listing = synthetic.fetch(segments, folder / "audio", "train", 0, seed=0)
+        listing = synthetic.fetch(Shard(segments, folder / "audio", "train"), settings)
         packs = {}
         for codec in ("pcm16", "flac"):
             resampled, pack = folder / codec, folder / f"{codec}.h5"

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 from scipy import signal
 
-from glat.data.sources import synthetic
+from glat.data.sources import open_source, synthetic
 from glat.data.sources.sounds import SOUNDS
 from glat.data.sources.waves import RATE, log_uniform
 
@@ -63,19 +63,18 @@ def classes() -> None:
 def clips(indices: tuple[int, ...]) -> None:
     """Some clips of mini's training split, as params.yaml describes it, with the events that the strong labels give."""
     mini = yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]["mini"]
-    chosen = {key: value for key, value in mini["source"].items() if key not in {"kind", "seed"}}
-    seed, settings = mini["source"]["seed"], synthetic.Settings(**chosen)
+    _, settings = open_source(mini["source"], "mini")
     names = {sound.mid: sound.name for sound in SOUNDS}
-    labels = synthetic.draw_labels(seed, "train", mini["splits"]["train"], settings)
+    labels = synthetic.draw_labels("train", mini["splits"]["train"], settings)
     for picture, index in enumerate(indices, start=1):
-        clip = (seed, "train", index, labels[index], synthetic.CLIP_SECONDS, settings)
+        clip = ("train", index, labels[index], synthetic.CLIP_SECONDS, settings)
         audio, events = synthetic.render(*clip), synthetic.draw_events(*clip)
         heights = [3, 0.28 * len(events)]
         figure, (above, below) = plt.subplots(
             2, 1, figsize=(10, 3.2 + heights[1]), height_ratios=heights, sharex=True, dpi=75, layout="constrained"
         )
         draw(above, audio.mean(axis=0))
-        above.set_title(f"{synthetic.youtube_id(seed, 'train', index)}, clip {index} of train", fontsize=10)
+        above.set_title(f"{synthetic.youtube_id(settings.seed, 'train', index)}, clip {index} of train", fontsize=10)
         above.set_ylabel("frequency (kHz)")
         for row, event in enumerate(events):
             # A click of 20 ms would be thinner than a pixel.

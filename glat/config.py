@@ -33,6 +33,7 @@ from .settings import (
     Tracking,
     Training,
     Weights,
+    sentence,
 )
 
 __all__ = [
@@ -243,17 +244,3 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             both = False  # another kind of source has other settings
         merged[key] = _merge(merged[key], value) if both else value
     return merged
-
-
-def sentence(error: ValidationError, prefix: str = "") -> str:
-    """The first thing that pydantic found wrong, as `path: what is wrong`."""
-    first = error.errors()[0]
-    place = prefix + ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {place}; see the comments in params.yaml for the keys there are"
-    if first["type"] == "missing":
-        return f"key {place} is missing"
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    message = first["msg"]
-    return f"{place}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

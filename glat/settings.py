@@ -7,7 +7,7 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -188,3 +188,17 @@ class Dataset(Settings):
     def shards(self, split: str) -> int:
         """Number of shards of up to `shard_size` segments."""
         return ceil(self.splits[split] / self.shard_size)
+
+
+def sentence(error: ValidationError, prefix: str = "") -> str:
+    """The first thing that pydantic found wrong, as `path: what is wrong`."""
+    first = error.errors()[0]
+    place = prefix + ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place}; see the comments in params.yaml for the keys there are"
+    if first["type"] == "missing":
+        return f"key {place} is missing"
+    if first["type"] == "value_error":
+        return f"{place}: {first['ctx']['error']}" if first["loc"] else str(first["ctx"]["error"])
+    message = first["msg"]
+    return f"{place}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

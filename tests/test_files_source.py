@@ -14,7 +14,7 @@ from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project,
 
 from glat.data.packed import Packs
 from glat.data.resample import resample_shard
-from glat.data.sources import files
+from glat.data.sources import Shard, files
 from glat.errors import GlatError
 
 A, B, C, D, E, F = IDS
@@ -27,9 +27,13 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
+def fetch(rows, root, split="eval", whole=None, **settings) -> pd.DataFrame:
+    return files.fetch(Shard(rows, root, split, whole=whole), files.Settings(audio=str(root), **settings))
+
+
 def found(root, rows=None, split="eval", **settings) -> list[str]:
     """Per segment: the file below `root`, with its part behind it, or the reason."""
-    table = files.fetch(segments() if rows is None else rows, root, split, 0, audio=str(root), **settings)
+    table = fetch(segments() if rows is None else rows, root, split, **settings)
     return [
         row.reason or os.path.relpath(row.file, root) + (f" {row.part}" if row.part else "")
         for row in table.itertuples()
@@ -84,7 +88,8 @@ def test_several_segments_of_one_video(tmp_path):
         whole[1],
     ]
     # The other segment may be in another shard.
-    assert found(tmp_path, rows[:3], repeated={B, A})[1].startswith(f"ambiguous: the list has several segments of {B}")
+    more = pd.concat([rows, segments([B], start=50.0)], ignore_index=True)
+    assert found(tmp_path, rows[:3], whole=more)[1].startswith(f"ambiguous: the list has several segments of {B}")
 
 
 def test_a_start_that_fits_two_segments_is_not_guessed(tmp_path):
@@ -127,7 +132,7 @@ def test_a_splits_folder_by_another_name(tmp_path):
         ("pattern='{id}_{end}'", "source.pattern: '{id}_{end}': give the times in one unit, and {end} only with {start}"),
         ("pattern='{id'", "source.pattern: { in '{id' is no token"),
         ("pattern='/data/{id}'", "begins with /"),
-        ("full_videos=maybe", "source.full_videos: 'maybe'; allowed are auto, true, false"),
+        ("full_videos=maybe", "source.full_videos: 'maybe' is not allowed: input should be 'auto', True or False"),
         ("split_folders=test", "source.split_folders: 'test' is not `split: name of its folder`"),
         ("audio=''", "source.audio: '' is not the path of a folder"),
         ("audio=nowhere", "nowhere: no such folder of audio files; set datasets.*.source.audio"),
@@ -244,7 +249,7 @@ def test_a_big_tree_is_indexed_fast(tmp_path):
     patch = pytest.MonkeyPatch()
     patch.setattr(files, "_walk", lambda root: ((f"{folder}/", name) for folder, name in names))
     began = time.process_time()
-    table = files.fetch(rows, tmp_path, "eval", 0, audio=str(tmp_path), full_videos=False)
+    table = fetch(rows, tmp_path, full_videos=False)
     patch.undo()
     assert (table["reason"] == "").all() and table["file"].iloc[1999].endswith("1/Y00000001999.wav")
     assert time.process_time() - began < 5

@@ -10,7 +10,7 @@ from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project,
 from glat.data import audioset
 from glat.data.audio import to_int16
 from glat.data.packed import Packs
-from glat.data.sources import panns_hdf5, passt_hdf5
+from glat.data.sources import Shard, panns_hdf5, passt_hdf5
 from glat.errors import GlatError
 
 ROWS = segments()
@@ -48,7 +48,8 @@ def passt(path, rows=ROWS, names=None, content=None, target=None):
 
 
 def fetch(source, audio, rows=ROWS, split="eval", **settings):
-    return source.fetch(rows, None, split, 0, classes=CLASSES, audio=str(audio), **settings)
+    audio = audio if isinstance(audio, list) else str(audio)
+    return source.fetch(Shard(rows, None, split, classes=CLASSES), source.Settings(audio=audio, **settings))
 
 
 def places(table):
@@ -207,9 +208,7 @@ def test_where_the_files_are_looked_for(tmp_path):
     panns(tmp_path / "b.h5", ROWS)
     assert list(places(fetch(panns_hdf5, tmp_path)).values()) == ["a.h5:0", "a.h5:1"] + ["no row"] * 4
     assert set(places(fetch(panns_hdf5, tmp_path / "*.h5")).values()) == {f"b.h5:{i}" for i in range(6)}
-    both = panns_hdf5.fetch(
-        ROWS, None, "eval", 0, classes=CLASSES, audio=[str(tmp_path / "b.h5"), str(tmp_path / "eval")]
-    )
+    both = fetch(panns_hdf5, [str(tmp_path / "b.h5"), str(tmp_path / "eval")])
     assert both["part"].tolist() == ["0", "1", "2", "3", "4", "5"] and both["file"].iloc[0].endswith("eval/a.h5")
     assert places(fetch(panns_hdf5, tmp_path / "{split}")) == places(fetch(panns_hdf5, tmp_path / "eval"))
     renamed = fetch(panns_hdf5, tmp_path, split="test", split_folders={"test": "eval"})

@@ -12,7 +12,7 @@ from source_fixtures import IDS, RATE, all_steps, ledger, make_project, segments
 
 from glat.data.audio import AudioError, to_int16
 from glat.data.packed import Packs
-from glat.data.sources import parquet
+from glat.data.sources import Shard, parquet
 from glat.errors import GlatError
 
 ROWS = segments()
@@ -46,7 +46,7 @@ def write(path, made=None, group=2):
 
 
 def fetch(audio, rows=ROWS, split="eval", **settings):
-    return parquet.fetch(rows, None, split, 0, classes=CLASSES, audio=str(audio), **settings)
+    return parquet.fetch(Shard(rows, None, split, classes=CLASSES), parquet.Settings(audio=str(audio), **settings))
 
 
 @pytest.mark.parametrize(

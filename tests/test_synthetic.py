@@ -5,13 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glat.data.sources import synthetic
+from glat.data.sources import Shard, open_source, synthetic
 from glat.data.sources.backgrounds import BACKGROUNDS
 from glat.data.sources.sounds import SOUNDS
 from glat.data.sources.waves import RATE, log_uniform
 from glat.errors import GlatError
 
 SEED = 7
+CHOSEN = synthetic.Settings(seed=SEED)
+
+
+def fetch(rows, folder, first=0, workers=1, **settings):
+    shard = Shard(rows, folder, "train", first, workers)
+    return synthetic.fetch(shard, synthetic.Settings(seed=SEED, **settings))
 
 
 def read_segments(path):
@@ -40,7 +46,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def metadata(tmp_path_factory):
     folder = tmp_path_factory.mktemp("metadata")
-    synthetic.write_metadata(folder, {"train": 600, "eval": 300}, SEED)
+    synthetic.write_metadata(folder, {"train": 600, "eval": 300}, CHOSEN)
     return folder
 
 
@@ -50,8 +56,8 @@ def train(metadata):
 
 
 def test_metadata_repeats_and_follows_the_seed(metadata, tmp_path):
-    synthetic.write_metadata(tmp_path / "again", {"train": 600, "eval": 300}, SEED)
-    synthetic.write_metadata(tmp_path / "other", {"train": 600, "eval": 300}, SEED + 1)
+    synthetic.write_metadata(tmp_path / "again", {"train": 600, "eval": 300}, CHOSEN)
+    synthetic.write_metadata(tmp_path / "other", {"train": 600, "eval": 300}, synthetic.Settings(seed=SEED + 1))
     assert contents(tmp_path / "again") == contents(metadata)
     assert contents(tmp_path / "other")["train_segments.csv"] != contents(metadata)["train_segments.csv"]
 
@@ -93,7 +99,7 @@ def test_class_frequencies_are_uneven_and_no_class_is_missing(metadata, split):
 
 @pytest.mark.parametrize("count", [1, 6, 40, 101])
 def test_small_splits_share_what_clips_there_are(count):
-    labels = synthetic.draw_labels(SEED, "tiny", count, synthetic.Settings())
+    labels = synthetic.draw_labels("tiny", count, CHOSEN)
     positives = pd.Series([mid for clip in labels for mid in clip]).value_counts()
     assert len(labels) == count and all(1 <= len(clip) <= 4 for clip in labels)
     assert len(positives) == min(16, positives.sum())
@@ -135,11 +141,11 @@ def test_backgrounds_are_stereo_and_last_the_clip(background):
 
 @pytest.mark.parametrize("sound", SOUNDS, ids=lambda sound: sound.name)
 def test_events_are_louder_than_their_surroundings(sound):
-    settings = synthetic.Settings(snr_db=(15, 15), events=(1, 1))
+    settings = synthetic.Settings(seed=SEED, snr_db=(15, 15), events=(1, 1))
     clips = 0
     for index in range(5):
-        audio = synthetic.render(SEED, "loud", index, [sound.mid], 10.0, settings)
-        (event,) = synthetic.draw_events(SEED, "loud", index, [sound.mid], 10.0, settings)
+        audio = synthetic.render("loud", index, [sound.mid], 10.0, settings)
+        (event,) = synthetic.draw_events("loud", index, [sound.mid], 10.0, settings)
         assert audio.shape == (2, 10 * RATE) and 10 ** (-18.1 / 20) < np.abs(audio).max() < 10 ** (-2.9 / 20)
         inside = np.zeros(audio.shape[1], bool)
         inside[round(event.start * RATE) : round(event.end * RATE)] = True
@@ -152,7 +158,7 @@ def test_events_are_louder_than_their_surroundings(sound):
 @pytest.fixture(scope="module")
 def fetched(train, tmp_path_factory):
     folder = tmp_path_factory.mktemp("audio")
-    return folder, synthetic.fetch(train[:6], folder, "train", 0, SEED)
+    return folder, fetch(train[:6], folder, 0)
 
 
 def test_every_segment_has_its_file(train, fetched):
@@ -168,34 +174,34 @@ def test_every_segment_has_its_file(train, fetched):
 
 
 def test_audio_does_not_depend_on_order_shards_or_workers(train, fetched, tmp_path):
-    synthetic.fetch(train[4:6], tmp_path, "train", 4, SEED, workers=2)
-    synthetic.fetch(train[:4], tmp_path, "train", 0, SEED)
+    fetch(train[4:6], tmp_path, 4, workers=2)
+    fetch(train[:4], tmp_path, 0)
     assert contents(tmp_path) == contents(fetched[0])
 
 
 def test_finished_files_are_kept_and_others_are_made(train, tmp_path):
-    synthetic.fetch(train[:3], tmp_path, "train", 0, SEED)
+    fetch(train[:3], tmp_path, 0)
     before = contents(tmp_path)
     first, second, third = (tmp_path / f"{clip}.m4a" for clip in train["clip"][:3])
     kept = first.stat().st_mtime_ns
     second.unlink()
     third.write_bytes(b"not audio")
-    synthetic.fetch(train[:3], tmp_path, "train", 0, SEED)
+    fetch(train[:3], tmp_path, 0)
     assert first.stat().st_mtime_ns == kept and contents(tmp_path) == before
-    synthetic.fetch(train[:1], tmp_path, "train", 0, SEED, snr_db=[-15, 15], events=[1, 4])
+    fetch(train[:1], tmp_path, 0, snr_db=[-15, 15], events=[1, 4])
     assert first.stat().st_mtime_ns == kept
-    synthetic.fetch(train[:1], tmp_path, "train", 0, SEED, snr_db=(0, 0))
+    fetch(train[:1], tmp_path, 0, snr_db=(0, 0))
     assert first.read_bytes() != before[first.name]
 
 
 def test_decoded_audio_is_aligned_with_the_strong_labels(tmp_path):
     (mid,) = (sound.mid for sound in SOUNDS if sound.name == "Clicking")
-    settings = synthetic.Settings(snr_db=(40, 40), events=(1, 1))
+    settings = synthetic.Settings(seed=SEED, snr_db=(40, 40), events=(1, 1))
     for index in range(3):
         path = tmp_path / f"{index}.m4a"
-        audio = synthetic.render(SEED, "align", index, [mid], 10.0, settings)
+        audio = synthetic.render("align", index, [mid], 10.0, settings)
         synthetic.encode(path, audio, "")
-        (event,) = synthetic.draw_events(SEED, "align", index, [mid], 10.0, settings)
+        (event,) = synthetic.draw_events("align", index, [mid], 10.0, settings)
         decoded = np.abs(decode(path)).max(axis=0)
         onset = np.argmax(decoded > 0.3 * decoded.max()) / RATE
         assert onset == pytest.approx(event.start, abs=0.005)
@@ -213,22 +219,22 @@ def test_decoded_audio_is_aligned_with_the_strong_labels(tmp_path):
 )
 def test_impossible_settings_are_named(tmp_path, settings, message):
     with pytest.raises(GlatError, match=message):
-        synthetic.write_metadata(tmp_path, {"train": 10}, SEED, **settings)
+        open_source({"kind": "synthetic", "seed": SEED, **settings}, "mini")
 
 
 def test_a_class_without_a_synthesiser_is_named(train, tmp_path):
     segments = train[:1].assign(labels=[["/m/09x0r"]])
     with pytest.raises(GlatError, match=r"/m/09x0r"):
-        synthetic.fetch(segments, tmp_path, "train", 0, SEED)
+        fetch(segments, tmp_path, 0)
 
 
 def test_a_file_made_by_other_code_is_made_again(train, tmp_path, monkeypatch):
     segments = train.head(1)
-    listing = synthetic.fetch(segments, tmp_path, "train", 0, seed=1)
+    listing = fetch(segments, tmp_path, 0)
     path = tmp_path / listing["file"][0]
     before = path.stat().st_mtime_ns
-    synthetic.fetch(segments, tmp_path, "train", 0, seed=1)
+    fetch(segments, tmp_path, 0)
     assert path.stat().st_mtime_ns == before
     monkeypatch.setattr(synthetic, "_recipe", lambda: "another")
-    synthetic.fetch(segments, tmp_path, "train", 0, seed=1)
+    fetch(segments, tmp_path, 0)
     assert path.stat().st_mtime_ns > before

@@ -22,7 +22,7 @@ from data_fixtures import encode
 
 from glat.data.audio import decode, prepare
 from glat.data.resample import files, resample_shard
-from glat.data.sources import identity, modules, open_source, youtube
+from glat.data.sources import Shard, identity, modules, open_source, youtube
 from glat.data.sources.youtube_archive import Archive
 from glat.data.sources.youtube_clip import Clip, Got
 from glat.data.sources.youtube_errors import GONE, OFFLINE, PASSING, Failure, classify
@@ -171,7 +171,7 @@ def segments(*names: str, start: float = 10.5, seconds: float = 10.0) -> pd.Data
 
 def fetch(rows: pd.DataFrame, folder: Path, address: str, **settings) -> dict[str, tuple[str, str]]:
     """File and reason of each id."""
-    listing = youtube.fetch(rows, folder, "eval", 0, address=address, **QUICK | settings)
+    listing = youtube.fetch(Shard(rows, folder, "eval"), youtube.Settings(address=address, **QUICK | settings))
     assert (
         list(listing.columns) == ["clip", "file", "part", "reason"]
         and listing["clip"].tolist() == rows["clip"].tolist()
@@ -223,7 +223,7 @@ def test_a_shard_with_all_that_happens(server, folder, capfd):
     count = sum(server.asked.values())
     found = fetch(rows, folder, server.address, skip_download=True)
     assert sum(server.asked.values()) == count and found["busy4"][1] == reasons["busy4"] and found["shy2"][0]
-    listing = youtube.fetch(rows, folder, "eval", 0, address=server.address, skip_download=True)
+    listing = youtube.fetch(Shard(rows, folder, "eval"), youtube.Settings(address=server.address, skip_download=True))
     assert resample_shard(rows, listing, folder, folder.parent / "resampled") == (2, 9)
     ledger = pd.read_csv(folder.parent / "resampled/ledger.csv")
     assert ledger["reason"].tolist() == [reason for _, reason in found.values() if reason]
@@ -330,9 +330,11 @@ def test_a_transfer_that_drips_is_given_up(server, folder, monkeypatch):
 PROGRAM = """
 import sys
 import pandas as pd
-from glat.data.sources import youtube
+from pathlib import Path
+from glat.data.sources import Shard, youtube
 rows = pd.read_pickle(sys.argv[1])
-youtube.fetch(rows, sys.argv[2], "eval", 0, address=sys.argv[3], parallel=2, retries=0)
+settings = youtube.Settings(address=sys.argv[3], parallel=2, retries=0)
+youtube.fetch(Shard(rows, Path(sys.argv[2]), "eval"), settings)
 """
 
 
@@ -386,7 +388,9 @@ def test_a_whole_video_where_it_can_not_be_cut(server, folder, monkeypatch):
     from yt_dlp.downloader.external import FFmpegFD
 
     monkeypatch.setattr(FFmpegFD, "SUPPORTED_PROTOCOLS", ())
-    listing = youtube.fetch(segments("ok1", "mute2"), folder, "eval", 0, address=server.address, **QUICK)
+    listing = youtube.fetch(
+        Shard(segments("ok1", "mute2"), folder, "eval"), youtube.Settings(address=server.address, **QUICK)
+    )
     assert listing["part"].tolist() == ["10.5+10", ""] and listing["reason"].tolist() == ["", "gone: no audio"]
     cut = next(files(listing[:1], folder))
     samples = prepare(cut)[0]
@@ -488,7 +492,7 @@ def test_wrong_settings(folder, settings, message):
     with pytest.raises(GlatError, match="unknown key speed; source youtube has address, cookies, parallel, "):
         open_source({"kind": "youtube", "speed": 1}, "audioset")
     with pytest.raises(GlatError, match="no name of a file"):
-        youtube.fetch(segments("../a"), folder, "eval", 0)
+        youtube.fetch(Shard(segments("../a"), folder, "eval"), youtube.Settings())
 
 
 def test_how_it_is_got_is_not_what_it_is():

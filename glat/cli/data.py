@@ -45,7 +45,7 @@ def metadata() -> None:
     with whole(Path("data") / params.dataset / "metadata") as folder:
         folder.mkdir()
         if hasattr(source, "write_metadata"):
-            source.write_metadata(folder, dict(entry.splits), **settings)
+            source.write_metadata(folder, dict(entry.splits), settings)
         else:
             lists.collect(entry.lists(), folder)
         lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
@@ -54,15 +54,14 @@ def metadata() -> None:
 @app.command()
 def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Get (for `mini`: make) the audio of one shard."""
-    from ..data.sources import context, open_source
+    from ..data.sources import Shard, open_source
     from ..files import whole
 
     params, classes, everything, segments, first = _segments(split, shard)
     source, settings = open_source(params.chosen.source, params.dataset)
     folder = _place("audio", params.dataset, split, shard)
     folder.mkdir(parents=True, exist_ok=True)
-    asked = context(source.fetch, everything, classes)
-    listing = source.fetch(segments, folder, split, first, workers=workers, **asked, **settings)
+    listing = source.fetch(Shard(segments, folder, split, first, workers, classes, everything), settings)
     with whole(folder.with_suffix(".csv")) as part:
         listing.to_csv(part, index=False)
     lost = int((listing["reason"] != "").sum())
@@ -90,7 +89,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         audio.min_seconds,
         audio.codec,
         getattr(source, "read", None),
-        bool(settings.get("in_place")),
+        getattr(settings, "in_place", False),
     )
     print(f"{out}: {kept} clips, {lost} lost", file=sys.stderr)
 

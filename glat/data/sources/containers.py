@@ -6,16 +6,19 @@ import glob
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import BeforeValidator, Field
 
+from ... import settings
 from ...errors import GlatError
 from .. import audioset
-from .matching import Wanted, check_folders, stem
+from . import Shard
+from .matching import SplitFolders, Wanted, stem
 
 ALLOWED = 0.05  # share of clips whose labels may differ from the segment list's: lists have been revised
 ENOUGH = 100  # clips of one file from which on its own share counts
@@ -28,38 +31,40 @@ class Row(NamedTuple):
     part: tuple[int, ...]
 
 
-def check_places(audio: str | list[str], split_folders: dict[str, str] | None = None) -> None:
-    """Raise ValueError for a setting `audio` or `split_folders` that names nothing."""
+def _places(audio: object) -> list[str]:
     places = audio if isinstance(audio, list) else [audio]
     if not places or not all(isinstance(place, str) and place for place in places):
-        raise ValueError(f"audio: {audio!r} is not a folder, a file, a pattern of files, or a list of them")
-    check_folders(split_folders)
+        raise ValueError(f"{audio!r} is not a folder, a file, a pattern of files, or a list of them")
+    return places
 
 
-def find_files(
-    audio: str | list[str],
-    split: str,
-    split_folders: dict[str, str] | None,
-    usual: dict[str, str],
-    endings: tuple[str, ...],
-) -> list[str]:
-    """Absolute paths of the files that `audio` names: a file, a pattern (`*`, `**`, `{split}`), a folder with all below
-    it, or a list of these. Of a folder that has a folder for the split, only what is in that.
+class Settings(settings.Settings):
+    """audio: a file, a pattern (`*`, `**`, `{split}`), a folder with all below it, or a list of these. split_folders:
+    what the splits' folders are called."""
 
-    split_folders: the user's names of splits' folders; usual: what they are called where the user does not say. Files
-    with the split's name in their path come first.
+    audio: Annotated[list[str], BeforeValidator(_places)]
+    split_folders: SplitFolders = Field(default_factory=dict)
+
+
+def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings: tuple[str, ...]) -> list[str]:
+    """Absolute paths of the files that `settings.audio` names. Of a folder that has a folder for the split, only what is
+    in that.
+
+    usual: what splits' folders are called where the user does not say. Files with the split's name in their path come
+    first.
 
     Raises:
         GlatError: a place where there is no such file.
     """
-    own = (split_folders or {}).get(split, usual.get(split, split))
+    split = shard.split
+    own = settings.split_folders.get(split, usual.get(split, split))
     found: list[str] = []
-    for text in audio if isinstance(audio, list) else [audio]:
+    for text in settings.audio:
         place = os.path.abspath(text.replace("{split}", own))
         if os.path.isdir(place):
             if os.path.isdir(os.path.join(place, own)):
                 place = os.path.join(place, own)
-            elif split in (split_folders or {}):
+            elif split in settings.split_folders:
                 raise GlatError(f"{place}: has no folder {own!r}; set datasets.*.source.split_folders.{split}")
             paths = [os.path.join(*at) for at in _below(place) if at[1].lower().endswith(endings)]
         elif os.path.isfile(place):
@@ -84,9 +89,7 @@ def _below(root: str) -> Iterator[tuple[str, str]]:
 
 
 def listing(
-    segments: pd.DataFrame,
-    repeated: Collection[str],
-    classes: pd.DataFrame,
+    shard: Shard,
     paths: list[str],
     names_of: Callable[[str], Iterator[tuple[str, tuple[int, ...]]] | None],
     labels_of: Callable[[str, list[tuple[int, ...]]], np.ndarray | None],
@@ -100,7 +103,8 @@ def listing(
     Raises:
         GlatError: no file with audio, no clip of the shard in any, or labels that differ from the list's.
     """
-    wanted, seen, example = Wanted(segments, repeated), 0, ""
+    segments, classes = shard.segments, shard.classes
+    wanted, seen, example = Wanted(segments, shard.repeated()), 0, ""
     for number, path in enumerate(paths):
         for name, part in names_of(path) or ():
             seen, example = seen + 1, example or name

@@ -10,56 +10,50 @@ of `matching.EXTENSIONS`; the shorter path, then the alphabet.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import pandas as pd
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from ... import settings
 from ...errors import GlatError
+from . import Shard
 from .layout import Pattern
-from .matching import EXTENSIONS, UNTIMED, Wanted, check_folders, extension
+from .matching import EXTENSIONS, UNTIMED, SplitFolders, Wanted, extension
 
 CODE = ("matching.py", "layout.py")
 
 
-def check(
-    audio: str,
-    pattern: str | None = None,
-    full_videos: bool | str = "auto",
-    split_folders: dict[str, str] | None = None,
-) -> None:
-    """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
+def _folder(audio: object) -> str:
     if not isinstance(audio, str) or not audio:
-        raise ValueError(f"audio: {audio!r} is not the path of a folder")
-    if full_videos not in ("auto", True, False):
-        raise ValueError(f"full_videos: {full_videos!r}; allowed are auto, true, false")
-    check_folders(split_folders)
-    if pattern is not None:
-        try:
-            Pattern(str(pattern), "split")
-        except ValueError as error:
-            raise ValueError(f"pattern: {error}") from None
+        raise ValueError(f"{audio!r} is not the path of a folder")
+    return audio
 
 
-def fetch(
-    segments: pd.DataFrame,
-    folder: Path,
-    split: str,
-    first: int,
-    workers: int = 1,
-    repeated: Collection[str] = (),
-    *,
-    audio: str,
-    pattern: str | None = None,
-    full_videos: bool | str = "auto",
-    split_folders: dict[str, str] | None = None,
-) -> pd.DataFrame:
-    """Find the file of each segment in the tree `audio`.
+def _pattern(text: str | None) -> str | None:
+    if text is not None:
+        Pattern(text, "split")
+    return text
 
-    pattern: a `layout.Pattern`, in place of the usual names; split_folders: folders of splits that are not named as
-    the split. full_videos: of a file whose name has no time, true: it is the whole video, and the clip is cut from it;
-    false: it is the clip; auto: it is the clip if it is no longer than one, else the video. A file with a time in its
-    name is always the clip.
+
+class Settings(settings.Settings):
+    """audio: the folder that the tree of files is in. pattern: a `layout.Pattern`, in place of the usual names.
+    split_folders: folders of splits that are not named as the split.
+
+    full_videos: of a file whose name has no time, true: it is the whole video, and the clip is cut from it; false: it is
+    the clip; auto: it is the clip if it is no longer than one, else the video. A file with a time in its name is always
+    the clip.
+    """
+
+    audio: Annotated[str, BeforeValidator(_folder)]
+    pattern: Annotated[str | None, AfterValidator(_pattern)] = None
+    full_videos: Literal["auto", True, False] = "auto"
+    split_folders: SplitFolders = Field(default_factory=dict)
+
+
+def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
+    """Find the file of each segment in the tree `settings.audio`.
 
     Returns a table clip, file (absolute path), part (`<start>+<seconds>` of a video, `auto:...` where its length is to
     decide), reason: "no file", "ambiguous: ..." (several segments of its id and no time in the name).
@@ -67,13 +61,14 @@ def fetch(
     Raises:
         GlatError: no such folder, one that cannot be read, no audio in it, or none of it of this shard.
     """
+    segments, split, audio, pattern = shard.segments, shard.split, settings.audio, settings.pattern
     root = os.path.abspath(audio)
     if not os.path.isdir(root):
         raise GlatError(f"{audio}: no such folder of audio files; set datasets.*.source.audio")
-    own_folder = str((split_folders or {}).get(split, split))
-    template = Pattern(str(pattern), own_folder) if pattern is not None else None
+    own_folder = settings.split_folders.get(split, split)
+    template = Pattern(pattern, own_folder) if pattern is not None else None
     order = {end: place for place, end in enumerate(EXTENSIONS)}
-    wanted = Wanted(segments, repeated)
+    wanted = Wanted(segments, shard.repeated())
     seen, example = 0, ""
     for below, name in _walk(root):
         if not (end := extension(name)):
@@ -92,7 +87,7 @@ def fetch(
             f"{audio}: none of its {seen} audio files is of the {len(segments)} segments asked for ({split}, from "
             f"{segments['clip'].iloc[0]} on) by {fit}; a file there is {example!r}; set datasets.*.source.pattern"
         )
-    return _listing(segments, wanted, root, full_videos)
+    return _listing(segments, wanted, root, settings.full_videos)
 
 
 def _listing(segments: pd.DataFrame, wanted: Wanted, root: str, full_videos: bool | str) -> pd.DataFrame:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
+from pydantic import BeforeValidator
 
 # The order is that of preference between files of one clip: lossless ones, then what YouTube serves, then the others.
 EXTENSIONS = (
@@ -141,8 +142,11 @@ def extension(name: str) -> str:
     return f".{found}" if dot and f".{found.lower()}" in _KNOWN else ""
 
 
-def check_folders(split_folders: dict[str, str] | None) -> None:
-    """Raise ValueError for a setting `split_folders` that is no mapping from splits to names of folders."""
-    folders = {} if split_folders is None else split_folders
+def _folders(given: object) -> dict[str, str]:
+    folders = {} if given is None else given
     if not (isinstance(folders, dict) and all(isinstance(name, str) and name for name in folders.values())):
-        raise ValueError(f"split_folders: {split_folders!r} is not `split: name of its folder`")
+        raise ValueError(f"{given!r} is not `split: name of its folder`")
+    return folders
+
+
+SplitFolders = Annotated[dict[str, str], BeforeValidator(_folders)]  # a source's setting

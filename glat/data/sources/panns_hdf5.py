@@ -7,53 +7,41 @@ missing, are dropped either way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
+from pydantic import StrictBool
 
 from ...errors import GlatError
 from ..audio import AudioError, Samples
-from . import containers, hdf5
+from . import Shard, containers, hdf5
 
 CODE = ("matching.py", "containers.py", "hdf5.py")
 ZEROS = "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
 
 
-def check(audio: str | list[str], split_folders: dict[str, str] | None = None, in_place: bool = False) -> None:
-    """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
-    containers.check_places(audio, split_folders)
-    if not isinstance(in_place, bool):
-        raise ValueError(f"in_place: {in_place!r}; allowed are true and false")  # noqa: TRY004
+class Settings(containers.Settings):
+    """in_place: the packs refer to the files instead of copying their waveforms."""
+
+    in_place: StrictBool = False
 
 
-def fetch(
-    segments: pd.DataFrame,
-    folder: Path,
-    split: str,
-    first: int,
-    workers: int = 1,
-    classes: pd.DataFrame | None = None,
-    repeated: Collection[str] = (),
-    *,
-    audio: str | list[str],
-    split_folders: dict[str, str] | None = None,
-    in_place: bool = False,
-) -> pd.DataFrame:
-    """Find the row of each segment in the HDF5 files that `audio` names (`containers.find_files`).
+def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
+    """Find the row of each segment in the HDF5 files that `settings.audio` names (`containers.find_files`).
 
     Returns a table clip, file (absolute path), part (row), reason ("no row", "ambiguous: ..."), note ("labels differ").
 
     Raises:
         GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
     """
-    paths = containers.find_files(audio, split, split_folders, {}, hdf5.ENDINGS)
+    paths = containers.find_files(shard, settings, {}, hdf5.ENDINGS)
     names = partial(hdf5.names, audio="waveform", check=_check_waveform)
-    labels = partial(hdf5.labels, classes=len(classes), packed=False)
-    return containers.listing(segments, repeated, classes, paths, names, labels)
+    labels = partial(hdf5.labels, classes=len(shard.classes), packed=False)
+    return containers.listing(shard, paths, names, labels)
 
 
 def _check_waveform(file: h5py.File) -> None:

@@ -3,7 +3,7 @@ or `human_labels` (their names), in folders `bal_train`, `unbal_train` and `eval
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -15,31 +15,18 @@ import pyarrow.parquet as pq
 
 from ...errors import GlatError
 from ..audio import AudioError
-from . import containers
+from . import Shard, containers
 
 CODE = ("matching.py", "containers.py")
 FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
 ROWS = 16  # taken of a row group at once
 
 
-def check(audio: str | list[str], split_folders: dict[str, str] | None = None) -> None:
-    """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
-    containers.check_places(audio, split_folders)
+Settings = containers.Settings
 
 
-def fetch(
-    segments: pd.DataFrame,
-    folder: Path,
-    split: str,
-    first: int,
-    workers: int = 1,
-    classes: pd.DataFrame | None = None,
-    repeated: Collection[str] = (),
-    *,
-    audio: str | list[str],
-    split_folders: dict[str, str] | None = None,
-) -> pd.DataFrame:
-    """Find the row of each segment in the Parquet files that `audio` names (`containers.find_files`).
+def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
+    """Find the row of each segment in the Parquet files that `settings.audio` names (`containers.find_files`).
 
     Returns a table clip, file (absolute path), part (`<row group>:<row in it>`), reason ("no row", "ambiguous: ..."),
     note ("labels differ").
@@ -47,8 +34,8 @@ def fetch(
     Raises:
         GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
     """
-    paths = containers.find_files(audio, split, split_folders, FOLDERS, (".parquet",))
-    return containers.listing(segments, repeated, classes, paths, _names, partial(_labels, classes=classes))
+    paths = containers.find_files(shard, settings, FOLDERS, (".parquet",))
+    return containers.listing(shard, paths, _names, partial(_labels, classes=shard.classes))
 
 
 def _open(path: str) -> pq.ParquetFile:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,39 +13,26 @@ import pandas as pd
 
 from ...errors import GlatError
 from ..audio import AudioError
-from . import containers, hdf5
+from . import Shard, containers, hdf5
 
 CODE = ("matching.py", "containers.py", "hdf5.py")
 
 
-def check(audio: str | list[str], split_folders: dict[str, str] | None = None) -> None:
-    """Raise ValueError, in one sentence, for a setting's value that is not allowed."""
-    containers.check_places(audio, split_folders)
+Settings = containers.Settings
 
 
-def fetch(
-    segments: pd.DataFrame,
-    folder: Path,
-    split: str,
-    first: int,
-    workers: int = 1,
-    classes: pd.DataFrame | None = None,
-    repeated: Collection[str] = (),
-    *,
-    audio: str | list[str],
-    split_folders: dict[str, str] | None = None,
-) -> pd.DataFrame:
-    """Find the row of each segment in the HDF5 files that `audio` names (`containers.find_files`).
+def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
+    """Find the row of each segment in the HDF5 files that `settings.audio` names (`containers.find_files`).
 
     Returns a table clip, file (absolute path), part (row), reason ("no row", "ambiguous: ..."), note ("labels differ").
 
     Raises:
         GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
     """
-    paths = containers.find_files(audio, split, split_folders, {}, hdf5.ENDINGS)
+    paths = containers.find_files(shard, settings, {}, hdf5.ENDINGS)
     names = partial(hdf5.names, audio="mp3", check=_check_mp3)
-    labels = partial(hdf5.labels, classes=len(classes), packed=True)
-    return containers.listing(segments, repeated, classes, paths, names, labels)
+    labels = partial(hdf5.labels, classes=len(shard.classes), packed=True)
+    return containers.listing(shard, paths, names, labels)
 
 
 def _check_mp3(file: h5py.File) -> None:

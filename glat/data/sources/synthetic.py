@@ -15,17 +15,19 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import av
 import numpy as np
 import pandas as pd
+from pydantic import AfterValidator, BeforeValidator, Field
 from tqdm import tqdm
 
+from glat import settings
+from glat.data.sources import Shard
 from glat.data.sources.backgrounds import BACKGROUNDS
 from glat.data.sources.sounds import SOUNDS
 from glat.data.sources.waves import RATE, log_uniform
@@ -44,36 +46,37 @@ YOUTUBE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 BY_MID = {sound.mid: sound for sound in SOUNDS}
 
 
-@dataclass(frozen=True)
-class Settings:
+def _pair(kind: type) -> BeforeValidator:
+    def check(value: object) -> tuple:
+        try:
+            low, high = (kind(number) for number in value)
+            if [low, high] == list(value) and low <= high:
+                return low, high
+        except (TypeError, ValueError):
+            pass
+        raise ValueError(f"{value!r}: give [lowest, highest]")
+
+    return BeforeValidator(check)
+
+
+def _events(value: tuple[int, int]) -> tuple[int, int]:
+    if not 1 <= value[0] or value[1] > len(SOUNDS):
+        raise ValueError(f"{list(value)}: give [fewest, most] per clip, from 1 to {len(SOUNDS)}")
+    return value
+
+
+class Settings(settings.Settings):
     """What a user may choose of the corpus.
 
-    snr_db: lowest and highest ratio, in dB, of an event's mean power over its duration to the background's over the
-    clip, drawn uniformly. events: fewest and most events in a clip. short_clips: share of clips of 3 to 9.5 s.
+    seed: of all that is drawn. snr_db: lowest and highest ratio, in dB, of an event's mean power over its duration to
+    the background's over the clip, drawn uniformly. events: fewest and most events in a clip. short_clips: share of
+    clips of 3 to 9.5 s.
     """
 
-    snr_db: tuple[float, float] = (-15.0, 15.0)
-    events: tuple[int, int] = (1, 4)
-    short_clips: float = 0.08
-
-    def __post_init__(self) -> None:
-        # One form, whether a list or a tuple, of integers or not: what a file was made from is compared as text.
-        object.__setattr__(self, "snr_db", _pair("snr_db", self.snr_db, float))
-        object.__setattr__(self, "events", _pair("events", self.events, int))
-        if not 1 <= self.events[0] <= self.events[1] <= len(SOUNDS):
-            raise GlatError(f"events is {list(self.events)}: give [fewest, most] per clip, from 1 to {len(SOUNDS)}")
-        if not 0 <= self.short_clips <= 1:
-            raise GlatError(f"short_clips is {self.short_clips}: give a share from 0 to 1")
-
-
-def _pair(name: str, value: object, kind: type) -> tuple:
-    try:
-        low, high = (kind(number) for number in value)
-        if [low, high] == list(value) and low <= high:
-            return low, high
-    except (TypeError, ValueError):
-        pass
-    raise GlatError(f"{name} is {value!r}: give [lowest, highest]")
+    seed: settings.Natural
+    snr_db: Annotated[tuple[float, float], _pair(float)] = (-15.0, 15.0)
+    events: Annotated[tuple[int, int], _pair(int), AfterValidator(_events)] = (1, 4)
+    short_clips: Annotated[float, Field(ge=0, le=1)] = 0.08
 
 
 class Event(NamedTuple):
@@ -96,7 +99,7 @@ def youtube_id(seed: int, split: str, index: int) -> str:
     return "".join(YOUTUBE_ALPHABET[byte % 64] for byte in digest)
 
 
-def draw_labels(seed: int, split: str, count: int, settings: Settings) -> list[list[str]]:
+def draw_labels(split: str, count: int, settings: Settings) -> list[list[str]]:
     """Class ids of each clip of a split, sorted: `count` lists of 1 to `settings.events[1]` ids.
 
     Each class is in at least max(5, 1 %) clips, or as near to it as a split of few clips allows: where the draw left
@@ -106,11 +109,11 @@ def draw_labels(seed: int, split: str, count: int, settings: Settings) -> list[l
     mids = [sound.mid for sound in SOUNDS]
     clips = []
     for index in range(count):
-        rng = generator(seed, split, index, "labels")
-        size = _event_count(seed, split, index, settings)
+        rng = generator(settings.seed, split, index, "labels")
+        size = _event_count(split, index, settings)
         clips.append({mids[i] for i in rng.choice(len(mids), size, p=shares / shares.sum())})
     held = {mid: sum(mid in clip for clip in clips) for mid in mids}
-    order = generator(seed, split, "order").permutation(count)
+    order = generator(settings.seed, split, "order").permutation(count)
     # Level by level, so that in a split too small for the full minimum no class is left without a clip for another.
     for level in range(1, max(5, -(-count // 100)) + 1):
         for mid in mids:
@@ -125,14 +128,12 @@ def draw_labels(seed: int, split: str, count: int, settings: Settings) -> list[l
     return [sorted(clip) for clip in clips]
 
 
-def draw_events(
-    seed: int, split: str, index: int, labels: Iterable[str], seconds: float, settings: Settings
-) -> list[Event]:
+def draw_events(split: str, index: int, labels: Iterable[str], seconds: float, settings: Settings) -> list[Event]:
     """Events of one clip of `seconds`, in order of start: each label at least once, short sounds perhaps again."""
-    rng = generator(seed, split, index, "events")
+    rng = generator(settings.seed, split, index, "events")
     mids = sorted(labels)
     repeatable = [mid for mid in mids if BY_MID[mid].seconds[1] <= REPEATABLE_SECONDS]
-    extra = _event_count(seed, split, index, settings) - len(mids)
+    extra = _event_count(split, index, settings) - len(mids)
     if repeatable and extra > 0:
         mids += [repeatable[i] for i in rng.integers(len(repeatable), size=extra)]
     events = []
@@ -143,31 +144,30 @@ def draw_events(
     return sorted(events, key=lambda event: (event.start, event.mid, event.end))
 
 
-def _event_count(seed: int, split: str, index: int, settings: Settings) -> int:
-    return int(generator(seed, split, index, "count").integers(settings.events[0], settings.events[1] + 1))
+def _event_count(split: str, index: int, settings: Settings) -> int:
+    return int(generator(settings.seed, split, index, "count").integers(settings.events[0], settings.events[1] + 1))
 
 
-def write_metadata(folder: Path, splits: dict[str, int], seed: int, **settings: object) -> None:
+def write_metadata(folder: Path, splits: dict[str, int], settings: Settings) -> None:
     """Write the class list, and of each split (name: number of clips) the weak and the strong labels, into `folder`.
 
     `class_labels_indices.csv`: index, mid, display_name. `<split>_segments.csv`: YTID, start_seconds, end_seconds,
     positive_labels. `<split>_strong.tsv`: segment_id (`<YTID>_<start in ms>`), start_time_seconds, end_time_seconds
-    (from the start of the segment), label. `settings` are the fields of `Settings`.
+    (from the start of the segment), label.
     """
-    chosen, folder = Settings(**settings), Path(folder)
     classes = [f'{index},{sound.mid},"{sound.name}"' for index, sound in enumerate(SOUNDS)]
     _write_lines(folder / "class_labels_indices.csv", ["index,mid,display_name", *classes])
     for split, count in splits.items():
         segments = ["YTID,start_seconds,end_seconds,positive_labels"]
         strong = ["segment_id\tstart_time_seconds\tend_time_seconds\tlabel"]
-        for index, labels in enumerate(draw_labels(seed, split, count, chosen)):
-            rng = generator(seed, split, index, "segment")
+        for index, labels in enumerate(draw_labels(split, count, settings)):
+            rng = generator(settings.seed, split, index, "segment")
             start = float(rng.choice([0, 0, 30, 30, 10 * rng.integers(1, 40)]))
-            short = rng.random() < chosen.short_clips
+            short = rng.random() < settings.short_clips
             seconds = float(rng.integers(6, 20)) / 2 if short else CLIP_SECONDS
-            name = youtube_id(seed, split, index)
+            name = youtube_id(settings.seed, split, index)
             segments.append(f'{name},{start:.3f},{start + seconds:.3f},"{",".join(labels)}"')
-            for event in draw_events(seed, split, index, labels, seconds, chosen):
+            for event in draw_events(split, index, labels, seconds, settings):
                 strong.append(f"{name}_{start * 1000:.0f}\t{event.start:.3f}\t{event.end:.3f}\t{event.mid}")
         _write_lines(folder / f"{split}_segments.csv", segments)
         _write_lines(folder / f"{split}_strong.tsv", strong)
@@ -178,12 +178,12 @@ def _write_lines(path: Path, lines: list[str]) -> None:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def render(seed: int, split: str, index: int, labels: Iterable[str], seconds: float, settings: Settings) -> np.ndarray:
+def render(split: str, index: int, labels: Iterable[str], seconds: float, settings: Settings) -> np.ndarray:
     """The audio of one clip, (2, samples) float32 at 44.1 kHz, its peak between -18 and -3 dB of full scale."""
-    rng = generator(seed, split, index, "mixture")
+    rng = generator(settings.seed, split, index, "mixture")
     mixture = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, round(seconds * RATE))
     mixture = mixture / np.sqrt(np.mean(mixture**2))
-    for event in draw_events(seed, split, index, labels, seconds, settings):
+    for event in draw_events(split, index, labels, seconds, settings):
         start = round(event.start * RATE)
         sound = BY_MID[event.mid].make(rng, min(round(event.end * RATE), mixture.shape[1]) - start)
         level = 10 ** (rng.uniform(*settings.snr_db) / 20) / np.sqrt(np.mean(sound**2))
@@ -210,10 +210,10 @@ def encode(path: Path, audio: np.ndarray, comment: str) -> None:
             container.mux(packet)
 
 
-def _make(job: tuple[Path, str, int, int, tuple[str, ...], float, Settings]) -> None:
+def _make(job: tuple[Path, str, int, tuple[str, ...], float, Settings]) -> None:
     """Make one file, unless the same one is there."""
     path, *key, settings = job
-    made_from = repr((_recipe(), *key, settings.snr_db, settings.events))
+    made_from = repr((_recipe(), *key, settings.seed, settings.snr_db, settings.events))
     comment = hashlib.blake2b(made_from.encode(), digest_size=16).hexdigest()
     if path.exists() and _comment(path) == comment:
         return
@@ -237,24 +237,21 @@ def _comment(path: Path) -> str | None:
         return None
 
 
-def fetch(
-    segments: pd.DataFrame, folder: Path, split: str, first: int, seed: int, workers: int = 1, **settings: object
-) -> pd.DataFrame:
-    """Make the audio of `segments`, rows `first`, `first` + 1, ... of the split, as `<YTID>_<start in ms>.m4a`.
+def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
+    """Make the audio of a shard, as `<clip>.m4a`. A file that an earlier call made from the same row and settings is kept.
 
-    `segments` has youtube_id, start, end (seconds), labels (list of ids) and clip (the file's stem). A file that an
-    earlier call made from the same seed, row and settings is kept. Returns one row a segment: clip, file (its name in
-    `folder`), reason (why there is no file: always '' here). Raises GlatError for a class that cannot be synthesised.
+    Returns one row a segment: clip, file (its name in the folder), reason (why there is no file: always '' here).
+    Raises GlatError for a class that cannot be synthesised.
     """
-    chosen, folder = Settings(**settings), Path(folder)
+    segments, folder, split = shard.segments, shard.folder, shard.split
     folder.mkdir(parents=True, exist_ok=True)
     jobs = []
-    for index, row in enumerate(segments.itertuples(index=False), start=first):
+    for index, row in enumerate(segments.itertuples(index=False), start=shard.first):
         if unknown := set(row.labels) - BY_MID.keys():
             raise GlatError(f"clip {row.clip} of split {split}: no synthesiser for class {', '.join(sorted(unknown))}")
         seconds = round(float(row.end) - float(row.start), 3)
-        jobs.append((folder / f"{row.clip}.m4a", seed, split, index, tuple(sorted(row.labels)), seconds, chosen))
-    for _ in _progress(_map(jobs, workers), len(jobs), f"{split}: make audio"):
+        jobs.append((folder / f"{row.clip}.m4a", split, index, tuple(sorted(row.labels)), seconds, settings))
+    for _ in _progress(_map(jobs, shard.workers), len(jobs), f"{split}: make audio"):
         pass
     files = [job[0].name for job in jobs]
     return pd.DataFrame({"clip": list(segments["clip"]), "file": files, "reason": [""] * len(files)})

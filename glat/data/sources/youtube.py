@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from glat import settings
-from glat.config import sentence
 from glat.errors import GlatError
 from glat.files import locked, remove
 
+from . import Shard
 from .youtube_archive import Archive
 from .youtube_clip import SCRATCH, Clip, Fetcher, Got
 from .youtube_crew import ask
@@ -43,6 +44,12 @@ LULL = 600.0  # seconds after a storm in which the other shards of the dataset a
 BREAK = 5  # outcomes without any connection that stop the job
 
 
+def _address(text: str) -> str:
+    if not re.match(r"https?://[^/]+.*\{id\}", text):
+        raise ValueError(f"{text!r} is no http address with {{id}} in place of a video's id")
+    return text
+
+
 class Settings(settings.Settings):
     """`datasets.*.source` of params.yaml, for `kind: youtube`; the names are those of yt-dlp's options where it has one.
 
@@ -55,7 +62,7 @@ class Settings(settings.Settings):
     at a clip may take six times that. skip_download: ask for nothing, and go on with the clips that earlier runs got.
     """
 
-    address: Annotated[str, Field(pattern=r"^https?://[^/]+.*\{id\}")] = "https://www.youtube.com/watch?v={id}"
+    address: Annotated[str, AfterValidator(_address)] = "https://www.youtube.com/watch?v={id}"
     cookies: str | None = None
     proxy: str | None = None
     parallel: settings.Count = 4
@@ -73,28 +80,25 @@ class Settings(settings.Settings):
         return 2.0 if self.cookies else 12.0
 
 
-def fetch(
-    segments: pd.DataFrame, folder: Path, split: str, first: int, workers: int = 1, **settings: Any
-) -> pd.DataFrame:
-    """Download the clips of a shard that are not there yet; `settings` are those of `Settings`.
+def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
+    """Download the clips of a shard that are not there yet.
 
     Returns a table clip, file, part, reason (`glat.data.resample`), in the segments' order. Another run on the same
-    folder is waited for. `workers` is for computing; how many clips are downloaded at once is `parallel`.
+    folder is waited for. `shard.workers` is for computing; how many clips are downloaded at once is `settings.parallel`.
 
     Raises:
         GlatError: a cookies file that is none, no connection, a full disk, or a storm of passing failures. What was
             got is kept, and the next run goes on behind it.
     """
-    folder = Path(folder)
-    options = Settings(**settings)
-    clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in segments.itertuples()]
+    folder = shard.folder
+    clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in shard.segments.itertuples()]
     if odd := [clip.clip for clip in clips if "/" in clip.clip or "\0" in clip.clip]:
         raise GlatError(f"{folder}: clip {odd[0]!r} is no name of a file; correct its id in the segment list")
     with locked(folder / ".lock", f"{folder}: another download fills this folder; waiting for it to end"):
         remove(folder / SCRATCH)
         (folder / SCRATCH).mkdir()
         try:
-            outcomes = _complete(clips, folder, options)
+            outcomes = _complete(clips, folder, settings)
         finally:
             remove(folder / SCRATCH)
     rows = [
@@ -187,18 +191,6 @@ def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
     if left:
         return offline == BREAK or (not got and len(reasons) >= STORM - CALM)
     return len(reasons) == len(recent) and (kept == 0 or offline == min(BREAK, len(recent)))
-
-
-def check(**settings: Any) -> None:
-    """Raises ValueError for a setting of `Settings` that is not allowed."""
-    try:
-        Settings(**settings)
-    except ValidationError as error:
-        if error.errors()[0]["loc"] == ("address",):
-            raise ValueError(
-                f"address: {settings['address']!r} is no http address with {{id}} in place of a video's id"
-            ) from None
-        raise ValueError(sentence(error)) from None
 
 
 def _cookies(path: str | None) -> str:
