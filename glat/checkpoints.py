@@ -16,7 +16,6 @@ from .config import sentence
 from .errors import GlatError
 from .files import whole
 from .models import Tagger
-from .provenance import maker
 from .runs import Run
 
 VERSION = 1
@@ -105,11 +104,18 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def save(
-    tagger: Tagger, run: Run, classes: list[dict[str, str]], step: int, path: str | Path, fingerprint: str = ""
+    tagger: Tagger,
+    run: Run,
+    classes: list[dict[str, str]],
+    step: int,
+    path: str | Path,
+    fingerprint: str = "",
+    trained: dict[str, Any] | None = None,
 ) -> None:
     """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order).
 
-    `fingerprint` says what it was made from (`training.fingerprint`), `trained` in the file by what (`provenance.maker`).
+    `fingerprint` says what it was made from (`training.fingerprint`), `trained` by what (`provenance.maker`); None: it was
+    not trained here.
     """
     content = {
         "glat": VERSION,
@@ -117,7 +123,7 @@ def save(
         "classes": classes,
         "step": step,
         "fingerprint": fingerprint,
-        "trained": maker(),
+        "trained": trained,
         "model": {k: v.contiguous() for k, v in tagger.state_dict().items()},
     }
     with whole(path) as part:

@@ -19,7 +19,7 @@ from .config import Evaluation
 from .cost import Stopwatch, multiply_adds
 from .data.packed import PackedClips, Packs, as_is
 from .errors import GlatError
-from .files import whole
+from .files import digest, whole
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes, summary
 from .models import Tagger
@@ -174,8 +174,9 @@ def evaluate(
         },
         "evaluation": settings.model_dump(),
         "precision": precision,
+        "checkpoint": digest(checkpoint),
         "trained": checkpoints.read(checkpoint).get("trained"),
-    } | maker()
+    } | maker(accelerator)
     write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
     write_resamples(folder / "resamples.npz", found, same, settings.seed)
     with whole(folder / "per_class.csv") as part:

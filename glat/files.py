@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import glob
+import hashlib
 import os
 import platform
 import shutil
@@ -56,6 +57,15 @@ def locked(path: str | Path, waiting: str) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_EX)
             waited = True
         yield waited
+
+
+def digest(path: str | Path) -> str:
+    """A hash of a file's content (BLAKE2b, 16 bytes, hexadecimal); empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _alive(pid: int) -> bool:

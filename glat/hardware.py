@@ -40,8 +40,10 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def environment() -> dict[str, str | int]:
-    """Versions and hardware, for a result's own record."""
+def environment(accelerator: str = "cpu", devices: int = 1) -> dict[str, str | int]:
+    """Versions and hardware, for a result's own record: of the GPUs those that it uses ("gpu", how many `devices`)."""
     packages = {name: version(name) for name in ("glat", "torch", "torchaudio", "lightning", "numpy", "h5py")}
-    gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
+    gpu = {}
+    if accelerator == "gpu":
+        gpu = {"gpu": f"{devices} x {torch.cuda.get_device_name(0)}" if devices > 1 else torch.cuda.get_device_name(0)}
     return {"python": platform.python_version(), **packages, "processor": processor(), "cores": cores(), **gpu}

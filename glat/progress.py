@@ -20,6 +20,11 @@ from .runs import Run
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
 
 
+def first_process() -> bool:
+    """Whether this is the first process of a training, which may be distributed."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
 @contextmanager
 def alone(lock: Path) -> Iterator[bool]:
     """Hold a run's lock, so that two processes never train it at once; the system frees it when its holder ends.
@@ -27,7 +32,7 @@ def alone(lock: Path) -> Iterator[bool]:
     Only the first process of a distributed training takes it. Yields whether it had to wait for another training: one
     that outlived a killed Snakemake, as a rule.
     """
-    if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
+    if not first_process():
         yield False
         return
     with locked(lock, f"{lock.parent}: another process trains this run; waiting for it to end") as waited:

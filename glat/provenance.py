@@ -8,22 +8,35 @@ from pathlib import Path
 from typing import Any
 
 HARDWARE = {"gpu": "", "processor": "", "cores": " cores"}  # of `hardware.environment`, each with its unit
+SOURCES = ("glat", "workflow", "Snakefile", "params.yaml")  # what a result is made by, from a repository's root
+HERE = Path(__file__).resolve()
 
 
-def commit(folder: str | Path = ".") -> str:
-    """The git commit of `folder`, with "-dirty" where files differ from it; "unknown" outside a git repository."""
-    call = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+def commit(file: str | Path = HERE) -> str:
+    """The git commit of the repository that tracks `file`, a source file of glat, with "-dirty" where what results are
+    made by (`SOURCES`) differs from it; "unknown (why)" outside a repository."""
     try:
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown (not a git repository)"
+        _git(file, "ls-files", "--error-unmatch", Path(file).name)
+        root = _git(file, "rev-parse", "--show-toplevel")
+        changed = _git(file, "-C", root, "status", "--porcelain", "--untracked-files=no", "--", *SOURCES)
+        return _git(file, "rev-parse", "HEAD") + ("-dirty" if changed else "")
+    except OSError:
+        return "unknown (git is not installed)"
+    except subprocess.CalledProcessError as error:
+        own = "not a git repository" not in error.stderr and "did not match any file" not in error.stderr
+        return f"unknown ({error.stderr.splitlines()[0] if own else 'not a git repository'})"
 
 
-def maker() -> dict[str, Any]:
-    """What makes a result here and now: {"commit": `commit()` of this code, "environment": `hardware.environment()`}."""
+def _git(file: str | Path, *arguments: str) -> str:
+    call = ["git", "-C", str(Path(file).parent), *arguments]
+    return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def maker(accelerator: str = "cpu", devices: int = 1) -> dict[str, Any]:
+    """What makes a result here and now: {"commit": `commit()`, "environment": `hardware.environment()`}."""
     from .hardware import environment  # imports torch, which a reader of what was noted does without
 
-    return {"commit": commit(Path(__file__).parent), "environment": environment()}
+    return {"commit": commit(), "environment": environment(accelerator, devices)}
 
 
 def versions(environment: Mapping[str, Any]) -> str:

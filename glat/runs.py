@@ -6,6 +6,7 @@ on and nothing else, so that `glat train runs/<dataset>/<name>/config.yaml` repe
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from .config import Count, Glat, Natural, Params, Positive, Settings, Training, sentence
 from .errors import GlatError
-from .files import whole
+from .files import digest, whole
 from .settings import Waveform
 
 
@@ -123,3 +124,14 @@ def read_run(path: str | Path) -> Run:
         raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise GlatError(f"{path}: {sentence(error)}") from None
+
+
+def evaluated(folder: Path) -> bool:
+    """Whether a run's metrics.json is there, and of the checkpoint.pt that is there. A damaged one counts as there."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+    except OSError:
+        return False
+    except ValueError:
+        return True
+    return metrics.get("checkpoint") == digest(folder / "checkpoint.pt")

@@ -26,6 +26,7 @@ from .data.sampling import BalancedBatches
 from .errors import GlatError
 from .models import Streams, Tagger
 from .progress import Curve, PlainProgress, ResumePoint, alone
+from .provenance import maker
 from .runs import Run, read_run
 
 
@@ -213,6 +214,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
             raise GlatError(f"{run.packs[0]}: {key} is {found} there, but {wanted} in run {run.name}; pack again")
     accelerator = hardware.accelerator(settings.accelerator)
     precision = hardware.precision(settings.precision, accelerator)
+    made_by = maker(accelerator, world)  # before, not after: a training of days outlives the next commit
     hardware.use_threads(max(1, (threads or cores()) // (settings.devices if accelerator == "cpu" else 1)))
     torch.manual_seed(run.seed)
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
@@ -224,6 +226,8 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
         return
     resume = ResumePoint(folder / "resume.ckpt", made_from, settings.checkpoint_every)
     start = resume.step()
+    if not start:
+        resume.remove()  # of other settings or code: it would be taken up later, beside what this training leaves
     curve = Curve(folder / "train.csv", settings, start)
     progress = PlainProgress(run, start, f"{accelerator}, {precision}, {torch.get_num_threads()} threads")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its advice on hardware and products
@@ -252,7 +256,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
     if trainer.is_global_zero:
         if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
             raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
-        checkpoints.save(tagger, run, classes, trainer.global_step, done, made_from)
+        checkpoints.save(tagger, run, classes, trainer.global_step, done, made_from, made_by)
         curve.finish()
         resume.remove()
     trainer.strategy.barrier()

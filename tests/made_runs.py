@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pandas as pd
+import torch
 
 from glat.bootstrap import resample
 from glat.config import Params
 from glat.evaluation import score
 from glat.experiments import all_runs
+from glat.files import digest
 from glat.manifest import MANIFEST, write_manifest
 from glat.predictions import clips_hash, write_predictions, write_resamples
 from glat.runs import Run
@@ -45,6 +47,8 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
     heard = clips_hash(corpus.clips, corpus.target)
     made_by = {"environment": {"torch": "2.11.0", "processor": "made up"}, "commit": "c0ffee"}
     multiply_adds = 1000 * (1 + run.glat.n * run.glat.tau / 10 if run.glat else 1)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"run": run.model_dump(by_alias=True), "trained": made_by}, run.folder / "checkpoint.pt")
     metrics = {
         "run": run.name, "dataset": run.dataset, "backbone": run.backbone, "seed": run.seed,
         "glat": run.glat.model_dump() if run.glat else None, "steps": run.training.steps, "parameters": 1234,
@@ -52,10 +56,8 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
         "only": None, "classes": 16, "classes_scored": 16, "collapsed": False,
         "streams": score(found, 0.95), "evaluation": {"confidence": 0.95}, "precision": "bf16",
         "cost": {"multiply_adds_per_clip": multiply_adds, "seconds_per_clip": multiply_adds / 1e5, "clock": "CPU time"},
-        "trained": made_by, **made_by,
+        "checkpoint": digest(run.folder / "checkpoint.pt"), "trained": made_by, **made_by,
     } | update  # fmt: skip
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / "checkpoint.pt").write_bytes(b"")
     steps = np.arange(1, 4) * run.training.steps // 3
     local = [0.9, 0.6, 0.5] if run.glat else [None] * 3
     curve = {"step": steps, "loss_global": [0.9, 0.5, 0.4], "loss_local": local, "seconds": [1.0, 2.0, 3.0]}

@@ -83,7 +83,10 @@ NOBODY_LISTENS = json.dumps(
         ),
         (["--set", "datasets.mini.source.kind=tape", "metadata"], "datasets.mini.source.kind: 'tape' is not known"),
         (["--set", "datasets.mini.source.snr=[0, 1]", "metadata"], "datasets.mini.source: unknown key snr"),
-        (["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"], "snr_db is [1, 0]"),
+        (
+            ["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"],
+            "datasets.mini.source.snr_db: [1, 0]: give [lowest, highest]",
+        ),
         (
             ["--set", "dataset=audioset_balanced", "--set", "datasets.audioset_balanced.metadata=audioset", "metadata"],
             "audioset/class_labels_indices.csv: cannot be read (No such file or directory); put AudioSet's lists there",

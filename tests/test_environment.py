@@ -7,6 +7,8 @@ import tomllib
 
 import yaml
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 
 def name(requirement):
@@ -26,6 +28,13 @@ def test_environment_yml_pins_every_dependency_at_the_locked_version():
     pinned = {f"{with_extras(r)}=={locked[name(r)]}" for r in asked}
     assert {p for p in pip if p != "-e ."} == pinned
     assert "-e ." in pip and "python=3.11" in conda
+
+
+def test_the_lock_is_within_the_bounds_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    locked = {p["name"]: p["version"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    for asked in map(Requirement, [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]):
+        assert asked.specifier.contains(locked[canonicalize_name(asked.name)]), asked
 
 
 def test_torch_and_torchaudio_are_one_pair():

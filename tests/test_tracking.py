@@ -29,6 +29,7 @@ from made_runs import Corpus, make_all, make_run, value
 
 from glat.config import load
 from glat.experiments import all_runs, table1
+from glat.files import digest
 from glat.results import RESULTS
 from glat.runs import resolve, write_run
 from glat.tracking import attempt as attempts
@@ -223,7 +224,7 @@ def eight_at_once(params, address):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0] * 8
     return Store(address), runs
 
@@ -370,6 +371,7 @@ def test_a_full_disk_is_named_and_the_rest_is_sent_once_there_is_room(project, p
 def test_a_locked_database_is_named(project, params, monkeypatch):
     run = made(params, evaluated=False)
     store, _ = send(run, params)
+    attempts.begin(run.folder, 0)
     attempts.end(run.folder, "FAILED")
     patience = "mlflow.store.db.utils.sql.text"
     text = sqlalchemy.text
@@ -406,7 +408,7 @@ def test_outside_a_repository_the_commit_is_unknown(project, params):
 def test_every_run_says_what_it_serves(params):
     point = next(run for run in all_runs(params).values() if run.glat and run.glat.n == 3)
     assert facts.variant(point) == "n3"
-    serves = facts.tags(point, attempts.Attempt(id="x", started=0, commit="c"), Path("a"), params)["serves"]
+    serves = facts.tags(point, attempts.Attempt(id="x", run=point, started=0, commit="c"), Path("a"), params)["serves"]
     assert serves == "fig2a"
 
 
@@ -445,18 +447,56 @@ def test_a_sender_whose_training_died_while_it_started_ends_and_says_killed(proj
 
 def test_a_training_that_was_not_followed_is_a_run_of_its_own(project, params):
     run = made(params)
-    (run.folder / "checkpoint.pt").write_bytes(b"one")
-    os.utime(run.folder / "metrics.json")
     store, first = send(run, params)
+    assert first.commit == "c0ffee" and first.environment["torch"] == "2.11.0"  # as its checkpoint has it
     settings = (run.folder / "config.yaml").read_text()
-    (run.folder / "config.yaml").write_text(settings.replace("seed: 0", "seed: 0  # edited"))
-    assert send(run, params, store)[1] is None, "of other settings than those that it was trained with"
+    (run.folder / "config.yaml").write_text(settings.replace("steps: 6", "steps: 7"))  # of the training that comes next
+    assert send(run, params, store)[1] == first and told(store, run).data.params["training.steps"] == "6"
+    (run.folder / "config.yaml").write_text(settings)
     (run.folder / "checkpoint.pt").write_bytes(b"another")
     assert send(run, params, store)[1].id != first.id
     assert "final/mAP" not in told(store, run).data.metrics, "scores of the weights before"
-    os.utime(run.folder / "metrics.json")
+    make_run(run, Corpus())
     send(run, params, store)
     assert told(store, run).data.metrics["final/mAP"] == value(run)
+
+
+def test_a_killed_training_that_ended_without_being_followed_is_finished(project, params):
+    run = made(params)
+    attempt = attempts.begin(run.folder, 0)
+    attempts.end(run.folder, "KILLED")
+    assert attempts.settle(run.folder).status == "KILLED", "the checkpoint there is of a training before"
+    make_run(run, Corpus())
+    store, settled = send(run, params)
+    assert (settled.status, settled.id) == ("FINISHED", attempt.id)
+    assert told(store, run).data.metrics["final/mAP"] == value(run)
+
+
+def test_a_copy_of_a_run_is_not_a_second_run(project, params, tmp_path):
+    """As `dvc pull` makes it elsewhere: its evaluation there adds to the run of its training."""
+    run = made(params, evaluated=False)
+    attempts.begin(run.folder, 0)
+    (run.folder / "checkpoint.pt").write_bytes(b"weights")
+    attempts.end(run.folder, "FINISHED")
+    store, _ = send(run, params)
+    first = told(store, run)
+    for name in ("attempt.json", "mlflow.json"):
+        (run.folder / name).unlink()
+    make_run(run, Corpus(), checkpoint=digest(run.folder / "checkpoint.pt"))
+    (run.folder / "checkpoint.pt").write_bytes(b"weights")
+    send(run, params, store)
+    again = told(store, run)
+    assert again.info.run_id == first.info.run_id and again.data.metrics["final/mAP"] == value(run)
+    assert len(store.client.get_metric_history(again.info.run_id, "train/loss_global")) == 3
+    assert len(store.client.search_runs([again.info.experiment_id])) == 1
+
+
+def test_one_run_that_cannot_be_sent_does_not_keep_back_the_others(project, params):
+    bad, good = made(params), made(params, {})
+    (bad.folder / "attempt.json").write_text("half of")
+    done = glat("track", "sync", cwd=project, params={"tracking.models": []})
+    assert done.returncode == 1 and "attempt.json: damaged; delete it" in done.stderr
+    assert f"{good.folder}: finished" in done.stdout and "1 of 2 runs were not sent" in done.stderr
 
 
 def test_a_file_that_is_only_touched_is_not_sent_again(project, params):

@@ -124,6 +124,14 @@ def test_a_failed_training_ends_as_failed_with_its_sentence(project):
     assert "learning_rate" in found.data.tags["mlflow.note.content"]
 
 
+def busy(folder):
+    try:
+        with alone(folder):
+            return False
+    except Busy:
+        return True
+
+
 def test_a_server_that_hangs_neither_stops_nor_slows_a_training(project, monkeypatch):
     run = configured(steps=20)
     with socket.socket() as server:  # takes a connection, and never answers
@@ -132,8 +140,7 @@ def test_a_server_that_hangs_neither_stops_nor_slows_a_training(project, monkeyp
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
         train_here(run)
         assert attempts.read(run.folder).status == "FINISHED" and (run.folder / "checkpoint.pt").exists()
-        with pytest.raises(Busy), alone(run.folder):  # the sender is at it still: the training did not wait for it
-            pass
+        until(lambda: busy(run.folder))  # the sender is at it: the training did not wait for it
     until(lambda: "not sent to MLflow" in (run.folder / "mlflow.log").read_text())
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with alone(run.folder, wait=True):  # once it has given up, all of it goes to another server
@@ -152,7 +159,7 @@ def test_what_a_server_that_died_in_mid_training_missed_is_sent_once_it_is_back(
         sent(run, "RUNNING")
         stop(server)
         assert process.poll() is None, "the training was over before the server died"
-        assert process.wait(120) == 0, process.stderr.read()
+        assert process.wait(300) == 0, process.stderr.read()
         until(lambda: "does not answer" in (run.folder / "mlflow.log").read_text())
         with alone(run.folder, wait=True):  # once the sender has given up
             server = start_server(project, port)
@@ -213,7 +220,7 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
     call = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", str(port)]
     call += ["-m", f"models:/{read_state(run.folder)[Store().name]['model_id']}"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = os.environ | {"MLFLOW_TRACKING_URI": Store().address, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # MLflow calls its server by name
     server = subprocess.Popen(call, start_new_session=True, env=environment, **quiet)
     try:

@@ -42,9 +42,9 @@ def sync(
         except (Busy, Deleted) as error:
             print(error)
             continue
-        except NotSent:
-            raise  # the others would meet the same
         except GlatError as error:
+            if isinstance(error, NotSent):
+                store.ask()  # where the server is at fault, the others would meet the same
             print(f"glat: {error}", file=sys.stderr)
             failed.append(folder)
             continue

@@ -71,8 +71,11 @@ def write_pr(params: Params, folder: Path) -> None:
     for one in measured:
         kept = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
         curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
-    lines = [pd.DataFrame({"method": m, "recall": RECALL, "precision": p}) for m, p in curves.items()]
-    tables.write(pd.concat(lines).assign(**behind_columns(measured[0])), None, folder / "pr_curves")
+    lines = [
+        pd.DataFrame({"method": label, "recall": RECALL, "precision": precision}).assign(**behind_columns(one))
+        for one, (label, precision) in zip(measured, curves.items(), strict=True)
+    ]
+    tables.write(pd.concat(lines), None, folder / "pr_curves")
     draw_pr(curves, measured, folder / "pr_curves")
 
 

@@ -241,7 +241,9 @@ def write(params: Params, folder: Path) -> None:
     gain = gains(plain, glat, names, table.set_index("mid")["median_duration"])
     rho, p = spearmanr(gain["median_duration"], gain["gain"]) if len(gain) > 2 else (np.nan, np.nan)
     draw_gains(gain, rho, p, folder / "durations")
-    tables.write(gain.assign(**clips), None, folder / "durations")
+    alone = behind_columns(plain)
+    both = {key: value if value == alone[key] else f"{alone[key]} / {value}" for key, value in clips.items()}
+    tables.write(gain.assign(**both), None, folder / "durations")
     tables.write(table.assign(**clips), markdown(table, glat, tau, rho, p, level), folder / "localisation")
 
 

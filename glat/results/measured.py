@@ -18,7 +18,7 @@ from ..experiments import System
 from ..manifest import DIGITS, common
 from ..predictions import METRICS, read_resamples
 from ..provenance import hardware, versions
-from ..runs import Run
+from ..runs import Run, evaluated
 
 YET = " yet"  # how the reason ends for a run that did not fail
 
@@ -96,10 +96,10 @@ def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
 def why_missing(run: Run) -> str | None:
     """None if a run is trained and evaluated with these settings, else why not: what its log ends with, where it has one.
 
-    Metrics older than the checkpoint, or without one, are those of an earlier training.
+    Metrics of another checkpoint, or without one, are those of an earlier training.
     """
     checkpoint, metrics = run.folder / "checkpoint.pt", run.folder / "metrics.json"
-    if checkpoint.exists() and metrics.exists() and metrics.stat().st_mtime >= checkpoint.stat().st_mtime:
+    if checkpoint.exists() and evaluated(run.folder):
         other = _other_settings(run, read_metrics(metrics))
         return f"evaluated with {other}" if other else None
     step = "evaluate" if checkpoint.exists() else "train"
@@ -233,7 +233,7 @@ def behind_columns(one: Measured) -> dict[str, Any]:
 def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
     """What is to be said of whatever trained and evaluated the system's runs, once if it is the same of all."""
     evaluated = [say(metrics) for metrics in one.metrics.values()]
-    trained = [say(metrics["trained"]) if metrics.get("trained") else "unknown" for metrics in one.metrics.values()]
+    trained = [say(metrics["trained"]) if metrics.get("trained") else "not noted" for metrics in one.metrics.values()]
     if trained != evaluated:
         evaluated = [*(f"{text} (trained)" for text in trained), *(f"{text} (evaluated)" for text in evaluated)]
     return " / ".join(dict.fromkeys(evaluated))

@@ -12,8 +12,9 @@ from ..predictions import METRICS
 from .measured import read
 
 
-def summary(params: Params) -> dict[str, dict[str, float]]:
-    """mAP, mAUC and d' of each run by name: of the fused score where there are two streams, to six digits.
+def summary(params: Params) -> dict[str, dict[str, float | None]]:
+    """mAP, mAUC and d' of each run by name: of the fused score where there are two streams, to six digits;
+    None for one that has no finite value (d' of a perfect AUC).
 
     Raises:
         GlatError: a run that is not evaluated.
@@ -23,7 +24,8 @@ def summary(params: Params) -> dict[str, dict[str, float]]:
         if system.stream != "fused":
             continue  # a stream of a run that is there as a whole
         for run, metrics in zip(system.runs, read(system).metrics.values(), strict=True):
-            found[run.name] = {name: round(metrics["streams"]["fused"][name]["value"], 6) for name in METRICS}
+            values = {name: metrics["streams"]["fused"][name]["value"] for name in METRICS}
+            found[run.name] = {name: value if value is None else round(value, 6) for name, value in values.items()}
     return found
 
 

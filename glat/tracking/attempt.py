@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import fcntl
 import getpass
-import hashlib
-import json
 import os
 import platform
 import time
@@ -18,8 +16,9 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from ..errors import GlatError
-from ..files import whole
+from ..files import digest, whole
 from ..provenance import maker
+from ..runs import Run, read_run
 
 WATCHED, SYSTEM = "validation.csv", "system.csv"  # what is kept of a training besides train.csv
 TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.progress.alone)
@@ -29,6 +28,7 @@ class Attempt(BaseModel):
     """Who trains a run, since when, with which code, and how it ended."""
 
     id: str
+    run: Run  # that it trains, whatever config.yaml says by now
     started: float  # seconds since 1970
     ended: float | None = None
     status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"] = "RUNNING"
@@ -40,7 +40,6 @@ class Attempt(BaseModel):
     user: str = ""
     host: str = ""
     pid: int = 0
-    config: str = ""  # hash of config.yaml that it trains with
     weights: str = ""  # hash of checkpoint.pt that it left
 
     def mine(self, pid: int) -> bool:
@@ -61,25 +60,26 @@ def read(folder: Path) -> Attempt | None:
 
 def write(folder: Path, attempt: Attempt) -> None:
     with whole(folder / "attempt.json") as part:
-        part.write_text(attempt.model_dump_json(indent=1) + "\n")
+        part.write_text(attempt.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
 def begin(folder: Path, step: int, data: str = "") -> Attempt:
     """Note that this process trains the run from `step` on: a new attempt from step 0, else the one that was broken off."""
-    try:
+    from ..hardware import accelerator
+
+    run, old = read_run(folder / "config.yaml"), None
+    with suppress(GlatError):
         old = read(folder)
-    except GlatError:
-        old = None
     here = {
-        **maker(),
+        "run": run,
+        **maker(accelerator(run.training.accelerator), run.training.devices * run.training.nodes),
         "rule": os.environ.get("GLAT_RULE", ""),
         "data": data,
         "user": _user(),
         "host": platform.node(),
         "pid": os.getpid(),
-        "config": content(folder / "config.yaml"),
     }
-    if step and old:
+    if step and old and old.run == run:
         attempt = old.model_copy(update=here | {"status": "RUNNING", "ended": None, "reason": ""})
     else:
         attempt = Attempt(id=uuid.uuid4().hex, started=time.time(), **here)
@@ -92,25 +92,30 @@ def begin(folder: Path, step: int, data: str = "") -> Attempt:
 def end(folder: Path, status: str, reason: str = "") -> None:
     """Note how the attempt ended."""
     if (attempt := read(folder)) is not None:
-        left = content(folder / "checkpoint.pt") if status == "FINISHED" else ""
+        left = digest(folder / "checkpoint.pt") if status == "FINISHED" else ""
         how = {"status": status, "reason": reason, "ended": time.time(), "weights": left}
         write(folder, attempt.model_copy(update=how))
 
 
 def settle(folder: Path) -> Attempt | None:
-    """The attempt as it stands: one that nobody trains any more is noted as killed, and one of a training that was never
-    followed is made from what the training left. None if the run was never trained with its config.yaml."""
+    """The attempt as it stands: one that nobody trains any more is noted as killed, one that ended without being
+    followed as finished, and one that was never followed is made from what the training left. None if the run was never
+    trained."""
     attempt = read(folder)
-    if attempt and attempt.weights and content(folder / "checkpoint.pt") not in ("", attempt.weights):
-        attempt = None  # trained again, and not followed
-    if attempt and attempt.config not in ("", content(folder / "config.yaml")):
-        return None  # of other settings than those that it is to be trained with next
-    if attempt is None:
-        attempt = _imported(folder)
-        if attempt is not None:
-            write(folder, attempt)
-    elif attempt.status == "RUNNING" and not trained_now(folder):
+    if attempt and attempt.status == "RUNNING" and trained_now(folder):
+        return attempt
+    left = digest(folder / "checkpoint.pt")
+    ended = (folder / "checkpoint.pt").stat().st_mtime if left else 0.0
+    if attempt and attempt.weights:
+        attempt = attempt if left in ("", attempt.weights) else None  # trained anew without being followed
+    elif attempt and ended > attempt.started and not _part(folder).exists():
+        # Trained without being followed: to the end of this attempt, or with other settings.
+        how = {"status": "FINISHED", "reason": "", "ended": ended, "weights": left}
+        attempt = attempt.model_copy(update=how) if attempt.run == read_run(folder / "config.yaml") else None
+    elif attempt and attempt.status == "RUNNING":
         attempt = attempt.model_copy(update={"status": "KILLED", "ended": _last_sign(folder, attempt)})
+    attempt = attempt or _imported(folder)
+    if attempt is not None:
         write(folder, attempt)
     return attempt
 
@@ -129,53 +134,49 @@ def trained_now(folder: Path) -> bool:
 
 def train_csv(folder: Path) -> Path:
     """The training's curve: `train.csv`, or while it trains the file that becomes it."""
-    part = folder / ".train.csv.part"
-    return part if part.exists() else folder / "train.csv"
+    return part if (part := _part(folder)).exists() else folder / "train.csv"
 
 
-def evaluated(folder: Path) -> bool:
-    """Whether metrics.json is there, and of the checkpoint that is there."""
-    metrics, checkpoint = folder / "metrics.json", folder / "checkpoint.pt"
-    return metrics.exists() and not (checkpoint.exists() and metrics.stat().st_mtime < checkpoint.stat().st_mtime)
+def _part(folder: Path) -> Path:
+    return folder / ".train.csv.part"
 
 
 def _imported(folder: Path) -> Attempt | None:
-    path = folder / "train.csv"
-    if not path.exists():
+    """The attempt of a training that was never followed, from its checkpoint: the same one in every copy of the run."""
+    path, curve = folder / "checkpoint.pt", folder / "train.csv"
+    if not path.exists() or not curve.exists():
         return None
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    ended = path.stat().st_mtime
-    made_by = {"commit": "unknown (trained before it was tracked)"}
-    with suppress(OSError, ValueError):  # a damaged one is told where its numbers are read
-        if evaluated(folder):
-            made_by = json.loads((folder / "metrics.json").read_text()).get("trained") or made_by
-    seconds = float(rows[-1]["seconds"]) if rows else 0.0
+    from .. import checkpoints  # imports torch
+
+    run, trained = read_run(folder / "config.yaml"), None
+    with suppress(GlatError, ValidationError):  # of another kind, or damaged: who evaluates it is told
+        content = checkpoints.read(path)
+        run, trained = Run.model_validate(content.get("run")), content.get("trained")
+    ended, left = path.stat().st_mtime, digest(path)
     return Attempt(
-        id=uuid.uuid4().hex,
-        started=ended - seconds,
+        id=left,
+        run=run,
+        started=ended - _seconds(curve),
         ended=ended,
         status="FINISHED",
-        **made_by,
-        config=content(folder / "config.yaml"),
-        weights=content(folder / "checkpoint.pt"),
+        weights=left,
+        host=platform.node(),
         rule="unknown",  # and so is the data: the packs that are there now may be others
+        **(trained or {"commit": "unknown (trained before it was noted)"}),
     )
+
+
+def _seconds(curve: Path) -> float:
+    """How long a training took, by its curve."""
+    with curve.open() as file, suppress(ValueError, TypeError, KeyError, IndexError):
+        return float(list(csv.DictReader(file))[-1]["seconds"])
+    return 0.0
 
 
 def _last_sign(folder: Path, attempt: Attempt) -> float:
     """When a killed training was last seen to work."""
     path = train_csv(folder)
     return max(attempt.started, path.stat().st_mtime) if path.exists() else attempt.started
-
-
-def content(path: Path) -> str:
-    """A hash of a file's content; empty where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except FileNotFoundError:
-        return ""
 
 
 def _user() -> str:

@@ -16,8 +16,8 @@ from .. import experiments
 from ..config import Params
 from ..provenance import hardware, versions
 from ..registry import BACKBONES
-from ..runs import Run
-from .attempt import SYSTEM, WATCHED, Attempt, evaluated, train_csv
+from ..runs import Run, evaluated
+from .attempt import SYSTEM, WATCHED, Attempt, train_csv
 
 SERVED = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")  # what `serves` can name
 LONGEST = 5000  # characters of a tag or parameter that MLflow surely takes
@@ -49,7 +49,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, str]:
     """What runs are grouped and found by."""
     glat, revision = run.glat, attempt.commit.removesuffix("-dirty")
-    serves = [name for name in SERVED if run.name in {r.name for r in _runs(params, name)}]
+    serves = [name for name in SERVED if run in _runs(params, name)]
     found = {
         "dataset": run.dataset,
         "backbone": BACKBONES[run.backbone].title,
@@ -71,6 +71,8 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
     }
     if attempt.user:
         found["mlflow.user"] = attempt.user
+    if attempt.weights:
+        found["checkpoint"] = attempt.weights
     if not revision.startswith("unknown"):
         found["mlflow.source.git.commit"] = revision
     if attempt.environment:
@@ -102,12 +104,13 @@ def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
 
 
 def data_hash(run: Run) -> str:
-    """A hash of the packed training data: of the hashes that the packs hold of their waveforms. Empty without packs."""
+    """A hash of the packed training data: of the hashes that the packs hold of their segments and waveforms. Empty without packs."""
     digest = hashlib.blake2b(digest_size=16)
     for path in run.packs:
         try:
             with h5py.File(path, "r") as pack:
-                digest.update(json.loads(pack.attrs["provenance"])["waveforms_blake2b"].encode())
+                made_from = json.loads(pack.attrs["provenance"])
+                digest.update((made_from["segments_sha256"] + made_from["waveforms_blake2b"]).encode())
         except (OSError, KeyError, ValueError):
             return ""
     return digest.hexdigest()
@@ -123,8 +126,11 @@ def curve(folder: Path, kind: str, attempt: Attempt) -> list[Row]:
         return []
     rows = []
     for line in lines:
-        at = float(line.pop("at", None) or attempt.started + float(line.get("seconds") or 0))
-        step = int(line.pop("step"))
+        try:
+            at = float(line.pop("at", None) or attempt.started + float(line.get("seconds") or 0))
+            step = int(line.pop("step"))
+        except (ValueError, TypeError, KeyError):
+            continue  # a line that a full disk or a kill cut off
         line.pop("seconds", None)
         values = {f"{kind}/{key}": number for key, text in line.items() if (number := _number(text)) is not None}
         rows.append(Row(step, round(at * 1000), values))
@@ -139,15 +145,14 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def final(folder: Path) -> tuple[dict[str, float], int] | None:
-    """What metrics.json says, as `final/mAP`, `final/mAP_low`, `final_global/mAP`, and the milliseconds when it was
-    written; None if the run is not evaluated since it was trained. The fused stream is what a table shows, and has no name of its own."""
-    path = folder / "metrics.json"
+def final(folder: Path) -> dict[str, float] | None:
+    """What metrics.json says, as `final/mAP`, `final/mAP_low`, `final_global/mAP`; None if the run is not evaluated since
+    it was trained. The fused stream is what a table shows, and has no name of its own."""
     if not evaluated(folder):
         return None
     from ..results.measured import read_metrics  # imports torch, which the sender of a training does without
 
-    metrics = read_metrics(path)
+    metrics = read_metrics(folder / "metrics.json")
     found = {}
     for stream, of in metrics["streams"].items():
         prefix = "final" if stream == "fused" else f"final_{stream}"
@@ -160,7 +165,7 @@ def final(folder: Path) -> tuple[dict[str, float], int] | None:
         if cost.get(key) is not None:
             found[f"cost/{key}"] = float(cost[key])
     found["cost/parameters"] = float(metrics["parameters"])
-    return found, round(path.stat().st_mtime * 1000)
+    return found
 
 
 def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:

@@ -12,15 +12,13 @@ from pathlib import Path
 import lightning
 
 from ..config import Params
-from ..errors import GlatError
+from ..progress import first_process
 from ..runs import Run, split_packs
 from . import attempt
 from .facts import data_hash
 from .watch import Watch
 
-RANKS = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # of the processes of a distributed training
 LOG = "mlflow.log"
-WAIT = 15.0  # seconds that an evaluation waits at most for what it made to be sent
 
 
 class Begin(lightning.Callback):
@@ -53,7 +51,7 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
     process of a distributed training is.
     """
     asked = params is not None and params.tracking.enabled and run.dataset in params.datasets
-    if not asked or any(os.environ.get(rank, "0") != "0" for rank in RANKS):
+    if not asked or not first_process():
         yield []
         return
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
@@ -94,25 +92,6 @@ def sender(folder: Path, params: Params) -> subprocess.Popen | None:
 
 
 def send_now(folder: Path, params: Params) -> None:
-    """Send what an evaluation made, and wait for it, but not for long."""
-    if not params.tracking.enabled:
-        return
-    process = sender(folder, params)
-    if process is None:
-        return
-    try:
-        failed = process.wait(WAIT) != 0
-    except subprocess.TimeoutExpired:
-        print(f"{folder}: still being sent to MLflow; see {folder / LOG}", file=sys.stderr)
-        return
-    if failed:
-        print(f"{folder}: {last_line(folder / LOG)}; `glat track sync` sends it later", file=sys.stderr)
-
-
-def last_line(path: Path) -> str:
-    """The last line of a log."""
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError as error:
-        raise GlatError(f"{path}: cannot be read: {error}") from None
-    return lines[-1] if lines else "not sent to MLflow"
+    """Send what an evaluation made; nothing waits for it."""
+    if params.tracking.enabled:
+        sender(folder, params)

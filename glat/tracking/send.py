@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Any
 from ..config import Params
 from ..errors import GlatError
 from ..experiments import runs_of, systems_of
+from ..files import digest as content
 from ..files import whole
 from ..runs import Run, read_run
 from . import attempt as attempts
 from . import facts, views
-from .attempt import Attempt, content
+from .attempt import Attempt
 from .store import Store, told
 
 STATE = "mlflow.json"
@@ -63,12 +65,7 @@ class Sending:
     """One run's folder and one server."""
 
     def __init__(self, folder: Path, store: Store, params: Params):
-        self.folder, self.store, self.params = folder, store, params
-        self.run: Run = read_run(folder / "config.yaml")
-        if self.run.dataset not in params.datasets:
-            raise GlatError(f"{folder}: dataset {self.run.dataset!r} is not an entry of datasets in params.yaml")
-        self.params = params.model_copy(update={"dataset": self.run.dataset})
-        self.client = store.client
+        self.folder, self.store, self.params, self.client = folder, store, params, store.client
 
     def send(self, live: bool = False) -> Attempt | None:
         """Send what is new; returns the attempt that was sent, or None if the run was never trained.
@@ -83,6 +80,10 @@ class Sending:
         attempt = attempts.read(self.folder) if live else attempts.settle(self.folder)
         if attempt is None:
             return None
+        self.run: Run = attempt.run
+        if self.run.dataset not in self.params.datasets:
+            raise GlatError(f"{self.folder}: dataset {self.run.dataset!r} is not an entry of datasets in params.yaml")
+        self.params = self.params.model_copy(update={"dataset": self.run.dataset})
         with told(self.store.address):
             self.state = read_state(self.folder)
             self.mine: dict[str, Any] = self.state.get(self.store.name) or {}
@@ -118,6 +119,13 @@ class Sending:
         tags = facts.tags(self.run, attempt, self.folder, self.params)
         found = self._search(experiment, f"tags.attempt = '{attempt.id}'")
         before = self.mine.get("run_id")
+        if (
+            not found and attempt.id == attempt.weights
+        ):  # made from a checkpoint, which may have been sent from elsewhere
+            elsewhere = self._search(experiment, f"tags.checkpoint = '{attempt.weights}'")
+            if elsewhere:
+                self._adopt(attempt, experiment, elsewhere[0].info.run_id)
+                return
         if found:
             run_id = found[0].info.run_id
         else:
@@ -125,12 +133,21 @@ class Sending:
             run_id = self.client.create_run(experiment, started, tags, self.run.name).info.run_id
         self.mine = {}
         self._note(attempt=attempt.id, experiment_id=experiment, run_id=run_id)
-        same_folder = self._search(experiment, f'tags.folder = "{tags["folder"]}"')
-        old = {one.info.run_id for one in same_folder if "replaced_by" not in one.data.tags}
+        same_folder = self._search(experiment, f'tags.folder = "{tags["folder"]}" AND tags.replaced_by IS NULL')
+        old = {one.info.run_id for one in same_folder}
         if before and before != run_id and self._active(before):
             old.add(before)
         for other in sorted(old - {run_id}):
             self._replace(other, run_id)
+
+    def _adopt(self, attempt: Attempt, experiment: str, run_id: str) -> None:
+        """Add what an evaluation made here to the run that its training was sent as from another copy of the folder."""
+        told = {"parameters": facts.parameters(self.run), "status": [attempt.status, attempt.ended]}
+        told["tags"] = facts.tags(self.run, attempt, self.folder, self.params)
+        self.mine = {}
+        sent = {name: self._new(name, value) for name, value in told.items()}
+        curves = dict.fromkeys(CURVES, self.run.training.steps)
+        self._note(attempt=attempt.id, experiment_id=experiment, run_id=run_id, sent=sent, **curves)
 
     def _exists(self, run_id: str) -> bool:
         from mlflow.exceptions import MlflowException
@@ -208,18 +225,18 @@ class Sending:
     def _finished(self, attempt: Attempt) -> None:
         """What is there once a training ended: final metrics, files, pictures, the network."""
         final = facts.final(self.folder) if attempt.status == "FINISHED" else None
-        if final is not None and (digest := self._new("final", final[0])):
+        if final is not None and (digest := self._new("final", final)):
             from mlflow.entities import Metric
 
-            values = final[0] | facts.localisation(self.run, self.folder, self.params)
-            at = final[1]
+            values = final | facts.localisation(self.run, self.folder, self.params)
+            at = round(time.time() * 1000)  # a later evaluation is the one that counts, whatever its files' dates
             # No step: MLflow's page draws bars of these, and lines of what has steps.
             metrics = [Metric(key, value, at, 0) for key, value in values.items()]
             self.client.log_batch(self.mine["run_id"], metrics=metrics)
             self._sent("final", digest)
         self._files(KEPT if final is not None else KEPT[:3])
         if final is not None:
-            self._pictures(final[0])
+            self._pictures(final)
             self._network()
 
     def _files(self, kept: tuple[str, ...]) -> None:
@@ -227,6 +244,8 @@ class Sending:
         for path, place in [(self.folder / name, None) for name in kept] + [
             (log, f"log/{log.parent.name}") for log in logs
         ]:
+            if path.name == "config.yaml" and read_run(path) != self.run:
+                continue  # of the training that comes next
             if path.exists() and (digest := self._new(str(place or path.name), content(path))):
                 self.client.log_artifact(self.mine["run_id"], str(path), place)
                 self._sent(str(place or path.name), digest)
@@ -253,7 +272,7 @@ class Sending:
             self._sent("model", digest)
 
     def _serves(self, results: list[str]) -> bool:
-        return any(self.run.name == run.name for name in results for run in runs_of(systems_of(self.params, name)))
+        return any(self.run == run for name in results for run in runs_of(systems_of(self.params, name)))
 
     def _status(self, attempt: Attempt) -> None:
         """RUNNING, or how it ended, at the time when it did."""

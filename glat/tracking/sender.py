@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ..config import Params, parse
@@ -35,26 +36,26 @@ class Sender:
 
     def over(self) -> bool:
         """Whether the training has ended; one that ended without a word is noted as killed."""
+        dead = os.getppid() != self.parent  # looked at first: one that ends well says so before it is gone
         attempt = attempts.read(self.folder)
-        if attempt is None or attempt.status != "RUNNING":
+        if attempt is None or attempt.status != "RUNNING" or not attempt.mine(self.parent):
             return True
-        if os.getppid() == self.parent:
-            return False
-        if attempt.mine(self.parent):
+        if dead:
             attempts.end(self.folder, "KILLED")
-        return True
+        return dead
 
     def send(self, live: bool = False) -> bool:
         """Try once; the reason of a failure is told once."""
         try:
             self.store = self.store or Store()
             Sending(self.folder, self.store, self.params).send(live)
-        except GlatError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: it is to be tried again, and how it ends to be told
             if isinstance(error, NotSent):
                 self.store = None  # a server that comes back is opened anew
-            if str(error) != self.failure:
-                print(f"not sent to MLflow: {error}", file=sys.stderr, flush=True)
-            self.failure = str(error)
+            reason = str(error) if isinstance(error, GlatError) else f"{type(error).__name__}: {error}"
+            if reason != self.failure:
+                print(f"not sent to MLflow: {reason}", file=sys.stderr, flush=True)
+            self.failure = reason
             return False
         if self.failure:
             print("sent to MLflow again", file=sys.stderr, flush=True)
@@ -67,8 +68,9 @@ class Sender:
 
         samples, wait, due = None, EVERY, 0.0
         while not self.over():
-            samples = samples or Samples(self.folder / attempts.SYSTEM)
-            samples.take()
+            with suppress(OSError):  # a full disk
+                samples = samples or Samples(self.folder / attempts.SYSTEM)
+                samples.take()
             if time.monotonic() >= due:
                 wait = EVERY if self.send(live=True) else min(2 * wait, LONGEST)
                 due = time.monotonic() + wait

@@ -107,7 +107,12 @@ class Store:
         with told(self.address), self._alone():
             mlflow.set_tracking_uri(self.address)
             self.client = mlflow.MlflowClient(self.address)
-            self.client.search_experiments(max_results=1)  # opens the database, and makes its tables
+            self.ask()  # opens the database, and makes its tables
+
+    def ask(self) -> None:
+        """Raise NotSent unless the server answers."""
+        with told(self.address):
+            self.client.search_experiments(max_results=1)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
 MEASURES = ["bootstrap.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
-TABLES = [*MEASURES, "results/tables.py", "results/text.py", "results/published.py"]
+TABLES = [*MEASURES, "provenance.py", "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
@@ -151,7 +151,7 @@ use rule table1 as pr_curves with:
 use rule table1 as training_curves with:
     input:
         kept(systems("report"), "train.csv"),
-        code=code(*FIGURES, "experiments.py", "results/curves.py"),
+        code=code(*FIGURES, "experiments.py", "results/curves.py", "results/tables.py"),
     output:
         "results/{dataset}/training.csv",
         expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
@@ -167,7 +167,7 @@ use rule table1 as examples with:
         kept(systems("table2")[-1:], "checkpoint.pt")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "models/*.py", "data/packed.py", "data/codecs.py", "data/audioset.py"),
+        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "models/*.py", "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "results/localisation.py"),
     output:
         directory("results/{dataset}/clips"),
     log:
@@ -182,7 +182,7 @@ use rule table1 as report with:
         measured(systems("report")),
         kept(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in SHOWN],
-        code=code("experiments.py", "provenance.py", "page.*", "results/report.*", "results/fig2.py", "results/published.py"),
+        code=code("experiments.py", "provenance.py", "page.*", "results/report.*", "results/fig2.py", "results/measured.py", "results/published.py"),
     output:
         "results/{dataset}/report.html",
     log:
