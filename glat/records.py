@@ -27,7 +27,7 @@ from .files import whole
 
 # Of the notes, what Snakemake judges by.
 KEPT = ("record_format_version", "rule", "input", "params", "code", "software_stack_hash", "input_checksums")
-ENDS = 2**20  # bytes at each end of a file that its fingerprint is made from
+ENDS = 2**24  # bytes at each end of a file that its fingerprint is made from
 LONG_AGO = 1.0  # seconds since 1970: older than any input
 
 
@@ -53,13 +53,16 @@ class Notes:
 def write(path: Path, outputs: Iterable[str]) -> None:
     """Write the record of `outputs`, each with a fingerprint of itself and of its inputs that are too big for Snakemake
     to compare by content. Outputs may be gone that served only to make others: their notes are kept all the same.
-    Those that Snakemake has no notes on are left out.
+    Those that Snakemake has no notes on are left out, and those that are older than such an input: they were made from
+    another one.
     """
     notes, entries = Notes(), {}
     for output in sorted(set(outputs)):
         if (made := notes.of(output)) is None:
             continue
         big = [name for name in made.input or [] if name not in made.input_checksums and Path(name).exists()]
+        if Path(output).exists() and any(modified(name) > modified(output) for name in big):
+            continue
         entries[output] = {
             "fingerprint": fingerprint(output) if Path(output).exists() else None,
             "inputs": {name: fingerprint(name) for name in big},

@@ -10,7 +10,7 @@ import pytest
 from snakemake.persistence import RECORD_FORMAT_VERSION
 
 from glat.errors import GlatError
-from glat.records import LONG_AGO, Notes, adopt, checksum, modified, write
+from glat.records import LONG_AGO, Notes, adopt, checksum, modified, read, write
 
 RECORD = Path("records/mini/train.json")
 
@@ -125,3 +125,10 @@ def test_a_damaged_record_is_refused_in_one_sentence(elsewhere):
 def test_a_record_of_another_form_of_notes_is_left_alone(elsewhere):
     RECORD.write_text(RECORD.read_text().replace(f'_version": {RECORD_FORMAT_VERSION}', '_version": 99'))
     assert adopt(RECORD.parent) == []
+
+
+def test_what_is_older_than_its_input_is_not_recorded(project):
+    """A training that outlived a killed Snakemake may have read the packs before these."""
+    os.utime("pack.h5", (modified("checkpoint.pt") + 1,) * 2)
+    write(RECORD, ["list.csv", "pack.h5", "checkpoint.pt"])
+    assert read(RECORD).keys() == {"list.csv", "pack.h5"}
