@@ -26,6 +26,7 @@ import pytest
 import sqlalchemy
 from conftest import ROOT, TINY
 from made_runs import Corpus, make_all, make_run, value
+from mlflow.exceptions import MlflowException
 
 from glat.config import load
 from glat.experiments import all_runs, table1
@@ -385,9 +386,17 @@ def test_a_locked_database_is_named(project, params, monkeypatch):
     assert told(store, run).info.status == "FAILED"
 
 
-def test_no_room_on_the_servers_disk():
-    error = OSError(errno.ENOSPC, "No space left on device")
-    assert sentence(error, "x") == "x: no space left for what MLflow keeps (mlflow.db, mlruns/); make room"
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), "x: no space left for what MLflow keeps (mlflow.db, mlruns/); make room"),
+        (MlflowException("[Errno 28] No space left on device"), "x: no space left on the tracking server's disk; make room there"),
+        (PermissionError(13, "Permission denied"), "x: the database cannot be written; check the folder's permissions"),
+        (MlflowException("malformed header"), "x: MLflow did not take it: malformed header"),
+    ],
+)  # fmt: skip
+def test_what_a_server_refuses_is_told_in_a_sentence(error, told):
+    assert sentence(error, "x") == told
 
 
 def test_two_never_send_one_run_at_once(project, params):

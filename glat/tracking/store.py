@@ -70,9 +70,11 @@ def sentence(error: Exception, name: str) -> str:
         )
     if "database is locked" in low:
         return f"{name}: another process keeps the database locked; end it"
-    if "file is not a database" in low or "malformed" in low:
+    if "certificate verify failed" in low or "wrong version number" in low:
+        return f"{name}: no secure connection ({text[-120:]}); check https and http, or REQUESTS_CA_BUNDLE"
+    if name.startswith("sqlite") and ("file is not a database" in low or "malformed" in low):
         return f"{name}: damaged or not a database; move it away, and `glat track sync` makes it anew"
-    if "readonly database" in low or "unable to open database" in low:
+    if isinstance(error, PermissionError) or "readonly database" in low or "unable to open database" in low:
         return f"{name}: the database cannot be written; check the folder's permissions"
     if any(
         sign in low
