@@ -80,21 +80,39 @@ def test_a_killed_training_goes_on_exactly_as_an_unbroken_one(project, params, g
     assert [row["loss"] for row in curves[0]] == [row["loss"] for row in curves[1]]
 
 
-def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
-    run = run_with(params)
-    stop = training.Stage.configure_gradient_clipping
+def killed_at(step, run, folder):
+    """A training that ends in the middle of a step."""
+    clip = training.Stage.configure_gradient_clipping
 
     def killed(self, *args, **kwargs):
-        if self.global_step == 4:
+        if self.global_step == step:
             raise KeyboardInterrupt
-        stop(self, *args, **kwargs)
+        clip(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
         patch.setattr(training.Stage, "configure_gradient_clipping", killed)
-        training.train(run, project / "a", threads=1)
+        training.train(run, folder, threads=1)
+
+
+def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
+    run, other = run_with(params), run_with(params, learning_rate=0.1)
+    killed_at(4, run, project / "a")
     assert (project / "a/resume.ckpt").exists()
-    training.train(run_with(params, learning_rate=0.1), project / "a", threads=1)
+    killed_at(1, other, project / "a")  # before its own first checkpoint
     assert "other settings or code" in capsys.readouterr().err
+    # Back to the first settings: their checkpoint would go on with the curve of the others.
+    training.train(run, project / "a", threads=1)
+    training.train(run, project / "unbroken", threads=1)
+    assert "from the start" in capsys.readouterr().err
+    assert equal(weights(project / "a"), weights(project / "unbroken"))
+
+
+def test_what_made_a_checkpoint_is_what_was_there_when_its_training_began(project, params, monkeypatch):
+    commits = iter(["begun", "ended"])
+    monkeypatch.setattr("glat.provenance.commit", lambda: next(commits))
+    training.train(run_with(params), project / "a", threads=1)
+    trained = checkpoints.read(project / "a/checkpoint.pt")["trained"]
+    assert trained["commit"] == "begun" and trained["environment"]["torch"] == torch.__version__.partition("+")[0]
 
 
 def test_the_local_stream_is_scored_with_its_own_loss():
