@@ -119,9 +119,7 @@ class Sending:
         tags = facts.tags(self.run, attempt, self.folder, self.params)
         found = self._search(experiment, f"tags.attempt = '{attempt.id}'")
         before = self.mine.get("run_id")
-        if (
-            not found and attempt.id == attempt.weights
-        ):  # made from a checkpoint, which may have been sent from elsewhere
+        if not found and attempt.id == attempt.weights:  # made from a checkpoint, whose training may have been followed
             elsewhere = self._search(experiment, f"tags.checkpoint = '{attempt.weights}'")
             if elsewhere:
                 self._adopt(attempt, experiment, elsewhere[0].info.run_id)
@@ -142,10 +140,10 @@ class Sending:
 
     def _adopt(self, attempt: Attempt, experiment: str, run_id: str) -> None:
         """Add what an evaluation made here to the run that its training was sent as from another copy of the folder."""
-        told = {"parameters": facts.parameters(self.run), "status": [attempt.status, attempt.ended]}
-        told["tags"] = facts.tags(self.run, attempt, self.folder, self.params)
+        known = {"parameters": facts.parameters(self.run), "status": [attempt.status, attempt.ended]}
+        known["tags"] = facts.tags(self.run, attempt, self.folder, self.params)
         self.mine = {}
-        sent = {name: self._new(name, value) for name, value in told.items()}
+        sent = {name: self._new(name, value) for name, value in known.items()}
         curves = dict.fromkeys(CURVES, self.run.training.steps)
         self._note(attempt=attempt.id, experiment_id=experiment, run_id=run_id, sent=sent, **curves)
 
