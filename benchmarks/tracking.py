@@ -24,7 +24,7 @@ from glat.tracking.send import alone
 from .report import environment, report, timed
 
 ROOT = Path(__file__).parents[1]
-NAME = "cnn10-glat-s0"
+NAME = "cnn10-s0"
 ALLOWED = 1.05
 
 
