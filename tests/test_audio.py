@@ -9,6 +9,7 @@ from data_fixtures import ENCODERS, encode, tone
 
 from glat.data import decoding
 from glat.data.audio import AudioError, Cut, decode, decode_cut, prepare, to_int16
+from glat.data.headers import wav_seconds
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,26 @@ def test_a_codec_that_nobody_knows(tmp_path):
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(AudioError, match="undecodable"):
         prepare(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("comment", [b"ICMT" * 2001, b"a data\x10\x00\x00\x00 point"])
+def test_a_wav_with_a_comment_before_its_samples(tmp_path, comment):
+    """Its length is that of the chunk `data`, however far behind, and not of the word in a comment."""
+    soundfile.write(tmp_path / "plain.wav", tone(40, 8000, 1)[0], 8000)
+    plain = (tmp_path / "plain.wav").read_bytes()
+    at = plain.find(b"data")
+    chunk = b"LIST" + len(comment).to_bytes(4, "little") + comment + bytes(len(comment) % 2)
+    whole = plain[:at] + chunk + plain[at:]
+    (tmp_path / "a.wav").write_bytes(whole)
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) * 9 // 40])
+    with open(tmp_path / "a.wav", "rb") as file:
+        file.seek(7)
+        assert wav_seconds(file) == 40 and file.tell() == 7
+    assert wav_seconds(io.BytesIO(b"ID3\x03\x00\x00\x00\x00\x01\x00" + bytes(128) + whole)) == 40
+    assert wav_seconds(io.BytesIO(plain[:at] + bytes(9999))) is None
+    assert decode(tmp_path / "a.wav").samples.shape == (1, 320_000)
+    with pytest.raises(AudioError, match="^truncated: 8.[0-9]+ of 40.00 s decoded"):
+        prepare(Cut(tmp_path / "cut.wav", 30.0, 10.0, or_whole=True))
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def _by_sndfile(file: BinaryIO, source: str | Path | BinaryIO, piece: _Piece) ->
         with soundfile.SoundFile(source) as sound:
             rate, whole = sound.samplerate, sound.frames
             if head[:4] == b"RIFF":
-                promised = wav_seconds(head)  # libsndfile takes the length of a cut WAV from what is there
+                promised = wav_seconds(file)  # libsndfile takes the length of a cut WAV from what is there
                 if promised is None or abs(promised - whole / rate) > 1e-3:
                     return None
             piece = piece.of(whole / rate)
@@ -172,7 +172,7 @@ def _by_ffmpeg(file: BinaryIO, piece: _Piece, may_seek: bool = True) -> Decoded:
             if stream.codec_context is None:
                 raise AudioError("undecodable: a codec that FFmpeg does not know")
             stream.codec_context.thread_count = 1
-            promised = promised_seconds(container, stream, head)
+            promised = promised_seconds(container, stream, file, head)
             ogg = container.format.name == "ogg"
             if piece.whole_up_to:
                 length = container.duration / av.time_base if ogg and container.duration else promised
