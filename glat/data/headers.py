@@ -28,11 +28,19 @@ def promised_seconds(
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-    if clock:
-        return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+    if clock:  # FFmpeg counts it from the beginning of the recording
+        end = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+        return end - seconds_late(container, stream)
     if container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
     return None
+
+
+def seconds_late(container: av.container.InputContainer, stream: av.AudioStream) -> float:
+    """Seconds by which the audio begins behind the picture, that is: behind the zero of a player's time."""
+    if len(container.streams) == 1 or stream.start_time is None or container.start_time is None:
+        return 0.0
+    return max(0.0, float(stream.start_time * stream.time_base) - container.start_time / av.time_base)
 
 
 def read_head(file: BinaryIO) -> bytes:
