@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -83,7 +84,10 @@ NOBODY_LISTENS = json.dumps(
         ),
         (["--set", "datasets.mini.source.kind=tape", "metadata"], "datasets.mini.source.kind: 'tape' is not known"),
         (["--set", "datasets.mini.source.snr=[0, 1]", "metadata"], "datasets.mini.source: unknown key snr"),
-        (["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"], "snr_db is [1, 0]"),
+        (
+            ["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"],
+            "datasets.mini.source.snr_db: [1, 0]: give [lowest, highest]",
+        ),
         (
             ["--set", "dataset=audioset_balanced", "--set", "datasets.audioset_balanced.metadata=audioset", "metadata"],
             "audioset/class_labels_indices.csv: cannot be read (No such file or directory); put AudioSet's lists there",
@@ -116,20 +120,24 @@ def test_bad_input_is_one_sentence_naming_it(project, arguments, told, monkeypat
 @pytest.mark.parametrize(
     "error",
     [
-        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/x.h5"),
-        OSError(f"Can't write data (file write failed: errno = 28, error message = '{os.strerror(errno.ENOSPC)}')"),
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "there/x.h5"),
+        OSError(f"Can't write (filename = 'there/x.h5', errno = 28, error message = '{os.strerror(errno.ENOSPC)}')"),
     ],
 )
 def test_a_full_disk_is_one_sentence(project, monkeypatch, capsys, error):
     def full(*_args, **_settings):
         raise error
 
+    (project / "there").mkdir()  # as if on another disk
+    usage, free = shutil.disk_usage(project), {project / "there": 1_230_000_000}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free[path]))
     monkeypatch.setattr("glat.data.sources.synthetic.write_metadata", full)
     monkeypatch.setattr(sys, "argv", ["glat", *TINY, "metadata"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     told = capsys.readouterr().err
-    assert stopped.value.code == 1 and "the disk is full" in told and told.count("\n") == 1
+    assert stopped.value.code == 1 and "there/x.h5: the disk is full (1.23 GB free there)" in told
+    assert told.count("\n") == 1
     assert not list(project.glob("data/mini/*"))
 
 
