@@ -205,3 +205,8 @@ def is_address(text: str) -> bool:
 def file_name(address: str) -> str:
     """The name of the file that an address leads to, without its query: `.../a%3Db.pth?download=1` -> `a=b.pth`."""
     return Path(unquote(urlsplit(address).path)).name
+
+
+def address_hash(address: str) -> str:
+    """Eight digits that tell one address from another, for names of what was fetched."""
+    return hashlib.sha256(address.encode()).hexdigest()[:8]

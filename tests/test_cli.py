@@ -138,7 +138,7 @@ def test_a_full_disk_is_one_sentence(project, monkeypatch, capsys, error):
     told = capsys.readouterr().err
     assert stopped.value.code == 1 and "there/x.h5: the disk is full (1.23 GB free there)" in told
     assert told.count("\n") == 1
-    assert not list(project.glob("data/mini/*"))
+    assert [path.name for path in project.glob("data/mini/*")] == [".metadata.lock"]
 
 
 def test_a_place_that_the_system_refuses_is_one_sentence(project, monkeypatch, capsys):

@@ -6,31 +6,33 @@ import shutil
 from pathlib import Path
 
 from ..errors import GlatError
-from ..fetching import fetch_file, is_address
+from ..fetching import address_hash, fetch_file, is_address
+from ..files import remove
 from . import audioset
 
 
 def collect(lists: dict[str, str], folder: Path) -> None:
     """Bring every list, name and place (`settings.Dataset.lists`), into `folder`: copied from a path, fetched from an
-    address.
+    address. A list that was fetched before another one failed is not fetched again.
 
     Raises:
         GlatError: a file that is not there, or an address that does not answer.
     """
-    # Beside the folder, which is not there before it is whole: an interrupted fetch goes on.
-    fetched = {name: folder.parent / name for name, place in lists.items() if is_address(place)}
-    for name, kept in fetched.items():
-        fetch_file(lists[name], kept)
+    # Beside the folder, which is not there before it is whole: what came is there for the next try.
+    kept = folder.parent / ".lists"
     for name, place in lists.items():
-        if name in fetched:
-            fetched[name].replace(folder / name)
-            continue
+        file = Path(place)
+        if is_address(place):
+            file = kept / address_hash(place) / name
+            if not file.exists():
+                fetch_file(place, file)
         try:
-            shutil.copyfile(place, folder / name)
+            shutil.copyfile(file, folder / name)
         except OSError as error:
             raise GlatError(
                 f"{place}: cannot be read ({error.strerror}); put AudioSet's lists there, or set datasets.*.metadata"
             ) from None
+    remove(kept)
 
 
 def check(folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> None:
