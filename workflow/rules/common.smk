@@ -23,7 +23,7 @@ try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
-    FETCHED = {weights.place(one.file).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
+    FETCHED = {weights.place(one).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     if PARAMS.evaluation.only:
         # Where metrics are there, Snakemake takes an input that is not for nothing to do.
         manifest.read_list(PARAMS.evaluation.only)
