@@ -125,6 +125,12 @@ def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
         ("train_segments.csv", GOOGLE[:-12], "line 5: .* cut or damaged"),
         ("eval_segments.csv", PLAIN.replace("-c", "-a"), "-a_30000 is in both train and eval"),
         ("eval_strong.tsv", STRONG.replace("1.25", "0.25"), "line 2"),
+        (
+            "eval_strong.tsv",
+            STRONG.replace("-c_30000", "-c"),
+            "none of its clips is in the list of eval, '-c' the first",
+        ),
+        ("eval_strong.tsv", STRONG.partition("-c")[0], r"eval_strong\.tsv: holds no label"),
     ],
 )
 def test_a_wrong_list_is_one_sentence(folder, name, text, told):
@@ -132,6 +138,14 @@ def test_a_wrong_list_is_one_sentence(folder, name, text, told):
     with pytest.raises(GlatError, match=told) as refused:
         metadata.check(folder, "mine", 2, SPLITS)
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_worth_knowing_is_told(folder, capsys):
+    (folder / "train_segments.csv").write_text(GOOGLE.replace("_b, 0.000, 7.500", "-a, 0.000, 7.500"))
+    metadata.check(folder, "mine", 2, SPLITS)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("train: 1 videos have several segments, -a the first; ")
+    assert told[1:] == ["eval: 1 of 1 clips have strong labels"]
 
 
 def test_a_server_without_the_list_or_with_a_page_in_its_place(folder, server, tmp_path, monkeypatch):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+
+import pandas as pd
 
 from ..errors import GlatError
 from ..fetching import address_hash, fetch_file, is_address
@@ -36,10 +39,11 @@ def collect(lists: dict[str, str], folder: Path) -> None:
 
 
 def check(folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> None:
-    """Read every list whole.
+    """Read every list whole, and tell what is worth knowing.
 
     Raises:
-        GlatError: a list that is damaged, of another size than params.yaml says, or that shares clips with another.
+        GlatError: a list that is damaged, of another size than params.yaml says, or that shares clips with another, or
+            strong labels of other clips.
     """
     known = audioset.read_class_list(folder / "class_labels_indices.csv")
     if len(known) != classes:
@@ -56,5 +60,22 @@ def check(folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> N
                 f"{folder.name}: clip {twice[0]} is in both {seen[twice[0]]} and {split}; a clip has one split"
             )
         seen |= dict.fromkeys(segments["clip"], split)
+        if several := segments["youtube_id"][segments["youtube_id"].duplicated()].unique().tolist():
+            print(
+                f"{split}: {len(several)} videos have several segments, {several[0]} the first; a file that has only the "
+                "id for a name does not tell which of them it is",
+                file=sys.stderr,
+            )
         if (folder / f"{split}_strong.tsv").exists():
-            audioset.read_strong(folder / f"{split}_strong.tsv")
+            _check_strong(folder / f"{split}_strong.tsv", split, segments["clip"])
+
+
+def _check_strong(path: Path, split: str, clips: pd.Series) -> None:
+    strong = audioset.read_strong(path)
+    known = int(clips.isin(strong["clip"]).sum())
+    if not known:
+        raise GlatError(
+            f"{path}: none of its clips is in the list of {split}, {strong['clip'].iloc[0]!r} the first; give the strong "
+            "labels of this split"
+        )
+    print(f"{split}: {known} of {len(clips)} clips have strong labels", file=sys.stderr)
