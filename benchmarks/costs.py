@@ -69,7 +69,8 @@ def duration(seconds: float) -> str:
 def main() -> None:
     codecs = {row["codec"]: row for row in json.loads((RESULTS / "codecs.json").read_text())["rows"]}
     flac, encode = PCM_BYTES * codecs["flac"]["size_ratio"], codecs["flac"]["encode_ms_per_clip"] / 1e3
-    head = ["`source.kind`", "clips asked for", "source", "download", "pack as pcm16", "packs", "pack as flac", "packs"]
+    head = ["`source.kind`", "clips asked for", "size of source", "time to download"]
+    head += [f"{what}, {codec}" for codec in ("pcm16", "flac") for what in ("time to pack", "size of packs")]
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for way in ways():
         for of, clips in SIZES.items():

@@ -26,7 +26,7 @@ BLOCK = 1 << 16  # bytes; of a block that the line breaks in nothing is kept
 
 def fetch_file(address: str, path: str | Path, sha256: str | None = None, md5: str | None = None) -> None:
     """Fetch `address` to `path`. What came of an interrupted try lies beside it as `.<name>.download` and is gone on
-    with, where the server confirms that it still has the same file.
+    with, where the server confirms that it still has the same file or a checksum will tell.
 
     Raises:
         GlatError: no connection, an HTTP error, a web page in place of the file, a full disk, or another checksum.
@@ -35,11 +35,19 @@ def fetch_file(address: str, path: str | Path, sha256: str | None = None, md5: s
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.download")
     lock = path.with_name(f".{path.name}.lock")
-    with locked(lock, f"{path}: another process fetches this file; waiting for it to end"):
-        try:
-            _tried(address, path, part, sha256, md5)
-        finally:
-            lock.unlink(missing_ok=True)
+    with locked(lock, f"{path}: another process fetches this file; waiting for it to end") as waited:
+        # The lock's file stays: with it removed, one who waits for it and one who makes it anew would both go on.
+        if waited and path.exists() and _is(path, sha256, md5):
+            return
+        _tried(address, path, part, sha256, md5)
+
+
+def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
+    try:
+        check_file(path, sha256, md5)
+    except GlatError:
+        return False
+    return True
 
 
 def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | None) -> None:
@@ -48,7 +56,7 @@ def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | 
     while True:
         wait = 0.0
         try:
-            _fetch(address, part, path.name)
+            _fetch(address, part, path.name, bool(sha256 or md5))
             break
         except requests.HTTPError as error:
             response = error.response
@@ -67,9 +75,10 @@ def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | 
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            free = shutil.disk_usage(part.parent).free
+            free, total = shutil.disk_usage(part.parent).free, _facts(part).get("total")
+            needed = f" and {(total - _size(part)) / 1e9:.3g} GB to come" if total else ""
             raise GlatError(
-                f"{path}: the disk is full ({free / 1e9:.2f} GB free); make room and run again: what came is kept"
+                f"{path}: the disk is full ({free / 1e9:.2f} GB free{needed}); make room and run again: what came is kept"
             ) from None
         time.sleep(max(wait, PAUSES[tries]))
         tries += 1
@@ -91,10 +100,13 @@ def check_file(path: str | Path, sha256: str | None = None, md5: str | None = No
             )
 
 
-def _fetch(address: str, part: Path, name: str) -> None:
-    """One try: the whole file, or what is missing of it if the server still has the file that `part` began."""
+def _fetch(address: str, part: Path, name: str, checked: bool) -> None:
+    """One try: the whole file, or what is missing of it if the server still has the file that `part` began.
+
+    checked: whether a checksum will tell a file that was put together of two.
+    """
     before, have = _facts(part), _size(part)
-    if before.get("address") != address:
+    if before.get("address") != address or not (checked or before["validator"]):
         _drop(part)
         before, have = {}, 0
     headers = {"Accept-Encoding": "identity"}  # compressed on the way, a resumed part would be of other bytes
@@ -111,7 +123,7 @@ def _fetch(address: str, part: Path, name: str) -> None:
             if not have:  # nothing was asked for but the whole
                 raise requests.ConnectionError(f"the server gave a part of the file, HTTP {response.status_code}")
             _drop(part)  # of another file
-            return _fetch(address, part, name)
+            return _fetch(address, part, name, checked)
         response.raise_for_status()
         if "text/html" in response.headers.get("Content-Type", "") and not name.endswith((".html", ".htm")):
             raise GlatError(f"{address}: a web page, not the file; open it in a browser to see what it asks for")
@@ -193,3 +205,8 @@ def is_address(text: str) -> bool:
 def file_name(address: str) -> str:
     """The name of the file that an address leads to, without its query: `.../a%3Db.pth?download=1` -> `a=b.pth`."""
     return Path(unquote(urlsplit(address).path)).name
+
+
+def address_hash(address: str) -> str:
+    """Eight digits that tell one address from another, for names of what was fetched."""
+    return hashlib.sha256(address.encode()).hexdigest()[:8]

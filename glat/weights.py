@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from .config import Params, sentence
 from .errors import GlatError
-from .fetching import check_file, fetch_file, file_name, hash_file, is_address
+from .fetching import address_hash, check_file, fetch_file, file_name, hash_file, is_address
 from .files import remove
 from .runs import Run, read_run, split_packs, write_run
 from .settings import Training, Weights
@@ -27,17 +27,20 @@ CLASS_COUNT, SAMPLE_RATE = 527, 32000
 STEPS = 600_000  # PANNs' own training, as their paper tells it
 
 
-def place(file: str) -> Path:
-    """Where weights lie once they are there: a path is itself, an address has a place in `weights/`.
+def place(weights: Weights) -> Path:
+    """Where weights lie once they are there: a path is itself, an address has a place in `weights/`. Of those without a
+    checksum, the name tells the address too: nothing else would tell two files of one name apart.
 
     Raises:
         GlatError: an address that ends in no file's name.
     """
-    if not is_address(file):
-        return Path(file)
-    if not file_name(file):
-        raise GlatError(f"{file}: an address of no file; give that of the checkpoint itself")
-    return FOLDER / file_name(file)
+    if not is_address(weights.file):
+        return Path(weights.file)
+    if not (name := file_name(weights.file)):
+        raise GlatError(f"{weights.file}: an address of no file; give that of the checkpoint itself")
+    path = FOLDER / name
+    known = weights.md5 or weights.sha256
+    return path if known else path.with_name(f"{path.stem}-{address_hash(weights.file)}{path.suffix}")
 
 
 def obtain(weights: Weights) -> Path:
@@ -46,7 +49,7 @@ def obtain(weights: Weights) -> Path:
     Raises:
         GlatError: no such file, an address that does not answer, or another checksum.
     """
-    path, fetched = place(weights.file), is_address(weights.file)
+    path, fetched = place(weights), is_address(weights.file)
     if fetched and not path.is_file():
         fetch_file(weights.file, path, weights.sha256, weights.md5)
         return path

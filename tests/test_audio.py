@@ -1,6 +1,8 @@
 import io
+import subprocess
 
 import av
+import imageio_ffmpeg
 import librosa
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from data_fixtures import ENCODERS, encode, tone
 
 from glat.data import decoding
 from glat.data.audio import AudioError, Cut, decode, decode_cut, prepare, to_int16
+from glat.data.headers import wav_seconds
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +164,26 @@ def test_a_codec_that_nobody_knows(tmp_path):
         prepare(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("comment", [b"ICMT" * 2001, b"a data\x10\x00\x00\x00 point"])
+def test_a_wav_with_a_comment_before_its_samples(tmp_path, comment):
+    """Its length is that of the chunk `data`, however far behind, and not of the word in a comment."""
+    soundfile.write(tmp_path / "plain.wav", tone(40, 8000, 1)[0], 8000)
+    plain = (tmp_path / "plain.wav").read_bytes()
+    at = plain.find(b"data")
+    chunk = b"LIST" + len(comment).to_bytes(4, "little") + comment + bytes(len(comment) % 2)
+    whole = plain[:at] + chunk + plain[at:]
+    (tmp_path / "a.wav").write_bytes(whole)
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) * 9 // 40])
+    with open(tmp_path / "a.wav", "rb") as file:
+        file.seek(7)
+        assert wav_seconds(file) == 40 and file.tell() == 7
+    assert wav_seconds(io.BytesIO(b"ID3\x03\x00\x00\x00\x00\x01\x00" + bytes(128) + whole)) == 40
+    assert wav_seconds(io.BytesIO(plain[:at] + bytes(9999))) is None
+    assert decode(tmp_path / "a.wav").samples.shape == (1, 320_000)
+    with pytest.raises(AudioError, match="^truncated: [89].[0-9]+ of 40.00 s decoded"):
+        prepare(Cut(tmp_path / "cut.wav", 30.0, 10.0, or_whole=True))
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     """A recording of 20 s in every format."""
@@ -240,3 +263,32 @@ def test_a_recording_whose_length_only_decoding_tells(tmp_path):
         everything = decode(tmp_path / "a.aac").samples
         wanted = everything if whole else everything[:, 7 * 44100 : 11 * 44100]
         np.testing.assert_array_equal(taken.samples, wanted)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_that_begins_behind_the_picture_is_cut_by_the_time_of_the_picture(tmp_path, suffix):
+    heard = encode(tmp_path / "a.m4a", tone(20))
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=s=32x32:r=5:d=22"]
+    command += ["-itsoffset", "2", "-i", heard, "-c:v", "mpeg4", "-c:a", "copy", tmp_path / f"video{suffix}"]
+    subprocess.run(command, check=True)
+    video, whole = tmp_path / f"video{suffix}", np.pad(decode(heard).samples, ((0, 0), (2 * 44100, 0)))
+
+    def is_cut_from(samples, start):
+        # Matroska's times are in milliseconds. AAC fills what it leaves out with noise, which depends on the past.
+        first = round(start * 44100)
+        places = range(first - 44, first + 45) if suffix == ".mkv" else [first]
+        found = [np.abs(samples - whole[:, at : at + samples.shape[1]]).max() for at in places]
+        return samples.shape == (2, 3 * 44100) and min(found) < 0.03
+
+    begins = decode_cut(Cut(video, 1.0, 4.0)).samples
+    assert is_cut_from(begins[:, 44100:], 2.0) and not begins[:, : 44100 - 1024].any()
+    for start in (2.5, 7.03, 14.5):
+        cut = decode_cut(Cut(video, start, 3.0))
+        assert is_cut_from(cut.samples, start) and cut.promised == pytest.approx(3.0)
+    with pytest.raises(AudioError, match="^silent"):
+        prepare(Cut(video, 0.0, 1.5), 32000, 1.5)
+    with pytest.raises(AudioError, match=r"^too short: 2[12]\.\d\d s, the clip starts at 30 s$"):
+        decode_cut(Cut(video, 30.0, 10.0))
+    assert prepare(Cut(video, 15.0, 10.0), 32000, 10.0)[2] == pytest.approx(7.0, abs=0.06)
+    # The sound alone is short enough to be a clip of 19 s; with the silence before it, it is a video.
+    assert is_cut_from(decode_cut(Cut(video, 2.2, 19.5, or_whole=True)).samples[:, : 3 * 44100], 2.2)

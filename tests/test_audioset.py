@@ -23,7 +23,9 @@ def write(path, text):
     return path
 
 
-@pytest.mark.parametrize("text", [PLAIN, GOOGLE, PLAIN.replace("\n", "\r\n"), PLAIN.rstrip("\n")])
+@pytest.mark.parametrize(
+    "text", [PLAIN, GOOGLE, PLAIN.replace("\n", "\r\n"), PLAIN.rstrip("\n"), "\ufeff" + PLAIN, "\ufeff" + GOOGLE]
+)
 def test_both_dialects(tmp_path, text):
     segments = audioset.read_segments(write(tmp_path / "s.csv", text), CLASSES)
     assert segments["clip"].tolist() == ["-a-b_c_30000", "xyz_500"]
@@ -126,3 +128,10 @@ def test_the_real_lists():
         segments = audioset.read_segments(SHARED / f"{name}_segments.csv", classes)
         assert len(segments) == rows
         assert (audioset.targets(segments, classes).sum(axis=0) > 0).sum() >= 525
+
+
+def test_a_byte_order_mark_is_no_part_of_a_header(tmp_path):
+    listed = 'index,mid,display_name\n0,/m/0a,"A, b"\n'
+    assert audioset.read_class_list(write(tmp_path / "c.csv", "\ufeff" + listed))["mid"].tolist() == ["/m/0a"]
+    strong = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\na_0\t0.5\t1.25\t/m/0a\n"
+    assert audioset.read_strong(write(tmp_path / "s.tsv", "\ufeff" + strong))["clip"].tolist() == ["a_0"]

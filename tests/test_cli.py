@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -119,21 +120,25 @@ def test_bad_input_is_one_sentence_naming_it(project, arguments, told, monkeypat
 @pytest.mark.parametrize(
     "error",
     [
-        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/x.h5"),
-        OSError(f"Can't write data (file write failed: errno = 28, error message = '{os.strerror(errno.ENOSPC)}')"),
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "there/x.h5"),
+        OSError(f"Can't write (filename = 'there/x.h5', errno = 28, error message = '{os.strerror(errno.ENOSPC)}')"),
     ],
 )
 def test_a_full_disk_is_one_sentence(project, monkeypatch, capsys, error):
     def full(*_args, **_settings):
         raise error
 
+    (project / "there").mkdir()  # as if on another disk
+    usage, free = shutil.disk_usage(project), {project / "there": 1_230_000_000}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free[path]))
     monkeypatch.setattr("glat.data.sources.synthetic.write_metadata", full)
     monkeypatch.setattr(sys, "argv", ["glat", *TINY, "metadata"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     told = capsys.readouterr().err
-    assert stopped.value.code == 1 and "the disk is full" in told and told.count("\n") == 1
-    assert not list(project.glob("data/mini/*"))
+    assert stopped.value.code == 1 and "there/x.h5: the disk is full (1.23 GB free there)" in told
+    assert told.count("\n") == 1
+    assert [path.name for path in project.glob("data/mini/*")] == [".metadata.lock"]
 
 
 def test_a_place_that_the_system_refuses_is_one_sentence(project, monkeypatch, capsys):

@@ -27,6 +27,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.tag, self.kind = CONTENT, '"one"', "application/octet-stream"
         self.ranges = True
+        self.gate = threading.Event()  # answers wait until it is set
+        self.gate.set()
         self.cuts: list[int] = []  # of each answer to come, how many bytes until the line breaks
         self.statuses: list[tuple[int, dict]] = []  # errors that come before
         self.asked: list[tuple[str | None, str | None]] = []  # Range and If-Range of each request
@@ -47,6 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         server: Server = self.server
         asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
         server.asked.append((asked, condition))
+        server.gate.wait(30)
         if server.statuses:
             status, headers = server.statuses.pop(0)
             return self.answer(status, b"", headers)
@@ -103,7 +106,8 @@ def kept(at):
 
 
 def left(path):
-    return sorted(file.name for file in path.parent.iterdir() if file.name != path.name)
+    """Files beside it; the lock's is empty and stays."""
+    return sorted(file.name for file in path.parent.iterdir() if file.name not in (path.name, f".{path.name}.lock"))
 
 
 def test_a_file_comes_whole_and_leaves_nothing_beside_it(server, tmp_path):
@@ -138,14 +142,46 @@ def test_a_killed_fetch_goes_on_in_the_next_call(server, tmp_path, monkeypatch):
 
 def test_a_file_replaced_meanwhile_is_not_mixed_with_the_old_one(server, tmp_path, monkeypatch):
     path = tmp_path / "f"
-    for tags in (('"one"', '"two"'), (None, None)):  # without a tag, the other size tells
-        server.content, server.tag = CONTENT, tags[0]
+    interrupted(server, path, monkeypatch)
+    server.content, server.tag = OTHER, '"two"'
+    fetch_file(server.address, path)
+    assert path.read_bytes() == OTHER and server.asked == [(kept(1_000_000), '"one"')] and not left(path)
+
+
+def test_a_file_of_a_server_that_tells_no_version_is_begun_anew_unless_a_checksum_tells(server, tmp_path, monkeypatch):
+    path, sha256 = tmp_path / "f", hashlib.sha256(CONTENT).hexdigest()
+    for tag in (None, 'W/"weak"'):
+        server.content, server.tag = CONTENT, tag
         interrupted(server, path, monkeypatch)
-        server.content, server.tag = OTHER if tags[1] else OTHER[:2_500_000], tags[1]
+        server.content = OTHER
         fetch_file(server.address, path)
-        assert path.read_bytes() == server.content and not left(path)
-        assert server.asked[0][0] == kept(1_000_000)
+        assert path.read_bytes() == OTHER and server.asked == [(None, None)] and not left(path)
         path.unlink()
+    server.content = CONTENT
+    interrupted(server, path, monkeypatch)
+    fetch_file(server.address, path, sha256)
+    assert path.read_bytes() == CONTENT and server.asked == [(kept(1_000_000), None)]
+
+
+def test_of_two_at_once_one_fetches_and_the_other_takes_what_it_got(server, tmp_path, capfd):
+    path, wrong = tmp_path / "f", tmp_path / "g"
+    wrong.write_bytes(b"another")
+    for place in (path, wrong):
+        server.gate.clear()
+        both = [
+            threading.Thread(target=fetch_file, args=(server.address, place, hashlib.sha256(CONTENT).hexdigest()))
+            for _ in range(2)
+        ]
+        for thread in both:
+            thread.start()
+        waiting = ""
+        while "another process fetches this file" not in waiting:
+            waiting += capfd.readouterr().err
+        server.gate.set()
+        for thread in both:
+            thread.join(30)
+        assert place.read_bytes() == CONTENT and not [name for name in left(place) if "download" in name]
+    assert len(server.asked) == 2
 
 
 def test_a_part_that_another_address_left_or_that_has_no_note_is_not_gone_on_with(server, tmp_path, monkeypatch):
@@ -196,18 +232,18 @@ def test_an_http_error_is_told_with_the_address(server, tmp_path, status, reques
     server.statuses = [(status, {})] * 5
     with pytest.raises(GlatError, match=rf"^{server.address[:20]}.*: HTTP {status} "):
         fetch_file(server.address, tmp_path / "f")
-    assert len(server.asked) == requests and not list(tmp_path.iterdir())
+    assert len(server.asked) == requests and not left(tmp_path / "f")
 
 
 def test_another_checksum_or_a_web_page_leaves_nothing(server, tmp_path):
     for kind, wanted in (("SHA-256", {"sha256": "0" * 64}), ("MD5", {"md5": "0" * 32})):
         with pytest.raises(GlatError, match=rf"download=1: its {kind} is [0-9a-f]+, expected 0+; the file is damaged"):
             fetch_file(server.address, tmp_path / "f", **wanted)
-        assert not list(tmp_path.iterdir())
+        assert not (tmp_path / "f").exists() and not left(tmp_path / "f")
     server.kind = "text/html; charset=utf-8"
     with pytest.raises(GlatError, match="a web page, not the file"):
         fetch_file(server.address, tmp_path / "f")
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "f").exists() and not left(tmp_path / "f")
 
 
 def test_a_full_disk_keeps_what_came(server, tmp_path, monkeypatch):
@@ -236,7 +272,9 @@ def test_a_full_disk_keeps_what_came(server, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(fetching, "open", Full, raising=False)
-        with pytest.raises(GlatError, match=r"/f: the disk is full \([\d.]+ GB free\); make room and run again"):
+        with pytest.raises(
+            GlatError, match=r"/f: the disk is full \([\d.]+ GB free and 0\.00293 GB to come\); make room and run again"
+        ):
             fetch_file(server.address, path)
     server.asked.clear()
     fetch_file(server.address, path)

@@ -182,6 +182,10 @@ def test_a_name_that_is_not_utf8_is_a_line_in_the_ledger(tmp_path):
         pytest.skip("this file system takes no such names")
     Path(os.fsdecode(name)).write_bytes(b"x")
     assert found(tmp_path, segments([A])) == ["unreadable: the name of its file is not UTF-8; rename it"]
+    os.rename(name, os.path.dirname(name) + b"/" + A.encode() + b"_40\xff.wav")
+    table = fetch(segments([A]), tmp_path, pattern="{id}_{start}*")
+    table.to_csv(tmp_path / "listing.csv")
+    assert table["reason"].tolist() == [f"no file: '{A}_40\\udcff' is of another time"]
 
 
 def test_from_a_read_only_tree_to_packs(tmp_path, monkeypatch):
@@ -247,7 +251,7 @@ def test_a_big_tree_is_indexed_fast(tmp_path):
     rows = segments([f"{i:011d}" for i in range(2000)])
     names = ((f"{i // 1000}", f"Y{i:011d}.wav") for i in range(200_000))
     patch = pytest.MonkeyPatch()
-    patch.setattr(files, "_walk", lambda root: ((f"{folder}/", name) for folder, name in names))
+    patch.setattr(files, "walk", lambda root: ((f"{folder}/", name) for folder, name in names))
     began = time.process_time()
     table = fetch(rows, tmp_path, full_videos=False)
     patch.undo()

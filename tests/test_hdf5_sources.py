@@ -11,6 +11,7 @@ from glat.data import audioset
 from glat.data.audio import to_int16
 from glat.data.packed import Packs
 from glat.data.sources import Shard, panns_hdf5, passt_hdf5
+from glat.data.sources.containers import find_files
 from glat.errors import GlatError
 
 ROWS = segments()
@@ -206,6 +207,9 @@ def test_one_bad_file_among_many_is_told(tmp_path):
 def test_where_the_files_are_looked_for(tmp_path):
     panns(tmp_path / "eval/a.h5", ROWS[:2])
     panns(tmp_path / "b.h5", ROWS)
+    (tmp_path / "eval/loop").symlink_to(tmp_path / "eval")
+    found = find_files(Shard(ROWS, tmp_path, "eval"), panns_hdf5.Settings(audio=str(tmp_path)), {}, (".h5",))
+    assert found == [str(tmp_path / "eval/a.h5")]  # once, though a link leads round
     assert list(places(fetch(panns_hdf5, tmp_path)).values()) == ["a.h5:0", "a.h5:1"] + ["no row"] * 4
     assert set(places(fetch(panns_hdf5, tmp_path / "*.h5")).values()) == {f"b.h5:{i}" for i in range(6)}
     both = fetch(panns_hdf5, [str(tmp_path / "b.h5"), str(tmp_path / "eval")])

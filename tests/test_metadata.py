@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from glat.config import load
@@ -68,6 +72,39 @@ def test_from_a_folder_and_from_a_server_come_the_same_lists(folder, server, tmp
         assert {path.name: path.read_text() for path in out.iterdir()} == LISTS
 
 
+def test_what_was_fetched_before_a_list_failed_is_not_fetched_again(folder, server, tmp_path, monkeypatch):
+    monkeypatch.setattr("glat.fetching.PAUSES", ())
+    out, places = tmp_path / "out", {name: f"{server}/{name}" for name in LISTS}
+    out.mkdir()
+    (folder / "eval_strong.tsv").rename(folder / "later.tsv")
+    with pytest.raises(GlatError, match="HTTP 404"):
+        metadata.collect(places, out)
+    for name in ("class_labels_indices.csv", "train_segments.csv"):
+        (folder / name).unlink()  # fetched again, it would be missed
+    (folder / "other.csv").write_text(GOOGLE.replace("-a", "-z"))
+    with pytest.raises(GlatError, match="HTTP 404"):
+        metadata.collect(places | {"train_segments.csv": f"{server}/other.csv"}, out)
+    (folder / "later.tsv").rename(folder / "eval_strong.tsv")
+    metadata.collect(places | {"train_segments.csv": f"{server}/other.csv"}, out)
+    assert (out / "train_segments.csv").read_text().count("-z") == 1 and not (tmp_path / ".lists").exists()
+    assert {path.name for path in out.iterdir()} == set(LISTS)
+
+
+def test_two_at_once(folder, server, tmp_path):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"dataset": "mine", "glat": {"n": 1}}
+    params["datasets"] = {"mine": dataset({name: f"{server}/{name}" for name in LISTS}).model_dump(exclude_unset=True)}
+    params["fig2"] = {"n": [1], "tau": [1.0]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    command = [sys.executable, "-m", "glat.cli", "metadata"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    three = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    told = [process.communicate(timeout=100)[1] for process in three]
+    assert [process.returncode for process in three] == [0] * 3, told
+    assert {path.name: path.read_text() for path in (tmp_path / "data/mine/metadata").iterdir()} == LISTS
+
+
 def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
     (folder / "eval_strong.tsv").unlink()
     assert "eval_strong.tsv" not in dataset(str(folder)).lists()
@@ -88,6 +125,12 @@ def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
         ("train_segments.csv", GOOGLE[:-12], "line 5: .* cut or damaged"),
         ("eval_segments.csv", PLAIN.replace("-c", "-a"), "-a_30000 is in both train and eval"),
         ("eval_strong.tsv", STRONG.replace("1.25", "0.25"), "line 2"),
+        (
+            "eval_strong.tsv",
+            STRONG.replace("-c_30000", "-c"),
+            "none of its clips is in the list of eval, '-c' the first",
+        ),
+        ("eval_strong.tsv", STRONG.partition("-c")[0], r"eval_strong\.tsv: holds no label"),
     ],
 )
 def test_a_wrong_list_is_one_sentence(folder, name, text, told):
@@ -95,6 +138,14 @@ def test_a_wrong_list_is_one_sentence(folder, name, text, told):
     with pytest.raises(GlatError, match=told) as refused:
         metadata.check(folder, "mine", 2, SPLITS)
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_worth_knowing_is_told(folder, capsys):
+    (folder / "train_segments.csv").write_text(GOOGLE.replace("_b, 0.000, 7.500", "-a, 0.000, 7.500"))
+    metadata.check(folder, "mine", 2, SPLITS)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("train: 1 videos have several segments, -a the first; ")
+    assert told[1:] == ["eval: 1 of 1 clips have strong labels"]
 
 
 def test_a_server_without_the_list_or_with_a_page_in_its_place(folder, server, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from glat.data.audio import prepare
 from glat.data.audioset import targets
 from glat.data.pack import pack_shard
 from glat.data.packed import PackedClips, Packs, as_is
-from glat.data.resample import resample_shard
+from glat.data.resample import SUFFIX, resample_shard
 from glat.errors import GlatError
 
 RATE, SECONDS = 16000, 2.0
@@ -287,3 +287,41 @@ def test_other_audio_has_another_hash(shard, tmp_path):
         with h5py.File(tmp_path / "a.h5") as file:
             hashes.append(json.loads(file.attrs["provenance"])["waveforms_blake2b"])
     assert hashes[0] != hashes[1]
+
+
+MEMORY = """
+import re, sys
+from pathlib import Path
+import pandas as pd
+from data_fixtures import CLASSES
+from glat.data.pack import pack_shard
+folder = Path(sys.argv[1])
+def peak():  # of this process alone; getrusage begins with that of the process which started it
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+before = peak()
+pack_shard(folder, pd.read_pickle(folder / "rows"), CLASSES, folder / "p.h5", folder / "p.csv", 16000, {})
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("codec", ["pcm16", "flac"])
+def test_memory_does_not_grow_with_the_shard(shard, tmp_path, codec):
+    """50 MB and 200 MB: what was read and written is no longer in the process's memory."""
+    source, grown = shard[0] / "resampled", []
+    for count in (100, 400):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        clips = pd.read_csv(source / "clips.csv", keep_default_na=False).iloc[[0] * count].reset_index(drop=True)
+        clips["clip"], clips["bytes"] = [f"c{i}_0" for i in range(count)], 500_000
+        clips.to_csv(folder / "clips.csv", index=False)
+        pd.read_csv(source / "ledger.csv").iloc[:0].to_csv(folder / "ledger.csv", index=False)
+        made = json.loads((source / "audio.json").read_text()) | {"codec": codec, "clip_seconds": 500_000 / 32_000}
+        (folder / "audio.json").write_text(json.dumps(made))
+        with open(folder / f"waveform{SUFFIX[codec]}", "wb") as file:
+            file.truncate(500_000 * count)
+        rows = pd.DataFrame({"clip": clips["clip"], "start": 0.0, "end": 2.0, "labels": [("/m/0a",)] * count})
+        rows.to_pickle(folder / "rows")
+        call = [sys.executable, "-c", MEMORY, folder]
+        done = subprocess.run(call, env=os.environ | {"PYTHONPATH": PATHS}, check=True, capture_output=True, text=True)
+        grown.append(float(done.stdout))
+    assert grown[1] - grown[0] < 20, grown

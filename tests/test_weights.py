@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from glat.data.resample import resample_shard
 from glat.errors import GlatError
 from glat.models import build
 from glat.results.panns import LISTED_CLIPS, PUBLISHED_CLIPS, reach
+from glat.settings import Weights
 
 CLASSES = pd.DataFrame(
     {"index": range(527), "mid": [f"/m/x{c}" for c in range(527)], "display_name": [f"Class {c}" for c in range(527)]}
@@ -149,6 +151,8 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
     assert "scored before with these settings" in glat("weights", "cnn10", **known)[0]
     # The table.
     assert "`glat weights resnet38` makes it" in glat("panns", **known)[1]
+    others = known | {"weights.cnn10.file": "theirs.pth", "weights.resnet38": None}
+    assert "cnn10-panns: of weights/weights=1.pth, not of theirs.pth; `glat weights" in glat("panns", **others)[1]
     output, error = glat("panns", **known, **{"weights.resnet38": None})
     assert error is None and "| CNN10, PANNs' weights | " in output
     row = pd.read_csv("results/audioset_balanced/panns.csv").iloc[0]
@@ -159,7 +163,7 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
 def test_a_damaged_file_on_the_way_or_in_its_place_is_refused(project, server):
     known = {"weights.cnn10.file": server.address, "weights.cnn10.md5": "0" * 32}
     _, error = glat("weights", "cnn10", **known)
-    assert "weights%3D1.pth?download=1: its MD5 is" in error and not list(project.glob("weights/*"))
+    assert "weights%3D1.pth?download=1: its MD5 is" in error and not list(project.glob("weights/[!.]*"))
     Path("weights").mkdir(exist_ok=True)
     Path("weights/weights=1.pth").write_bytes(b"cut off")
     _, error = glat("weights", "cnn10", **known)
@@ -179,6 +183,13 @@ def test_a_path_is_used_where_it_lies(project, published):
     (done.parent / "metrics.json").write_text("{}")
     assert glat("weights", "cnn10", path, "--until", "run")[1] is None
     assert checkpoints.load(done)[1] == run and not (done.parent / "metrics.json").exists()
+
+
+def test_two_files_of_one_name_have_two_places():
+    one, two = (Weights(file=f"https://{host}/a/model.pth?download=1") for host in ("a.org", "b.org"))
+    places = [weights.place(one), weights.place(two)]
+    assert places[0] != places[1] and all(re.fullmatch(r"weights/model-[0-9a-f]{8}\.pth", str(p)) for p in places)
+    assert weights.place(one.model_copy(update={"md5": "0" * 32})) == Path("weights/model.pth")
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,18 @@ def test_the_presets_for_the_real_audioset_give_the_right_jobs(tmp_path, dataset
     )
     assert (int(jobs["download"]), int(jobs["resample"]), int(jobs["pack"])) == (shards,) * 3
     assert (int(jobs["train"]), int(jobs["train_glat"]), int(jobs["evaluate"])) == (1, 1, 2)
+    # Only a source that makes its own lists can change them; a pack depends on what its waveforms are stored as.
+    assert "glat/data/sources/files.py" in inputs(out.stdout, "download")
+    assert "glat/data/sources" not in inputs(out.stdout, "metadata") and "glat/data/codecs.py" in inputs(
+        out.stdout, "pack"
+    )
+    own = snakemake(project, "data/mini/metadata", "-n", "--cores", "8").stdout
+    assert "glat/data/sources/synthetic.py" in inputs(own, "metadata")
+
+
+def inputs(out, rule):
+    """The inputs of a rule's first job, as a dry run tells them."""
+    return out.partition(f"rule {rule}:\n    input: ")[2].partition("\n")[0]
 
 
 def test_a_wrong_setting_stops_before_any_job(tmp_path):

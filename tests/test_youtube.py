@@ -64,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = re.match(r"-?[a-z]*", name)[0].strip("-")
         server.asked[name] += 1
         server.seen.append((self.path, dict(self.headers)))
+        if server.blind:
+            return self.answer(404, b"", "text/plain")
         if behaviour in ("missing", "busy", "forbidden", "down") or (
             behaviour == "shy" and server.asked[name] < int(name[3])
         ):
@@ -148,7 +150,7 @@ def media(tmp_path_factory) -> dict[str, bytes]:
 def server(media):
     """A server; `asked` counts requests by file, `seen` has their paths and headers."""
     server = Server(("127.0.0.1", 0), Handler)
-    server.media, server.asked, server.seen = media, Counter(), []
+    server.media, server.asked, server.seen, server.blind = media, Counter(), [], False
     server.address = f"http://127.0.0.1:{server.server_port}/{{id}}.webm"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
@@ -292,6 +294,46 @@ def test_a_storm_stops_early_and_keeps_what_came(server, folder, monkeypatch):
     assert fetch(segments("ok7"), other, server.address, sleep_interval=0, parallel=2)["ok7"][0]
 
 
+def test_clips_are_gone_only_where_one_came(server, folder):
+    """An address at which nothing is found, or a connection that is refused, does not make the corpus vanish."""
+    server.blind, rows = True, segments(*[f"ok{i}" for i in range(60)])
+    with pytest.raises(
+        GlatError, match=r"\(HTTP 404, not found: 20\); clips got and kept: 0, .* None is taken for gone"
+    ):
+        fetch(rows, folder, server.address)
+    few = fetch(rows[:3], folder.parent / "001", server.address, parallel=3)
+    assert {reason for _, reason in few.values()} == {"gone: HTTP 404, not found"}
+    server.blind, names = False, ["missing1", "missing2", "ok3", "missing4"]
+    assert not (folder / "archive.jsonl").exists()
+    found = fetch(segments(*names), folder, server.address, parallel=1)
+    assert [reason for _, reason in found.values()] == [
+        *["gone: HTTP 404, not found"] * 2,
+        "",
+        "gone: HTTP 404, not found",
+    ]
+    told = [json.loads(line) for line in (folder / "archive.jsonl").read_text().splitlines()]
+    assert [(row["clip"][:-6], row["kind"]) for row in told] == list(zip(names, ["gone", "gone", "got", "gone"]))
+
+
+def test_no_password_is_told(server, folder, capfd):
+    with pytest.raises(GlatError) as told:
+        fetch(segments("ok1"), folder, "http://video.invalid/{id}.webm", proxy="http://me:secret@127.0.0.1:9")
+    assert "check the proxy 127.0.0.1:9, then" in str(told.value)
+    kept = (path for path in folder.parent.rglob("*") if path.is_file())
+    assert not any("secret" in text for text in (str(told.value), *capfd.readouterr(), *(p.read_text() for p in kept)))
+
+
+def test_an_archive_that_a_killed_run_left(folder):
+    clips = [Clip(f"{letter}_0", letter, 0, 10) for letter in "ab"]
+    for clip, reason in zip(clips, ["a\u2028line", "é"]):
+        Archive(folder, "A", []).add(clip, Failure(GONE, reason))
+    archive = folder / "archive.jsonl"
+    archive.write_bytes(archive.read_bytes().partition("é".encode()[1:])[0])  # in the middle of the letter
+    assert [Archive(folder, "A", []).gone(clip) for clip in clips] == ["gone: a\u2028line", None]
+    Archive(folder, "A", []).add(clips[1], Failure(GONE, "private"))
+    assert Archive(folder, "A", []).gone(clips[1]) == "gone: private"
+
+
 def test_no_network(folder, server):
     server.shutdown()
     server.server_close()
@@ -303,7 +345,7 @@ def test_no_network(folder, server):
     with pytest.raises(GlatError, match="no connection"):
         fetch(segments("ok1"), folder, server.address)
     assert time.monotonic() - begun < 10
-    with pytest.raises(GlatError, match=r"no connection to .*check the proxy http://127\.0\.0\.1:9"):
+    with pytest.raises(GlatError, match=r"no connection to .*check the proxy 127\.0\.0\.1:9"):
         fetch(segments("ok1"), folder, "http://video.invalid/{id}.webm", proxy="http://127.0.0.1:9")
     with pytest.raises(GlatError, match=r"no connection to nowhere\.invalid"):
         fetch(segments("ok1"), folder, "http://nowhere.invalid/{id}.webm")
@@ -312,9 +354,11 @@ def test_no_network(folder, server):
 def test_what_fails_a_few_times_among_clips_that_come_is_no_storm():
     got, busy, off = Got("a", "", 1), Failure(PASSING, "bot check"), Failure(PASSING, OFFLINE)
     gone = Failure(GONE, "removed")
-    assert not youtube.useless([*[busy] * 19, got], 9, 1) and not youtube.useless([gone] * 20, 9, 0)
-    assert not youtube.useless([*[busy] * 17, *[gone] * 3], 9, 0) and youtube.useless([*[busy] * 18, gone, gone], 9, 5)
+    assert not youtube.useless([*[busy] * 19, got], 9, 1) and not youtube.useless([gone] * 20, 9, 1)
+    assert not youtube.useless([*[busy] * 17, *[gone] * 3], 9, 5) and youtube.useless([*[busy] * 18, gone, gone], 9, 5)
     assert youtube.useless([gone, *[off] * 5], 9, 5) and not youtube.useless([gone, *[off] * 4], 9, 5)
+    # From the beginning on nothing came: it may be the address or the connection, whatever is said.
+    assert youtube.useless([gone] * 20, 9, 0) and not youtube.useless([gone] * 19, 9, 0)
     # Behind the last clip, those that failed in passing are left to the next run, if there is anything to go on with.
     assert not youtube.useless([busy] * 20, 0, 1) and youtube.useless([busy], 0, 0) and youtube.useless([off], 0, 7)
 
@@ -517,7 +561,11 @@ Y = "ERROR: [youtube] -ab_cdefghi: "
         (Y + "Private video. Sign in if you've been granted access to this video", GONE, "private video"),
         (Y + "Video unavailable. This video is private", GONE, "private video"),
         (Y + "Video unavailable", GONE, "unavailable"),
-        (Y + "This video is not available", GONE, "unavailable"),
+        (Y + "This video is not available", PASSING, "refused to this connection"),
+        (Y + "Video unavailable. This video is not available", PASSING, "refused to this connection"),
+        (Y + "This video isn’t available anymore", GONE, "unavailable"),
+        (Y + "This video is unavailable", GONE, "unavailable"),
+        ('Invalid proxy url "http://me:pass@word@host:x": Port', PASSING, 'other; Invalid proxy url "http://host:x": Port'),
         (Y + "Video unavailable. This video is no longer available because the YouTube account associated with this "
          "video has been terminated.", GONE, "account closed"),
         (Y + "This video is no longer available because the uploader has closed their YouTube account.", GONE,

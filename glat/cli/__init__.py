@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 from importlib import import_module
@@ -27,11 +28,7 @@ def main() -> None:
         told = str(error)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):  # HDF5 has the number in its text alone
-            told = (
-                f"{error.filename or Path.cwd()}: the disk is full ({shutil.disk_usage('.').free / 1e9:.2f} GB free "
-                "here); make room and run the same command again: finished files are kept, and nothing half-written "
-                "stands among them"
-            )
+            told = _full(error)
         elif error.filename:
             told = f"{error.filename}: {error.strerror}"
         else:
@@ -40,3 +37,13 @@ def main() -> None:
         return
     print(f"glat: {told}", file=sys.stderr)
     sys.exit(1)
+
+
+def _full(error: OSError) -> str:
+    named = re.search(r"filename = '([^']+)'", str(error))  # so HDF5 tells it
+    path = Path(error.filename or (named[1] if named else ".")).absolute()
+    disk = next(place for place in (path, *path.parents) if place.exists())  # what was half-written is removed by now
+    return (
+        f"{path}: the disk is full ({shutil.disk_usage(disk).free / 1e9:.2f} GB free there); make room and run the same "
+        "command again: finished files are kept, and nothing half-written stands among them"
+    )

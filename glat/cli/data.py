@@ -37,12 +37,13 @@ def metadata() -> None:
     """Get the class list and the segment lists, and check them."""
     from ..data import metadata as lists
     from ..data.sources import open_source
-    from ..files import whole
+    from ..files import locked, whole
 
     params = load_params()
-    entry = params.chosen
+    entry, place = params.chosen, Path("data") / params.dataset / "metadata"
     source, settings = open_source(entry.source, params.dataset)
-    with whole(Path("data") / params.dataset / "metadata") as folder:
+    waiting = f"{place}: another process makes it; waiting for it to end"
+    with locked(place.with_name(".metadata.lock"), waiting), whole(place) as folder:
         folder.mkdir()
         if hasattr(source, "write_metadata"):
             source.write_metadata(folder, dict(entry.splits), settings)

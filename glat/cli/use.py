@@ -91,7 +91,7 @@ def weights(
     published.evaluate(params, run, threads)
     from ..results import panns
 
-    print(panns.sentence(panns.row_of(panns.measured(params, backbone))))
+    print(panns.sentence(panns.row_of(panns.measured(params, backbone, file))))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from glat.errors import GlatError
 
 CLASS_COLUMNS = ["index", "mid", "display_name"]
 SEGMENT_COLUMNS = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
+ENCODING = "utf-8-sig"  # spreadsheets put a byte order mark in front
 STRONG_COLUMNS = ["segment_id", "start_time_seconds", "end_time_seconds", "label"]
 
 _NUMBER = r"(\d+(?:\.\d*)?)"
@@ -32,7 +33,7 @@ def read_class_list(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=ENCODING)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise GlatError(f"{path}: cannot be read as a class list ({error}); get class_labels_indices.csv") from None
     if list(table.columns) != CLASS_COLUMNS:
@@ -67,7 +68,7 @@ def read_segments(path: str | Path, classes: pd.DataFrame | None = None) -> pd.D
     names, ids, starts, ends, labels, numbers = [], [], [], [], [], []
     seen: dict[str, tuple[str, ...]] = {}
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding=ENCODING) as lines:
             for number, line in enumerate(lines, 1):
                 match = _SEGMENT.fullmatch(line)
                 if match is None:
@@ -128,11 +129,13 @@ def read_strong(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3, encoding="utf-8")
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3, encoding=ENCODING)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise GlatError(f"{path}: cannot be read as strong labels: {error}") from None
     if list(table.columns) != STRONG_COLUMNS:
         raise GlatError(f"{path}: line 1 is not the header {' '.join(STRONG_COLUMNS)} (tab-separated)")
+    if table.empty:
+        raise GlatError(f"{path}: holds no label")
     table.columns = ["clip", "start", "end", "label"]
     for column in ("start", "end"):
         table[column] = pd.to_numeric(table[column], errors="coerce")

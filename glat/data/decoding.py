@@ -16,7 +16,7 @@ import av
 import numpy as np
 import soundfile
 
-from glat.data.headers import ogg_ends, promised_seconds, read_head, wav_seconds
+from glat.data.headers import ogg_ends, promised_seconds, read_head, seconds_late, wav_seconds
 from glat.errors import GlatError
 
 # Playlists (HLS, concat) could name other files: only containers that hold their own audio are opened.
@@ -68,6 +68,10 @@ class _Piece(NamedTuple):
         holds = 0 < self.start and self.end <= length + 0.05
         return _Piece(0.0, self.whole_up_to) if length <= self.whole_up_to and not holds else self
 
+    def earlier(self, seconds: float) -> _Piece:
+        """The same in the time of audio that begins so much later than its recording."""
+        return self._replace(start=self.start - seconds, end=self.end - seconds) if self.exact else self
+
     def trim(self, samples: np.ndarray, rate: int, promised: float | None) -> Decoded:
         """`samples` (channels, samples) from `start` on."""
         if not self.exact:
@@ -98,7 +102,8 @@ def decode(source: str | Path | BinaryIO | bytes, max_seconds: float = math.inf)
 
 def decode_cut(cut: Cut) -> Decoded:
     """A piece of a longer recording, exact to the sample (WebM: to 1 ms, as its times are); less of it if the recording
-    ends before the piece does. `promised` is what the recording's header lets one expect of the piece.
+    ends before the piece does. `promised` is what the recording's header lets one expect of the piece. Times are those
+    of a player: where the sound begins later than the picture, there is silence before it.
 
     Raises AudioError as `decode` does, and: too short or truncated, if the recording ends before the piece begins.
     """
@@ -133,7 +138,7 @@ def _by_sndfile(file: BinaryIO, source: str | Path | BinaryIO, piece: _Piece) ->
         with soundfile.SoundFile(source) as sound:
             rate, whole = sound.samplerate, sound.frames
             if head[:4] == b"RIFF":
-                promised = wav_seconds(head)  # libsndfile takes the length of a cut WAV from what is there
+                promised = wav_seconds(file)  # libsndfile takes the length of a cut WAV from what is there
                 if promised is None or abs(promised - whole / rate) > 1e-3:
                     return None
             piece = piece.of(whole / rate)
@@ -155,7 +160,7 @@ def _by_sndfile(file: BinaryIO, source: str | Path | BinaryIO, piece: _Piece) ->
     return piece.trim(planar, rate, whole / rate)
 
 
-def _by_ffmpeg(file: BinaryIO, piece: _Piece, may_seek: bool = True) -> Decoded:
+def _by_ffmpeg(file: BinaryIO, asked: _Piece, may_seek: bool = True) -> Decoded:
     head = read_head(file)
     if not head:
         raise AudioError("empty file")
@@ -172,13 +177,14 @@ def _by_ffmpeg(file: BinaryIO, piece: _Piece, may_seek: bool = True) -> Decoded:
             if stream.codec_context is None:
                 raise AudioError("undecodable: a codec that FFmpeg does not know")
             stream.codec_context.thread_count = 1
-            promised = promised_seconds(container, stream, head)
-            ogg = container.format.name == "ogg"
+            promised = promised_seconds(container, stream, file, head)
+            ogg, late, piece = container.format.name == "ogg", seconds_late(container, stream), asked
             if piece.whole_up_to:
                 length = container.duration / av.time_base if ogg and container.duration else promised
                 if length is None:
                     return _of_unknown_length(file, piece)
-                piece = piece.of(length)
+                piece = piece.of(length + late)
+            piece = piece.earlier(late)
             # Times in MP3 and ADTS are guesses from the bit rate.
             sought = may_seek and piece.start > 2 * PREROLL and container.format.name not in ("mp3", "aac")
             if sought:
@@ -187,22 +193,23 @@ def _by_ffmpeg(file: BinaryIO, piece: _Piece, may_seek: bool = True) -> Decoded:
             frames, layout, begin, end = _frames(container, stream, piece, sought)
     except av.error.FFmpegError as error:
         if sought:
-            return _by_ffmpeg(file, piece, may_seek=False)
+            return _by_ffmpeg(file, asked, may_seek=False)
         page = head.lstrip()[:1] == b"<"
         raise AudioError("undecodable: a web page, not audio" if page else f"undecodable: {error.strerror}") from None
     if sought and not (frames and begin <= piece.start * layout[0]):
-        return _by_ffmpeg(file, piece, may_seek=False)  # nothing there, or no times to know the place by
+        return _by_ffmpeg(file, asked, may_seek=False)  # nothing there, or no times to know the place by
     if not end:
         raise AudioError("undecodable: no audio in it")
     rate, channels, name = layout
     if ogg and end <= piece.end * rate and not ogg_ends(file):
         raise AudioError(f"truncated: {end / rate:.2f} s decoded, and the Ogg stream has no end")
     if not frames:
-        raise piece.ends_before(end / rate, promised)
+        raise asked.ends_before(end / rate + late, None if promised is None else promised + late)
     planar = np.concatenate(frames, axis=1)
     if not name.endswith("p"):
         planar = planar.reshape(-1, channels).T
-    if skip := round(piece.start * rate - begin):
+    skip = round(piece.start * rate - begin)
+    if skip > 0:
         planar = planar[:, skip:]
     # In C order: over interleaved samples the mean would take longer than the decoder.
     samples = planar.astype(np.float32, order="C", copy=False)
@@ -210,6 +217,8 @@ def _by_ffmpeg(file: BinaryIO, piece: _Piece, may_seek: bool = True) -> Decoded:
         samples -= np.float32(128)
     if _FULL_SCALE[name.removesuffix("p")] != 1:
         samples *= np.float32(1 / _FULL_SCALE[name.removesuffix("p")])
+    if skip < 0:
+        samples = np.pad(samples, ((0, 0), (-skip, 0)))
     return piece.trim(samples, rate, promised)
 
 

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
+import pandas as pd
+
 from ..errors import GlatError
-from ..fetching import fetch_file, is_address
+from ..fetching import address_hash, fetch_file, is_address
+from ..files import remove
 from . import audioset
 
 
 def collect(lists: dict[str, str], folder: Path) -> None:
     """Bring every list, name and place (`settings.Dataset.lists`), into `folder`: copied from a path, fetched from an
-    address.
+    address. A list that was fetched before another one failed is not fetched again.
 
     Raises:
         GlatError: a file that is not there, or an address that does not answer.
     """
-    # Beside the folder, which is not there before it is whole: an interrupted fetch goes on.
-    fetched = {name: folder.parent / name for name, place in lists.items() if is_address(place)}
-    for name, kept in fetched.items():
-        fetch_file(lists[name], kept)
+    # Beside the folder, which is not there before it is whole: what came is there for the next try.
+    kept = folder.parent / ".lists"
     for name, place in lists.items():
-        if name in fetched:
-            fetched[name].replace(folder / name)
-            continue
+        file = Path(place)
+        if is_address(place):
+            file = kept / address_hash(place) / name
+            if not file.exists():
+                fetch_file(place, file)
         try:
-            shutil.copyfile(place, folder / name)
+            shutil.copyfile(file, folder / name)
         except OSError as error:
             raise GlatError(
                 f"{place}: cannot be read ({error.strerror}); put AudioSet's lists there, or set datasets.*.metadata"
             ) from None
+    remove(kept)
 
 
 def check(folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> None:
-    """Read every list whole.
+    """Read every list whole, and tell what is worth knowing.
 
     Raises:
-        GlatError: a list that is damaged, of another size than params.yaml says, or that shares clips with another.
+        GlatError: a list that is damaged, of another size than params.yaml says, or that shares clips with another, or
+            strong labels of other clips.
     """
     known = audioset.read_class_list(folder / "class_labels_indices.csv")
     if len(known) != classes:
@@ -54,5 +60,22 @@ def check(folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> N
                 f"{folder.name}: clip {twice[0]} is in both {seen[twice[0]]} and {split}; a clip has one split"
             )
         seen |= dict.fromkeys(segments["clip"], split)
+        if several := segments["youtube_id"][segments["youtube_id"].duplicated()].unique().tolist():
+            print(
+                f"{split}: {len(several)} videos have several segments, {several[0]} the first; a file that has only the "
+                "id for a name does not tell which of them it is",
+                file=sys.stderr,
+            )
         if (folder / f"{split}_strong.tsv").exists():
-            audioset.read_strong(folder / f"{split}_strong.tsv")
+            _check_strong(folder / f"{split}_strong.tsv", split, segments["clip"])
+
+
+def _check_strong(path: Path, split: str, clips: pd.Series) -> None:
+    strong = audioset.read_strong(path)
+    known = int(clips.isin(strong["clip"]).sum())
+    if not known:
+        raise GlatError(
+            f"{path}: none of its clips is in the list of {split}, {strong['clip'].iloc[0]!r} the first; give the strong "
+            "labels of this split"
+        )
+    print(f"{split}: {known} of {len(clips)} clips have strong labels", file=sys.stderr)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -61,22 +62,23 @@ def pack_shard(
         texts = {"clip": str, "blake2b": str, "file": str, "part": str}
         clips = pd.read_csv(resampled / "clips.csv", dtype=texts, keep_default_na=False)
         ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)
-        stored = np.memmap(resampled / f"waveform{SUFFIX[codec]}", np.uint8, "r") if codec in SUFFIX else b""
+        waveforms = resampled / f"waveform{SUFFIX[codec]}" if codec in SUFFIX else None
+        stored = waveforms.stat().st_size if waveforms else 0
     except (OSError, ValueError) as error:
         raise GlatError(f"{resampled}: not a complete resampled shard ({error}); run resample again") from None
     if made["sample_rate"] != rate:
         raise GlatError(f"{resampled}: resampled to {made['sample_rate']} Hz, but the pack's rate is {rate} Hz")
-    if len(stored) != clips["bytes"].sum():
-        raise GlatError(f"{resampled}: {len(stored)} bytes of waveforms do not hold {len(clips)} clips; resample")
+    if stored != clips["bytes"].sum():
+        raise GlatError(f"{resampled}: {stored} bytes of waveforms do not hold {len(clips)} clips; resample")
     ends = clips["bytes"].cumsum()
-    clips = clips.assign(begin=ends - clips["bytes"], end_byte=ends).set_index("clip")
+    clips = clips.assign(begin=ends - clips["bytes"]).set_index("clip")
     asked = segments.set_index("clip")
     if not clips.index.isin(asked.index).all() or len(clips) + len(ledger) != len(segments):
         raise GlatError(f"{resampled}: its clips are not those of the segment list; run resample again")
     chosen = asked.loc[asked.index.isin(clips.index)].reset_index()
     clips = clips.loc[chosen["clip"]]
     target = audioset.targets(chosen, classes)
-    need_space(out_h5, len(stored))
+    need_space(out_h5, stored)
 
     facts = {
         "format": FORMAT, "version": VERSION, "sample_rate": rate, "clip_seconds": float(made["clip_seconds"]),
@@ -89,10 +91,7 @@ def pack_shard(
     with whole(out_ledger) as path:
         ledger.to_csv(path, index=False)
     with whole(out_h5) as path, h5py.File(path, "w") as pack:
-        rows = (
-            stored[begin:end]
-            for begin, end in progress(list(zip(clips["begin"], clips["end_byte"])), f"pack {out_h5.name}")
-        )
+        rows = _rows(waveforms, clips, f"pack {out_h5.name}")
         if codec == "pcm16":
             origin["waveforms_blake2b"] = _write_pcm(pack, rows, len(clips), round(rate * made["clip_seconds"]))
         elif codec == "flac":
@@ -113,6 +112,14 @@ def pack_shard(
         pack.attrs.update(facts | {"provenance": json.dumps(origin, sort_keys=True)})
         pack.attrs["complete"] = True
     return len(clips), len(ledger)
+
+
+def _rows(waveforms: Path | None, clips: pd.DataFrame, title: str) -> Iterator[np.ndarray]:
+    """The bytes of each clip, read one after the other: pages of a mapped file would count as this process's memory."""
+    with open(waveforms, "rb") as file:
+        for begin, size in progress(list(zip(clips["begin"], clips["bytes"])), title):
+            file.seek(begin)
+            yield np.frombuffer(file.read(size), np.uint8)
 
 
 def _hash(rows) -> str:

@@ -29,6 +29,7 @@ from ..experiments import System
 from ..predictions import METRICS
 from ..registry import BACKBONES
 from ..runs import read_run
+from ..weights import place
 from . import published, tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 
@@ -76,12 +77,19 @@ MEANING = {
 }
 
 
-def measured(params: Params, backbone: str) -> Measured:
-    """What PANNs' weights of a backbone scored here. Raises GlatError where they were not evaluated yet."""
+def measured(params: Params, backbone: str, file: Path | None = None) -> Measured:
+    """What PANNs' weights of a backbone scored here: those of params.yaml, or of `file`.
+
+    Raises:
+        GlatError: weights that were not evaluated yet, or others in their place.
+    """
     folder = Path("runs") / params.dataset / f"{backbone}-panns"
     if not (folder / "metrics.json").exists():
         raise GlatError(f"{folder}/metrics.json: no such file; `glat weights {backbone}` makes it")
-    return read(System(f"{BACKBONES[backbone].title}, PANNs' weights", [read_run(folder / "config.yaml")]))
+    run, asked = read_run(folder / "config.yaml"), str(file or place(params.weights[backbone]))
+    if run.init["global"] != asked:
+        raise GlatError(f"{folder}: of {run.init['global']}, not of {asked}; `glat weights {backbone}` scores that")
+    return read(System(f"{BACKBONES[backbone].title}, PANNs' weights", [run]))
 
 
 def row_of(one: Measured) -> dict[str, Any]:

@@ -23,7 +23,7 @@ try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
-    FETCHED = {weights.place(one.file).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
+    FETCHED = {weights.place(one).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     if PARAMS.evaluation.only:
         # Where metrics are there, Snakemake takes an input that is not for nothing to do.
         manifest.read_list(PARAMS.evaluation.only)
@@ -79,11 +79,14 @@ def lists(wildcards):
     return [path for path in entry(wildcards).lists().values() if Path(path).is_file()]
 
 
-def own_lists(wildcards):
-    """The settings of a source that makes its own lists: they depend on them."""
-    source = entry(wildcards).source
-    own = hasattr(sources.open_source(source, wildcards.dataset)[0], "write_metadata")
-    return json.dumps(source if own else entry(wildcards).metadata)
+def makes_lists(wildcards):
+    """Whether the source of audio makes the lists too, which then depend on its settings and its code."""
+    return hasattr(sources.open_source(entry(wildcards).source, wildcards.dataset)[0], "write_metadata")
+
+
+def lists_from(wildcards):
+    """The settings that say where the lists come from."""
+    return json.dumps(entry(wildcards).source if makes_lists(wildcards) else entry(wildcards).metadata)
 
 
 def source_code(wildcards):

@@ -5,13 +5,13 @@ rule metadata:
     input:
         lists,
         code=code("data/audioset.py", "data/metadata.py"),
-        source=source_code,
+        source=lambda wildcards: source_code(wildcards) if makes_lists(wildcards) else [],
     output:
         directory("data/{dataset}/metadata"),
     log:
         "logs/{dataset}/metadata.log",
     params:
-        lists=own_lists,
+        lists=lists_from,
         splits=lambda wildcards: json.dumps(entry(wildcards).splits),
     threads: 1
     resources:
@@ -78,7 +78,7 @@ rule pack:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/resampled/{split}/{shard}",
-        code=code("data/pack.py", "data/audioset.py", "data/labels.py"),
+        code=code("data/pack.py", "data/audioset.py", "data/codecs.py", "data/labels.py"),
     output:
         "data/{dataset}/packs/{split}/{shard}.h5",
         "data/{dataset}/packs/{split}/{shard}.ledger.csv",

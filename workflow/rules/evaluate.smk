@@ -54,7 +54,7 @@ rule fetch_weights:
 rule published_run:
     input:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
-        lambda wildcards: str(weights.place(PARAMS.weights[wildcards.backbone].file)),
+        lambda wildcards: str(weights.place(PARAMS.weights[wildcards.backbone])),
         code=code("weights.py", "checkpoints.py", "models/*.py"),
     output:
         "runs/{dataset}/{backbone}-panns/config.yaml",

@@ -18,7 +18,7 @@ from ... import settings
 from ...errors import GlatError
 from .. import audioset
 from . import Shard
-from .matching import SplitFolders, Wanted, stem
+from .matching import SplitFolders, Wanted, stem, walk
 
 ALLOWED = 0.05  # share of clips whose labels may differ from the segment list's: lists have been revised
 ENOUGH = 100  # clips of one file from which on its own share counts
@@ -66,7 +66,7 @@ def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings:
                 place = os.path.join(place, own)
             elif split in settings.split_folders:
                 raise GlatError(f"{place}: has no folder {own!r}; set datasets.*.source.split_folders.{split}")
-            paths = [os.path.join(*at) for at in _below(place) if at[1].lower().endswith(endings)]
+            paths = [f"{place}/{below}{name}" for below, name in walk(place) if name.lower().endswith(endings)]
         elif os.path.isfile(place):
             paths = [place]
         else:
@@ -77,15 +77,6 @@ def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings:
     # Whole words: `balanced_train` is not in `unbalanced_train`.
     names_split = re.compile(rf"(?<![a-z]){re.escape(own)}(?![a-z])").search
     return sorted(dict.fromkeys(found), key=lambda path: (not names_split(path), path))
-
-
-def _below(root: str) -> Iterator[tuple[str, str]]:
-    def refuse(error: OSError) -> None:
-        raise GlatError(f"{error.filename}: cannot be read ({error.strerror}); make it readable") from None
-
-    for parent, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if name[0] != "."]
-        yield from ((parent, name) for name in names)
 
 
 def listing(

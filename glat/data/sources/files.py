@@ -10,7 +10,6 @@ of `matching.EXTENSIONS`; the shorter path, then the alphabet.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -20,7 +19,7 @@ from ... import settings
 from ...errors import GlatError
 from . import Shard
 from .layout import Pattern
-from .matching import EXTENSIONS, UNTIMED, SplitFolders, Wanted, extension
+from .matching import EXTENSIONS, UNTIMED, SplitFolders, Wanted, extension, walk
 
 CODE = ("matching.py", "layout.py")
 
@@ -70,7 +69,7 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
     order = {end: place for place, end in enumerate(EXTENSIONS)}
     wanted = Wanted(segments, shard.repeated())
     seen, example = 0, ""
-    for below, name in _walk(root):
+    for below, name in walk(root):
         if not (end := extension(name)):
             continue
         seen, example = seen + 1, example or f"{below}{name}"
@@ -78,7 +77,8 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
         for named in template.read(below + stem, end) if template else wanted.read(stem):
             path = below + name
             preference = (own_folder not in below.split("/"), order[end.lower()], len(path), path)
-            wanted.offer(named, preference, path, stem)
+            # A pattern may leave any bytes beside the id, and the table of reasons is UTF-8.
+            wanted.offer(named, preference, path, stem if _is_text(stem) else ascii(stem))
     if not seen:
         raise GlatError(f"{audio}: holds no audio file ({', '.join(EXTENSIONS)}); set datasets.*.source.audio")
     if not wanted.candidates:
@@ -119,26 +119,3 @@ def _is_text(path: str) -> bool:
         return bool(path.encode("utf-8"))
     except UnicodeEncodeError:
         return False
-
-
-def _walk(root: str) -> Iterator[tuple[str, str]]:
-    """Every file of a tree: (folder below `root`, with a / behind it, or ""; name). Links to folders are followed, each
-    folder once; hidden folders are not looked into."""
-    stack, seen = [""], set()
-    while stack:
-        below = stack.pop()
-        try:
-            status = os.stat(f"{root}/{below}")
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(f"{root}/{below}") as entries:
-                for entry in entries:
-                    if not entry.is_dir():
-                        yield below, entry.name
-                    elif entry.name[0] != ".":
-                        stack.append(f"{below}{entry.name}/")
-        except OSError as error:
-            raise GlatError(
-                f"{root}/{below}: cannot be read ({error.strerror}); its clips would be lost, so make it readable"
-            ) from None

@@ -1,4 +1,4 @@
-"""Which segments of a shard a name means, be it a file's or a row's in a container.
+"""Which segments of a shard a name means, be it a file's or a row's in a container, and the walk that finds the files.
 
 Names are `<id>`, `Y<id>`, `<id>_<start>` or `<id>_<start>_<end>`, the times in seconds or in milliseconds. Without a
 time, a name means the only segment that the list has of its id; where the list has several, there is no telling which.
@@ -7,12 +7,15 @@ time, a name means the only segment that the list has of its id; where the list 
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
 from pydantic import BeforeValidator
+
+from ...errors import GlatError
 
 # The order is that of preference between files of one clip: lossless ones, then what YouTube serves, then the others.
 EXTENSIONS = (
@@ -126,6 +129,29 @@ def _same(named: float, seconds: float, unit: int) -> bool:
     """Whether a number in a name is this time, which names may round or cut to a whole number."""
     value = seconds * unit
     return abs(named - value) < 1e-3 * unit or named in (math.floor(value), round(value))
+
+
+def walk(root: str) -> Iterator[tuple[str, str]]:
+    """Every file of a tree: (folder below `root`, with a / behind it, or ""; name). Links to folders are followed, each
+    folder once; hidden folders are not looked into."""
+    stack, seen = [""], set()
+    while stack:
+        below = stack.pop()
+        try:
+            status = os.stat(f"{root}/{below}")
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(f"{root}/{below}") as entries:
+                for entry in entries:
+                    if not entry.is_dir():
+                        yield below, entry.name
+                    elif entry.name[0] != ".":
+                        stack.append(f"{below}{entry.name}/")
+        except OSError as error:
+            raise GlatError(
+                f"{root}/{below}: cannot be read ({error.strerror}); its clips would be lost, so make it readable"
+            ) from None
 
 
 def stem(name: str) -> str:

@@ -9,6 +9,7 @@ is the group, and what is behind it the detail.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 import shutil
@@ -31,7 +32,7 @@ from . import Shard
 from .youtube_archive import Archive
 from .youtube_clip import SCRATCH, Clip, Fetcher, Got
 from .youtube_crew import ask
-from .youtube_errors import DISK, OFFLINE, PASSING, Failure
+from .youtube_errors import DISK, GONE, OFFLINE, PASSING, Failure
 from .youtube_progress import Tally
 
 # The address is what a clip is got from; the others say only how.
@@ -39,7 +40,9 @@ WAYS = ("cookies", "proxy", "parallel", "retries", "sleep_interval", "socket_tim
 CODE = ("youtube_archive.py", "youtube_clip.py", "youtube_crew.py", "youtube_errors.py", "youtube_progress.py")
 BYTES = 200_000  # of a clip: ten seconds of YouTube's best audio, about 160 kbit/s
 RESERVE = 20_000_000  # bytes that stay free on the disk
-STORM, CALM = 20, 2  # the job stops when of so many outcomes none is a clip and all but so many are passing failures
+# The job stops when of so many outcomes none is a clip and all but so many are passing failures, and at its beginning
+# whatever the failures are.
+STORM, CALM = 20, 2
 LULL = 600.0  # seconds after a storm in which the other shards of the dataset ask for nothing
 BREAK = 5  # outcomes without any connection that stop the job
 
@@ -124,9 +127,16 @@ def _complete(clips: list[Clip], folder: Path, options: Settings) -> dict[str, G
         if len(missing) * BYTES + RESERVE > shutil.disk_usage(folder).free:
             raise _full(folder, tally)
         with closing(_ask(missing, folder, options, tally)) as news:
+            doubted: list[tuple[Clip, Failure]] = []
             for clip, outcome in news:
-                archive.add(clip, outcome)
                 outcomes[clip.clip] = outcome if isinstance(outcome, Got) else str(outcome)
+                # That clips are gone is believed once one came: at a wrong or blocked address all seem to be.
+                if not tally.kept and outcome.kind == GONE:
+                    doubted.append((clip, outcome))
+                    continue
+                while tally.kept and doubted:
+                    archive.add(*doubted.pop(0))
+                archive.add(clip, outcome)
         return outcomes
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -158,7 +168,7 @@ def _ask(missing: list[Clip], folder: Path, options: Settings, tally: Tally) -> 
             yield clip, outcome
             if useless(recent, tally.left, tally.kept):
                 told = _stopped(folder, recent, tally, options)
-                _storm(folder).write_text(json.dumps({"at": time.time(), "told": told, "by": options.model_dump()}))
+                _storm(folder).write_text(json.dumps({"at": time.time(), "told": told, "by": _hash(options)}))
                 raise GlatError(told)
             if tally.left and shutil.disk_usage(folder).free < RESERVE:
                 raise _full(folder, tally)
@@ -168,12 +178,16 @@ def _storm(folder: Path) -> Path:
     return folder.resolve().parents[1] / ".storm"
 
 
+def _hash(options: Settings) -> str:
+    return hashlib.sha256(options.model_dump_json().encode()).hexdigest()  # a proxy's address may hold a password
+
+
 def _check_calm(folder: Path, options: Settings) -> None:
     """Raise GlatError where another shard was just stopped, asking by the same settings: this one would meet the same."""
     try:
         storm = json.loads(_storm(folder).read_text())
         since = time.time() - storm["at"]
-        same = storm["by"] == options.model_dump() and not storm["told"].startswith(f"{folder}: ")
+        same = storm["by"] == _hash(options) and not storm["told"].startswith(f"{folder}: ")
     except (OSError, ValueError, KeyError, TypeError):
         return
     if same and 0 <= since < LULL:
@@ -181,10 +195,14 @@ def _check_calm(folder: Path, options: Settings) -> None:
 
 
 def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
-    """Whether the latest outcomes say that to ask on is of no use: a storm of passing failures, or no connection at all.
+    """Whether the latest outcomes say that to ask on is of no use: a storm of passing failures, no connection at all, or
+    no clip from the beginning.
 
-    left: clips to come. Behind the last one it is an error that there was no connection, or that nothing is kept.
+    left: clips to come; kept: clips that this run and earlier ones got. Behind the last clip it is an error that there
+    was no connection, or that nothing is kept and may yet come.
     """
+    if not kept and len(recent) >= STORM:
+        return True
     reasons = [outcome.reason for outcome in recent if isinstance(outcome, Failure) and outcome.kind == PASSING]
     got = any(isinstance(outcome, Got) for outcome in recent)
     offline = not got and reasons[-BREAK:].count(OFFLINE)
@@ -212,12 +230,20 @@ def _stopped(folder: Path, recent: Sequence[Got | Failure], tally: Tally, option
     kept = f"clips got and kept: {tally.kept}, not asked for: {tally.left}"
     host = urlsplit(options.address).hostname
     if [outcome.reason for outcome in list(recent)[-BREAK:]].count(OFFLINE) == min(BREAK, len(recent)):
-        way = f"the proxy {options.proxy}" if options.proxy else "the network (source.proxy, if it needs a proxy)"
+        at = re.split("@|//", options.proxy or "")[-1]  # without a user's name and password
+        way = f"the proxy {at}" if at else "the network (source.proxy, if it needs a proxy)"
         return f"{folder}: no connection to {host}: check {way}, then run again; {kept}"
     common = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common(3))
     cure = "" if options.cookies else "with a browser's cookies (source.cookies), "
+    stopped = f"{folder}: stopped: the last {len(recent)} clips brought none ({common}); {kept}"
+    if not tally.kept and any(isinstance(outcome, Failure) and outcome.kind == GONE for outcome in recent):
+        return (
+            f"{stopped}. None is taken for gone, since {host} may be the wrong place or refuse this connection: see in a "
+            f"browser whether it has them (source.address), then run again, {cure}through a proxy (source.proxy), or go "
+            "on with what is there (source.skip_download)"
+        )
     return (
-        f"{folder}: stopped: the last {len(recent)} clips brought none ({common}); {kept}. Run again later, {cure}more "
+        f"{stopped}. Run again later, {cure}more "
         f"slowly (source.sleep_interval, now {options.interval():g} s; source.parallel, now {options.parallel}) or "
         "with a newer yt-dlp; or go on with what is there (source.skip_download)"
     )

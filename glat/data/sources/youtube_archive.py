@@ -25,8 +25,9 @@ class Archive:
         self.folder, self.address, self.given = folder, address, given
         self.path = folder / NAME
         self._last: dict[str, dict[str, Any]] = {}
-        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-        for line in text.splitlines():
+        # A killed run may leave half a letter at the end, and a reason may hold what `splitlines` takes for an end of line.
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        for line in text.split("\n"):
             try:
                 row = json.loads(line)
                 self._last[row["clip"]] = row

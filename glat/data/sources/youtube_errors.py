@@ -61,7 +61,10 @@ _RULES = (
     _Rule(r"recording is not available|live event has ended|live stream .*ended", GONE, "live stream without recording"),
     _Rule(r"premiere|will begin (in|shortly)|processing this video|live in \d", PASSING, "not yet public"),
     _Rule(r"on this app|latest version of youtube|page needs to be reloaded|drm", PASSING, "refused to this player"),
-    _Rule(r"content isn.t available", PASSING, "refused to this connection"),
+    # To an address that it has blocked, YouTube says the second of any video (yt-dlp's issue 7143).
+    _Rule(
+        r"content isn.t available|this video (is not|isn.t) available\W*$", PASSING, "refused to this connection",
+    ),
     _Rule(r"login required|sign in|logged.in|registered users", GONE, "needs an account", cure="cookies"),
     _Rule(r"incomplete youtube id|not a valid url|invalid youtube id", GONE, "no video has this id"),
     _Rule(
@@ -92,7 +95,8 @@ _STATUS = {
 }
 _KNOWN = tuple((re.compile(rule.pattern, re.IGNORECASE), rule) for rule in _RULES)
 _DRESS = re.compile(
-    r"\x1b\[[\d;]*m|^ERROR: ?|\[[\w:+-]+\] ?(\S+: )?|; please report this issue.*|\(caused by .*", re.DOTALL
+    r"\x1b\[[\d;]*m|(?<=//)[^\s\"]+@|^ERROR: ?|\[[\w:+-]+\] ?(\S+: )?|; please report this issue.*|\(caused by .*",
+    re.DOTALL,
 )
 
 
