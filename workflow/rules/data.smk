@@ -1,4 +1,5 @@
-# From segment lists to packs, by shard of datasets.*.shard_size segments.
+# From segment lists to packs, by shard of datasets.*.shard_size segments. These go before any training: the first ones
+# are followed by what they score on evaluation clips (glat/tracking/watch.py).
 
 
 rule metadata:
@@ -14,6 +15,7 @@ rule metadata:
         lists=lists_from,
         splits=lambda wildcards: json.dumps(entry(wildcards).splits),
     threads: 1
+    priority: 2
     resources:
         mem_mb=4000,
         runtime=60,
@@ -38,6 +40,7 @@ rule download:
         source=lambda wildcards: json.dumps(sources.identity(entry(wildcards).source)),
         shard_size=lambda wildcards: entry(wildcards).shard_size,
     threads: 4
+    priority: 2
     resources:
         mem_mb=3000,
         runtime=7 * 24 * 60,
@@ -63,6 +66,7 @@ rule resample:
         audio=PARAMS.audio.model_dump_json(),
         in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
     threads: 4
+    priority: 2
     resources:
         mem_mb=3000,
         runtime=6 * 60,
@@ -85,6 +89,7 @@ rule pack:
     log:
         "logs/{dataset}/pack/{split}/{shard}.log",
     threads: 1
+    priority: 2
     resources:
         mem_mb=2000,
         runtime=2 * 60,
