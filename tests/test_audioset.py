@@ -2,6 +2,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from data_fixtures import CLASSES
 
@@ -128,6 +129,20 @@ def test_the_real_lists():
         segments = audioset.read_segments(SHARED / f"{name}_segments.csv", classes)
         assert len(segments) == rows
         assert (audioset.targets(segments, classes).sum(axis=0) > 0).sum() >= 525
+
+
+@pytest.mark.parametrize("head", ["", PLAIN.splitlines(keepends=True)[0], "# a\n# num_segs=7\n"])
+def test_rows_of_a_list_are_those_of_the_whole(tmp_path, head):
+    lines = [f'{name},{i}.000,{i + 10}.000,"/m/0{"abcd"[i % 4]}"\n' for i, name in enumerate("tuvwxyz")]
+    path = write(tmp_path / "s.csv", head + "".join(lines[:3]) + "\n# a note\n" + "".join(lines[3:]) + "\n")
+    whole = audioset.read_segments(path, CLASSES)
+    for shard in range(3):
+        rows = audioset.read_segments(path, CLASSES, audioset.shard_range(7, shard, 3))
+        pd.testing.assert_frame_equal(rows, audioset.shard_rows(whole, shard, 3))
+    path.write_text(path.read_text().replace(lines[1], "what is not asked for is only counted\n"))
+    assert audioset.read_segments(path, CLASSES, range(3, 6))["youtube_id"].tolist() == ["w", "x", "y"]
+    with pytest.raises(GlatError, match="cut or damaged"):
+        audioset.read_segments(path, CLASSES, range(3))
 
 
 def test_a_byte_order_mark_is_no_part_of_a_header(tmp_path):

@@ -12,8 +12,8 @@ from ..errors import GlatError
 from .app import Shard, Split, Threads, Workers, app, load_params
 
 
-def _segments(split: str, shard: int):
-    """The settings, the class list, the split's segments and the shard's, and the number of the first of these."""
+def _lists(split: str, shard: int):
+    """The settings, the class list, the path of the split's segment list, and the numbers of the shard's rows in it."""
     from ..data import audioset
 
     params = load_params()
@@ -22,10 +22,8 @@ def _segments(split: str, shard: int):
         raise GlatError(f"{params.dataset} has no split {split!r}; it has {', '.join(entry.splits)}")
     if not (listed := folder / "class_labels_indices.csv").exists():
         raise GlatError(f"{listed}: no such file; run `glat metadata` first")
-    classes = audioset.read_class_list(listed)
-    segments = audioset.read_segments(folder / f"{split}_segments.csv", classes)
-    rows = audioset.shard_rows(segments, shard, entry.shard_size)
-    return params, classes, segments, rows, shard * entry.shard_size
+    rows = audioset.shard_range(entry.splits[split], shard, entry.shard_size)
+    return params, audioset.read_class_list(listed), folder / f"{split}_segments.csv", rows
 
 
 def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
@@ -55,14 +53,17 @@ def metadata() -> None:
 @app.command()
 def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Get (for `mini`: make) the audio of one shard."""
+    from ..data import audioset
     from ..data.sources import Shard, open_source
     from ..files import whole
 
-    params, classes, everything, segments, first = _segments(split, shard)
+    params, classes, path, rows = _lists(split, shard)
+    everything = audioset.read_segments(path, classes)
+    segments = audioset.shard_rows(everything, shard, params.chosen.shard_size)
     source, settings = open_source(params.chosen.source, params.dataset)
     folder = _place("audio", params.dataset, split, shard)
     folder.mkdir(parents=True, exist_ok=True)
-    listing = source.fetch(Shard(segments, folder, split, first, workers, classes, everything), settings)
+    listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything), settings)
     with whole(folder.with_suffix(".csv")) as part:
         listing.to_csv(part, index=False)
     lost = int((listing["reason"] != "").sum())
@@ -72,10 +73,12 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
+    from ..data import audioset
     from ..data.resample import resample_shard
     from ..data.sources import open_source
 
-    params, _, _, segments, _ = _segments(split, shard)
+    params, classes, path, rows = _lists(split, shard)
+    segments = audioset.read_segments(path, classes, rows)
     folder = _place("audio", params.dataset, split, shard)
     out, audio = _place("resampled", params.dataset, split, shard), params.audio
     source, settings = open_source(params.chosen.source, params.dataset)
@@ -98,10 +101,12 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def pack(split: Split, shard: Shard) -> None:
     """Pack one shard into HDF5, and list the clips that were lost."""
+    from ..data import audioset
     from ..data.pack import pack_shard
     from ..data.sources import identity
 
-    params, classes, _, segments, _ = _segments(split, shard)
+    params, classes, path, rows = _lists(split, shard)
+    segments = audioset.read_segments(path, classes, rows)
     out = _place("packs", params.dataset, split, shard)
     origin = {"dataset": params.dataset, "split": split, "shard": shard}
     origin["source"] = identity(params.chosen.source)

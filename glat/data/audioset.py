@@ -53,8 +53,10 @@ def read_class_list(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def read_segments(path: str | Path, classes: pd.DataFrame | None = None) -> pd.DataFrame:
+def read_segments(path: str | Path, classes: pd.DataFrame | None = None, rows: range | None = None) -> pd.DataFrame:
     """Read a segment list: columns clip, youtube_id, start, end (seconds, float), labels (tuple of mids).
+
+    rows: of a list that was read whole before, those to read; the others are only counted.
 
     Two dialects: Google's original (three `#` lines, then fields separated by `, `) and the plain one (one header
     line `YTID,start_seconds,end_seconds,positive_labels`). With `classes`, every label must be in the class list.
@@ -64,20 +66,23 @@ def read_segments(path: str | Path, classes: pd.DataFrame | None = None) -> pd.D
     """
     path = Path(path)
     known = None if classes is None else set(classes["mid"])
-    promised = None
+    promised, count = None, 0
     names, ids, starts, ends, labels, numbers = [], [], [], [], [], []
     seen: dict[str, tuple[str, ...]] = {}
     try:
         with open(path, encoding=ENCODING) as lines:
             for number, line in enumerate(lines, 1):
+                if line.startswith("#"):
+                    found = _PROMISED_ROWS.search(line)
+                    promised = int(found[1]) if found else promised
+                    continue
+                if line.isspace() or (number == 1 and line.strip().split(",") == SEGMENT_COLUMNS):
+                    continue
+                count += 1
+                if rows is not None and count - 1 not in rows:
+                    continue
                 match = _SEGMENT.fullmatch(line)
                 if match is None:
-                    if line.startswith("#"):
-                        found = _PROMISED_ROWS.search(line)
-                        promised = int(found[1]) if found else promised
-                        continue
-                    if (number == 1 and line.strip().split(",") == SEGMENT_COLUMNS) or not line.strip():
-                        continue
                     raise GlatError(
                         f'{path}: line {number}: {line.strip()[:80]!r} is not YTID,start,end,"labels": '
                         "the file is cut or damaged; fetch it again"
@@ -97,15 +102,15 @@ def read_segments(path: str | Path, classes: pd.DataFrame | None = None) -> pd.D
                 numbers.append(number)
     except (OSError, UnicodeDecodeError) as error:
         raise GlatError(f"{path}: cannot be read as a segment list: {error}") from None
-    if not names:
+    if not count:
         raise GlatError(f"{path}: holds no segment")
     if len(set(names)) < len(names):
         first = int(np.flatnonzero(pd.Series(names).duplicated())[0])
         raise GlatError(f"{path}: line {numbers[first]}: clip {names[first]} occurs twice; remove one of the lines")
-    if promised is not None and promised != len(names):
+    if promised is not None and promised != count:
         raise GlatError(
-            f"{path}: line {numbers[-1]} is the last, but the header promises num_segs={promised} and "
-            f"{len(names)} are there: the file is cut or edited; fetch it again"
+            f"{path}: line {number} is the last, but the header promises num_segs={promised} and "
+            f"{count} are there: the file is cut or edited; fetch it again"
         )
     columns = {"clip": names, "youtube_id": ids, "start": starts, "end": ends}
     return pd.DataFrame(columns | {"labels": pd.Series(labels, dtype=object)})
@@ -172,12 +177,18 @@ def shard_count(segments: int, shard_size: int) -> int:
     return -(-segments // shard_size)
 
 
+def shard_range(segments: int, shard: int, shard_size: int) -> range:
+    """Numbers of the rows of shard number `shard` (from 0). Raises GlatError if there is no such shard."""
+    shards = shard_count(segments, shard_size)
+    if not 0 <= shard < shards:
+        raise GlatError(f"shard {shard} does not exist: {segments} segments make {shards} shards of {shard_size}")
+    return range(shard * shard_size, min(segments, (shard + 1) * shard_size))
+
+
 def shard_rows(segments: pd.DataFrame, shard: int, shard_size: int) -> pd.DataFrame:
     """Rows of shard number `shard` (from 0), in the list's order. Raises GlatError if there is no such shard."""
-    shards = shard_count(len(segments), shard_size)
-    if not 0 <= shard < shards:
-        raise GlatError(f"shard {shard} does not exist: {len(segments)} segments make {shards} shards of {shard_size}")
-    return segments.iloc[shard * shard_size : (shard + 1) * shard_size].reset_index(drop=True)
+    rows = shard_range(len(segments), shard, shard_size)
+    return segments.iloc[rows.start : rows.stop].reset_index(drop=True)
 
 
 def segments_hash(segments: pd.DataFrame) -> str:
