@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -20,3 +22,22 @@ BACKBONES = {
     "resnet38": Entry("ResNet38", "glat.models.resnet38:ResNet38", 32),
     "atsca": Entry("AT-SCA", "glat.models.atsca:Atsca", 16),
 }
+
+
+def sources(backbone: str) -> list[str]:
+    """The files of a backbone's networks, by their paths in the package: what `glat.models` imports, the backbone's own
+    module, and what that imports from there. A run depends on these, and on no other backbone."""
+    models, module = Path(__file__).parent / "models", BACKBONES[backbone].location.partition(":")[0]
+    waiting, found = ["__init__"], set()
+    if module.startswith("glat.models."):
+        waiting.append(module.rpartition(".")[2])
+    while waiting:
+        name = waiting.pop()
+        path = models / f"{name}.py"
+        if name in found or not path.is_file():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                waiting += [node.module] if node.module else [alias.name for alias in node.names]
+    return sorted(f"models/{name}.py" for name in found)

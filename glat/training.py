@@ -27,6 +27,7 @@ from .errors import GlatError
 from .models import Streams, Tagger
 from .progress import Curve, PlainProgress, ResumePoint, alone
 from .provenance import maker
+from .registry import sources
 from .runs import Run, read_run
 
 
@@ -35,7 +36,7 @@ def bce(scores: Tensor, target: Tensor) -> Tensor:
     if not scores.isfinite().all():
         return scores.sum() * math.nan  # torch refuses such scores, on a GPU with a crash
     with torch.autocast(scores.device.type, enabled=False):
-        return F.binary_cross_entropy(scores, target)
+        return F.binary_cross_entropy(scores.float(), target)
 
 
 def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:
@@ -163,7 +164,7 @@ def fingerprint(run: Run, packs: Packs, precision: str) -> str:
     """A hash of the run, its data, the weights it starts from and its code: a half-done training goes on only where
     all of them are the same."""
     package = Path(__file__).parent
-    files = [*sorted((package / "models").glob("*.py")), package / "training.py", package / "augment.py"]
+    files = [package / name for name in (*sources(run.backbone), "training.py", "augment.py")]
     files += [package / "data" / name for name in ("sampling.py", "packed.py", "codecs.py", "labels.py")]
     files += [Path(path) for path in run.init.values() if path]
     provenance = [str(shard["provenance"]) for shard in packs.attributes]  # with a hash of the waveforms

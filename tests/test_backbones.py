@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from glat import registry
 from glat.models import BACKBONES, Backbone, backbone_class, build
 from glat.models.atsca import ChannelAttention, FrameAttention, RegionAttention
 from glat.models.cnn10 import Cnn10
@@ -165,3 +169,14 @@ def test_a_registered_fifth_backbone_is_one_line(monkeypatch):
 def test_an_unknown_backbone_is_told_with_the_known_ones():
     with pytest.raises(ValueError, match="'cnn11' is not known: allowed are talnet, cnn10, resnet38, atsca"):
         build("cnn11", classes=3)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "own"), [("cnn10", {"cnn10"}), ("atsca", {"atsca", "cnn10"}), ("talnet", {"talnet"})]
+)
+def test_a_network_s_sources_are_what_is_imported_for_it(backbone, own):
+    program = "import sys; from glat.models import build; build(sys.argv[1], 2, glat={'n': 1}); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program, backbone], capture_output=True, text=True, check=True)
+    loaded = {name.rpartition(".")[2] for name in run.stdout.split() if name.startswith("glat.models.")}
+    assert own <= loaded
+    assert set(registry.sources(backbone)) == {f"models/{name}.py" for name in (*loaded, "__init__")}

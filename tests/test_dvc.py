@@ -124,9 +124,9 @@ def test_the_stages_depend_on_the_sources_that_their_rules_depend_on(recorded):
         for dependency in (recorded / dep for dep in stage["deps"] if dep.startswith("glat/")):
             found = [dependency] if dependency.is_file() else [p for p in dependency.iterdir() if p.suffix != ".pyc"]
             named |= {str(path.relative_to(recorded)) for path in found if path.is_file()}
-        # The audio of any source comes through glat/data/sources; the rules name the chosen one's module.
-        sources = {path for path in named if path.startswith("glat/data/sources/")}
-        assert named - sources == {path for path in wanted if path not in sources}, name
+        # A stage names the folders of all sources of audio and of all networks; the rules the modules of the chosen ones.
+        chosen = {path for path in named if path.startswith(("glat/data/sources/", "glat/models/"))}
+        assert named - chosen == wanted - chosen and wanted <= named, name
 
 
 def code_of(entries):

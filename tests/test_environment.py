@@ -7,6 +7,7 @@ import tomllib
 
 import yaml
 from conftest import ROOT
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -19,9 +20,17 @@ def with_extras(requirement):
     return name(requirement) + (re.search(r"\[[\w,]+\]", requirement) or [""])[0]
 
 
+def versions():
+    """Of each package that uv.lock resolves, the version for environment.yml's Python."""
+    here = {"python_full_version": "3.11.9", "python_version": "3.11", "sys_platform": "linux"}
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    fits = lambda markers: not markers or any(Marker(marker).evaluate(here) for marker in markers)
+    return {p["name"]: p["version"] for p in packages if fits(p.get("resolution-markers"))}
+
+
 def test_environment_yml_pins_every_dependency_at_the_locked_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    locked = {p["name"]: p["version"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    locked = versions()
     asked = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
@@ -32,7 +41,7 @@ def test_environment_yml_pins_every_dependency_at_the_locked_version():
 
 def test_the_lock_is_within_the_bounds_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    locked = {p["name"]: p["version"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    locked = versions()
     for asked in map(Requirement, [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]):
         assert asked.specifier.contains(locked[canonicalize_name(asked.name)]), asked
 

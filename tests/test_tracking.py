@@ -140,11 +140,15 @@ def test_a_repeated_run_replaces_its_predecessor_visibly(project, params):
     store, _ = send(run, params)
     old = told(store, run).info.run_id
     attempts.begin(run.folder, 0)
+    attempts.end(run.folder, "KILLED")
+    send(run, params, store)
+    assert "replaced_by" not in store.client.get_run(old).data.tags, "by one that left nothing"
+    attempts.begin(run.folder, 0)
     attempts.end(run.folder, "FINISHED")
     send(run, params, store)
     new = told(store, run)
     before = store.client.get_run(old)
-    assert new.info.run_id != old and new.data.tags["replaces"] == old
+    assert new.info.run_id != old and old in new.data.tags["replaces"]
     assert before.data.tags["replaced_by"] == new.info.run_id and before.info.run_name == "cnn10-s0 (replaced)"
     # Also where the folder was deleted in between.
     (run.folder / "mlflow.json").unlink()
@@ -367,6 +371,16 @@ def test_a_full_disk_is_named_and_the_rest_is_sent_once_there_is_room(project, p
     store, _ = send(run, params)
     names = {file.path for file in store.client.list_artifacts(told(store, run).info.run_id)}
     assert {"per_class.csv", "pictures"} <= names
+
+
+def test_a_database_that_was_copied_with_its_project_does_not_write_into_the_other_one(project, params, monkeypatch):
+    run = made(params, evaluated=False)
+    send(run, params)
+    copy = shutil.copytree(project, project / "copy")
+    monkeypatch.chdir(copy)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow itself sets it to what it was last told
+    with pytest.raises(NotSent, match="copied from another project, and keeps its files there"):
+        send(run, params)
 
 
 def test_a_locked_database_is_named(project, params, monkeypatch):

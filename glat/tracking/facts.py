@@ -118,7 +118,8 @@ def data_hash(run: Run) -> str:
 
 def curve(folder: Path, kind: str, attempt: Attempt) -> list[Row]:
     """The lines of a run's `train`, `validation` or `system` curve; empty if it is not there."""
-    path = {"train": train_csv(folder), "validation": folder / WATCHED, "system": folder / SYSTEM}[kind]
+    train = folder / "train.csv" if attempt.status == "FINISHED" else train_csv(folder)
+    path = {"train": train, "validation": folder / WATCHED, "system": folder / SYSTEM}[kind]
     try:
         with path.open() as file:
             lines = list(csv.DictReader(file))

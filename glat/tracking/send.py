@@ -92,6 +92,7 @@ class Sending:
             for kind in CURVES:
                 self._curve(kind, attempt)
             self._status(attempt)
+            self._replace_others(attempt)
             if attempt.status != "RUNNING":
                 self._finished(attempt)
         return attempt
@@ -120,27 +121,26 @@ class Sending:
         found = self._search(experiment, f"tags.attempt = '{attempt.id}'")
         before = self.mine.get("run_id")
         if not found and attempt.id == attempt.weights:  # made from a checkpoint, whose training may have been followed
-            elsewhere = self._search(experiment, f"tags.checkpoint = '{attempt.weights}'")
-            if elsewhere:
-                self._adopt(attempt, experiment, elsewhere[0].info.run_id)
-                return
+            if elsewhere := self._search(experiment, f"tags.checkpoint = '{attempt.weights}'"):
+                return self._adopt(attempt, experiment, elsewhere[0].info.run_id)
         if found:
             run_id = found[0].info.run_id
         else:
             started = round(attempt.started * 1000)
             run_id = self.client.create_run(experiment, started, tags, self.run.name).info.run_id
         self.mine = {}
-        self._note(attempt=attempt.id, experiment_id=experiment, run_id=run_id)
-        same_folder = self._search(experiment, f'tags.folder = "{tags["folder"]}" AND tags.replaced_by IS NULL')
-        old = {one.info.run_id for one in same_folder}
-        if before and before != run_id and self._active(before):
-            old.add(before)
-        for other in sorted(old - {run_id}):
-            self._replace(other, run_id)
+        self._note(attempt=attempt.id, experiment_id=experiment, run_id=run_id, before=before)
+        # A training that another one has taken over is over, be it told or not.
+        if before and self._active(before) and self.client.get_run(before).info.status == "RUNNING":
+            self.client.set_terminated(before, "KILLED")
 
     def _adopt(self, attempt: Attempt, experiment: str, run_id: str) -> None:
         """Add what an evaluation made here to the run that its training was sent as from another copy of the folder."""
-        known = {"parameters": facts.parameters(self.run), "status": [attempt.status, attempt.ended]}
+        known = {
+            "parameters": facts.parameters(self.run),
+            "status": [attempt.status, attempt.ended],
+            "replaces": attempt.id,
+        }
         known["tags"] = facts.tags(self.run, attempt, self.folder, self.params)
         self.mine = {}
         sent = {name: self._new(name, value) for name, value in known.items()}
@@ -171,11 +171,27 @@ class Sending:
     def _search(self, experiment: str, query: str) -> list[Any]:
         return list(self.client.search_runs([experiment], query, max_results=100))
 
+    def _replace_others(self, attempt: Attempt) -> None:
+        """Mark the runs that were in this folder before: once this one has left its weights there, and not sooner."""
+        if attempt.status != "FINISHED" or not (digest := self._new("replaces", attempt.id)):
+            return
+        folder = facts.tags(self.run, attempt, self.folder, self.params)["folder"]
+        query = f'tags.folder = "{folder}" AND tags.replaced_by IS NULL'
+        others = {one.info.run_id for one in self._search(self.mine["experiment_id"], query)}
+        before = self.mine.get("before")
+        if before and self._active(before):
+            others.add(before)
+        others = sorted(others - {self.mine["run_id"]})
+        for other in others:
+            self._replace(other, self.mine["run_id"])
+        if others:
+            self.client.set_tag(self.mine["run_id"], "replaces", ", ".join(others))
+        self._sent("replaces", digest)
+
     def _replace(self, old: str, new: str) -> None:
         """Mark a run whose folder a new attempt has taken: its tag names the new one, its name says so."""
         name = self.client.get_run(old).info.run_name
         self.client.set_tag(old, "replaced_by", new)
-        self.client.set_tag(new, "replaces", old)
         if self.client.get_run(old).info.status == "RUNNING":
             self.client.set_terminated(old, "KILLED")
         self.client.update_run(old, name=f"{name.removesuffix(' (replaced)')} (replaced)")
@@ -239,9 +255,8 @@ class Sending:
 
     def _files(self, kept: tuple[str, ...]) -> None:
         logs = [Path("logs") / self.run.dataset / step / f"{self.run.name}.log" for step in ("train", "evaluate")]
-        for path, place in [(self.folder / name, None) for name in kept] + [
-            (log, f"log/{log.parent.name}") for log in logs
-        ]:
+        places = {self.folder / name: None for name in kept} | {log: f"log/{log.parent.name}" for log in logs}
+        for path, place in places.items():
             if path.name == "config.yaml" and read_run(path) != self.run:
                 continue  # of the training that comes next
             if path.exists() and (digest := self._new(str(place or path.name), content(path))):

@@ -149,4 +149,15 @@ class Store:
                 f"{self.name}: the experiment {dataset} was deleted there; bring it back with "
                 f"`mlflow experiments restore -x {found.experiment_id}`"
             )
+        self._own(found.artifact_location)
         return found.experiment_id
+
+    def _own(self, location: str) -> None:
+        """Raise NotSent where a database that was copied from another project would fill that one's folder."""
+        folder = Path(self.name.removeprefix("sqlite:///")).parent
+        place = Path(location.removeprefix("file://"))
+        if self.address.startswith("sqlite:///") and place.parent.name == "mlruns" and folder not in place.parents:
+            raise NotSent(
+                f"{self.name}: was copied from another project, and keeps its files there ({place}); remove this copy, "
+                "and `glat track sync` makes it anew"
+            )

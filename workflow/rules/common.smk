@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 # copies of the project.
 sys.path.insert(0, str(Path.cwd()))
 
-from glat import experiments, manifest, records, weights
+from glat import experiments, manifest, records, registry, weights
 from glat.config import load as load_params, plain
 from glat.data import sources
 from glat.errors import GlatError
@@ -51,6 +51,11 @@ def code(*patterns):
     files = sorted(str(path) for pattern in patterns for path in Path("glat").glob(pattern))
     assert files, patterns
     return files
+
+
+def network(*patterns):
+    """`code` of these, and the sources of a run's network."""
+    return lambda wildcards: code(*registry.sources(RUNS[wildcards.run].backbone), *patterns)
 
 
 def granted(wildcards, threads):

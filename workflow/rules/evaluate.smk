@@ -7,7 +7,7 @@ rule evaluate:
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
         only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
-        code=code("models/*.py", "evaluation.py", "manifest.py", "predictions.py", "cost.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
+        code=network("evaluation.py", "manifest.py", "predictions.py", "cost.py", "metrics.py", "bootstrap.py", "checkpoints.py", "hardware.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/predictions.h5",
         "runs/{dataset}/{run}/resamples.npz",
@@ -55,7 +55,7 @@ rule published_run:
     input:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         lambda wildcards: str(weights.place(PARAMS.weights[wildcards.backbone])),
-        code=code("weights.py", "checkpoints.py", "models/*.py"),
+        code=lambda wildcards: code("weights.py", "checkpoints.py", *registry.sources(wildcards.backbone)),
     output:
         "runs/{dataset}/{backbone}-panns/config.yaml",
         "runs/{dataset}/{backbone}-panns/checkpoint.pt",
