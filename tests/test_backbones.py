@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor, nn
 
 from glat import registry
@@ -180,3 +182,14 @@ def test_a_network_s_sources_are_what_is_imported_for_it(backbone, own):
     loaded = {name.rpartition(".")[2] for name in run.stdout.split() if name.startswith("glat.models.")}
     assert own <= loaded
     assert set(registry.sources(backbone)) == {f"models/{name}.py" for name in (*loaded, "__init__")}
+
+
+@pytest.mark.parametrize("glat", [None, {}, {"sharing": "classifier"}])
+def test_the_backbone_of_the_readme_is_one(tmp_path, glat):
+    (code,) = [part for part in (ROOT / "README.md").read_text().split("```python\n") if "class Mine" in part]
+    (tmp_path / "mine.py").write_text(code.partition("```")[0])
+    tagger = build(runpy.run_path(str(tmp_path / "mine.py"))["Mine"], 5, glat=glat).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        streams = tagger.streams(torch.randn(2, 320000))
+    assert streams.fused.shape == (2, 5) and streams.fused.dtype == torch.float32
+    assert 0 <= streams.fused.min() and streams.fused.max() <= 1

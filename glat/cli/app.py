@@ -34,7 +34,14 @@ Split = Annotated[str, typer.Argument(help="A split of the dataset, as datasets.
 Shard = Annotated[int, typer.Argument(help="Number of the shard, from 0.")]
 Workers = Annotated[int, typer.Option(help="Processes to work with.")]
 Threads = Annotated[int, typer.Option(help="Threads to compute on; 0: all cores.")]
-RunFile = Annotated[Path, typer.Argument(help="A run's config.yaml.")]
+
+
+def inside(name: str):
+    """A run may be named by its folder, or by the file `name` in it."""
+    return lambda path: path / name if path.is_dir() else path
+
+
+RunFile = Annotated[Path, typer.Argument(help="A run's config.yaml, or its folder.", callback=inside("config.yaml"))]
 
 chosen: dict[str, Any] = {}
 

@@ -10,13 +10,18 @@ from typing import Annotated
 import typer
 
 from ..errors import GlatError
-from .app import Threads, app, chosen, load_params
+from .app import Threads, app, chosen, inside, load_params
 
 
 @app.command()
 def explain(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    clip: Annotated[str, typer.Argument(help="An evaluation clip, as <id>_<start in ms>, or an audio file.")],
+    clip: Annotated[
+        str,
+        typer.Argument(
+            help="An evaluation clip, as <id>_<start in ms> (one that begins with '-' behind ` -- `), or an audio file."
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Where to draw, without a suffix; the default is explain/<clip> in the run.")
     ] = None,
@@ -34,9 +39,11 @@ def explain(
 
 @app.command()
 def tag(
-    checkpoint: Annotated[Path, typer.Argument(help="A run's checkpoint.pt.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A run's checkpoint.pt, or its folder.", callback=inside("checkpoint.pt"))
+    ],
     files: Annotated[list[Path], typer.Argument(help="Audio files of any format and length.")],
-    top: Annotated[int, typer.Option(help="Classes to print for each clip.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Classes to print for each clip.")] = 5,
 ) -> None:
     """Tag sounds with a trained run: file, start and end in seconds, score, class."""
     from .. import tagging

@@ -120,9 +120,11 @@ class Sending:
         tags = facts.tags(self.run, attempt, self.folder, self.params)
         found = self._search(experiment, f"tags.attempt = '{attempt.id}'")
         before = self.mine.get("run_id")
-        if not found and attempt.id == attempt.weights:  # made from a checkpoint, whose training may have been followed
-            if elsewhere := self._search(experiment, f"tags.checkpoint = '{attempt.weights}'"):
-                return self._adopt(attempt, experiment, elsewhere[0].info.run_id)
+        imported = (
+            attempt.id == attempt.weights
+        )  # made from a checkpoint, whose training may have been followed elsewhere
+        if not found and imported and (same := self._search(experiment, f"tags.checkpoint = '{attempt.id}'")):
+            return self._adopt(attempt, experiment, same[0].info.run_id)
         if found:
             run_id = found[0].info.run_id
         else:
