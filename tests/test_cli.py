@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from glat import checkpoints, cli
 from glat.errors import GlatError
-from glat.runs import resolve
+from glat.runs import resolve, write_run
 
 
 def glat(*arguments, cwd):
@@ -170,3 +170,17 @@ def test_tag_prints_the_best_classes_of_each_clip(corpus, project, params, capsy
     result = CliRunner().invoke(cli.app, ["tag", "model.pt", "b.wav", "a.wav", "--top", "3"])
     assert "b.wav: empty file" in result.output and "a.wav\t10.0\t12.0" in result.output
     assert str(result.exception) == "1 of 2 files were not tagged"
+
+
+def test_a_run_is_named_by_its_folder_or_a_file_in_it(project, params):
+    run = resolve(params, "cnn10", 0)
+    write_run(run, run.folder / "config.yaml")
+    checkpoints.save(
+        checkpoints.build(run), run, [{"mid": "m", "display_name": "M"}] * run.classes, 0, run.folder / "checkpoint.pt"
+    )
+    told = f"{run.packs[0]}: no such pack"
+    for name in (run.folder, run.folder / "config.yaml"):
+        assert told in step("train", name)
+    for name in (run.folder, run.folder / "checkpoint.pt"):
+        assert step("tag", name, "nowhere.wav") == "1 of 1 files were not tagged"
+        assert "no such pack" in step("explain", name, "nowhere.wav")

@@ -15,7 +15,10 @@ from .app import Threads, app, chosen, inside, load_params
 
 @app.command()
 def explain(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="A run's folder.", callback=lambda path: path.parent if path.is_file() else path),
+    ],
     clip: Annotated[
         str,
         typer.Argument(
