@@ -308,7 +308,7 @@ def test_what_cannot_be_judged_is_one_sentence(with_train, params, damage):
         told = r"packs/train/000.h5: made from another list .* pack again"
     elif damage == "cut pack":
         pack_.write_bytes(pack_.read_bytes()[:5000])
-        told = r"packs/train/001.h5: truncated; delete it and run the pack step again"
+        told = r"packs/train/001.h5: truncated; delete it and run `snakemake packs` again"
     elif damage == "other samples":
         with h5py.File(pack_, "a") as file:
             file["waveform"][...] //= 2

@@ -145,7 +145,7 @@ def _read_pack(path: Path, rows: pd.DataFrame, classes: pd.DataFrame) -> dict:
                 "clip_seconds": float(pack.attrs["clip_seconds"]),
             }
         except (KeyError, OSError, ValueError) as error:
-            raise GlatError(f"{path}: damaged pack ({error}); delete it and run the pack step again") from None
+            raise GlatError(f"{path}: damaged pack ({error}); delete it and run `snakemake packs` again") from None
 
 
 def _bytes(texts: h5py.Dataset) -> np.ndarray:

@@ -139,12 +139,12 @@ def as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def open_pack(path: Path) -> h5py.File:
     """An open pack. Raises GlatError if it is missing, truncated, unfinished, no pack or of another version."""
     if not path.exists():
-        raise GlatError(f"{path}: no such pack; run the pack step")
+        raise GlatError(f"{path}: no such pack; `snakemake packs` makes it")
     try:
         pack = h5py.File(path, "r")
     except OSError as error:
         cause = "truncated" if "truncated" in str(error) else "not a readable HDF5 file"
-        raise GlatError(f"{path}: {cause}; delete it and run the pack step again") from None
+        raise GlatError(f"{path}: {cause}; delete it and run `snakemake packs` again") from None
     if pack.attrs.get("format") != FORMAT:
         raise GlatError(f"{path}: an HDF5 file, but not a pack of glat; give the shards that the pack step wrote")
     if pack.attrs.get("version") != VERSION:
@@ -152,7 +152,7 @@ def open_pack(path: Path) -> h5py.File:
             f"{path}: pack version {pack.attrs.get('version')}, this glat reads version {VERSION}; pack again"
         )
     if not pack.attrs.get("complete", False):
-        raise GlatError(f"{path}: the pack was not finished; delete it and run the pack step again")
+        raise GlatError(f"{path}: the pack was not finished; delete it and run `snakemake packs` again")
     return pack
 
 
@@ -172,4 +172,4 @@ def _read_shard(path: Path) -> dict:
                 "labels": Labels.from_dense(pack["target"][:]),
             }
         except (KeyError, OSError) as error:
-            raise GlatError(f"{path}: damaged pack ({error}); delete it and run the pack step again") from None
+            raise GlatError(f"{path}: damaged pack ({error}); delete it and run `snakemake packs` again") from None
