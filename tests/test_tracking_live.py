@@ -202,7 +202,9 @@ def test_what_cannot_be_watched_or_noted_stops_no_training(project, capsys):
 def ask(address, body, headers=None):
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())["predictions"]
+        text = answer.read().decode()
+    assert "NaN" not in text  # which is not JSON
+    return json.loads(text)["predictions"]
 
 
 def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_path):

@@ -72,7 +72,10 @@ class Tags(PythonModel):
                 for index in scores.argsort(descending=True)[:top].tolist():
                     name = self.classes[index]["display_name"]
                     rows.append((number, start, end, name, scores[index].item(), windows.get(index)))
-        return pd.DataFrame(rows, columns=["input", "start", "end", "label", "score", "window"])
+        table = pd.DataFrame(rows, columns=["input", "start", "end", "label", "score", "window"])
+        return table.assign(
+            window=table["window"].astype(object).where(table["window"].notna(), None)
+        )  # NaN is not JSON
 
     def _mono(self, row: dict[str, Any], number: int) -> np.ndarray:
         """The sound of one row: (samples,) float32 at the network's rate."""
