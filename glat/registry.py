@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ BACKBONES = {
 }
 
 
-def sources(backbone: str) -> list[str]:
+@cache  # Snakemake asks for it with each job
+def sources(backbone: str) -> tuple[str, ...]:
     """The files of a backbone's networks, by their paths in the package: what `glat.models` imports, the backbone's own
     module, and what that imports from there. A run depends on these, and on no other backbone."""
     models, module = Path(__file__).parent / "models", BACKBONES[backbone].location.partition(":")[0]
@@ -40,4 +42,4 @@ def sources(backbone: str) -> list[str]:
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 waiting += [node.module] if node.module else [alias.name for alias in node.names]
-    return sorted(f"models/{name}.py" for name in found)
+    return tuple(sorted(f"models/{name}.py" for name in found))

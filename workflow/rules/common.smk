@@ -56,7 +56,6 @@ def code(*patterns):
 def network(*patterns):
     """`code` of these, and the sources of a run's network; a run begins with its backbone's name, as cnn10-panns does."""
 
-
     def backbone(run):
         return max((name for name in registry.BACKBONES if run.startswith(f"{name}-")), key=len)
 
