@@ -107,6 +107,29 @@ def test_linear_softmax_pooling_equals_a_loop():
             )
 
 
+def test_talnet_starts_with_an_orthogonal_gru_and_zero_biases():
+    backbone = TALNet(5, width=0.125)
+    for name, parameter in backbone.named_parameters():
+        if name.endswith("bias") or "bias_" in name:
+            assert not parameter.any(), name
+    for weight in (p for n, p in backbone.gru.named_parameters() if "weight" in n):
+        rows, columns = weight.shape
+        gram = weight @ weight.T if rows <= columns else weight.T @ weight
+        torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_no_probability_of_talnet_is_zero_or_one(sign):
+    backbone = TALNet(5, width=0.125).eval()
+    with torch.no_grad():
+        backbone.fc.bias.fill_(sign * 200.0)
+        m = torch.randn(2, 9, 2 * backbone.gru.hidden_size)
+        frames, clip = backbone.frame_scores(m), backbone.clip_scores(m)
+    nearest = torch.tensor(1e-7 if sign < 0 else 1 - 1e-7)
+    assert (frames == nearest).all() and clip.min() >= 1e-7 and clip.max() < 1
+    torch.testing.assert_close(clip, nearest.expand(2, 5), rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_dropout_zero_makes_training_deterministic_and_its_default_does_not(name):
     logmel = torch.randn(2, 1, 96, 64)
