@@ -27,6 +27,7 @@ class Glat(Settings):
     selection: Literal["attention", "random", "uniform"] = "attention"
     suppress: bool = False
     frame_classifier: Literal["global", "local"] = "global"
+    frame_dropout: bool = False
     frame_time: Literal["middle", "start"] = "middle"
     training: Literal["joint", "frozen_global"] = "joint"
     sharing: Literal["none", "classifier", "backbone"] = "none"
@@ -67,6 +68,7 @@ class Audio(Waveform):
 
 
 class SpecAugment(Settings):
+    where: Literal["clip", "windows"] = "clip"
     time_stripes: Natural = 2
     time_width: Natural = 64
     mel_stripes: Natural = 2

@@ -85,7 +85,7 @@ def test_forward_equals_a_loop_over_clips_and_windows(backbone, frame_classifier
 def test_fusion_of_known_scores():
     model = tagger(selection="uniform", n=2).eval()
     model.network.global_stream.clip_scores = lambda m: torch.full((len(m), CLASSES), 0.2)
-    model.network.local_stream.forward = lambda windows: (
+    model.network.local_stream.forward = lambda windows, keep: (
         torch.tensor([0.4, 0.8]).repeat(len(windows) // 2)[:, None].expand(-1, CLASSES)
     )
     streams = model.streams(waveform())

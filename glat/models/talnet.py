@@ -49,8 +49,8 @@ class TALNet(Backbone):
         for name, parameter in self.gru.named_parameters():
             (nn.init.zeros_ if "bias" in name else nn.init.orthogonal_)(parameter)
 
-    def features(self, logmel: Tensor) -> Tensor:
-        x = normalise_mels(self.bn0, logmel)  # (B, 1, 400, 64)
+    def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
+        x = normalise_mels(self.bn0, logmel, keep)  # (B, 1, 400, 64)
         x = F.max_pool2d(self.block1(x), (2, 2))  # (B, 32, 200, 32)
         x = F.max_pool2d(self.block2(x), (2, 2))  # (B, 64, 100, 16)
         x = F.max_pool2d(self.block3(x), (1, 2))  # (B, 128, 100, 8)
