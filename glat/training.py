@@ -164,7 +164,7 @@ def fingerprint(run: Run, packs: Packs, precision: str) -> str:
     """A hash of the run, its data, the weights it starts from and its code: a half-done training goes on only where
     all of them are the same."""
     package = Path(__file__).parent
-    files = [package / name for name in (*sources(run.backbone), "training.py", "augment.py")]
+    files = [package / name for name in (*sources(run.backbone), "training.py", "augment.py", "randomness.py")]
     files += [package / "data" / name for name in ("sampling.py", "packed.py", "codecs.py", "labels.py")]
     files += [Path(path) for path in run.init.values() if path]
     provenance = [str(shard["provenance"]) for shard in packs.attributes]  # with a hash of the waveforms
