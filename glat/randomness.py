@@ -6,6 +6,8 @@ round. Nothing has to be saved for a resume, and a draw for the whole batch is t
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from enum import IntEnum, unique
 
 import numpy as np
@@ -23,7 +25,7 @@ class Use(IntEnum):
     MIXUP = 5  # numbers: step
     DROPOUT = 6  # numbers: step, process
     TRAINING_WINDOWS = 7  # of `selection: random` in training; numbers: step
-    EVALUATION_WINDOWS = 8  # and in evaluation; numbers: clip
+    EVALUATION_WINDOWS = 8  # and in evaluation; numbers: of the clip's name
     COLLAPSE = 9  # windows of the look for a collapsed training
     PICTURES = 10  # the clips that a report pictures
     AUDIT = 11  # the clips that an audit listens to; numbers: clips there are
@@ -47,3 +49,12 @@ def torch_generator(use: Use, seed: int, *numbers: int) -> torch.Generator:
 def torch_seed(use: Use, seed: int, *numbers: int) -> int:
     """A seed of one stream for what takes no generator (`torch.manual_seed`: dropout, initial weights)."""
     return int(generator(use, seed, *numbers).integers(2**63))
+
+
+def clip_generators(seed: int, clips: Iterable[str]) -> list[torch.Generator]:
+    """What draws the random windows of each clip in an evaluation by `seed`: a function of the seed and the clip's name, so
+    that a clip has the same windows in any batch, among any others, and in its picture."""
+    return [
+        torch_generator(Use.EVALUATION_WINDOWS, seed, int.from_bytes(hashlib.sha256(str(clip).encode()).digest()[:8]))
+        for clip in clips
+    ]

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from . import checkpoints, hardware
-from .augment import mixup, spec_augment
+from .augment import augment
 from .cores import cores
 from .data.packed import PackedClips, Packs, as_is
 from .data.sampling import BalancedBatches
@@ -63,10 +63,9 @@ class Stage(lightning.LightningModule):
         windows = torch.Generator().manual_seed(int(draw.integers(2**62)))
         waveform, target = batch["waveform"], batch["target"]
         logmel = self.tagger.front_end(waveform)  # (B, 1, frames, mels)
-        logmel = spec_augment(logmel, draw, **settings.spec_augment.model_dump())
-        if settings.mixup_alpha:
-            logmel, target = mixup(logmel, target, draw, settings.mixup_alpha)
-        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows)
+        batch = augment(logmel, target, settings, draw, draw, self.tagger.windows(logmel.shape[2]))
+        logmel, target, keep, keep_windows = batch
+        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, keep, keep_windows)
         frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
         values = losses(streams, target, frozen)
         self.row = {name: value.item() for name, value in values.items()}

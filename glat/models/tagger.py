@@ -39,6 +39,10 @@ class Tagger(nn.Module):
         scores = self.network(logmel, keep)
         return Streams(scores, scores)
 
+    def windows(self, frames: int) -> tuple[int, int] | None:
+        """How many windows the local stream hears of a clip of so many frames, and of how many each: (N, W)."""
+        return (self.network.n, self.network.window_frames(frames)) if isinstance(self.network, TwoStream) else None
+
     def seconds(self, waveform: Tensor) -> float:
         return waveform.shape[-1] / self.front_end.sample_rate
 

@@ -50,4 +50,4 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
     if not all(Path(pack).exists() for pack in packs):
         return
     for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
-        explain.explain(folder / "checkpoint.pt", clip, packs, strong, out / f"{number}_{clip}")
+        explain.explain(folder / "checkpoint.pt", clip, packs, strong, out / f"{number}_{clip}", params.evaluation.seed)
