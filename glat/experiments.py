@@ -103,7 +103,7 @@ def controls(params: Params) -> list[Control]:
     for backbone in params.controls.backbones:
         seeds = params.controls.seeds or params.seeds
         plain = system(params, backbone, None, seeds)
-        more = system(params, backbone, None, seeds, steps=equal_compute_steps(params))
+        more = system(params, backbone, None, seeds, steps=equal_compute_steps(params, backbone))
         rows.append(Control(backbone, "method or compute", "backbone alone", plain))
         rows.append(Control(backbone, "method or compute", "GL-AT", system(params, backbone, {}, seeds)))
         if wanted is None or EQUAL_COMPUTE in wanted:
@@ -119,11 +119,11 @@ def controls(params: Params) -> list[Control]:
     return rows
 
 
-def equal_compute_steps(params: Params) -> int:
+def equal_compute_steps(params: Params, backbone: str) -> int:
     """Steps in which the backbone alone costs as many multiply-adds as GL-AT in its budget: the local stream hears
     N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the backbone."""
     factor = 1 + params.glat.n * params.glat.tau / params.audio.clip_seconds
-    return round(params.training_of(params.dataset).steps * factor)
+    return round(params.training_of(params.dataset, backbone).steps * factor)
 
 
 def systems_of(params: Params, result: str) -> list[System]:

@@ -24,12 +24,13 @@ class Use(IntEnum):
     MASKS = 4  # SpecAugment; numbers: step
     MIXUP = 5  # numbers: step
     DROPOUT = 6  # numbers: step, process
-    TRAINING_WINDOWS = 7  # of `selection: random` in training; numbers: step
+    TRAINING_WINDOWS = 7  # of `selection: random` in training; numbers: step, place in the batch
     EVALUATION_WINDOWS = 8  # and in evaluation; numbers: of the clip's name
     COLLAPSE = 9  # windows of the look for a collapsed training
     PICTURES = 10  # the clips that a report pictures
     AUDIT = 11  # the clips that an audit listens to; numbers: clips there are
     WATCH = 12  # the evaluation clips scored while training
+    HELD_OUT = 13  # the training clips that `schedule: plateau` holds out, and their windows
 
 
 def generator(use: Use, seed: int, *numbers: int) -> np.random.Generator:

@@ -73,7 +73,7 @@ def resolve(
         default = params.glat.model_dump()
         differing = {k: v for k, v in method.model_dump().items() if v != default[k]}
         parts += ["glat", *(_short(k, v) for k, v in differing.items())]
-    training = params.training_of(params.dataset)
+    training = params.training_of(params.dataset, backbone)
     if steps not in (None, training.steps):
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")

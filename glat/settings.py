@@ -75,23 +75,54 @@ class SpecAugment(Settings):
     mel_width: Natural = 8
 
 
+class Plateau(Settings):
+    """`schedule: plateau`: every `every` steps, mAP on training clips that no step trains on, a share `held_out` drawn by
+    the run's seed; after more than `patience` looks in a row without a better one, the learning rate times `factor`."""
+
+    every: Count = 1000
+    patience: Natural = 3
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+
+
 class Training(Settings):
+    """How one network is trained."""
+
     steps: Count
     batch_size: Count = 32
     learning_rate: Positive = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    amsgrad: bool = False
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    plateau: Plateau = Plateau()
     warmup: Natural = 0
     balanced: bool = True
     mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
     spec_augment: SpecAugment = SpecAugment()
     gradient_clip: Positive | None = None
+    sync_batchnorm: bool | None = None
     precision: Literal["auto", "bf16", "float32"] = "auto"
     checkpoint_every: Count = 2000
+    keep_every: Count | None = None
     log_every: Count = 100
     workers: Natural = 0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Count = 1
     nodes: Count = 1
+
+    @property
+    def processes(self) -> int:
+        return self.devices * self.nodes
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether batch norm is over the clips of all processes."""
+        return self.processes > 1 and self.sync_batchnorm is not False
+
+
+class Trainings(Training):
+    """How networks are trained: all of them, and what is different for some, by backbone."""
+
+    by_backbone: dict[str, dict[str, Any]] = {}
 
 
 class Evaluation(Settings):

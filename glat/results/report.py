@@ -136,6 +136,7 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
 def _resolved(params: Params) -> dict[str, Any]:
     """All settings as used: the chosen dataset's alone, with its overrides of `training` applied."""
     settings = params.model_dump(by_alias=True)
-    settings["training"] = params.training_of(params.dataset).model_dump()
+    special = {name: params.training_of(params.dataset, name).model_dump() for name in params.special(params.dataset)}
+    settings["training"] = params.training_of(params.dataset).model_dump() | {"by_backbone": special}
     settings["datasets"] = {params.dataset: settings["datasets"][params.dataset]}
     return settings
