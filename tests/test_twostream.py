@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from test_selection import naive_peaks
 from torch import Tensor, nn
 
 from glat.models import Streams, TwoStream, build
@@ -81,6 +82,20 @@ def test_forward_equals_a_loop_over_clips_and_windows(backbone, frame_classifier
             torch.testing.assert_close(streams.fused[b], y, atol=1e-5, rtol=0)
         torch.testing.assert_close(model(audio), streams.fused)
     assert streams.windows.unique().numel() > 2  # the clips do choose different windows
+
+
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+@pytest.mark.parametrize("tau", [1.0, 3.0])
+def test_suppression_goes_by_the_samples_of_the_clip(backbone, tau):
+    model, audio = tagger(backbone, tau=tau, suppress=True, frame_time="start").eval(), waveform(6)
+    network = model.network
+    with torch.no_grad():
+        streams = model.streams(audio)
+        s_g = network.frame_scores(network.global_stream.features(model.front_end(audio)))
+    for b, classes in enumerate(streams.classes.tolist()):
+        peaks = naive_peaks([s_g[b, :, c].tolist() for c in classes], round(tau * RATE), round(SECONDS * RATE))
+        expected = [min(max(p * SECONDS / s_g.shape[1] - tau / 2, 0.0), SECONDS - tau) for p in peaks]
+        assert streams.windows[b].tolist() == pytest.approx(expected)
 
 
 def test_fusion_of_known_scores():
