@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .models.backbone import Masked
 from .settings import Training
 
 
@@ -41,46 +42,56 @@ def spec_augment(
     return (~(time | band)).float()
 
 
-def mixup(
-    logmel: Tensor, target: Tensor, rng: np.random.Generator, alpha: float, keep: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Mix each clip with another of its batch: x_i <- l_i x_i + (1 - l_i) x_j, labels alike, l ~ Beta(alpha, alpha).
+def pairs(clips: int, rng: np.random.Generator, alpha: float) -> tuple[Tensor, Tensor]:
+    """Whom mixup mixes each clip with, (B,) indices, and the clip's own share l ~ Beta(alpha, alpha), (B,).
 
     PANNs read twice the batch and mix its halves; here the partner is the next clip of a random cycle through the
-    batch, so that each clip is read once (ours). Shapes: log-mel (B, 1, frames, mels), target (B, L).
-
-    PANNs mix what SpecAugment has masked, so a stripe of one clip still sounds of the other. With `keep`, the factors of
-    `spec_augment`, the mixture holds that clip alone there, and the factors that come back weigh it by its share:
-    behind a batch normalisation, which is affine, the two make the mixture of the masked clips.
+    batch, so that each clip is read once (ours).
     """
-    clips = len(logmel)
     order = torch.from_numpy(rng.permutation(clips))
     partner = torch.empty_like(order)
     partner[order] = order.roll(-1)
-    partner = partner.to(logmel.device)
-    share = torch.from_numpy(rng.beta(alpha, alpha, clips)).float().to(logmel.device)
-    x = share[:, None, None, None]
-    y = share[:, None]
-    if keep is not None:
-        own = x * keep
-        keep = own + (1 - x) * keep[partner]
-        x = torch.where(keep > 0, own / keep, x)
-    return x * logmel + (1 - x) * logmel[partner], y * target + (1 - y) * target[partner], keep
+    return partner, torch.from_numpy(rng.beta(alpha, alpha, clips)).float()
+
+
+def mix(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Mixup of anything (B, ...): x_i <- l_i x_i + (1 - l_i) x_j."""
+    share = share.to(x.device).view(-1, *[1] * (x.dim() - 1))
+    return share * x + (1 - share) * x[partner.to(x.device)]
+
+
+def mix_masked(masked: Masked, partner: Tensor, share: Tensor) -> Masked:
+    """Mixup of clips under SpecAugment.
+
+    PANNs mix what SpecAugment has masked, so a stripe of one clip still sounds of the other. There the mixture holds that
+    other clip alone, and the factor is its share: behind a batch normalisation, which is affine, the two make the
+    mixture of the masked clips.
+    """
+    logmel, keep = masked
+    partner, share = partner.to(logmel.device), share.to(logmel.device)[:, None, None, None]
+    own = share * keep
+    both = own + (1 - share) * keep[partner]
+    share = torch.where(both > 0, own / both, share)  # in each cell
+    return Masked(share * logmel + (1 - share) * logmel[partner], both)
 
 
 class Augmented(NamedTuple):
-    """A batch as it is trained on; the factors of SpecAugment are None where nothing is masked."""
+    """A batch as it is trained on; None where nothing is masked."""
 
     logmel: Tensor  # (B, 1, frames, mels) in dB
     target: Tensor  # (B, L)
-    keep: Tensor | None  # (B, 1, frames, mels): SpecAugment of the clips
-    keep_windows: (
-        Tensor | None
-    )  # (B * N, 1, W, mels): and of the local stream's windows, where they have stripes of their own
+    masked: Masked | None  # the clips under SpecAugment
+    keep_windows: Tensor | None  # (B * N, 1, W, mels), where the local stream's windows have stripes of their own
 
     def part(self, number: int, parts: int) -> Augmented:
         """One of equal parts of the batch."""
-        return Augmented(*(None if x is None else x.chunk(parts)[number] for x in self))
+
+        def own(x):
+            if isinstance(x, tuple):
+                return type(x)(*map(own, x))
+            return x if x is None else x.chunk(parts)[number]
+
+        return own(self)
 
 
 def augment(
@@ -102,6 +113,10 @@ def augment(
         count, width = windows
         keep_windows = spec_augment((len(logmel) * count, 1, width, logmel.shape[3]), masks, **choice)
     keep, keep_windows = (x if x is None else x.to(logmel.device) for x in (keep, keep_windows))
+    masked = None if keep is None else Masked(logmel, keep)
     if settings.mixup_alpha:
-        logmel, target, keep = mixup(logmel, target, mixing, settings.mixup_alpha, keep)
-    return Augmented(logmel, target, keep, keep_windows)
+        partner, share = pairs(len(logmel), mixing, settings.mixup_alpha)
+        if masked:
+            masked = mix_masked(masked, partner, share)
+        logmel, target = (mix(x, partner, share) for x in (logmel, target))
+    return Augmented(logmel, target, masked, keep_windows)

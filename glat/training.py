@@ -71,13 +71,13 @@ class Stage(lightning.LightningModule):
         logmel, target = self.whole_batch(self.tagger.front_end(waveform), target)  # (B, 1, frames, mels), (B, L)
         masks, mixing = (generator(use, seed, step) for use in (Use.MASKS, Use.MIXUP))
         whole = augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
-        logmel, target, keep, keep_windows = whole.part(rank, self.trainer.world_size)
+        logmel, target, masked, keep_windows = whole.part(rank, self.trainer.world_size)
         windows = None
         if self.run.glat and self.run.glat.selection == "random":
             places = range(rank * clips, (rank + 1) * clips)  # in the batch
             windows = [torch_generator(Use.TRAINING_WINDOWS, seed, step, place) for place in places]
         torch.manual_seed(torch_seed(Use.DROPOUT, seed, step, rank))
-        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, keep, keep_windows)
+        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, masked, keep_windows)
         frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
         values = losses(streams, target, frozen)
         self.row = {name: value.item() for name, value in values.items()}

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from inspect import signature
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class Masked(NamedTuple):
+    """Clips or windows under SpecAugment."""
+
+    logmel: Tensor  # (B, 1, frames, mels) in dB
+    keep: Tensor | None  # as `Backbone` says; None: nothing is masked
 
 
 class Backbone(nn.Module, ABC):

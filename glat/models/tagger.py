@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .backbone import Backbone
+from .backbone import Backbone, Masked
 from .frontend import LogMel
 from .selection import Draws
 from .twostream import Streams, TwoStream
@@ -30,13 +30,13 @@ class Tagger(nn.Module):
         logmel: Tensor,
         seconds: float,
         generator: Draws = None,
-        keep: Tensor | None = None,
+        masked: Masked | None = None,
         keep_windows: Tensor | None = None,
     ) -> Streams:
         """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds`, under SpecAugment: see `TwoStream`."""
         if isinstance(self.network, TwoStream):
-            return self.network(logmel, seconds, generator, keep, keep_windows)
-        scores = self.network(logmel, keep)
+            return self.network(logmel, seconds, generator, masked, keep_windows)
+        scores = self.network(*(masked or Masked(logmel, None)))
         return Streams(scores, scores)
 
     def windows(self, frames: int) -> tuple[int, int] | None:

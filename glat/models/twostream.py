@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone
+from .backbone import Backbone, Masked
 from .selection import (
     SELECTIONS,
     Draws,
@@ -133,26 +133,34 @@ class TwoStream(nn.Module):
         logmel: Tensor,
         seconds: float,
         generator: Draws = None,
-        keep: Tensor | None = None,
+        masked: Masked | None = None,
         keep_windows: Tensor | None = None,
     ) -> Streams:
         """(B, 1, frames, mels) log-mel of clips of `seconds` -> `Streams`.
 
         generator: draws random windows, for the batch or one for each clip.
-        keep: SpecAugment of the clips, (B, 1, frames, mels) as `Backbone` says. The local stream's windows are cut from it
-            as from the clips; a frozen global stream hears the clips as they are (released code).
-        keep_windows: SpecAugment of the windows once they are cut, (B * N, 1, W, mels), instead (released code).
+        masked: the clips under SpecAugment, which both streams hear instead; but a frozen global stream hears the clips as
+            they are (released code).
+        keep_windows: SpecAugment of the windows once they are cut, (B * N, 1, W, mels) as `Backbone` says: the local stream
+            hears these, of the clips as they are (released code).
         """
-        m = self.global_stream.masked_features(logmel, None if self.frozen_global else keep)  # (B, T, C)
+        plain = Masked(logmel, None)
+        heard = masked or plain
+        m = self.global_stream.masked_features(*(plain if self.frozen_global else heard))  # (B, T, C)
         y_g = self.global_stream.clip_scores(m)  # (B, L)
         starts, classes = self.select(m, y_g, seconds, generator)  # (B, N)
-        windows = cut_windows(logmel, starts, self.tau, self.frames_per_second)  # (B * N, 1, W, mels)
-        if keep is not None and keep_windows is None:
-            keep_windows = cut_windows(keep, starts, self.tau, self.frames_per_second)
+        if keep_windows is None:
+            windows, keep_windows = (None if x is None else self.cut(x, starts) for x in heard)  # (B * N, 1, W, mels)
+        else:
+            windows = self.cut(logmel, starts)
         y_n = self.local_stream(windows, keep_windows)  # (B * N, L)
         y_l = max_mean(y_n.unflatten(0, (-1, self.n)))  # (B, N, L) -> (B, L)
         y = max_mean(torch.stack((y_g, y_l), 1))  # (B, L)
         return Streams(y, y_g, y_l, starts, classes)
+
+    def cut(self, clips: Tensor, starts: Tensor) -> Tensor:
+        """(B, 1, frames, mels) and starts (B, N) -> the windows, (B * N, 1, W, mels)."""
+        return cut_windows(clips, starts, self.tau, self.frames_per_second)
 
     def window_frames(self, frames: int) -> int:
         """W, the length of a window in frames, in clips of so many."""
