@@ -22,7 +22,6 @@ from test_workflow import copy_of_the_project, snakemake
 from typer.testing import CliRunner
 
 from glat import checkpoints, cli, fetching, weights
-from glat.config import load
 from glat.data.pack import pack_shard
 from glat.data.packed import Packs
 from glat.data.resample import resample_shard
