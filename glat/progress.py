@@ -116,7 +116,7 @@ class ResumePoint(lightning.Callback):
         except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
             print(f"{self.path}: damaged ({type(error).__name__}); training from the start", file=sys.stderr)
             return 0
-        if content["glat_fingerprint"] != self.fingerprint:
+        if not isinstance(content, dict) or content.get("glat_fingerprint") != self.fingerprint:
             print(f"{self.path}: made with other settings or code; training from the start", file=sys.stderr)
             return 0
         return int(content["global_step"])

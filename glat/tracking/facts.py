@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
-
 from .. import experiments
 from ..config import Params
+from ..errors import GlatError
 from ..provenance import hardware, versions
 from ..registry import BACKBONES
 from ..runs import Run, evaluated
@@ -105,13 +104,15 @@ def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
 
 def data_hash(run: Run) -> str:
     """A hash of the packed training data: of the hashes that the packs hold of their segments and waveforms. Empty without packs."""
+    from ..data.packed import open_pack  # takes seconds to load
+
     digest = hashlib.blake2b(digest_size=16)
     for path in run.packs:
         try:
-            with h5py.File(path, "r") as pack:
+            with open_pack(Path(path)) as pack:
                 made_from = json.loads(pack.attrs["provenance"])
                 digest.update((made_from["segments_sha256"] + made_from["waveforms_blake2b"]).encode())
-        except (OSError, KeyError, ValueError):
+        except (GlatError, OSError, KeyError, ValueError):
             return ""
     return digest.hexdigest()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import GlatError
+from ..files import lock
 
 DEFAULT = "sqlite:///mlflow.db"
 # A server that does not answer is given up soon, and tried again later. What a person sets himself stays.
@@ -123,8 +123,8 @@ class Store:
             yield
             return
         path = Path(self.name.removeprefix("sqlite:///"))
-        with path.with_name(f".{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with path.with_name(f".{path.name}.lock").open("w") as file:
+            lock(file)
             yield
 
     def experiment(self, dataset: str) -> str:
