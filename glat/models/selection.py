@@ -71,12 +71,14 @@ def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor
 def cut_windows(logmel: Tensor, starts: Tensor, tau: float, frames_per_second: float) -> Tensor:
     """Cut N windows of frames out of each clip: (B, 1, frames, mels), starts (B, N) -> (B * N, 1, W, mels).
 
-    W = tau * frames_per_second frames, or the whole clip where it is shorter. Clip b's windows are the rows
+    W = tau * frames_per_second frames. A window that lacks no more than one frame of the clip is the whole of it: a
+    clip of T0 has a frame at both ends, one more than T0 * frames_per_second. Clip b's windows are the rows
     b * N .. b * N + N - 1. Cutting the log-mel gives what cutting the waveform would, up to the padding at the two
     edges of a window, and computes the spectrogram once (ours; the released code cuts the waveform).
     """
     clips, _, frames, _ = logmel.shape
-    width = min(round(tau * frames_per_second), frames)
+    whole = tau * frames_per_second >= frames - 1 - 1e-6
+    width = frames if whole else round(tau * frames_per_second)
     first = (starts.to(logmel.device) * frames_per_second).round().long().clamp(0, frames - width)  # (B, N)
     index = first[:, :, None] + torch.arange(width, device=logmel.device)  # (B, N, W)
     clip = torch.arange(clips, device=logmel.device)[:, None, None]

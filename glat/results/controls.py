@@ -13,6 +13,8 @@ from . import tables, text
 from .measured import Measured, against, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure
 
+WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
+
 
 def training_multiply_adds(one: Measured, plain: Measured) -> float:
     """Multiply-adds of one training by clip-steps: steps x (forward + backward, which is twice the forward).
@@ -70,6 +72,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         told.append(text.measured_where(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
     told.append(text.HOW_DIFFERENCES_READ)
     told.append(
+        "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses nothing. "
         "Equal compute: the backbone alone, in as many more steps as give it GL-AT's multiply-adds. The last column is that "
         "of the training's multiply-adds, forward and backward, relative to the backbone's alone; with a frozen global "
         "stream, the training of that stream counts too: its budget is larger than that of the others. All are trained at "
@@ -109,7 +112,7 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
                     ax.axvline(value, color=colour, alpha=0.5, lw=1)
             for y, row in rows.iterrows():
                 if row["seeds"]:
-                    colour = ALONE if row["setting"] in ("backbone alone", experiments.EQUAL_COMPUTE) else METHOD
+                    colour = ALONE if row["setting"] in WITHOUT_THE_METHOD else METHOD
                     ax.plot([row["mAP_low"], row["mAP_high"]], [y, y], color=colour, lw=2, alpha=0.5)
                     ax.plot(row["mAP"], y, "o", color=colour)
                 else:

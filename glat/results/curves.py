@@ -100,7 +100,8 @@ def draw_pr(curves: dict[str, np.ndarray], measured: list[Measured], path: Path)
     with figure(path, size=(6.4, 4.6)) as (_, ax):
         for one, (label, precision) in zip(measured, curves.items(), strict=True):
             colour = COLOURS[backbones.index(one.first["backbone"])]
-            ax.plot(RECALL, precision, "-" if one.first["glat"] else "--", color=colour, label=label)
+            style = ":" if one.system.control else "-" if one.first["glat"] else "--"
+            ax.plot(RECALL, precision, style, color=colour, label=label)
         ax.set_xlabel("recall")
         ax.set_ylabel("precision, mean over classes")
         ax.set_ylim(0, 1.02)
