@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from . import checkpoints, hardware
+from . import checkpoints, convergence, hardware
 from .augment import mixup, spec_augment
 from .cores import cores
 from .data.packed import PackedClips, Packs, as_is
@@ -229,6 +229,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
     start = resume.step()
     if not start:
         resume.remove()  # of other settings or code: it would be taken up later, beside what this training leaves
+        (folder / convergence.WATCHED).unlink(missing_ok=True)  # of an earlier training, too
     curve = Curve(folder / "train.csv", settings, start)
     progress = PlainProgress(run, start, f"{accelerator}, {precision}, {torch.get_num_threads()} threads")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its advice on hardware and products

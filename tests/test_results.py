@@ -399,7 +399,7 @@ def test_every_control_s_markdown_row_names_its_verdict(project):
     make_all(params, Corpus())
     RESULTS["controls"].write(params)
     lines = [
-        line for line in (project / "results/mini/controls.md").read_text().splitlines() if line.startswith("| cnn10")
+        line for line in (project / "results/mini/controls.md").read_text().splitlines() if line.startswith("| CNN10")
     ]
     assert len(lines) == 4 + len(experiments.QUESTIONS)
     verdicts = ("undecided", "higher", "lower")

@@ -63,7 +63,8 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
         prefixes = ["paper_audioset"] if row["glat"] else ["paper_audioset", "paper_reproduced_audioset"]
         paper = [" / ".join(text.number(row[f"{p}_{metric}"]) for p in prefixes) for metric in METRICS]
         ours = [text.score(row, metric) for metric in METRICS]
-        lines.append([row["method"], *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
+        name = text.marked(row["method"], row)
+        lines.append([name, *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
     header = ["Method", "mAP", "mAUC", "d′", "mAP minus the backbone's alone", "parameters"]
     told = [
         f"# Table 1 on `{rows[0]['dataset']}`",
@@ -72,6 +73,7 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
         AUDIOSET.format(" (original / reproduced by its authors)"),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC", "d′"], lines).rstrip(),
     ]
+    told += text.marks(rows)
     told += [beside_glat(table, row) for row in rows if experiments.TWO_NETWORKS in row["method"]]
     if collapsed := table.loc[table["collapsed"] > 0, "method"].tolist():
         told.append(f"**Collapsed** (all clips scored the same in at least one seed): {', '.join(collapsed)}.")
@@ -118,7 +120,7 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
     rows = table.to_dict("records")
     lines = [
         [
-            row["method"],
+            text.marked(row["method"], row),
             *("✓" if row[stream] else "" for stream in ("global", "local")),
             *(text.score(row, metric) for metric in METRICS),
             text.difference(row, "vs_alone"),
@@ -133,6 +135,7 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
         text.HOW_DIFFERENCES_READ,
         AUDIOSET.format(""),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC"], lines).rstrip(),
+        *text.marks(rows),
     ]
     return "\n\n".join(told) + "\n"
 

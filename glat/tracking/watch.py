@@ -16,13 +16,13 @@ import lightning
 import numpy as np
 import torch
 
+from ..convergence import WATCHED
 from ..data.packed import Packs
 from ..errors import GlatError
 from ..files import whole
 from ..metrics import summary
 from ..predictions import STREAMS
 from ..runs import Run
-from .attempt import WATCHED
 
 CLIPS_A_CLASS = 4
 MOST_LOOKS = 200
