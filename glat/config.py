@@ -29,6 +29,7 @@ from .settings import (
     Report,
     Seeds,
     Settings,
+    Table1,
     Table2,
     Tracking,
     Training,
@@ -65,6 +66,7 @@ class Params(Settings):
     audio: Audio
     training: Trainings
     evaluation: Evaluation
+    table1: Table1 = Table1()
     table2: Table2 = Table2()
     fig2: Fig2
     controls: Controls = Controls()
@@ -97,6 +99,7 @@ class Params(Settings):
             raise ValueError("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
         for key, names in (
             ("backbones", self.backbones),
+            ("table1.two_networks", self.table1.two_networks),
             ("table2.backbone", [self.table2.backbone]),
             ("fig2.backbone", [self.fig2.backbone]),
             ("controls.backbones", self.controls.backbones),

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from . import checkpoints, hardware
+from . import checkpoints, convergence, hardware
 from .bootstrap import Resampled, interval, percentiles, resample
 from .config import Evaluation
 from .cost import Stopwatch, multiply_adds
@@ -167,6 +167,7 @@ def evaluate(
         "classes": len(classes),
         "classes_scored": len(scored),
         "collapsed": collapsed,
+        "convergence": convergence.judge(run, folder),
         "streams": score(found, settings.confidence),
         "cost": {
             "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds),

@@ -133,6 +133,12 @@ class Evaluation(Settings):
     only: str | None = None  # a file that lists the clips to score: `glat.manifest.read_list`
 
 
+class Table1(Settings):
+    """Backbones of which Table 1, where it has them, shows two networks on the whole clip beside GL-AT."""
+
+    two_networks: list[str] = []
+
+
 class Table2(Settings):
     backbone: str = "cnn10"
 

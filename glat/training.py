@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from . import checkpoints, hardware
+from . import checkpoints, convergence, hardware
 from .augment import augment
 from .batchnorm import synchronise
 from .cores import cores
@@ -252,6 +252,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
     start = resume.step()
     if not start:
         resume.remove()  # of other settings or code: it would be taken up later, beside what this training leaves
+        (folder / convergence.WATCHED).unlink(missing_ok=True)  # of an earlier training, too
     curve = Curve(folder / "train.csv", settings, start)
     save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, made_from, made_by)
     kept = Kept(run, folder, start, save)

@@ -34,6 +34,7 @@ PARAMS = ROOT / "params.yaml"
         ("glat.training", "frozen_global", "init.global: glat.training 'frozen_global' needs weights"),
         ("dataset", "audioste", "dataset: 'audioste' is not an entry of datasets: mini, audioset_balanced, audioset"),
         ("backbones", ["cnn14"], "backbones: 'cnn14' is not known; allowed are talnet, cnn10, resnet38, atsca"),
+        ("table1.two_networks", ["cnn14"], "table1.two_networks: 'cnn14' is not known; allowed are talnet, cnn10"),
         ("seeds", [], "seeds: [] is not allowed"),
         ("seeds", [1, 1], "seeds: an entry is there twice"),
         ("datasets.mini.train", ["trian"], "datasets.mini.train: 'trian' is not one of its splits: train, eval"),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from glat.models import Streams, TwoStream, build
 from glat.models.backbone import Masked, normalise_mels
+from glat.models.selection import SELECTIONS
 from glat.models.talnet import TALNet
 
 RATE, SECONDS, CLASSES = 32000, 4.0, 6
@@ -107,6 +108,18 @@ def test_fusion_of_known_scores():
     streams = model.streams(waveform())
     assert streams.local[0, 0].item() == pytest.approx((0.8 + 0.6) / 2)
     assert streams.fused[1, 3].item() == pytest.approx((0.7 + 0.45) / 2)
+
+
+@pytest.mark.parametrize("hop", [320, 640])
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+def test_a_window_as_long_as_the_clip_is_exactly_the_clip(backbone, hop):
+    for selection in SELECTIONS:
+        glat = {"n": 1, "tau": SECONDS, "selection": selection}
+        model = build(backbone, CLASSES, width=0.125, glat=glat, front_end={"hop": hop}).eval()
+        model.network.local_stream.load_state_dict(model.network.global_stream.state_dict())
+        streams = model.streams(waveform())
+        assert torch.equal(streams.local, streams.global_) and torch.equal(streams.fused, streams.global_)
+        assert streams.windows.tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("selection", ["random", "uniform"])

@@ -87,15 +87,18 @@ def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor
 
 
 def window_frames(tau: float, frames_per_second: float, frames: int) -> int:
-    """Length of a window of `tau` seconds in frames: W, at most that of the clip."""
-    return min(round(tau * frames_per_second), frames)
+    """Length of a window of `tau` seconds in frames: W, at most that of the clip.
+
+    A window that lacks no more than one frame of the clip is the whole of it: a clip of T0 has a frame at both ends, one
+    more than T0 * frames_per_second.
+    """
+    return frames if tau * frames_per_second >= frames - 1 - 1e-6 else round(tau * frames_per_second)
 
 
 def cut_windows(logmel: Tensor, starts: Tensor, tau: float, frames_per_second: float) -> Tensor:
     """Cut N windows of frames out of each clip: (B, 1, frames, mels), starts (B, N) -> (B * N, 1, W, mels).
 
-    W = tau * frames_per_second frames, or the whole clip where it is shorter. Clip b's windows are the rows
-    b * N .. b * N + N - 1. Cutting the log-mel gives what cutting the waveform would, up to the padding at the two
+    W of `window_frames`. Clip b's windows are the rows b * N .. b * N + N - 1. Cutting the log-mel gives what cutting the waveform would, up to the padding at the two
     edges of a window, and computes the spectrogram once (ours; the released code cuts the waveform).
     """
     clips, _, frames, _ = logmel.shape

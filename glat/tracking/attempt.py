@@ -14,12 +14,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
+from ..convergence import WATCHED
 from ..errors import GlatError
 from ..files import digest, lock, whole
 from ..provenance import maker
 from ..runs import Run, read_run
 
-WATCHED, SYSTEM = "validation.csv", "system.csv"  # what is kept of a training besides train.csv
+SYSTEM = "system.csv"  # what is kept of a training besides train.csv and validation.csv
 TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.progress.alone)
 
 

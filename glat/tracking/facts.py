@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import experiments
+from .. import convergence, experiments
 from ..config import Params
+from ..convergence import WATCHED
 from ..errors import GlatError
 from ..provenance import hardware, versions
 from ..registry import BACKBONES
 from ..runs import Run, evaluated
-from .attempt import SYSTEM, WATCHED, Attempt, train_csv
+from .attempt import SYSTEM, Attempt, train_csv
 
 SERVED = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")  # what `serves` can name
 LONGEST = 5000  # characters of a tag or parameter that MLflow surely takes
@@ -68,6 +69,8 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": note(run, attempt, serves),
     }
+    if attempt.status == "FINISHED":
+        found["convergence"] = convergence.judge(run, folder)["state"]
     if attempt.user:
         found["mlflow.user"] = attempt.user
     if attempt.weights:

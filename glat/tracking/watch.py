@@ -16,6 +16,7 @@ import lightning
 import numpy as np
 import torch
 
+from ..convergence import WATCHED
 from ..data.packed import Packs
 from ..errors import GlatError
 from ..files import whole
@@ -23,7 +24,6 @@ from ..metrics import summary
 from ..predictions import STREAMS
 from ..randomness import Use, clip_generators, generator
 from ..runs import Run
-from .attempt import WATCHED
 
 CLIPS_A_CLASS = 4
 MOST_LOOKS = 200
