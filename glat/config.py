@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from .data.sources import SOURCES
+from .data.sources import SOURCES, identity
 from .errors import GlatError
+from .redaction import redact
 from .registry import BACKBONES, PANNS
 from .settings import (
     Audio,
@@ -24,6 +25,7 @@ from .settings import (
     Fig2,
     Glat,
     Init,
+    Name,
     Natural,
     Positive,
     Report,
@@ -41,6 +43,7 @@ __all__ = [
     "Count",
     "Evaluation",
     "Glat",
+    "Name",
     "Natural",
     "Params",
     "Positive",
@@ -55,7 +58,7 @@ __all__ = [
 class Params(Settings):
     """All of params.yaml."""
 
-    dataset: str
+    dataset: Name
     seeds: Seeds
     backbones: list[str] = Field(min_length=1)
     glat: Glat
@@ -70,7 +73,7 @@ class Params(Settings):
     report: Report = Report()
     audit: Audit = Audit()
     tracking: Tracking = Tracking()
-    datasets: dict[str, Dataset]
+    datasets: dict[Name, Dataset]
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -218,6 +221,15 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
         return Params.model_validate(settings)
     except ValidationError as error:
         raise GlatError(f"{name}: {sentence(error)}") from None
+
+
+def public(params: Params) -> dict[str, Any]:
+    """The settings as they may be written down (`glat.redaction`): of datasets the chosen one alone, its source without
+    the ways by which audio is got."""
+    settings = params.model_dump(mode="json", by_alias=True)
+    chosen = settings["datasets"][params.dataset]
+    chosen["source"] = identity(chosen["source"])
+    return redact(settings | {"datasets": {params.dataset: chosen}})
 
 
 def plain(value: Any) -> Any:

@@ -7,12 +7,28 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from .escaping import NAME
+from .redaction import SECRET
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Seeds = Annotated[list[Natural], Field(min_length=1)]
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} cannot be a name: use up to 100 letters, digits, '_', '.' and '-', and begin with a letter, a digit "
+            "or '_'"
+        )
+    return text
+
+
+# It stands in paths, and in commands of Snakemake's and DVC's.
+Name = Annotated[str, AfterValidator(_name)]
 
 
 class Settings(BaseModel):
@@ -152,9 +168,9 @@ class Dataset(Settings):
     metadata: str | dict[str, str] | None = None  # where the lists come from, for a source that has none of its own
     classes: Count
     shard_size: Count
-    splits: dict[str, Count]
-    train: list[str] = Field(min_length=1)
-    evaluate: list[str] = Field(min_length=1)
+    splits: dict[Name, Count]
+    train: list[Name] = Field(min_length=1)
+    evaluate: list[Name] = Field(min_length=1)
     width: Positive | dict[str, Positive] = 1.0
     dropout: Annotated[float, Field(ge=0, le=2)] = 1.0
     hop: Count = 320
@@ -193,12 +209,15 @@ class Dataset(Settings):
 def sentence(error: ValidationError, prefix: str = "") -> str:
     """The first thing that pydantic found wrong, as `path: what is wrong`."""
     first = error.errors()[0]
-    place = prefix + ".".join(str(part) for part in first["loc"])
+    parts = first["loc"][:-2] if first["loc"][-1:] == ("[key]",) else first["loc"]
+    place = prefix + ".".join(str(part) for part in parts)
     if first["type"] == "extra_forbidden":
         return f"unknown key {place}; see the comments in params.yaml for the keys there are"
     if first["type"] == "missing":
         return f"key {place} is missing"
     if first["type"] == "value_error":
-        return f"{place}: {first['ctx']['error']}" if first["loc"] else str(first["ctx"]["error"])
+        return f"{place}: {first['ctx']['error']}" if parts else str(first["ctx"]["error"])
     message = first["msg"]
+    if any(SECRET.search(str(part)) for part in first["loc"]):
+        return f"{place}: not allowed: {message[0].lower()}{message[1:]}"
     return f"{place}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

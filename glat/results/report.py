@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from .. import experiments
-from ..config import Params
+from ..config import Params, public
 from ..files import remove, whole
 from ..manifest import DIGITS
 from ..page import image, render
@@ -134,8 +134,5 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
 
 
 def _resolved(params: Params) -> dict[str, Any]:
-    """All settings as used: the chosen dataset's alone, with its overrides of `training` applied."""
-    settings = params.model_dump(by_alias=True)
-    settings["training"] = params.training_of(params.dataset).model_dump()
-    settings["datasets"] = {params.dataset: settings["datasets"][params.dataset]}
-    return settings
+    """The settings as used: those that may be written down, with the dataset's overrides of `training` applied."""
+    return public(params) | {"training": params.training_of(params.dataset).model_dump()}
