@@ -5,6 +5,8 @@ A wrong key or value is told in one sentence with its path and what is allowed (
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +232,11 @@ def public(params: Params) -> dict[str, Any]:
     chosen = settings["datasets"][params.dataset]
     chosen["source"] = identity(chosen["source"])
     return redact(settings | {"datasets": {params.dataset: chosen}})
+
+
+def hand_down(changes: dict[str, Any]) -> None:
+    """Give `changes` of settings to the `glat` commands that this process starts, through the environment."""
+    os.environ["GLAT_SETTINGS"] = json.dumps(changes)
 
 
 def plain(value: Any) -> Any:

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shlex
 import sys
@@ -12,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path.cwd()))
 
 from glat import experiments, manifest, records, registry, weights
-from glat.config import load as load_params, plain, public
+from glat.config import hand_down, load as load_params, plain, public
 from glat.data import sources
 from glat.errors import GlatError
 from glat.escaping import NAME
@@ -45,7 +44,7 @@ wildcard_constraints:
 # What every step is given: this folder's glat, and what the command line changes (--config, --configfile), which
 # Snakemake would print with a command that fails.
 prefix = f'export PYTHONPATH={shlex.quote(str(Path.cwd()))}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
-os.environ["GLAT_SETTINGS"] = json.dumps(CHANGES)
+hand_down(CHANGES)
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
 
 

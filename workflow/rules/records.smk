@@ -67,3 +67,13 @@ rule record:
         ENVIRONMENT
     shell:
         "glat record {output:q} {params.files:q} > {log:q} 2>&1"
+
+
+# The record of each stage by a name that holds no setting: `snakemake train_record`.
+for stage in STAGES:
+
+    rule:
+        name:
+            f"{stage}_record"
+        input:
+            f"records/{PARAMS.dataset}/{stage}.json",
