@@ -24,6 +24,7 @@ from .settings import (
     Count,
     Dataset,
     Evaluation,
+    Fetch,
     Fig2,
     Glat,
     Init,
@@ -74,6 +75,7 @@ class Params(Settings):
     controls: Controls = Controls()
     report: Report = Report()
     audit: Audit = Audit()
+    fetch: Fetch = Fetch()
     tracking: Tracking = Tracking()
     datasets: dict[Name, Dataset]
 

@@ -75,9 +75,9 @@ def _secret(text: str, begin: re.Match) -> int:
 
 
 def _value(found: re.Match) -> str:
-    key, value = found.groups()
+    key, value = found[1], found[2].rstrip(":,.")  # of a sentence
     secret = _QUERY_SECRET.search(unquote(key)) or len(value) >= LONGEST
-    return f"{key}={MASK}" if secret else found[0]
+    return f"{key}={MASK}{found[2][len(value) :]}" if secret else found[0]
 
 
 def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:

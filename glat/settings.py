@@ -29,6 +29,7 @@ def _name(text: str) -> str:
 
 # It stands in paths, and in commands of Snakemake's and DVC's.
 Name = Annotated[str, AfterValidator(_name)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
 
 
 class Settings(BaseModel):
@@ -60,7 +61,21 @@ class Weights(Settings):
 
     file: str
     md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    sha256: Sha256 | None = None
+
+
+class Listed(Settings):
+    """A list of a dataset: its address or path, and its checksum."""
+
+    file: str
+    sha256: Sha256
+
+
+class Fetch(Settings):
+    """What a file from an address may be: how large, and how long its fetching may take, all tries together."""
+
+    max_gigabytes: Positive = 4.0
+    max_hours: Positive = 12.0
 
 
 class Waveform(Settings):
@@ -165,7 +180,9 @@ class Dataset(Settings):
     """
 
     source: dict[str, Any]
-    metadata: str | dict[str, str] | None = None  # where the lists come from, for a source that has none of its own
+    metadata: str | dict[str, str | Listed] | None = (
+        None  # where the lists come from, for a source that has none of its own
+    )
     classes: Count
     shard_size: Count
     splits: dict[Name, Count]
@@ -193,7 +210,12 @@ class Dataset(Settings):
             raise ValueError(f"metadata: {lost[0]} is missing; give its address or path, or a folder that has them all")
         if extra := [name for name in self.metadata if name not in needed + optional]:
             raise ValueError(f"metadata: {extra[0]} is no list of this dataset; it has {', '.join(needed + optional)}")
-        return self.metadata
+        return {name: one.file if isinstance(one, Listed) else one for name, one in self.metadata.items()}
+
+    def checksums(self) -> dict[str, str]:
+        """The SHA-256 that lists must have, by name, where it is given."""
+        given = self.metadata if isinstance(self.metadata, dict) else {}
+        return {name: one.sha256 for name, one in given.items() if isinstance(one, Listed)}
 
     def width_of(self, backbone: str) -> float | None:
         """The width of a backbone's network; None if there is none for it."""

@@ -62,7 +62,7 @@ def metadata() -> None:
         if hasattr(source, "write_metadata"):
             source.write_metadata(folder, dict(entry.splits), settings)
         else:
-            lists.collect(entry.lists(), folder)
+            lists.collect(entry.lists(), folder, entry.checksums(), params.fetch)
         lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
 
 

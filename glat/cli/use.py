@@ -91,7 +91,7 @@ def weights(
         raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
     if until is not Until.file:
         published.classes_of(params)  # before a long download
-    file = published.obtain(published.asked(params, backbone, place, md5, sha256))
+    file = published.obtain(published.asked(params, backbone, place, md5, sha256), params.fetch)
     print(f"{file}: {published.identity(file, params.weights.get(backbone))}", file=sys.stderr)
     if until is Until.file:
         return

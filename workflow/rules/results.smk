@@ -189,7 +189,7 @@ use rule table1 as report with:
         "logs/{dataset}/report.log",
     params:
         result="report",
-        runs=json.dumps({key: value for key, value in public(PARAMS).items() if key != "tracking"}),
+        runs=json.dumps({key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch")}),
 
 
 rule chosen:
