@@ -13,6 +13,7 @@ from . import checkpoints, experiments, hardware
 from .config import Params
 from .data.packed import Packs
 from .errors import GlatError
+from .escaping import file_name
 from .files import whole
 from .models import Tagger, TwoStream
 from .results.localisation import strong_labels
@@ -178,7 +179,7 @@ def examples(params: Params, folder: Path) -> None:
     with whole(folder) as part:
         part.mkdir()
         for number, clip in enumerate(draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
-            explain(run.folder / "checkpoint.pt", clip, packs, strong, part / f"{number}_{clip}")
+            explain(run.folder / "checkpoint.pt", clip, packs, strong, part / file_name(f"{number}_{clip}"))
 
 
 def draw_lots(packs: list[str], count: int, seed: int) -> list[str]:

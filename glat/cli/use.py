@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GlatError
+from ..escaping import printable
 from .app import Threads, app, chosen, inside, load_params
 
 
@@ -54,10 +55,11 @@ def tag(
     lost = 0
     for found in tagging.tag(checkpoint, files, top):
         if isinstance(found, tagging.Failure):
-            print(f"glat: {found.file}: {found.reason}", file=sys.stderr)
+            print(printable(f"glat: {found.file}: {found.reason}"), file=sys.stderr)
             lost += 1
             continue
-        print(f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}", flush=True)
+        line = f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"
+        print(printable(line), flush=True)
     if lost:
         raise GlatError(f"{lost} of {len(files)} files were not tagged")
 

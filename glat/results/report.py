@@ -26,7 +26,11 @@ from .measured import read_metrics, why_missing
 def table(path: Path) -> Markup:
     """A Markdown file as HTML, without its title, its tables free to scroll sideways on a narrow screen."""
     title, _, rest = path.read_text().partition("\n")
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(rest if title.startswith("# ") else title)
+    # No table has a link or a picture of its own: what looks like one was somebody's text.
+    parser = (
+        MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink", "reference"])
+    )
+    html = parser.render(rest if title.startswith("# ") else title)
     html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     return Markup(html)
 
