@@ -163,12 +163,23 @@ class Audit(Settings):
     seed: Natural = 0
 
 
+class Served(Settings):
+    """What a model of MLflow takes from whoever asks it: in one sound, bytes, seconds of sound and seconds of decoding,
+    and in one request, sounds and seconds of sound."""
+
+    max_bytes: Count = 50_000_000
+    max_seconds: Positive = 600.0
+    max_sounds: Count = 64
+    timeout: Positive = 30.0
+
+
 class Tracking(Settings):
     """What MLflow is told; nothing that a training, an evaluation or a result depends on."""
 
     enabled: bool = True
     models: list[Literal["table1", "table2", "fig2a", "fig2b", "controls"]] | None = None
     watch: Annotated[float, Field(ge=0, le=1)] = 0.06
+    served: Served = Served()
 
 
 class Dataset(Settings):
