@@ -71,6 +71,8 @@ class Tags(PythonModel):
         top = max(0, min((params or {}).get("top", 5), len(self.classes)))
         if len(model_input) > self.limits.max_sounds:
             raise MlflowException(f"{len(model_input)} sounds; at most {self.limits.max_sounds} a request", BAD_REQUEST)
+        if not len(model_input):  # MLflow drops columns that the model does not know, and rows that then hold nothing
+            raise _refused(0, f"give one of {', '.join(INPUTS)}, not none")
         rows, left, end = [], self.limits.max_seconds, time.monotonic() + self.limits.timeout
         for number, row in enumerate(model_input.to_dict("records")):
             until = 0.0
