@@ -2,7 +2,7 @@
 
 Needs a project whose runs were sent (`glat track sync`), Chromium and Playwright, which is no dependency of the project:
 
-    uv run --with playwright docs/mlflow_screenshots.py [folder of the project] [--chromium /usr/bin/chromium]
+    uv run --locked --with playwright docs/mlflow_screenshots.py [folder of the project] [--chromium /usr/bin/chromium]
 
 It starts `mlflow ui` on a free port of this machine, and stops it.
 """

@@ -5,14 +5,17 @@ A wrong key or value is told in one sentence with its path and what is allowed (
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from .data.sources import SOURCES
+from .data.sources import SOURCES, identity
 from .errors import GlatError
+from .redaction import redact
 from .registry import BACKBONES, PANNS
 from .settings import (
     Audio,
@@ -21,9 +24,11 @@ from .settings import (
     Count,
     Dataset,
     Evaluation,
+    Fetch,
     Fig2,
     Glat,
     Init,
+    Name,
     Natural,
     Positive,
     Report,
@@ -43,6 +48,7 @@ __all__ = [
     "Count",
     "Evaluation",
     "Glat",
+    "Name",
     "Natural",
     "Params",
     "Positive",
@@ -57,7 +63,7 @@ __all__ = [
 class Params(Settings):
     """All of params.yaml."""
 
-    dataset: str
+    dataset: Name
     seeds: Seeds
     backbones: list[str] = Field(min_length=1)
     glat: Glat
@@ -72,8 +78,9 @@ class Params(Settings):
     controls: Controls = Controls()
     report: Report = Report()
     audit: Audit = Audit()
+    fetch: Fetch = Fetch()
     tracking: Tracking = Tracking()
-    datasets: dict[str, Dataset]
+    datasets: dict[Name, Dataset]
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -247,6 +254,20 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
         return Params.model_validate(settings)
     except ValidationError as error:
         raise GlatError(f"{name}: {sentence(error)}") from None
+
+
+def public(params: Params) -> dict[str, Any]:
+    """The settings as they may be written down (`glat.redaction`): of datasets the chosen one alone, its source without
+    the ways by which audio is got."""
+    settings = params.model_dump(mode="json", by_alias=True)
+    chosen = settings["datasets"][params.dataset]
+    chosen["source"] = identity(chosen["source"])
+    return redact(settings | {"datasets": {params.dataset: chosen}})
+
+
+def hand_down(changes: dict[str, Any]) -> None:
+    """Give `changes` of settings to the `glat` commands that this process starts, through the environment."""
+    os.environ["GLAT_SETTINGS"] = json.dumps(changes)
 
 
 def plain(value: Any) -> Any:

@@ -1,8 +1,16 @@
 """The one exception that a user is meant to read."""
 
+from .escaping import printable
+from .redaction import redact
+
 
 class GlatError(Exception):
     """A failure told in one sentence: which file, key or value, what is wrong with it, and what to do.
 
-    `glat` prints the sentence without a traceback and exits with status 1.
+    `glat` prints the sentence without a traceback and exits with status 1. No password or token is in it
+    (`glat.redaction`), and nothing that steers a terminal, whatever it was made from: it goes into logs, into notes of runs
+    and to MLflow.
     """
+
+    def __init__(self, told: str = ""):
+        super().__init__(printable(redact(str(told))))

@@ -14,6 +14,7 @@ from . import checkpoints, experiments, hardware
 from .config import Params
 from .data.packed import Packs
 from .errors import GlatError
+from .escaping import file_name
 from .files import whole
 from .models import Tagger, TwoStream
 from .randomness import Use, clip_generators, generator
@@ -188,9 +189,8 @@ def examples(params: Params, folder: Path) -> None:
     with whole(folder) as part:
         part.mkdir()
         for number, clip in enumerate(draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
-            explain(
-                run.folder / "checkpoint.pt", clip, packs, strong, part / f"{number}_{clip}", params.evaluation.seed
-            )
+            picture = part / file_name(f"{number}_{clip}")
+            explain(run.folder / "checkpoint.pt", clip, packs, strong, picture, params.evaluation.seed)
 
 
 def draw_lots(packs: list[str], count: int, seed: int) -> list[str]:

@@ -7,29 +7,39 @@ import hashlib
 import json
 import re
 import shutil
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from tqdm import tqdm
 
+from . import escaping
 from .errors import GlatError
 from .files import locked, whole
+from .redaction import redact
+from .settings import Fetch
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another try may not meet
 PAUSES = (1, 3, 10)  # seconds before each further try; a try that brought more of the file starts the count anew
 LONGEST = 120  # seconds that a server may ask to wait (Retry-After)
+LIMITS = Fetch()
+TIMEOUT = 60  # seconds without an answer, or between two pieces of it
 BLOCK = 1 << 16  # bytes; of a block that the line breaks in nothing is kept
 
 
-def fetch_file(address: str, path: str | Path, sha256: str | None = None, md5: str | None = None) -> None:
+def fetch_file(
+    address: str, path: str | Path, sha256: str | None = None, md5: str | None = None, limits: Fetch = LIMITS
+) -> None:
     """Fetch `address` to `path`. What came of an interrupted try lies beside it as `.<name>.download` and is gone on
     with, where the server confirms that it still has the same file or a checksum will tell.
 
     Raises:
-        GlatError: no connection, an HTTP error, a web page in place of the file, a full disk, or another checksum.
+        GlatError: no connection, an HTTP error, a web page in place of the file, a redirection to what is not the web, a
+            file that is larger or slower than `limits`, a full disk, or another checksum.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +49,7 @@ def fetch_file(address: str, path: str | Path, sha256: str | None = None, md5: s
         # The lock's file stays: with it removed, one who waits for it and one who makes it anew would both go on.
         if waited and path.exists() and _is(path, sha256, md5):
             return
-        _tried(address, path, part, sha256, md5)
+        _tried(address, path, part, sha256, md5, limits)
 
 
 def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
@@ -50,14 +60,26 @@ def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
     return True
 
 
-def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | None) -> None:
+def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | None, limits: Fetch) -> None:
     """Fetch with further tries, check, and move into place."""
     tries, most = 0, _size(part)
+    end, bytes_ = time.monotonic() + 3600 * limits.max_hours, round(1e9 * limits.max_gigabytes)
     while True:
         wait = 0.0
         try:
-            _fetch(address, part, path.name, bool(sha256 or md5))
+            _by(end, lambda: _fetch(address, part, path.name, bool(sha256 or md5), bytes_, end))
             break
+        except TimeoutError:
+            raise GlatError(
+                f"{address}: not there after {limits.max_hours:g} h, {_size(part)} bytes came; they are kept, so run again "
+                "to go on, or give it longer (fetch.max_hours)"
+            ) from None
+        except TooLarge as error:
+            _drop(part)
+            raise GlatError(
+                f"{address}: {error}, more than the {limits.max_gigabytes:g} GB that a fetched file may have; if it is the "
+                "right one, raise fetch.max_gigabytes"
+            ) from None
         except requests.HTTPError as error:
             response = error.response
             if response.status_code not in PASSING or tries >= len(PAUSES):
@@ -80,7 +102,7 @@ def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | 
             raise GlatError(
                 f"{path}: the disk is full ({free / 1e9:.2f} GB free{needed}); make room and run again: what came is kept"
             ) from None
-        time.sleep(max(wait, PAUSES[tries]))
+        time.sleep(min(max(wait, PAUSES[tries]), max(end - time.monotonic(), 0.0)))
         tries += 1
     try:
         check_file(part, sha256, md5, address)
@@ -100,13 +122,50 @@ def check_file(path: str | Path, sha256: str | None = None, md5: str | None = No
             )
 
 
-def _fetch(address: str, part: Path, name: str, checked: bool) -> None:
+class TooLarge(Exception):
+    """How many bytes a file has, or has at least."""
+
+
+def _by(end: float, work: Callable[[], None]) -> None:
+    """Do `work`, and raise TimeoutError where it is not done by `end`: a server that sends a byte a minute is never late
+    for the time-out of a socket. What it waits for then is left to end by itself."""
+    outcome: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            work()
+            outcome.append(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(max(end - time.monotonic(), 0.0))
+    if not outcome:
+        raise TimeoutError
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+class _Session(requests.Session):
+    """Follows a redirection on the web alone, and none from an encrypted connection to an open one."""
+
+    def get_redirect_target(self, response: requests.Response) -> str | None:
+        target = super().get_redirect_target(response)
+        if target:
+            begun, leads = urlsplit(response.url).scheme, urlsplit(urljoin(response.url, target)).scheme
+            if leads not in ("http", "https") or (begun, leads) == ("https", "http"):
+                raise GlatError(f"{response.url}: leads to {target}, which is not fetched; give the file's own address")
+        return target
+
+
+def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: float) -> None:
     """One try: the whole file, or what is missing of it if the server still has the file that `part` began.
 
-    checked: whether a checksum will tell a file that was put together of two.
+    checked: whether a checksum will tell a file that was put together of two. most: bytes of it; end: when to stop.
     """
-    before, have = _facts(part), _size(part)
-    if before.get("address") != address or not (checked or before["validator"]):
+    before, have, known = _facts(part), _size(part), redact(address)
+    if before.get("address") != known or not (checked or before["validator"]):
         _drop(part)
         before, have = {}, 0
     headers = {"Accept-Encoding": "identity"}  # compressed on the way, a resumed part would be of other bytes
@@ -114,7 +173,7 @@ def _fetch(address: str, part: Path, name: str, checked: bool) -> None:
         headers["Range"] = f"bytes={have}-"
         if before["validator"]:
             headers["If-Range"] = before["validator"]
-    with requests.get(address, headers=headers, stream=True, timeout=60) as response:
+    with _Session() as session, session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
         start, total = _content_range(response)
         if response.status_code == 416 and have and total == have == before["total"]:
             return  # all of it is there
@@ -123,22 +182,31 @@ def _fetch(address: str, part: Path, name: str, checked: bool) -> None:
             if not have:  # nothing was asked for but the whole
                 raise requests.ConnectionError(f"the server gave a part of the file, HTTP {response.status_code}")
             _drop(part)  # of another file
-            return _fetch(address, part, name, checked)
+            return _fetch(address, part, name, checked, most, end)
         response.raise_for_status()
         if "text/html" in response.headers.get("Content-Type", "") and not name.endswith((".html", ".htm")):
             raise GlatError(f"{address}: a web page, not the file; open it in a browser to see what it asks for")
-        coded = response.headers.get("Content-Encoding", "identity") != "identity"
+        if (coded := response.headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
+            # A few bytes may unpack to any number of them, and the sizes and checksums are those of the file itself.
+            raise GlatError(f"{address}: sent as {coded} although the file itself was asked for; get it another way")
         length = response.headers.get("Content-Length", "")
         if not resumed:
-            total = int(length) if length.isdecimal() and not coded else None
+            total = int(length) if length.isdecimal() else None
+        if (total or 0) > most:
+            raise TooLarge(f"{total} bytes")
+        if not resumed:
             _drop(part)
             if total is not None:
-                _note(part, {"address": address, "validator": _validator(response), "total": total})
+                _note(part, {"address": known, "validator": _validator(response), "total": total})
         with (
             open(part, "ab" if resumed else "wb") as file,
             tqdm(total=total, initial=file.tell(), desc=name, unit="B", unit_scale=True, disable=None) as bar,
         ):
             for block in response.iter_content(BLOCK):
+                if time.monotonic() > end:
+                    raise TimeoutError
+                if file.tell() + len(block) > most:
+                    raise TooLarge(f"more than {most} bytes came")
                 file.write(block)
                 bar.update(len(block))
     if total is not None and (got := _size(part)) != total:
@@ -199,14 +267,16 @@ def _short(error: Exception) -> str:
 
 def is_address(text: str) -> bool:
     """Whether a text is an address on the web and not the path of a file."""
-    return text.startswith(("http://", "https://"))
+    return text.lower().startswith(("http://", "https://"))
 
 
 def file_name(address: str) -> str:
-    """The name of the file that an address leads to, without its query: `.../a%3Db.pth?download=1` -> `a=b.pth`."""
-    return Path(unquote(urlsplit(address).path)).name
+    """The name of the file that an address leads to, without its query: `.../a%3Db.pth?download=1` -> `a=b.pth`. It is one
+    name whatever the address holds (`escaping.file_name`), and empty where that is none."""
+    return escaping.file_name(unquote(urlsplit(address).path.rpartition("/")[2], errors="replace"))
 
 
 def address_hash(address: str) -> str:
-    """Eight digits that tell one address from another, for names of what was fetched."""
-    return hashlib.sha256(address.encode()).hexdigest()[:8]
+    """Eight digits that tell one address from another, for names of what was fetched; a password or a key in it is no
+    part of them."""
+    return hashlib.sha256(redact(address).encode()).hexdigest()[:8]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from .config import Count, Glat, Natural, Params, Positive, Settings, Training, sentence
+from .config import Count, Glat, Name, Natural, Params, Positive, Settings, Training, sentence
 from .errors import GlatError
 from .files import digest, whole
 from .settings import Waveform
@@ -24,9 +24,9 @@ LONGEST = 2**20  # characters of a config.yaml
 class Run(Settings):
     """The resolved settings of one training: the content of a run's config.yaml."""
 
-    dataset: str
-    name: str
-    backbone: str
+    dataset: Name
+    name: Name
+    backbone: Name
     width: Positive
     dropout: Annotated[float, Field(ge=0)]
     hop: Count

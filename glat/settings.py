@@ -7,12 +7,29 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from .escaping import NAME
+from .redaction import SECRET
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Seeds = Annotated[list[Natural], Field(min_length=1)]
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} cannot be a name: use up to 100 letters, digits, '_', '.' and '-', and begin with a letter, a digit "
+            "or '_'"
+        )
+    return text
+
+
+# It stands in paths, and in commands of Snakemake's and DVC's.
+Name = Annotated[str, AfterValidator(_name)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
 
 
 class Settings(BaseModel):
@@ -45,7 +62,21 @@ class Weights(Settings):
 
     file: str
     md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    sha256: Sha256 | None = None
+
+
+class Listed(Settings):
+    """A list of a dataset: its address or path, and its checksum."""
+
+    file: str
+    sha256: Sha256
+
+
+class Fetch(Settings):
+    """What a file from an address may be: how large, and how long its fetching may take, all tries together."""
+
+    max_gigabytes: Positive = 4.0
+    max_hours: Positive = 12.0
 
 
 class Waveform(Settings):
@@ -171,12 +202,23 @@ class Audit(Settings):
     seed: Natural = 0
 
 
+class Served(Settings):
+    """What a model of MLflow takes from whoever asks it: in one sound, bytes, seconds of sound and seconds of decoding,
+    and in one request, sounds and seconds of sound."""
+
+    max_bytes: Count = 50_000_000
+    max_seconds: Positive = 600.0
+    max_sounds: Count = 64
+    timeout: Positive = 30.0
+
+
 class Tracking(Settings):
     """What MLflow is told; nothing that a training, an evaluation or a result depends on."""
 
     enabled: bool = True
     models: list[Literal["table1", "table2", "fig2a", "fig2b", "controls"]] | None = None
     watch: Annotated[float, Field(ge=0, le=1)] = 0.06
+    served: Served = Served()
 
 
 class Dataset(Settings):
@@ -188,12 +230,14 @@ class Dataset(Settings):
     """
 
     source: dict[str, Any]
-    metadata: str | dict[str, str] | None = None  # where the lists come from, for a source that has none of its own
+    metadata: str | dict[str, str | Listed] | None = (
+        None  # where the lists come from, for a source that has none of its own
+    )
     classes: Count
     shard_size: Count
-    splits: dict[str, Count]
-    train: list[str] = Field(min_length=1)
-    evaluate: list[str] = Field(min_length=1)
+    splits: dict[Name, Count]
+    train: list[Name] = Field(min_length=1)
+    evaluate: list[Name] = Field(min_length=1)
     width: Positive | dict[str, Positive] = 1.0
     dropout: Annotated[float, Field(ge=0, le=2)] = 1.0
     hop: Count = 320
@@ -216,7 +260,12 @@ class Dataset(Settings):
             raise ValueError(f"metadata: {lost[0]} is missing; give its address or path, or a folder that has them all")
         if extra := [name for name in self.metadata if name not in needed + optional]:
             raise ValueError(f"metadata: {extra[0]} is no list of this dataset; it has {', '.join(needed + optional)}")
-        return self.metadata
+        return {name: one.file if isinstance(one, Listed) else one for name, one in self.metadata.items()}
+
+    def checksums(self) -> dict[str, str]:
+        """The SHA-256 that lists must have, by name, where it is given."""
+        given = self.metadata if isinstance(self.metadata, dict) else {}
+        return {name: one.sha256 for name, one in given.items() if isinstance(one, Listed)}
 
     def width_of(self, backbone: str) -> float | None:
         """The width of a backbone's network; None if there is none for it."""
@@ -232,12 +281,15 @@ class Dataset(Settings):
 def sentence(error: ValidationError, prefix: str = "") -> str:
     """The first thing that pydantic found wrong, as `path: what is wrong`."""
     first = error.errors()[0]
-    place = prefix + ".".join(str(part) for part in first["loc"])
+    parts = first["loc"][:-2] if first["loc"][-1:] == ("[key]",) else first["loc"]
+    place = prefix + ".".join(str(part) for part in parts)
     if first["type"] == "extra_forbidden":
         return f"unknown key {place}; see the comments in params.yaml for the keys there are"
     if first["type"] == "missing":
         return f"key {place} is missing"
     if first["type"] == "value_error":
-        return f"{place}: {first['ctx']['error']}" if first["loc"] else str(first["ctx"]["error"])
+        return f"{place}: {first['ctx']['error']}" if parts else str(first["ctx"]["error"])
     message = first["msg"]
+    if any(SECRET.search(str(part)) for part in first["loc"]):
+        return f"{place}: not allowed: {message[0].lower()}{message[1:]}"
     return f"{place}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from .config import Params, sentence
 from .errors import GlatError
-from .fetching import address_hash, check_file, fetch_file, file_name, hash_file, is_address
+from .fetching import LIMITS, address_hash, check_file, fetch_file, file_name, hash_file, is_address
 from .files import remove
 from .runs import Run, read_run, split_packs, write_run
-from .settings import Training, Weights
+from .settings import Fetch, Training, Weights
 
 FOLDER = Path("weights")  # where weights from an address lie, under their own name
 # SHA-256 of AudioSet's class ids, one a line, in the order of class_labels_indices.csv, which is that of the outputs.
@@ -43,7 +43,7 @@ def place(weights: Weights) -> Path:
     return path if known else path.with_name(f"{path.stem}-{address_hash(weights.file)}{path.suffix}")
 
 
-def obtain(weights: Weights) -> Path:
+def obtain(weights: Weights, limits: Fetch = LIMITS) -> Path:
     """The file of weights with the right checksums: where it is there it is not fetched again.
 
     Raises:
@@ -51,7 +51,7 @@ def obtain(weights: Weights) -> Path:
     """
     path, fetched = place(weights), is_address(weights.file)
     if fetched and not path.is_file():
-        fetch_file(weights.file, path, weights.sha256, weights.md5)
+        fetch_file(weights.file, path, weights.sha256, weights.md5, limits)
         return path
     if not path.is_file():
         raise GlatError(f"{path}: no such file of weights; give the path or the address of PANNs' checkpoint")

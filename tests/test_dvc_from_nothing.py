@@ -46,7 +46,7 @@ def test_repro_makes_everything_then_nothing_and_an_experiment_what_it_changes(c
 
     source = clone / "glat/results/fig2.py"
     source.write_text(source.read_text() + "# edited\n")
-    assert rules(dvc(clone, "repro", "fig2")) == {"fig2a", "fig2b", "chosen", "record"}
+    assert rules(dvc(clone, "repro", "fig2")) == {"fig2a", "fig2b", "chosen", "record", "fig2_record"}
     assert RAN not in dvc(clone, "repro", "fig2").stdout
 
     before = {name: json.loads((clone / f"runs/mini/{name}/metrics.json").read_text()) for name in ("cnn10-s0",)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from glat import fetching
 from glat.errors import GlatError
-from glat.fetching import check_file, fetch_file, file_name
+from glat.fetching import address_hash, check_file, fetch_file, file_name
+from glat.settings import Fetch
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 OTHER = np.random.default_rng(1).bytes(len(CONTENT))
@@ -279,3 +281,149 @@ def test_a_full_disk_keeps_what_came(server, tmp_path, monkeypatch):
     server.asked.clear()
     fetch_file(server.address, path)
     assert path.read_bytes() == CONTENT and server.asked[0][0] == f"bytes={fetching.BLOCK}-"
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """Answers as no honest server does, by the path that is asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        try:
+            getattr(self, self.path.split("/")[1].split("?")[0])()
+        except OSError:
+            pass  # the client went away, as it should
+        self.close_connection = True
+
+    def head(self, status=200, **headers):
+        self.send_response(status)
+        for key, value in {"Connection": "close", **headers}.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+
+    def endless(self):
+        self.head()
+        while True:
+            self.wfile.write(bytes(1 << 16))
+
+    def drip(self):
+        self.head(Content_Length="1000")
+        while True:
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+    def drip_of_headers(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while True:
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+    def packed(self):
+        self.head(Content_Length="20", Content_Encoding="gzip")
+        self.wfile.write(bytes(20))
+
+    def leads(self):
+        self.head(302, Location=self.path.partition("?to=")[2], Content_Length="0")
+
+    def round(self):
+        self.head(302, Location="/round", Content_Length="0")
+
+    def here(self):
+        self.head(Content_Length="5")
+        self.wfile.write(b"found")
+
+    def refuses(self):
+        self.send_response(403, "No\x1b[31m for you")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_larger_than_allowed_is_refused_by_what_it_says_and_by_what_comes(server, hostile, tmp_path):
+    small = Fetch(max_gigabytes=0.001)
+    with pytest.raises(GlatError, match=r"3000000 bytes, more than the 0\.001 GB .* raise fetch\.max_gigabytes"):
+        fetch_file(server.address, tmp_path / "f", limits=small)
+    with pytest.raises(GlatError, match=r"/endless: more than 1000000 bytes came, more than the 0\.001 GB"):
+        fetch_file(f"{hostile}/endless", tmp_path / "f", limits=small)
+    assert not (tmp_path / "f").exists() and not left(tmp_path / "f")
+
+
+@pytest.mark.parametrize("way", ["drip", "drip_of_headers"])
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up_when_the_time_is_over(hostile, tmp_path, way):
+    begun = time.monotonic()
+    with pytest.raises(GlatError, match=r"not there after 0\.0001 h, \d+ bytes came; they are kept, so run again"):
+        fetch_file(f"{hostile}/{way}", tmp_path / "f", limits=Fetch(max_hours=0.0001))
+    assert time.monotonic() - begun < 20 and not (tmp_path / "f").exists()
+
+
+def test_what_was_not_asked_for_is_not_unpacked(hostile, tmp_path):
+    with pytest.raises(GlatError, match="/packed: sent as gzip although the file itself was asked for"):
+        fetch_file(f"{hostile}/packed", tmp_path / "f")
+    assert not (tmp_path / "f").exists() and not left(tmp_path / "f")
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/f", "gopher://127.0.0.1/_x"])
+def test_a_redirection_is_followed_on_the_web_alone(hostile, tmp_path, monkeypatch, place):
+    fetch_file(f"{hostile}/leads?to=/here", tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == b"found"
+    with pytest.raises(GlatError, match=rf"/leads\?to=.*: leads to {place.replace('?', '.')}, which is not fetched"):
+        fetch_file(f"{hostile}/leads?to={place}", tmp_path / "g")
+    monkeypatch.setattr(fetching, "PAUSES", ())
+    with pytest.raises(GlatError, match="/round: cannot be fetched .*redirects"):
+        fetch_file(f"{hostile}/round", tmp_path / "g")
+    assert not (tmp_path / "g").exists()
+
+
+def test_no_redirection_leads_from_an_encrypted_connection_to_an_open_one():
+    answer = fetching.requests.Response()
+    answer.url, answer.status_code, answer.headers["Location"] = "https://host/f", 302, "http://host/f"
+    with pytest.raises(GlatError, match="leads to http://host/f, which is not fetched"):
+        fetching._Session().get_redirect_target(answer)
+    answer.url = "http://host/f"
+    answer.headers["Location"] = "https://host/f"
+    assert fetching._Session().get_redirect_target(answer) == "https://host/f"
+
+
+def test_neither_an_error_nor_a_file_holds_a_password_or_what_steers_a_terminal(hostile, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "PAUSES", ())
+    for password in ("s3cr3t", "p@s3cr3t", "s3cr3t%2F"):
+        address = hostile.replace("//", f"//me:{password}@") + "/refuses?token=s3cr3t&part=1"
+        with pytest.raises(GlatError) as told:
+            fetch_file(address, tmp_path / "f")
+        assert str(told.value) == rf"{hostile}/refuses?token=***&part=1: HTTP 403 No\x1b[31m for you"
+        slow = Fetch(max_hours=0.0001)
+        with pytest.raises(GlatError) as told:
+            fetch_file(address.replace("refuses", "drip"), tmp_path / "f", limits=slow)
+        with pytest.raises(GlatError) as refused:
+            fetch_file(f"http://me:{password}@127.0.0.1:1/f?key=s3cr3t", tmp_path / "g")
+        kept = [path.read_bytes() for path in tmp_path.iterdir()]
+        assert len(kept) > 3 and b"s3cr3t" not in b"".join(kept)  # the part, and the note of where it is from
+        assert "s3cr3t" not in f"{told.value} {refused.value}"
+        assert address_hash(address) == address_hash(address.replace(password, "other"))
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("http://h/..%2F..%2Fetc%2Fpasswd", "_.._etc_passwd"), ("http://h/a/..", ""), ("http://h/%2e%2e", ""),
+        ("http://h/a%00.pth", "a_.pth"), ("http://h/a%0Ab.pth", "a_b.pth"), ("http://h//", ""), ("http://h", ""),
+        ("http://h/%2Fetc%2Fpasswd", "_etc_passwd"), ("http://h/.bashrc", "bashrc"), ("http://h/-rf%20x;y", "rf_x_y"),
+        ("http://h/NUL.pth", "_NUL.pth"), ("http://h/%7Bsplit%7D*.pth", "_split__.pth"), ("http://h/%FF%E4", ""),
+        (f"http://h/{'a' * 300}.pth", f"{'a' * 146}.pth"), ("http://h/a%5Cb.pth?x=/c", "a_b.pth"),
+        ("https://zenodo.org/record/3987831/files/Cnn10_mAP%3D0.380.pth?download=1", "Cnn10_mAP=0.380.pth"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_fetched_file_is_one_name_whatever_its_address(address, name):
+    assert file_name(address) == name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -207,6 +209,14 @@ def ask(address, body, headers=None):
     return json.loads(text)["predictions"]
 
 
+def refusal(address, body):
+    """Why the server does not answer."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(address, body)
+    assert refused.value.code == 400
+    return json.loads(refused.value.read())["message"]
+
+
 def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_path):
     run = configured({}, steps=6)
     training.train(run, run.folder, threads=1)
@@ -229,13 +239,18 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
         address = f"http://127.0.0.1:{port}"
         wait_for(f"{address}/ping", server, 120)
         content = base64.b64encode(Path("sound.wav").read_bytes()).decode()
-        for record in ({"audio": content}, {"waveform": sound.tolist()}, {"file": str(tmp_path / "sound.wav")}):
+        for record in ({"audio": content}, {"waveform": sound.tolist()}):
             answer = ask(f"{address}/invocations", {"dataframe_records": [record], "params": {"top": 3}})
             assert [(row["start"], row["end"], row["label"]) for row in answer] == expected
             assert [row["score"] for row in answer] == pytest.approx(scores, abs=1e-5)
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            ask(f"{address}/invocations", {"dataframe_records": [{"file": "nowhere.wav"}]})
-        assert refused.value.code == 400 and "nowhere.wav" in refused.value.read().decode()
+        # A path is no sound, whether it is there or not; an hour of silence is more than one may ask for.
+        bomb = io.BytesIO()
+        soundfile.write(bomb, np.zeros(3600 * 8000, np.int16), 8000, format="FLAC")
+        rows = [{"file": "nowhere.wav"}, {"file": str(tmp_path / "sound.wav")}]
+        rows += [{"audio": base64.b64encode(bomb.getvalue()).decode()}]
+        told = [refusal(f"{address}/invocations", {"dataframe_records": [row]}) for row in rows]
+        assert told[0] == told[1] and "give one of waveform, audio" in told[0]
+        assert "longer than the 600 s of sound that one request may have" in told[2]
     finally:
         stop(server)
     assert (

@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import GlatError
+from ..escaping import printable
+from ..redaction import hook
 from .app import app
 
 for commands in ("data", "training", "results", "use", "track"):  # each adds its own, in the order of the pipeline
@@ -21,7 +23,8 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
-    """Run the command; a `GlatError`, or a file that the system refuses, becomes one line on stderr and exit status 1."""
+    """Run the command, and tell of nothing that only its owner may know (`glat.redaction`); a `GlatError`, or a file that the system refuses, becomes one line on stderr and exit status 1."""
+    sys.excepthook = hook
     try:
         app()
     except GlatError as error:
@@ -30,7 +33,7 @@ def main() -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):  # HDF5 has the number in its text alone
             told = _full(error)
         elif error.filename:
-            told = f"{error.filename}: {error.strerror}"
+            told = printable(f"{error.filename}: {error.strerror}")
         else:
             raise
     else:

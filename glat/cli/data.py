@@ -31,6 +31,22 @@ def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
 
 
 @app.command()
+def source() -> None:
+    """Note where the chosen dataset comes from, without passwords and the ways by which it is got: for DVC."""
+    import json
+
+    from ..config import public
+    from ..files import whole
+
+    params = load_params()
+    entry = public(params)["datasets"][params.dataset]
+    with whole(Path("data") / params.dataset / "source.json") as part:
+        part.write_text(
+            json.dumps({key: entry[key] for key in ("source", "metadata")}, indent=1, sort_keys=True) + "\n"
+        )
+
+
+@app.command()
 def metadata() -> None:
     """Get the class list and the segment lists, and check them."""
     from ..data import metadata as lists
@@ -46,7 +62,7 @@ def metadata() -> None:
         if hasattr(source, "write_metadata"):
             source.write_metadata(folder, dict(entry.splits), settings)
         else:
-            lists.collect(entry.lists(), folder)
+            lists.collect(entry.lists(), folder, entry.checksums(), params.fetch)
         lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
 
 

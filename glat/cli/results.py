@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from glob import glob
 from pathlib import Path
 from typing import Annotated
 
@@ -58,12 +59,12 @@ def common_clips(
 @app.command()
 def record(
     record: Annotated[Path, typer.Argument(help="The record, as in records/mini/table1.json.")],
-    outputs: Annotated[list[Path], typer.Argument(help="What it is of.")],
+    outputs: Annotated[list[str], typer.Argument(help="What it is of: paths, or patterns of paths.")],
 ) -> None:
     """Keep what files were made from, so that DVC carries it with them and Snakemake knows it elsewhere."""
     from .. import records
 
-    records.write(record, map(str, outputs))
+    records.write(record, (path for one in outputs for path in (glob(one) if "*" in one else [one])))
 
 
 @app.command()

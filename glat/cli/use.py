@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GlatError
+from ..escaping import printable
 from .app import Threads, app, chosen, inside, load_params
 
 
@@ -55,10 +56,11 @@ def tag(
     lost = 0
     for found in tagging.tag(checkpoint, files, top):
         if isinstance(found, tagging.Failure):
-            print(f"glat: {found.file}: {found.reason}", file=sys.stderr)
+            print(printable(f"glat: {found.file}: {found.reason}"), file=sys.stderr)
             lost += 1
             continue
-        print(f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}", flush=True)
+        line = f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"
+        print(printable(line), flush=True)
     if lost:
         raise GlatError(f"{lost} of {len(files)} files were not tagged")
 
@@ -92,7 +94,7 @@ def weights(
         raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
     if until is not Until.file:
         published.classes_of(params)  # before a long download
-    file = published.obtain(published.asked(params, backbone, place, md5, sha256))
+    file = published.obtain(published.asked(params, backbone, place, md5, sha256), params.fetch)
     print(f"{file}: {published.identity(file, params.weights.get(backbone))}", file=sys.stderr)
     if until is Until.file:
         return

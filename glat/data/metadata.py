@@ -9,17 +9,20 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import GlatError
-from ..fetching import address_hash, fetch_file, is_address
+from ..fetching import LIMITS, address_hash, check_file, fetch_file, is_address
 from ..files import remove
+from ..settings import Fetch
 from . import audioset
 
 
-def collect(lists: dict[str, str], folder: Path) -> None:
+def collect(
+    lists: dict[str, str], folder: Path, checksums: dict[str, str] | None = None, limits: Fetch = LIMITS
+) -> None:
     """Bring every list, name and place (`settings.Dataset.lists`), into `folder`: copied from a path, fetched from an
-    address. A list that was fetched before another one failed is not fetched again.
+    address within `limits`. checksums: SHA-256 by name, where known (`settings.Dataset.checksums`). A list that was fetched before another one failed is not fetched again.
 
     Raises:
-        GlatError: a file that is not there, or an address that does not answer.
+        GlatError: a file that is not there, an address that does not answer, or another checksum.
     """
     # Beside the folder, which is not there before it is whole: what came is there for the next try.
     kept = folder.parent / ".lists"
@@ -28,13 +31,14 @@ def collect(lists: dict[str, str], folder: Path) -> None:
         if is_address(place):
             file = kept / address_hash(place) / name
             if not file.exists():
-                fetch_file(place, file)
+                fetch_file(place, file, (checksums or {}).get(name), limits=limits)
         try:
             shutil.copyfile(file, folder / name)
         except OSError as error:
             raise GlatError(
                 f"{place}: cannot be read ({error.strerror}); put AudioSet's lists there, or set datasets.*.metadata"
             ) from None
+        check_file(folder / name, (checksums or {}).get(name), name=place)
     remove(kept)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .. import experiments
 from ..config import Params
+from ..escaping import markdown as escaped
 from ..registry import BACKBONES
 from . import tables, text
 from .measured import Measured, against, confidence, read, same_clips, score_columns
@@ -91,7 +92,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     lines = [
         [
             row["method"], row["question"], text.marked(row["setting"], row),
-            text.score(row, "mAP") if row["seeds"] else f"missing: {row['missing']}",
+            text.score(row, "mAP") if row["seeds"] else f"missing: {escaped(row['missing'])}",
             text.difference(row, "vs_glat"), text.difference(row, "vs_alone"),
             text.number(row["training_compute"], 2),
         ]

@@ -18,6 +18,7 @@ from .. import experiments
 from ..bootstrap import over_seeds, percentiles
 from ..config import Params
 from ..data.audioset import read_strong
+from ..escaping import markdown as escaped
 from ..predictions import read_predictions
 from . import tables, text
 from .measured import Measured, behind_columns, convergence_columns, read, same_clips
@@ -260,7 +261,7 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
     """The localisation as a table with what it means."""
     lines = [
         [
-            row["display_name"], f"{row['median_duration']:.2f}", str(row["windows"]),
+            escaped(row["display_name"]), f"{row['median_duration']:.2f}", str(row["windows"]),
             f"{text.number(row['hit'], 2)} [{text.number(row['hit_low'], 2)}, {text.number(row['hit_high'], 2)}]",
             text.number(row["hit_random"], 2), text.number(row["centre_error"], 2),
             text.number(row["centre_error_random"], 2), str(row["selected"]), text.number(row["hit_of_selected"], 2),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.ticker import LogFormatter
 
 from ..files import whole
 
@@ -25,6 +26,7 @@ STYLE = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "svg.hashsalt": "glat",
+    "text.parse_math": False,  # a class may be called $x$
     "savefig.dpi": 150,
 }
 
@@ -40,6 +42,13 @@ def foot(fig, lines: list[str]) -> None:
         fig.supxlabel("\n".join(lines), fontsize=7, color="#a00000", wrap=True)
 
 
+class _Powers(LogFormatter):
+    """Ticks of a logarithmic axis as plain numbers; matplotlib's own are formulas."""
+
+    def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
+        return f"{x:g}"
+
+
 @contextmanager
 def figure(path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.2), **settings) -> Iterator:
     """Yield (figure, axes) of `Figure.subplots(rows, columns, **settings)`; save as `<path>.svg` and `<path>.png`.
@@ -51,6 +60,11 @@ def figure(path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
     with mpl.rc_context(STYLE):
         fig = Figure(figsize=size, layout="constrained")
         yield fig, fig.subplots(rows, columns, **settings)
+        for axis in (axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)):
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                axis.set_major_formatter(_Powers())
+            if isinstance(axis.get_minor_formatter(), LogFormatter):
+                axis.set_minor_formatter(_Powers(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
         for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
             with whole(path.parent / f"{path.name}{suffix}") as part:
                 fig.savefig(part, metadata=metadata)

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from .. import convergence, experiments
-from ..config import Params
+from ..config import Params, public
 from ..files import remove, whole
 from ..manifest import DIGITS
 from ..page import image, render
@@ -27,7 +27,11 @@ from .measured import read_metrics, why_missing
 def table(path: Path) -> Markup:
     """A Markdown file as HTML, without its title, its tables free to scroll sideways on a narrow screen."""
     title, _, rest = path.read_text().partition("\n")
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(rest if title.startswith("# ") else title)
+    # No table has a link or a picture of its own: what looks like one was somebody's text.
+    parser = (
+        MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink", "reference"])
+    )
+    html = parser.render(rest if title.startswith("# ") else title)
     html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     return Markup(html)
 
@@ -144,9 +148,6 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
 
 
 def _resolved(params: Params) -> dict[str, Any]:
-    """All settings as used: the chosen dataset's alone, with its overrides of `training` applied."""
-    settings = params.model_dump(by_alias=True)
+    """The settings as used: those that may be written down, with the dataset's overrides of `training` applied."""
     special = {name: params.training_of(params.dataset, name).model_dump() for name in params.special(params.dataset)}
-    settings["training"] = params.training_of(params.dataset).model_dump() | {"by_backbone": special}
-    settings["datasets"] = {params.dataset: settings["datasets"][params.dataset]}
-    return settings
+    return public(params) | {"training": params.training_of(params.dataset).model_dump() | {"by_backbone": special}}

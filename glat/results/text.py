@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from ..bootstrap import Difference
 from ..convergence import MARK, NO_VERDICT
+from ..escaping import markdown as escaped
 from ..registry import OUR_READING, READING
+
+_BAR = re.compile(r"(?<!\\)\|")  # that would end a cell
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -57,9 +61,9 @@ def _p(p: float) -> str:
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """A Markdown table. Text of the user's in a cell goes through `escaping.markdown` before."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(_BAR.sub(r"\|", cell) for cell in line) + " |" for line in lines) + "\n"
 
 
 def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -> str:
@@ -83,7 +87,7 @@ def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int
 def behind(rows: list[dict[str, Any]]) -> str:
     """The clips behind the numbers of a table, and the commit, versions and hardware (`measured.behind_columns`)."""
     row = rows[0]
-    only = f", restricted by evaluation.only to {row['evaluation_only']}" if row["evaluation_only"] else ""
+    only = f", restricted by evaluation.only to {escaped(row['evaluation_only'])}" if row["evaluation_only"] else ""
     made = {key: " / ".join(dict.fromkeys(one[key] for one in rows)) for key in ("commit", "versions", "hardware")}
     return (
         f"Clips: {row['evaluation_clips']:.0f}, the SHA-256 of their names (clips.txt of the runs) begins "

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ValidationError
 
 from ..convergence import WATCHED
 from ..errors import GlatError
+from ..escaping import printable
 from ..files import digest, lock, whole
 from ..provenance import maker
+from ..redaction import redact
 from ..runs import Run, read_run
 
 SYSTEM = "system.csv"  # what is kept of a training besides train.csv and validation.csv
@@ -93,7 +95,7 @@ def end(folder: Path, status: str, reason: str = "") -> None:
     """Note how the attempt ended."""
     if (attempt := read(folder)) is not None:
         left = digest(folder / "checkpoint.pt") if status == "FINISHED" else ""
-        how = {"status": status, "reason": reason, "ended": time.time(), "weights": left}
+        how = {"status": status, "reason": printable(redact(reason)), "ended": time.time(), "weights": left}
         write(folder, attempt.model_copy(update=how))
 
 

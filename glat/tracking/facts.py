@@ -14,6 +14,7 @@ from .. import convergence, experiments
 from ..config import Params
 from ..convergence import WATCHED
 from ..errors import GlatError
+from ..escaping import markdown
 from ..provenance import hardware, versions
 from ..registry import BACKBONES
 from ..runs import Run, evaluated
@@ -101,7 +102,7 @@ def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
     lines = [f"**{what}**, seed {run.seed}, {run.training.steps} steps on `{run.dataset}`."]
     lines.append(f"Serves: {', '.join(serves)}." if serves else "No table or figure of params.yaml needs it.")
     if attempt.reason:
-        lines.append(f"Failed: {attempt.reason}")
+        lines.append(f"Failed: {markdown(attempt.reason)}")
     return "\n\n".join(lines)
 
 

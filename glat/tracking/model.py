@@ -1,15 +1,19 @@
 """A run's network as an MLflow model: sounds in, tags out, the same as `glat tag` gives.
 
-One row of the input is one sound, in one of three columns: `waveform` (samples in [-1, 1], mono, at the network's rate),
-`file` (a path that the model can read) or `audio` (the bytes of an audio file of any format; base64 over HTTP, where
-the server sees no file of the client). The answer has one row a tag: `input` (row of the input, from 0), `start` and
-`end` of the clip in seconds, `label`, `score`, and `window`: where GL-AT's local stream heard this class, in seconds from
-the start of the clip; null where no window was chosen for it.
+One row of the input is one sound, in one of two columns: `waveform` (samples in [-1, 1], mono, at the network's rate) or
+`audio` (the bytes of an audio file of any format; base64 over HTTP). There is no column for a path: whoever asks may not
+be who may read the server's files. What a request may cost is limited (`settings.Served`, kept with the model as its
+configuration): bytes are decoded clip by clip, as they are tagged, and what goes beyond a limit is refused in a sentence.
+
+The answer has one row a tag: `input` (row of the input, from 0), `start` and `end` of the clip in seconds, `label`,
+`score`, and `window`: where GL-AT's local stream heard this class, in seconds from the start of the clip; null where no
+window was chosen for it.
 """
 
 from __future__ import annotations
 
-import tempfile
+import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,10 +29,13 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 from .. import checkpoints
-from ..data.audio import AudioError
-from ..tagging import clips, listen
+from ..data.audio import AudioError, Limits
+from ..models import Streams
+from ..settings import Served
+from ..tagging import clips, stream
 
-INPUTS = ("waveform", "file", "audio")
+INPUTS = ("waveform", "audio")
+TOO_LONG = "longer than the {:g} s of sound that one request may have; send it in parts"
 REQUIREMENTS = (
     "mlflow", "torch", "torchaudio", "numpy", "pandas", "scipy", "h5py", "soxr", "soundfile", "av", "pydantic", "pyyaml",
 )  # fmt: skip
@@ -36,7 +43,6 @@ SIGNATURE = ModelSignature(
     inputs=Schema(
         [
             ColSpec(Array(DataType.double), "waveform", required=False),
-            ColSpec(DataType.string, "file", required=False),
             ColSpec(DataType.binary, "audio", required=False),
         ]
     ),
@@ -59,44 +65,76 @@ class Tags(PythonModel):
 
     def load_context(self, context) -> None:
         self.tagger, self.run, self.classes = checkpoints.load(context.artifacts["checkpoint"])
+        self.limits = Served.model_validate(context.model_config or {})
 
     def predict(self, context, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        top = (params or {}).get("top", 5)
-        rows = []
+        top = max(0, min((params or {}).get("top", 5), len(self.classes)))
+        if len(model_input) > self.limits.max_sounds:
+            raise MlflowException(f"{len(model_input)} sounds; at most {self.limits.max_sounds} a request", BAD_REQUEST)
+        if not len(model_input):  # MLflow drops columns that the model does not know, and rows that then hold nothing
+            raise _refused(0, f"give one of {', '.join(INPUTS)}, not none")
+        rows, left, end = [], self.limits.max_seconds, time.monotonic() + self.limits.timeout
         for number, row in enumerate(model_input.to_dict("records")):
-            for start, end, streams in clips(self.tagger, self._mono(row, number), self.run.audio.clip_seconds):
-                scores = streams.fused[0]  # (L,)
-                windows = {}
-                if streams.windows is not None:
-                    windows = dict(zip(streams.classes[0].tolist(), streams.windows[0].tolist(), strict=True))
-                for index in scores.argsort(descending=True)[:top].tolist():
-                    name = self.classes[index]["display_name"]
-                    rows.append((number, start, end, name, scores[index].item(), windows.get(index)))
+            until = 0.0
+            try:
+                for start, until, streams in clips(
+                    self.tagger, self._pieces(row, number, left, end), self.run.audio.clip_seconds
+                ):
+                    rows += self._tags(number, start, until, streams, top)
+                    if time.monotonic() > end:
+                        raise _refused(
+                            number, f"not done within {self.limits.timeout:g} s; send fewer or shorter sounds"
+                        )
+            except AudioError as error:
+                raise _refused(number, f"audio: {error}") from None
+            left -= until
         table = pd.DataFrame(rows, columns=["input", "start", "end", "label", "score", "window"])
         return table.assign(
             window=table["window"].astype(object).where(table["window"].notna(), None)
         )  # NaN is not JSON
 
-    def _mono(self, row: dict[str, Any], number: int) -> np.ndarray:
-        """The sound of one row: (samples,) float32 at the network's rate."""
+    def _tags(self, number: int, start: float, end: float, streams: Streams, top: int) -> list[tuple]:
+        """The rows of one clip."""
+        scores = streams.fused[0]  # (L,)
+        windows = {}
+        if streams.windows is not None:
+            windows = dict(zip(streams.classes[0].tolist(), streams.windows[0].tolist(), strict=True))
+        best = scores.argsort(descending=True)[:top].tolist()
+        names = [self.classes[index]["display_name"] for index in best]
+        return [
+            (number, start, end, name, scores[index].item(), windows.get(index))
+            for index, name in zip(best, names, strict=True)
+        ]
+
+    def _pieces(self, row: dict[str, Any], number: int, left: float, end: float) -> Iterator[np.ndarray]:
+        """The sound of one row in pieces of (samples,) float32 at the network's rate; of `left` seconds at most, until
+        `end`."""
         given = [name for name in INPUTS if name in row and not _empty(row[name])]
         if len(given) != 1:
             raise _refused(number, f"give one of {', '.join(INPUTS)}, not {' and '.join(given) or 'none'}")
-        value = row[given[0]]
+        value, rate = row[given[0]], self.run.audio.sample_rate
         if given == ["waveform"]:
-            mono = np.asarray(value, np.float32)
+            try:
+                mono = np.asarray(value, np.float32)
+            except (TypeError, ValueError):
+                mono = np.empty(0)
             if mono.ndim != 1 or not mono.size or not np.isfinite(mono).all():
                 raise _refused(number, "waveform: expected a list of finite samples")
-            return mono
-        try:
-            if given == ["file"]:
-                return listen(value, self.run.audio.sample_rate)
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(value)
-                file.flush()
-                return listen(file.name, self.run.audio.sample_rate)
-        except AudioError as error:
-            raise _refused(number, f"{given[0]}: {error}") from None
+            if mono.size > left * rate:
+                raise _refused(number, f"waveform: {TOO_LONG.format(self.limits.max_seconds)}")
+            yield mono
+            return
+        if not isinstance(value, bytes | bytearray):
+            raise _refused(number, "audio: expected the bytes of an audio file (over HTTP: base64)")
+        if len(value) > self.limits.max_bytes:
+            raise _refused(number, f"audio: {len(value)} bytes, over the limit of {self.limits.max_bytes}")
+        samples = 0
+        limits = Limits(seconds=2 * self.limits.max_seconds, time=max(end - time.monotonic(), 0.0))
+        for piece in stream(bytes(value), rate, limits=limits):
+            samples += len(piece)
+            if samples > left * rate:
+                raise _refused(number, f"audio: {TOO_LONG.format(self.limits.max_seconds)}")
+            yield piece
 
 
 def _empty(value: Any) -> bool:
@@ -113,10 +151,11 @@ def example(rate: int, seconds: float = 0.05) -> pd.DataFrame:
     return pd.DataFrame({"waveform": [np.round(0.1 * np.sin(2 * np.pi * 1000 * t), 4).tolist()]})
 
 
-def log(checkpoint: Path, run_id: str, rate: int) -> str:
+def log(checkpoint: Path, run_id: str, rate: int, limits: Served) -> str:
     """Log a checkpoint as the model of an MLflow run, with this package's code; returns the model's id.
 
-    The run's final metrics become the model's.
+    The run's final metrics become the model's. limits: its configuration, which a server may be given another one of
+    (SERVING_MODEL_CONFIG, as JSON).
     """
     mlflow.set_experiment(experiment_id=mlflow.get_run(run_id).info.experiment_id)  # where the model is filed
     requirements = []
@@ -135,6 +174,7 @@ def log(checkpoint: Path, run_id: str, rate: int) -> str:
         artifacts={"checkpoint": str(checkpoint.absolute())},
         code_paths=[str(Path(__file__).parents[1])],
         signature=SIGNATURE,
+        model_config=limits.model_dump(),
         input_example=example(rate),
         pip_requirements=requirements,
     )

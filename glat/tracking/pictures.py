@@ -10,6 +10,7 @@ import pandas as pd
 from .. import convergence
 from ..config import Params
 from ..errors import GlatError
+from ..escaping import file_name
 from ..predictions import STREAMS, read_predictions
 from ..results.curves import RECALL, draw_training, macro_pr
 from ..results.plots import COLOURS, figure
@@ -52,4 +53,5 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
     if not all(Path(pack).exists() for pack in packs):
         return
     for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
-        explain.explain(folder / "checkpoint.pt", clip, packs, strong, out / f"{number}_{clip}", params.evaluation.seed)
+        picture = out / file_name(f"{number}_{clip}")
+        explain.explain(folder / "checkpoint.pt", clip, packs, strong, picture, params.evaluation.seed)

@@ -279,7 +279,7 @@ class Sending:
         if digest := self._new("model", content(path)):
             from . import model
 
-            model_id = model.log(path, self.mine["run_id"], self.run.audio.sample_rate)
+            model_id = model.log(path, self.mine["run_id"], self.run.audio.sample_rate, self.params.tracking.served)
             self._note(model_id=model_id)
             self._sent("model", digest)
 

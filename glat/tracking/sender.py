@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..config import Params, parse
 from ..errors import GlatError
+from ..redaction import hook, redact
 from . import attempt as attempts
 from .send import Sending, alone
 from .store import NotSent, Store
@@ -52,7 +53,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - whatever it is: it is to be tried again, and how it ends to be told
             if isinstance(error, NotSent):
                 self.store = None  # a server that comes back is opened anew
-            reason = str(error) if isinstance(error, GlatError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, GlatError) else redact(f"{type(error).__name__}: {error}")
             if reason != self.failure:
                 print(f"not sent to MLflow: {reason}", file=sys.stderr, flush=True)
             self.failure = reason
@@ -89,6 +90,7 @@ class Sender:
 
 def main() -> int:
     folder, parent = Path(sys.argv[1]), int(sys.argv[2])  # not getppid: it may be dead by now
+    sys.excepthook = hook
     os.nice(10)  # the training goes before
     try:
         params = parse(json.load(sys.stdin))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import GlatError
 from ..files import lock
+from ..redaction import redact
 
 DEFAULT = "sqlite:///mlflow.db"
 # A server that does not answer is given up soon, and tried again later. What a person sets himself stays.
@@ -36,7 +36,7 @@ def name_of(address: str) -> str:
     """A server or database as it is named in files and messages: a database's file by its whole path, no password."""
     if address.startswith("sqlite:///"):
         return f"sqlite:///{Path(address.removeprefix('sqlite:///')).absolute()}"
-    return re.sub(r"//[^/@]*@", "//", address).rstrip("/")
+    return redact(address).rstrip("/")
 
 
 @contextmanager

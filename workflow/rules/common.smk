@@ -11,9 +11,11 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path.cwd()))
 
 from glat import experiments, manifest, records, registry, weights
-from glat.config import load as load_params, plain
+from glat.config import hand_down, load as load_params, plain, public
 from glat.data import sources
 from glat.errors import GlatError
+from glat.escaping import NAME
+from glat.redaction import redact
 from glat.runs import split_packs
 
 # What every rule runs in. Snakemake itself is started inside it (README), so it makes no environment of its own.
@@ -34,15 +36,15 @@ except GlatError as error:
 
 wildcard_constraints:
     dataset=re.escape(PARAMS.dataset),  # settings are those of the chosen dataset, so no other one's files are made
-    split="[^/]+",
+    split=NAME.pattern,
     shard=r"\d\d\d+",
-    run="[^/]+",
+    run=NAME.pattern,
 
 
-# What every step is given: this folder's glat, and what the command line changes (--config, --configfile).
+# What every step is given: this folder's glat, and what the command line changes (--config, --configfile), which
+# Snakemake would print with a command that fails.
 prefix = f'export PYTHONPATH={shlex.quote(str(Path.cwd()))}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
-if CHANGES:
-    prefix += f"export GLAT_SETTINGS={shlex.quote(json.dumps(CHANGES))}; "
+hand_down(CHANGES)
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
 
 
@@ -90,8 +92,9 @@ def makes_lists(wildcards):
 
 
 def lists_from(wildcards):
-    """The settings that say where the lists come from."""
-    return json.dumps(entry(wildcards).source if makes_lists(wildcards) else entry(wildcards).metadata)
+    """The settings that say where the lists come from, as they may be noted."""
+    of = entry(wildcards)
+    return json.dumps(sources.identity(of.source) if makes_lists(wildcards) else redact(of.metadata))
 
 
 def source_code(wildcards):

@@ -22,7 +22,7 @@ rule metadata:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} metadata > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} metadata > {log:q} 2>&1"
 
 
 # Lists what was got and what was not; the audio itself lies beside it in data/<dataset>/audio/<split>/<shard>/, where
@@ -48,8 +48,8 @@ rule download:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} download {wildcards.split} {wildcards.shard}"
-        " --workers {resources.processors} > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} download {wildcards.split:q} {wildcards.shard:q}"
+        " --workers {resources.processors} > {log:q} 2>&1"
 
 
 rule resample:
@@ -74,8 +74,8 @@ rule resample:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} resample {wildcards.split} {wildcards.shard}"
-        " --workers {resources.processors} > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} resample {wildcards.split:q} {wildcards.shard:q}"
+        " --workers {resources.processors} > {log:q} 2>&1"
 
 
 rule pack:
@@ -96,7 +96,7 @@ rule pack:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} pack {wildcards.split} {wildcards.shard} > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} pack {wildcards.split:q} {wildcards.shard:q} > {log:q} 2>&1"
 
 
 # A judgement on all of it, for whoever prepared it: no training waits for it.
@@ -120,4 +120,4 @@ rule audit:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} audit --threads {threads} > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} audit --threads {threads} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ rule evaluate:
     conda:
         ENVIRONMENT
     shell:
-        "glat evaluate {input.config} --threads {resources.processors} > {log} 2>&1"
+        "glat evaluate {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
 # Weights that PANNs published, from their address: also for `init`.
@@ -38,7 +38,7 @@ rule fetch_weights:
     wildcard_constraints:
         file="|".join(map(re.escape, FETCHED)) or "(?!)",
     params:
-        weights=lambda wildcards: PARAMS.weights[FETCHED[wildcards.file]].model_dump_json(),
+        weights=lambda wildcards: json.dumps(redact(PARAMS.weights[FETCHED[wildcards.file]].model_dump())),
         backbone=lambda wildcards: FETCHED[wildcards.file],
     threads: 1
     resources:
@@ -47,7 +47,7 @@ rule fetch_weights:
     conda:
         ENVIRONMENT
     shell:
-        "glat weights {params.backbone} --until file > {log} 2>&1"
+        "glat weights {params.backbone:q} --until file > {log:q} 2>&1"
 
 
 # As a run that was trained elsewhere, which `evaluate` scores like any other.
@@ -64,7 +64,7 @@ rule published_run:
     wildcard_constraints:
         backbone="|".join(PARAMS.weights) or "(?!)",
     params:
-        weights=lambda wildcards: PARAMS.weights[wildcards.backbone].model_dump_json(),
+        weights=lambda wildcards: json.dumps(redact(PARAMS.weights[wildcards.backbone].model_dump())),
         run=lambda wildcards: weights.run_of(PARAMS, wildcards.backbone, Path("-")).model_dump_json(),
     threads: 1
     resources:
@@ -73,7 +73,7 @@ rule published_run:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} weights {wildcards.backbone} --until run > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} weights {wildcards.backbone:q} --until run > {log:q} 2>&1"
 
 
 ruleorder: published_run > train_glat > train

@@ -33,8 +33,8 @@ BESIDES = {
         for shard in (f"audio/{pack.parent.name}/{pack.stem}.csv", f"resampled/{pack.parent.name}/{pack.stem}")
     ]
 }
-# Runs that no result asks for any more: DVC carries them too, and they may be asked for again. The shell finds them, so
-# that they alone don't ask for a new record.
+# Runs that no result asks for any more: DVC carries them too, and they may be asked for again. `glat record`
+# finds them, so that they alone don't ask for a new record.
 for stage in ("train", "evaluate"):
     names = {Path(path).name for path in STAGES[stage] if path.startswith("runs/")}
     BESIDES[stage] = [f"runs/{PARAMS.dataset}/*/{name}" for name in sorted(names)]
@@ -66,4 +66,14 @@ rule record:
     conda:
         ENVIRONMENT
     shell:
-        "glat record {output} {params.files} > {log} 2>&1"
+        "glat record {output:q} {params.files:q} > {log:q} 2>&1"
+
+
+# The record of each stage by a name that holds no setting: `snakemake train_record`.
+for stage in STAGES:
+
+    rule:
+        name:
+            f"{stage}_record"
+        input:
+            f"records/{PARAMS.dataset}/{stage}.json",

@@ -35,7 +35,7 @@ rule table1:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} {params.result} > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} {params.result:q} > {log:q} 2>&1"
 
 
 use rule table1 as metrics with:
@@ -189,7 +189,7 @@ use rule table1 as report with:
         "logs/{dataset}/report.log",
     params:
         result="report",
-        runs=PARAMS.model_copy(update={"datasets": {PARAMS.dataset: PARAMS.chosen}}).model_dump_json(exclude={"tracking"}),
+        runs=json.dumps({key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch")}),
 
 
 rule chosen:
@@ -208,4 +208,4 @@ rule chosen:
     conda:
         ENVIRONMENT
     shell:
-        "(cp {input} {output}.part && mv {output}.part {output}) > {log} 2>&1"
+        "(cp {input:q} {output:q}.part && mv {output:q}.part {output:q}) > {log:q} 2>&1"

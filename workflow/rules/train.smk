@@ -15,7 +15,7 @@ rule configure:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset} configure {wildcards.run} > {log} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} configure {wildcards.run:q} > {log:q} 2>&1"
 
 
 rule train:
@@ -40,13 +40,13 @@ rule train:
     conda:
         ENVIRONMENT
     shell:
-        "GLAT_RULE={params.rule} glat train {input.config} --threads {resources.processors} > {log} 2>&1"
+        "GLAT_RULE={params.rule:q} glat train {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
 # A GL-AT training takes two to three times as long: these start first, so that none is left to run alone at the end.
 use rule train as train_glat with:
     wildcard_constraints:
-        run="[^/]+-glat-[^/]+",
+        run=r"[A-Za-z0-9_][A-Za-z0-9_.-]*-glat-[A-Za-z0-9_.-]+",
     params:
         rule="train_glat",
     priority: 1

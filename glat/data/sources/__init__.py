@@ -31,6 +31,7 @@ from pydantic import ValidationError
 
 from ... import settings
 from ...errors import GlatError
+from ...redaction import redact
 from ...settings import sentence
 
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ def open_source(given: dict[str, Any], dataset: str) -> tuple[ModuleType, settin
 
 
 def identity(settings: dict[str, Any]) -> dict[str, Any]:
-    """What of a source's settings says which audio it gives: all but its `WAYS`."""
+    """What of a source's settings says which audio it gives: all but its `WAYS`, and no password in an address."""
     ways = getattr(import_module(SOURCES[settings["kind"]]), "WAYS", ())
-    return {key: value for key, value in settings.items() if key not in ways}
+    return redact({key: value for key, value in settings.items() if key not in ways})
 
 
 def modules(kind: str) -> list[str]:

@@ -27,6 +27,7 @@ from pydantic import AfterValidator, Field
 from glat import settings
 from glat.errors import GlatError
 from glat.files import locked, remove
+from glat.redaction import redact
 
 from . import Shard
 from .youtube_archive import Archive
@@ -45,6 +46,18 @@ RESERVE = 20_000_000  # bytes that stay free on the disk
 STORM, CALM = 20, 2
 LULL = 600.0  # seconds after a storm in which the other shards of the dataset ask for nothing
 BREAK = 5  # outcomes without any connection that stop the job
+
+
+def _proxy(text: str | None) -> str | None:
+    try:
+        known = text is None or (urlsplit(text).scheme and urlsplit(text).hostname and (urlsplit(text).port or True))
+    except ValueError:
+        known = False
+    if not known:  # without the text, which may hold a password
+        raise ValueError(
+            "no address of a proxy, as http://host:3128 or http://name:password@host:3128 is; in a password, write / as %2F"
+        )
+    return text
 
 
 def _address(text: str) -> str:
@@ -67,7 +80,7 @@ class Settings(settings.Settings):
 
     address: Annotated[str, AfterValidator(_address)] = "https://www.youtube.com/watch?v={id}"
     cookies: str | None = None
-    proxy: str | None = None
+    proxy: Annotated[str | None, AfterValidator(_proxy)] = None
     parallel: settings.Count = 4
     retries: settings.Natural = 3
     sleep_interval: Annotated[float, Field(ge=0)] | None = None
@@ -117,7 +130,7 @@ def _complete(clips: list[Clip], folder: Path, options: Settings) -> dict[str, G
     given = [name for name in ("cookies", "proxy") if getattr(options, name)]
     outcomes: dict[str, Got | str | None] = {}
     try:
-        archive = Archive(folder, options.address, given)
+        archive = Archive(folder, redact(options.address), given)
         outcomes = {clip.clip: archive.got(clip) or archive.gone(clip) for clip in clips}
         missing = [clip for clip in clips if outcomes[clip.clip] is None]
         if options.skip_download:
@@ -156,7 +169,7 @@ def _ask(missing: list[Clip], folder: Path, options: Settings, tally: Tally) -> 
     try:
         Fetcher(folder, **fetcher).close()  # loads yt-dlp before the threads do
     except Failure as failure:
-        raise GlatError(f"datasets.*.source.cookies: {options.cookies}: {failure.reason}") from None
+        raise GlatError(f"datasets.*.source.cookies: {Path(options.cookies or '').name}: {failure.reason}") from None
     recent: deque[Got | Failure] = deque(maxlen=STORM)
     crew = ask(missing, folder, options.parallel, options.interval(), options.retries, **fetcher)
     with closing(tally), closing(crew):
@@ -179,7 +192,8 @@ def _storm(folder: Path) -> Path:
 
 
 def _hash(options: Settings) -> str:
-    return hashlib.sha256(options.model_dump_json().encode()).hexdigest()  # a proxy's address may hold a password
+    # Of what may be written: a password could be guessed from a hash of it.
+    return hashlib.sha256(json.dumps(redact(options.model_dump()), sort_keys=True).encode()).hexdigest()
 
 
 def _check_calm(folder: Path, options: Settings) -> None:
@@ -215,13 +229,14 @@ def _cookies(path: str | None) -> str:
     """The text of a cookies file."""
     if path is None:
         return ""
+    name = Path(path).name  # where it lies goes into no log
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise GlatError(f"datasets.*.source.cookies: {path} cannot be read: {reason}") from None
+        raise GlatError(f"datasets.*.source.cookies: {name} cannot be read: {reason}") from None
     if not text.strip():
-        raise GlatError(f"datasets.*.source.cookies: {path} is empty; export the browser's cookies again")
+        raise GlatError(f"datasets.*.source.cookies: {name} is empty; export the browser's cookies again")
     return text
 
 
@@ -230,7 +245,7 @@ def _stopped(folder: Path, recent: Sequence[Got | Failure], tally: Tally, option
     kept = f"clips got and kept: {tally.kept}, not asked for: {tally.left}"
     host = urlsplit(options.address).hostname
     if [outcome.reason for outcome in list(recent)[-BREAK:]].count(OFFLINE) == min(BREAK, len(recent)):
-        at = re.split("@|//", options.proxy or "")[-1]  # without a user's name and password
+        at = redact(options.proxy or "").rpartition("//")[2].rstrip("/")
         way = f"the proxy {at}" if at else "the network (source.proxy, if it needs a proxy)"
         return f"{folder}: no connection to {host}: check {way}, then run again; {kept}"
     common = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common(3))

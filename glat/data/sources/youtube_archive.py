@@ -17,7 +17,7 @@ NAME = "archive.jsonl"
 class Archive:
     """A shard's folder of audio and its `archive.jsonl`, for the one process that holds the folder's lock.
 
-    A line has clip, kind (got, gone, passing), time (UTC), address (the template); of a clip that is got: file, part,
+    A line has clip, kind (got, gone, passing), time (UTC), address (the template, redacted); of a clip that is got: file, part,
     bytes; of another one: reason, cure, and with (the settings given, of those that may help: cookies, proxy).
     """
 

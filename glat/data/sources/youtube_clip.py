@@ -15,6 +15,7 @@ from urllib.parse import quote
 import av
 
 from glat.data.decoding import CONTAINERS, AudioError, Cut, decode, decode_cut
+from glat.redaction import redact
 
 from .youtube_errors import GONE, PASSING, Failure, classify, http_failure
 
@@ -114,7 +115,7 @@ class Fetcher:
         except (YoutubeDLError, OSError) as error:
             raise classify(error) from None
         except Exception as error:  # noqa: BLE001 - a video that yt-dlp trips over must not take the others with it
-            raise Failure(PASSING, f"other; {type(error).__name__}: {error}"[:150]) from None
+            raise Failure(PASSING, f"other; {type(error).__name__}: {redact(str(error))}"[:150]) from None
 
     def _fetch(self, clip: Clip, scratch: Path) -> Got:
         from yt_dlp.downloader.external import FFmpegFD

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from glat.escaping import printable
+from glat.redaction import redact
+
 GONE, PASSING, DISK = "gone", "passing", "disk"
 OFFLINE = "no connection"
 
@@ -21,6 +24,7 @@ class Failure(Exception):
     """
 
     def __init__(self, kind: str, reason: str, again: bool = False, cure: str = ""):
+        reason = printable(redact(reason))
         super().__init__(f"{kind}: {reason}")
         self.kind, self.reason, self.again, self.cure = kind, reason, again, cure
 
@@ -95,7 +99,7 @@ _STATUS = {
 }
 _KNOWN = tuple((re.compile(rule.pattern, re.IGNORECASE), rule) for rule in _RULES)
 _DRESS = re.compile(
-    r"\x1b\[[\d;]*m|(?<=//)[^\s\"]+@|^ERROR: ?|\[[\w:+-]+\] ?(\S+: )?|; please report this issue.*|\(caused by .*",
+    r"\x1b\[[\d;]*m|^ERROR: ?|\[[\w:+-]+\] ?(\S+: )?|; please report this issue.*|\(caused by .*",
     re.DOTALL,
 )
 
@@ -113,7 +117,7 @@ def classify(message: object) -> Failure:
     for pattern, rule in _KNOWN[3:]:
         if pattern.search(text):
             return _failure(rule)
-    short = " ".join(_DRESS.sub("", text).split())[:150]
+    short = " ".join(_DRESS.sub("", redact(text)).split())[:150]
     return Failure(PASSING, f"other; {short or type(message).__name__}")
 
 

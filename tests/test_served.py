@@ -1,0 +1,146 @@
+"""The model that MLflow serves, asked by somebody who means no good: paths, bombs, what is no sound."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import tracemalloc
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import ROOT, TINY
+from mlflow.exceptions import MlflowException
+
+from glat import checkpoints
+from glat.config import load
+from glat.runs import resolve
+from glat.settings import Served
+from glat.tracking.model import SIGNATURE, Tags
+
+LIMITS = Served(max_bytes=400_000, max_seconds=25.0, max_sounds=3, timeout=60.0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained network."""
+    run = resolve(load(ROOT / "params.yaml", TINY), "cnn10", 0, {})
+    classes = [{"mid": f"/m/{index}", "display_name": f"Class {index}"} for index in range(run.classes)]
+    path = tmp_path_factory.mktemp("model") / "checkpoint.pt"
+    checkpoints.save(checkpoints.build(run, classes).eval(), run, classes, 1, path, "made for a test")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return served(checkpoint, LIMITS)
+
+
+def served(checkpoint, limits):
+    model = Tags()
+    model.load_context(SimpleNamespace(artifacts={"checkpoint": str(checkpoint)}, model_config=limits.model_dump()))
+    return model
+
+
+def ask(model, *rows, **params):
+    return model.predict(None, pd.DataFrame(list(rows)), params)
+
+
+def audio(samples, rate=32000, kind="FLAC"):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=kind)
+    return file.getvalue()
+
+
+def noise(seconds, rate=32000):
+    return np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * rate))
+
+
+def refused(model, *rows):
+    with pytest.raises(MlflowException) as told:
+        ask(model, *rows)
+    assert told.value.get_http_status_code() == 400 and "\n" not in told.value.message
+    return told.value.message
+
+
+def test_bytes_and_samples_of_one_sound_are_tagged_alike(model):
+    rows = [{"audio": audio(noise(12))}, {"waveform": noise(12).tolist()}]
+    model = served_with(model, max_bytes=10**7)
+    found = ask(model, *rows[:1], top=3)
+    assert found["start"].tolist() == [0, 0, 0, 10, 10, 10] and found["end"].iloc[-1] == pytest.approx(12)
+    other = ask(model, *rows[1:], top=3)
+    assert found["label"].tolist() == other["label"].tolist()
+    assert found["score"].tolist() == pytest.approx(other["score"].tolist(), abs=1e-3)
+    assert len(ask(model, {"audio": audio(noise(1))}, top=10**9)) == len(model.classes)
+    assert not len(ask(model, {"audio": audio(noise(1))}, top=-1))
+
+
+def test_a_path_is_never_opened(model, tmp_path):
+    """Whether it is there, is none, or is a pipe that nobody writes to: the answer is one and the same."""
+    (tmp_path / "sound.wav").write_bytes(audio(noise(1), kind="WAV"))
+    os.mkfifo(tmp_path / "pipe")
+    assert "file" not in SIGNATURE.inputs.input_names()
+    for way in (
+        lambda path: {"file": str(path)},
+        lambda path: {"audio": str(path)},
+        lambda path: {"waveform": str(path)},
+    ):
+        told = {refused(model, way(tmp_path / name)) for name in ("sound.wav", "pipe", "nothing.wav")}
+        assert len(told) == 1 and str(tmp_path) not in told.pop()
+
+
+def test_a_bomb_is_refused_before_it_goes_off(model):
+    """An hour of silence in some kilobytes, in each format that packs it so well, and a sound beyond the bytes."""
+    silence, begun = np.zeros(3600 * 8000, np.int16), time.monotonic()
+    tracemalloc.start()
+    for kind in ("FLAC", "MP3"):
+        packed = audio(silence if kind == "FLAC" else silence[: 1200 * 8000], 8000, kind)
+        assert len(packed) < (LIMITS.max_bytes if kind == "FLAC" else 10**7)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        big = served_with(model, max_bytes=10**7)
+        told = refused(big, {"audio": packed})
+        assert "longer than the 25 s of sound that one request may have" in told
+        assert tracemalloc.get_traced_memory()[1] - before < 60e6, kind
+    tracemalloc.stop()
+    assert time.monotonic() - begun < 120
+    assert "bytes, over the limit of 400000" in refused(model, {"audio": audio(noise(10))})
+    assert "longer than the 25 s" in refused(model, {"waveform": [0.0] * (26 * 32000)})
+
+
+def served_with(model, **limits):
+    other = Tags()
+    other.__dict__ = model.__dict__ | {"limits": model.limits.model_copy(update=limits)}
+    return other
+
+
+def test_the_limits_are_those_of_a_request_and_not_of_each_sound(model):
+    second = {"audio": audio(noise(1))}
+    assert "4 sounds; at most 3 a request" in refused(model, *[second] * 4)
+    large = served_with(model, max_bytes=10**7)
+    assert refused(large, {"audio": audio(noise(20))}, {"waveform": noise(20).tolist()}).startswith("input 1: ")
+    assert "not done within 1e-06 s" in refused(served_with(model, timeout=1e-6), {"waveform": noise(1).tolist()})
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"audio": b""}, "audio: "), ({"audio": b"<!doctype html>"}, "audio: "), ({"audio": None}, "give one of waveform, audio"),
+        ({"audio": "not bytes"}, "audio: expected the bytes"), ({"audio": 5}, "audio: expected the bytes"),
+        ({"waveform": []}, "finite samples"), ({"waveform": [np.nan]}, "finite samples"), ({"waveform": [[1.0], [2.0]]}, "finite"),
+        ({"waveform": ["x"]}, "finite samples"), ({"waveform": [[1.0], [2.0, 3.0]]}, "finite samples"), ({"other": 1}, "give one of"),
+        ({"audio": b"RIFF\xff\xff\xff\xffWAVEfmt "}, "audio: "), ({"waveform": [0.1], "audio": b"x"}, "not waveform and audio"),
+    ],
+)  # fmt: skip
+def test_what_is_no_sound_is_refused_in_a_sentence(model, row, why):
+    assert why in refused(model, row)
+
+
+def test_nothing_at_all_is_refused(model):
+    with pytest.raises(MlflowException, match="give one of waveform, audio"):
+        model.predict(None, pd.DataFrame(index=range(2)), {})
+    with pytest.raises(MlflowException, match="give one of waveform, audio"):
+        model.predict(None, pd.DataFrame(), {})
