@@ -45,9 +45,9 @@ def metadata() -> None:
         folder.mkdir()
         if hasattr(source, "write_metadata"):
             source.write_metadata(folder, dict(entry.splits), settings)
+            lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:
-            lists.collect(entry.lists(), folder)
-        lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
+            lists.collect(entry.lists(), folder, params.dataset, entry.classes, dict(entry.splits))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
