@@ -235,3 +235,19 @@ def test_the_presets_know_where_every_list_is():
         assert {Path(place).name for key, place in places.items() if "strong" not in key} == places.keys() - {
             "eval_strong.tsv"
         }
+
+
+def test_sizes_are_compared_before_anything_is_fetched_or_replaced(folder, server, tmp_path):
+    local, fetched = dataset(str(folder)).lists(), {name: f"{server}/{name}" for name in LISTS}
+    out = tmp_path / "out"
+    metadata.refuse_sizes(fetched, out, "mine", 5, SPLITS)  # nothing is at hand
+    metadata.refuse_sizes(local, out, "mine", 2, SPLITS)
+    collect(fetched, out)
+    (folder / "train_segments.csv").write_text(GOOGLE + "\n\n")  # lines that hold no row
+    metadata.refuse_sizes(local, out, "mine", 2, SPLITS)
+    for places in (local, fetched):
+        with pytest.raises(GlatError) as refused:
+            metadata.refuse_sizes(places, out, "mine", 5, {"train": 2, "eval": 7})
+        told = str(refused.value).splitlines()
+        assert [line.partition(",")[0] for line in told] == ["datasets.mine.classes: 5", "datasets.mine.splits.eval: 7"]
+        assert all(places[name] in line for name, line in zip(("class_labels_indices.csv", "eval_segments.csv"), told))

@@ -151,6 +151,16 @@ def read_segments(
     return pd.DataFrame(columns | {"labels": pd.Series(labels, dtype=object)})
 
 
+def count_lines(path: str | Path) -> int:
+    """The lines of a segment list from its first row on: its segments, where each is one line."""
+    above = Rows(path, SEGMENT_COLUMNS, "a segment list").above
+    with open(path, "rb") as file:
+        count, last = 0, b""
+        while block := file.read(1 << 20):
+            count, last = count + block.count(b"\n"), block
+    return count + (not last.endswith(b"\n")) - above
+
+
 def _id(table: Rows, line: int, fields: list[str], text: str) -> str:
     """A clip's id of the name that a list gives it: without a folder and an audio file's extension."""
     name = re.split(r"[/\\]", text)[-1]

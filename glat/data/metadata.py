@@ -16,6 +16,40 @@ from . import audioset
 CLASSES = "class_labels_indices.csv"
 
 
+def refuse_sizes(lists: dict[str, str], folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> None:
+    """Compare the settings with the lists that are at hand, those of paths and those that were fetched before, and nothing
+    but their sizes: in a moment, before `collect` is to renew `folder`.
+
+    Raises:
+        GlatError: a list of another size than the settings say; a line a list.
+    """
+    checks = Checks(dataset, classes, splits)
+    files = {name: file for name, file in places(lists, folder).items() if name in checks.names and file.is_file()}
+    for name, file in files.items():
+        if name.endswith("_strong.tsv"):
+            continue
+        try:
+            if name == CLASSES:
+                key, asked, found = "classes", classes, len(audioset.read_class_list(file))
+            else:
+                split = name.removesuffix("_segments.csv")
+                key, asked = f"splits.{split}", splits[split]
+                if (found := audioset.count_lines(file)) != asked:
+                    found = len(audioset.read_segments(file))  # a line may hold no row, or half of one
+        except GlatError:
+            continue  # no list: `collect` says why
+        checks.size(key, asked, found, lists[name], file)
+    checks.done()
+
+
+def places(lists: dict[str, str], folder: Path) -> dict[str, Path]:
+    """Where each list lies: its own path, or where it is fetched to, beside `folder`."""
+    kept = folder.parent / ".lists"
+    return {
+        name: kept / address_hash(place) / name if is_address(place) else Path(place) for name, place in lists.items()
+    }
+
+
 def collect(lists: dict[str, str], folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> None:
     """Bring every list, name and place (`settings.Dataset.lists`), into `folder`, each checked as it comes: copied from a
     path, fetched from an address. What was fetched stays in `.lists` beside the folder, and is not fetched again before
@@ -24,10 +58,7 @@ def collect(lists: dict[str, str], folder: Path, dataset: str, classes: int, spl
     Raises:
         GlatError: a file that is not there, an address that does not answer, and what `check` refuses.
     """
-    kept, checks = folder.parent / ".lists", Checks(dataset, classes, splits)
-    files = {
-        name: kept / address_hash(place) / name if is_address(place) else Path(place) for name, place in lists.items()
-    }
+    files, checks = places(lists, folder), Checks(dataset, classes, splits)
     for name in checks.names:
         if name not in lists:
             continue
@@ -42,11 +73,10 @@ def collect(lists: dict[str, str], folder: Path, dataset: str, classes: int, spl
                 f"{place}: cannot be read ({error.strerror}); put AudioSet's lists there, or set datasets.*.metadata"
             )
             continue
-        again = f" (fetched to {file}: remove it there to fetch it anew)" if is_address(place) else ""
-        if checks.read(name, folder / name, place, again) and is_address(place):
+        if checks.read(name, folder / name, place, file) and is_address(place):
             file.unlink()
     checks.done()
-    for old in set(kept.glob("*")) - {file.parent for file in files.values()}:
+    for old in set((folder.parent / ".lists").glob("*")) - {file.parent for file in files.values()}:
         remove(old)
 
 
@@ -75,20 +105,20 @@ class Checks:
         self._split_of: dict[str, str] = {}
         self._clips: dict[str, pd.Series] = {}
 
-    def read(self, name: str, path: Path, named: str, again: str = "") -> bool:
-        """Check a list; returns whether it can't be read as one. named: what faults call it; again: what to do where it
-        is another one than the settings say."""
+    def read(self, name: str, path: Path, named: str, file: Path | None = None) -> bool:
+        """Check a list; returns whether it can't be read as one. named: the place that the settings name; file: where it
+        lies, if that is another one."""
         split = name.removesuffix("_segments.csv").removesuffix("_strong.tsv")
         try:
             if name == CLASSES:
                 self._known = audioset.read_class_list(path, named)
-                self._size("classes", self.classes, len(self._known), named, again)
+                self.size("classes", self.classes, len(self._known), named, file)
             elif self._known is None:
                 return False  # without the classes there is no telling
             elif name.endswith("_strong.tsv"):
                 self._strong(split, path, named)
             else:
-                self._segments(split, path, named, again)
+                self._segments(split, path, named, file)
         except GlatError as error:
             self.faults.append(str(error))
             return True
@@ -99,14 +129,16 @@ class Checks:
         if self.faults:
             raise GlatError("\n".join(self.faults))
 
-    def _size(self, key: str, asked: int, found: int, named: str, again: str) -> None:
+    def size(self, key: str, asked: int, found: int, named: str, file: Path | None) -> None:
+        """Note it where the settings' number of classes or clips is another than the list's."""
         if asked != found:
+            again = f" (fetched to {file}: remove it there to fetch it anew)" if is_address(named) else ""
             self.faults.append(f"datasets.{self.dataset}.{key}: {asked}, but the list {named} has {found}{again}")
 
-    def _segments(self, split: str, path: Path, named: str, again: str) -> None:
+    def _segments(self, split: str, path: Path, named: str, file: Path | None) -> None:
         segments = audioset.read_segments(path, self._known, named=named, tell=_tell)
         clips = self._clips[split] = segments["clip"]
-        self._size(f"splits.{split}", self.splits[split], len(clips), named, again)
+        self.size(f"splits.{split}", self.splits[split], len(clips), named, file)
         if twice := [clip for clip in clips if clip in self._split_of]:
             other = self._split_of[twice[0]]
             self.faults.append(f"{named}: clip {twice[0]} is in both {other} and {split}; a clip has one split")

@@ -40,9 +40,10 @@ class Rows:
     columns: what is asked for, in the order that they have where there is no header; what: what the list is, for errors;
     named: what errors call the file, if not by its path.
 
-    `place[i]`: where `columns[i]` stands in `fields`, -1 if it isn't there. `header`: the names of all columns.
-    `comments`: lines above the first row that begin with #. `unread`: names of columns that weren't asked for. Where the
-    last column is the last of `columns`, fields beyond the header's are joined to it by commas.
+    `place[i]`: where `columns[i]` stands in `fields`, -1 if it isn't there. `header`: the names of all columns. `above`:
+    how many lines there are above the rows. `comments`: those of them that begin with #. `unread`: names of columns that
+    weren't asked for. Where the last column is the last of `columns`, fields beyond the header's are joined to it by
+    commas.
 
     Raises GlatError, by name and line, at once or while it is read: a file that is no text in UTF-8, a header that lacks a
     column or has two for one, a row of another length, a quote that isn't closed.
@@ -52,7 +53,7 @@ class Rows:
         self.named, self.columns, self.what = str(named or path), columns, what
         self.comments: list[str] = []
         self.unread: list[str] = []
-        self._above = self._line = 0  # lines above the rows; the line that the last row ended in
+        self.above = self._line = 0
         self._tail = ""
         lines = self._lines(Path(path))
         with self._told():
@@ -62,13 +63,13 @@ class Rows:
             raise GlatError(f"{self.named}: holds no row; expected {what}: {names}")
         self.place, self._delimiter, header = self._header(first)
         self.header = header or [column.name for column in columns]
-        self._above += header is not None
+        self.above += header is not None
         rest = lines if header else chain([first], lines)
         self._reader = csv.reader(rest, delimiter=self._delimiter, skipinitialspace=True)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        reader, above, width = self._reader, self._above, len(self.header)
-        self._line = above
+        reader, above, width = self._reader, self.above, len(self.header)
+        self._line = above  # that the last row ended in
         with self._told():
             for fields in reader:
                 line, self._line = self._line + 1, above + reader.line_num
@@ -125,7 +126,7 @@ class Rows:
                 self.comments.append(line)
             elif line.strip():
                 return line
-            self._above += 1
+            self.above += 1
         return None
 
     def _is_row(self, line: str) -> bool:
@@ -157,7 +158,7 @@ class Rows:
 
     def _places(self, known: list[list[int]], fields: list[str]) -> list[int]:
         place, wanted = [], ",".join(column.name for column in self.columns)
-        told = f"{self.named}: line {self._above + 1}: the header {','.join(fields).strip()[:80]!r}"
+        told = f"{self.named}: line {self.above + 1}: the header {','.join(fields).strip()[:80]!r}"
         if lost := [c for c, places in zip(self.columns, known, strict=True) if not places and not c.optional]:
             names, advice = " and ".join(column.name for column in lost), lost[0].lacking
             raise GlatError(f"{told} lacks {names}; expected {wanted}{advice and f': {advice}'}")
