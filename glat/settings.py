@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -231,13 +232,21 @@ class Dataset(Settings):
 
 def sentence(error: ValidationError, prefix: str = "") -> str:
     """The first thing that pydantic found wrong, as `path: what is wrong`."""
-    first = error.errors()[0]
-    place = prefix + ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    return sentences(error, prefix)[0]
+
+
+def sentences(error: ValidationError, prefix: str = "") -> list[str]:
+    """All that pydantic found wrong, each as `path: what is wrong`."""
+    return list(dict.fromkeys(_sentence(found, prefix) for found in error.errors()))
+
+
+def _sentence(found: ErrorDetails, prefix: str) -> str:
+    place = prefix + ".".join(str(part) for part in found["loc"])
+    if found["type"] == "extra_forbidden":
         return f"unknown key {place}; see the comments in params.yaml for the keys there are"
-    if first["type"] == "missing":
+    if found["type"] == "missing":
         return f"key {place} is missing"
-    if first["type"] == "value_error":
-        return f"{place}: {first['ctx']['error']}" if first["loc"] else str(first["ctx"]["error"])
-    message = first["msg"]
-    return f"{place}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    if found["type"] == "value_error":
+        return f"{place}: {found['ctx']['error']}" if found["loc"] else str(found["ctx"]["error"])
+    message = found["msg"]
+    return f"{place}: {found['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
