@@ -1,22 +1,24 @@
 """params.yaml as typed, checked settings, and the runs that follow from them.
 
-A wrong key or value is told in one sentence with its path and what is allowed (`GlatError`).
+All wrong keys and values are told at once, each in one sentence with its path and what is allowed (`GlatError`).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
-from .data.sources import SOURCES, identity
+from . import checks
+from .data.sources import identity
 from .errors import GlatError
 from .redaction import redact
-from .registry import BACKBONES, PANNS
+from .registry import BACKBONES
 from .settings import (
     Audio,
     Audit,
@@ -41,6 +43,7 @@ from .settings import (
     Trainings,
     Weights,
     sentence,
+    sentences,
 )
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "Training",
     "load",
     "parse",
+    "sentence",
 ]
 
 
@@ -87,108 +91,6 @@ class Params(Settings):
     def _left_out(cls, weights: Any) -> Any:
         return {k: v for k, v in weights.items() if v is not None} if isinstance(weights, dict) else weights
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Params:
-        for key, named in (("init.global", self.init.global_), ("init.local", self.init.local)):
-            for backbone, path in named.items():
-                if Path(path).parts[:2] == ("runs", self.dataset):
-                    raise ValueError(
-                        f"{key}.{backbone}: {path} is a run that these settings would change; copy the file elsewhere"
-                    )
-        if self.dataset not in self.datasets:
-            raise ValueError(f"dataset: {self.dataset!r} is not an entry of datasets: {', '.join(self.datasets)}")
-        for key, named in (("init.global", self.init.global_), ("init.local", self.init.local)):
-            if unknown := [name for name in named if name not in BACKBONES]:
-                raise ValueError(f"{key}: {unknown[0]!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
-        if unknown := [name for name in self.weights if name not in PANNS]:
-            raise ValueError(f"weights: PANNs published none of {unknown[0]!r}; allowed are {', '.join(PANNS)}")
-        if self.glat.training == "frozen_global" and self.glat.sharing != "none":
-            raise ValueError("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
-        for key, names in (
-            ("backbones", self.backbones),
-            ("table1.two_networks", self.table1.two_networks),
-            ("table2.backbone", [self.table2.backbone]),
-            ("fig2.backbone", [self.fig2.backbone]),
-            ("controls.backbones", self.controls.backbones),
-        ):
-            for name in names:
-                if name not in BACKBONES:
-                    raise ValueError(f"{key}: {name!r} is not known; allowed are {', '.join(BACKBONES)}")
-        for key, values in (
-            ("seeds", self.seeds),
-            ("backbones", self.backbones),
-            ("fig2.n", self.fig2.n),
-            ("fig2.tau", self.fig2.tau),
-            ("fig2.seeds", self.fig2.seeds or []),
-            ("controls.backbones", self.controls.backbones),
-            ("controls.seeds", self.controls.seeds or []),
-        ):
-            # As a run's name writes them: two values that it can't tell apart are one.
-            if len({value if isinstance(value, str) else f"{value:g}" for value in values}) < len(values):
-                raise ValueError(f"{key}: an entry is there twice: {values}")
-        if self.glat.training == "frozen_global" and (
-            lost := [b for b in self.all_backbones if b not in self.init.global_]
-        ):
-            raise ValueError(
-                f"init.global: glat.training 'frozen_global' needs weights of the global stream for {', '.join(lost)}"
-            )
-        for key, taus in (("glat.tau", [self.glat.tau]), ("fig2.tau", self.fig2.tau)):
-            if max(taus) > self.audio.clip_seconds:
-                raise ValueError(
-                    f"{key}: {max(taus)} s is longer than a clip (audio.clip_seconds: {self.audio.clip_seconds})"
-                )
-        for name, dataset in self.datasets.items():
-            for key in ("train", "evaluate"):
-                if len(set(getattr(dataset, key))) < len(getattr(dataset, key)):
-                    raise ValueError(f"datasets.{name}.{key}: a split is there twice: {getattr(dataset, key)}")
-                for split in getattr(dataset, key):
-                    if split not in dataset.splits:
-                        raise ValueError(
-                            f"datasets.{name}.{key}: {split!r} is not one of its splits: {', '.join(dataset.splits)}"
-                        )
-            try:
-                lists = dataset.lists()
-            except ValueError as error:
-                raise ValueError(f"datasets.{name}.{error}") from None
-            if not lists and dataset.source.get("kind") in SOURCES.keys() - {"synthetic"}:
-                raise ValueError(
-                    f"datasets.{name}.metadata: missing; name the folder with the class list and the segment lists, or "
-                    "the address of each"
-                )
-            if lost := [b for b in self.all_backbones if dataset.width_of(b) is None]:
-                raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}; name it, or a `default`")
-            for backbone in dict.fromkeys([None, *self.all_backbones, *self.special(name)]):
-                training = self.training_of(name, backbone)
-                if training.batch_size % training.processes:
-                    of = f" of {backbone}" if backbone in self.special(name) else ""
-                    raise ValueError(
-                        f"datasets.{name}: training.batch_size {training.batch_size}{of} does not divide among "
-                        f"{training.devices} devices on {training.nodes} nodes"
-                    )
-        for key, taus, backbones in (
-            ("glat.tau", [self.glat.tau], self.all_backbones),
-            ("fig2.tau", self.fig2.tau, [self.fig2.backbone]),
-        ):
-            for name in backbones:
-                entry = BACKBONES[name]
-                least = entry.min_frames * (entry.hop or self.chosen.hop) / 32000
-                if min(taus) < least:
-                    raise ValueError(f"{key}: {min(taus)} s, but {entry.title} needs windows of at least {least:.2f} s")
-        for key, counts in (("glat.n", [self.glat.n]), ("fig2.n", self.fig2.n)):
-            if max(counts) > self.chosen.classes:
-                raise ValueError(
-                    f"{key}: {max(counts)} windows, but {self.dataset} has only {self.chosen.classes} classes to choose "
-                    "them by"
-                )
-        return self
-
-    @property
-    def all_backbones(self) -> list[str]:
-        """Every backbone that some result needs."""
-        return list(
-            dict.fromkeys([*self.backbones, self.table2.backbone, self.fig2.backbone, *self.controls.backbones])
-        )
-
     @property
     def chosen(self) -> Dataset:
         return self.datasets[self.dataset]
@@ -205,7 +107,7 @@ class Params(Settings):
         except ValidationError as error:
             own = backbone in self.datasets[dataset].training.get("by_backbone", {})
             place = f"{f'datasets.{dataset}.' if own else ''}training.by_backbone.{backbone}."
-            raise ValueError(sentence(error, place)) from None
+            raise ValueError("\n".join(sentences(error, place))) from None
 
     def special(self, dataset: str) -> list[str]:
         """The backbones that are trained in a way of their own. Raises ValueError if one is not known."""
@@ -221,7 +123,7 @@ class Params(Settings):
         try:
             return Trainings.model_validate(_merge(self.training.model_dump(), self.datasets[dataset].training))
         except ValidationError as error:
-            raise ValueError(sentence(error, f"datasets.{dataset}.training.")) from None
+            raise ValueError("\n".join(sentences(error, f"datasets.{dataset}.training."))) from None
 
 
 def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
@@ -249,11 +151,66 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
 
 
 def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
-    """Check settings that were read already (Snakemake's `config`); `name` goes into the messages."""
+    """Check settings that were read already (Snakemake's `config`); `name` goes into the messages.
+
+    Raises:
+        GlatError: what is wrong whatever is asked for (`checks.of_settings`), and then also what no result could be made
+            with, a line a fault. Settings that are wrong for some results alone are not refused (`experiments.faults`).
+    """
+    params, faults = _validated(settings)
+    told = [fault.partition(":")[0] for fault in faults]
+    if params is not None:
+        faults += checks.of_settings(params)
+    if faults:
+        faults += [] if params is None or len(faults) > len(told) else _of_runs(params)
+        # Where a key's own value was refused, another stands in for it: of that one there is nothing to say.
+        kept = [fault for at, fault in enumerate(faults) if at < len(told) or fault.partition(":")[0] not in told]
+        raise GlatError("\n".join(f"{name}: {fault}" for fault in kept))
+    return params
+
+
+def _of_runs(params: Params) -> list[str]:
+    from .experiments import faults  # which is made from settings
+
+    return faults(params, "report")
+
+
+def _validated(settings: dict[str, Any]) -> tuple[Params | None, list[str]]:
+    """The settings, without what is wrong in itself where they can do without it, and those faults."""
+    rest, faults = copy.deepcopy(settings), []
     try:
-        return Params.model_validate(settings)
+        params = Params.model_validate(rest)
     except ValidationError as error:
-        raise GlatError(f"{name}: {sentence(error)}") from None
+        faults += sentences(error)
+        for found in error.errors():
+            _drop(rest, found["loc"])
+        try:
+            params = Params.model_validate(rest)
+        except ValidationError:
+            return None, faults
+    found = list(dict.fromkeys(line for dataset in params.datasets for line in _of_training(params, dataset)))
+    if not found:
+        return params, faults
+    _drop(rest, ("training", "by_backbone"))
+    for dataset in params.datasets:
+        _drop(rest, ("datasets", dataset, "training"))
+    return Params.model_validate(rest), faults + found
+
+
+def _of_training(params: Params, dataset: str) -> list[str]:
+    try:
+        for backbone in (None, *params.special(dataset)):
+            params.training_of(dataset, backbone)
+    except ValueError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _drop(settings: Any, place: tuple[str | int, ...]) -> None:
+    for part in place[:-1]:
+        settings = settings.get(part) if isinstance(settings, dict) else None
+    if place and isinstance(settings, dict):
+        settings.pop(place[-1], None)
 
 
 def public(params: Params) -> dict[str, Any]:

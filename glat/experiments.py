@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from . import checks
 from .config import Params
 from .errors import GlatError
 from .registry import BACKBONES
@@ -163,6 +164,23 @@ def systems_of(params: Params, result: str) -> list[System]:
     if result == "localisation":
         return [system(params, params.controls.backbones[0], glat) for glat in (None, {})]
     return [one for part in ("table1", "table2", "fig2a", "fig2b", "controls") for one in systems_of(params, part)]
+
+
+# The results behind a target of the workflow, by its name without what follows a dot.
+RESULT_OF: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("table1", "table2", "fig2a", "fig2b", "controls", "localisation", "pr_curves")},
+    "durations": ("localisation",),
+    "fig2": ("fig2a", "fig2b"),
+    "clips": ("table2",),
+    **dict.fromkeys(("all", "report", "metrics", "train", "evaluate", "curves", "training"), ("report",)),
+    **{f"training_{name}": ("report",) for name in ("table1", "fig2", "controls")},
+}
+
+
+def faults(params: Params, *results: str) -> list[str]:
+    """What of the settings these results can't be made with, a sentence a fault."""
+    runs = runs_of([one for result in results for one in systems_of(params, result)])
+    return list(dict.fromkeys(fault for run in runs for fault in checks.of_run(params, run)))
 
 
 def all_runs(params: Params) -> dict[str, Run]:

@@ -7,16 +7,17 @@ on and nothing else, so that `glat train runs/<dataset>/<name>/config.yaml` repe
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
 
-from .config import Count, Glat, Name, Natural, Params, Positive, Settings, Training, sentence
+from .config import Count, Glat, Name, Natural, Params, Positive, Settings, Training
 from .errors import GlatError
 from .files import digest, whole
-from .settings import Waveform
+from .settings import Waveform, sentence
 
 LONGEST = 2**20  # characters of a config.yaml
 
@@ -87,7 +88,7 @@ def resolve(
         dataset=params.dataset,
         name="-".join([*parts, f"s{seed}"]),
         backbone=backbone,
-        width=entry.width_of(backbone),
+        width=entry.width_of(backbone) or math.inf,  # where there is none for it, `checks.of_run` says so
         dropout=entry.dropout,
         hop=entry.hop,
         classes=entry.classes,

@@ -18,6 +18,28 @@ from glat.settings import Training
 PARAMS = ROOT / "params.yaml"
 
 
+def refused(settings, *results):
+    """The lines with which settings are refused by themselves, or else by the results asked for."""
+    try:
+        return experiments.faults(parse(settings), *results or ["report"])
+    except GlatError as error:
+        lines = str(error).splitlines()
+    assert all(line.startswith("params.yaml: ") for line in lines)
+    return lines
+
+
+def changed(**values):
+    """The project's settings with some replaced, by dotted keys."""
+    settings = yaml.safe_load(PARAMS.read_text())
+    for key, value in values.items():
+        *path, last = key.split(".")
+        place = settings
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return settings
+
+
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
@@ -40,7 +62,7 @@ PARAMS = ROOT / "params.yaml"
         ("datasets.mini.train", ["trian"], "datasets.mini.train: 'trian' is not one of its splits: train, eval"),
         ("datasets.mini.training.stepz", 3, "unknown key datasets.mini.training.stepz"),
         ("datasets.mini.training.batch_size", 0, "datasets.mini.training.batch_size: 0 is not allowed"),
-        ("datasets.mini.width", {"cnn10": 0.125}, "datasets.mini.width: no width for talnet, resnet38, atsca"),
+        ("datasets.mini.width", {"cnn10": 0.125}, "datasets.mini.width: no width for talnet; name it"),
         ("init.global", {"cn10": "x.pth"}, "init.global: 'cn10' is not a backbone"),
         ("datasets.mini.training.devices", 3, "datasets.mini: training.batch_size 8 does not divide among 3 devices"),
         ("training.by_backbone", {"cnn14": {}}, "training.by_backbone: 'cnn14' is not a backbone; allowed are talnet,"),
@@ -79,15 +101,47 @@ PARAMS = ROOT / "params.yaml"
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_its_path(key, value, told):
-    settings = yaml.safe_load(PARAMS.read_text())
-    *path, last = key.split(".")
-    place = settings
-    for part in path:
-        place = place[part]
-    place[last] = value
-    with pytest.raises(GlatError) as error:
-        parse(settings)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    faults = refused(changed(**{key: value}))
+    assert told in faults[0]
+    assert len({fault.split(": ")[-2] for fault in faults}) == 1, "a line a fault, and no other"
+
+
+def keys(faults):
+    return [fault.removeprefix("params.yaml: ").partition(":")[0].partition(";")[0] for fault in faults]
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    wrong = {"glat.taau": 1, "glat.n": 0, "seeds": [], "evaluation.confidence": 2, "audio.codec": "mp3"}
+    assert sorted(keys(refused(changed(**wrong)))) == sorted(
+        ["unknown key glat.taau", "glat.n", "seeds", "evaluation.confidence", "audio.codec"]
+    )
+    wrong = {"backbones": ["cnn14"], "fig2.n": [1, 1], "datasets.mini.evaluate": ["evl"], "init.global": {"x": "y.pth"}}
+    found = keys(refused(changed(**wrong, **{"report.clip": 3, "datasets.mini.training.stepz": 3})))
+    assert found == [
+        "unknown key report.clip",
+        "unknown key datasets.mini.training.stepz",
+        *sorted(wrong, key=found.index),
+    ]
+    # What only results need is told with it, but nothing of a value that stands in for a refused one.
+    wrong = {"glat.n": 17, "fig2.tau": [0.3], "glat.tau": -1, "datasets.mini.training.devices": 3, "a": 1}
+    told = keys(refused(changed(**wrong)))
+    assert told == ["glat.tau", "unknown key a", "datasets.mini", "glat.n", "fig2.tau"]
+
+
+def test_only_what_is_asked_for_is_checked():
+    settings = changed(**{"fig2.n": [1, 17], "fig2.tau": [0.3, 3], "glat.tau": 0.5, "controls.backbones": ["resnet38"]})
+    assert refused(settings, "table2") == []
+    assert [fault.partition(":")[0] for fault in refused(settings, "fig2a")] == ["fig2.n"]
+    assert [fault.partition(":")[0] for fault in refused(settings, "fig2b")] == ["fig2.tau"]
+    assert refused(settings, "controls") == ["glat.tau: 0.5 s, but ResNet38 needs windows of at least 0.64 s"]
+    assert len(refused(settings, "fig2a", "fig2b", "controls")) == 3
+    frozen = changed(**{"glat.training": "frozen_global", "init.global": {"cnn10": "x.pth"}, "backbones": ["cnn10"]})
+    assert refused(frozen, "table1") == [] == refused(frozen | {"glat": frozen["glat"] | {"sharing": "none"}}, "table1")
+    # Another dataset's faults are no one's who doesn't choose it; a typo is.
+    other = changed(**{"datasets.audioset.training.devices": 5, "datasets.audioset.metadata": None})
+    assert refused(other) == []
+    assert len(refused(other | {"dataset": "audioset"})) > 0
+    assert "datasets.audioset.training.x" in refused(changed(**{"datasets.audioset.training.x": 5}))[0]
 
 
 def test_the_registry_says_what_the_networks_say():

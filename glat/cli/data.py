@@ -61,9 +61,10 @@ def metadata() -> None:
         folder.mkdir()
         if hasattr(source, "write_metadata"):
             source.write_metadata(folder, dict(entry.splits), settings)
+            lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:
-            lists.collect(entry.lists(), folder, entry.checksums(), params.fetch)
-        lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
+            sizes = params.dataset, entry.classes, dict(entry.splits)
+            lists.collect(entry.lists(), folder, *sizes, entry.checksums(), params.fetch)
 
 
 @app.command()

@@ -14,12 +14,16 @@ from .app import RunFile, Threads, app, chosen, load_params
 @app.command()
 def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-s0.")]) -> None:
     """Write the config.yaml of a run: all that its training depends on."""
+    from ..checks import of_run
     from ..experiments import all_runs
     from ..runs import write_run
 
-    runs = all_runs(load_params())
+    params = load_params()
+    runs = all_runs(params)
     if name not in runs:
         raise GlatError(f"there is no run {name}; params.yaml asks for {', '.join(runs)}")
+    if faults := of_run(params, runs[name]):
+        raise GlatError("\n".join(f"{chosen['path']}: {fault}" for fault in faults))
     write_run(runs[name], runs[name].folder / "config.yaml")
 
 

@@ -1,10 +1,15 @@
-"""Weak labels of many clips, kept sparse: 2 million clips carry 4 million labels, not a billion booleans."""
+"""Weak labels: how a list writes them; and those of many clips, kept sparse: 2 million clips carry 4 million labels, not
+a billion booleans."""
 
 from __future__ import annotations
 
+import ast
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+
+from ..errors import GlatError
 
 
 class Labels(NamedTuple):
@@ -60,3 +65,63 @@ class Labels(NamedTuple):
         narrow = self.indices.astype(np.uint16) if self.classes < 2**16 else self.indices
         start = np.concatenate([[0], np.cumsum(np.bincount(self.indices, minlength=self.classes))])
         return clip[np.argsort(narrow, kind="stable")], start
+
+
+class LabelNames:
+    """The classes that a text of a list names. classes: the class list; None: whatever stands there is a mid."""
+
+    def __init__(self, classes: pd.DataFrame | None):
+        self.mids, self.mid_of = None, {}
+        if classes is not None:
+            self.mids = frozenset(classes["mid"])
+            # Where a mid is the display name of another class, it is the mid.
+            self.mid_of = dict(zip(classes["display_name"], classes["mid"])) | {mid: mid for mid in self.mids}
+
+    def read(self, text: str, place: str) -> tuple[str, ...]:
+        """The mids that a text names: separated by commas as in AudioSet's lists; else display names, or separated by
+        semicolons or bars, or as Python writes a list, where exactly one reading has none but classes. No text, no class.
+
+        Raises GlatError, at `place`, for a name of no class, an empty one, and a text with two meanings.
+        """
+        if text in ("", "[]", "()"):
+            return ()
+        mids = _parts(text, ",")
+        if self.mids is None or self.mids.issuperset(mids):
+            if "" in mids:
+                raise GlatError(f"{place}: {text!r} has an empty label")
+            return mids
+        readings = [
+            mids,
+            (text,),
+            _parts(text, ";"),
+            _parts(text, "|"),
+            _literal(text),
+            _parts(text.replace("\\", ""), ","),
+        ]
+        found = {tuple(self.mid_of[part] for part in parts) for parts in readings if self.mid_of.keys() >= set(parts)}
+        if len(found) > 1:
+            both = " or ".join(" and ".join(map(repr, parts)) for parts in sorted(found)[:2])
+            raise GlatError(f"{place}: {text!r} may be {both}; write mids, separated by commas")
+        if not found:
+            parts = min(readings[:4], key=lambda parts: (sum(part not in self.mid_of for part in parts), -len(parts)))
+            unknown = next(part for part in parts if part not in self.mid_of)
+            if not unknown:
+                raise GlatError(f"{place}: {text!r} has an empty label")
+            raise GlatError(
+                f"{place}: label {unknown!r} is not in the class list; expected its mids, or its display names, separated "
+                "by commas"
+            )
+        return found.pop()
+
+
+def _parts(text: str, separator: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(separator))
+
+
+def _literal(text: str) -> tuple[str, ...]:
+    """What Python writes of a list of texts; the text itself where it is none."""
+    try:
+        found = ast.literal_eval(text) if text[0] in "[(" else None
+    except (ValueError, SyntaxError):
+        found = None
+    return tuple(map(str, found)) if isinstance(found, list | tuple) else (text,)

@@ -17,7 +17,7 @@ from scipy.stats import binomtest, spearmanr
 from .. import experiments
 from ..bootstrap import over_seeds, percentiles
 from ..config import Params
-from ..data.audioset import read_strong
+from ..data.audioset import read_class_list, read_strong
 from ..escaping import markdown as escaped
 from ..predictions import read_predictions
 from . import tables, text
@@ -223,9 +223,10 @@ def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path, half: bool
 def strong_labels(params: Params) -> pd.DataFrame:
     """Strong labels of the evaluation clips: `<split>_strong.tsv` of the metadata; no row where there is no such file."""
     metadata = Path("data") / params.dataset / "metadata"
-    files = [metadata / f"{split}_strong.tsv" for split in params.chosen.evaluate]
+    files = [file for split in params.chosen.evaluate if (file := metadata / f"{split}_strong.tsv").exists()]
+    classes = read_class_list(listed) if (listed := metadata / "class_labels_indices.csv").exists() else None
     none = pd.DataFrame(columns=["clip", "start", "end", "label"])
-    return pd.concat([none, *(read_strong(file) for file in files if file.exists())], ignore_index=True)
+    return pd.concat([none, *(read_strong(file, classes) for file in files)], ignore_index=True)
 
 
 def write(params: Params, folder: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 # copies of the project.
 sys.path.insert(0, str(Path.cwd()))
 
-from glat import experiments, manifest, records, registry, weights
+from glat import checks, experiments, manifest, records, registry, weights
 from glat.config import hand_down, load as load_params, plain, public
 from glat.data import sources
 from glat.errors import GlatError
@@ -30,6 +31,11 @@ try:
         # Where metrics are there, Snakemake takes an input that is not for nothing to do.
         manifest.read_list(PARAMS.evaluation.only)
     sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
+    if workflow.is_main_process and PARAMS.chosen.lists():
+        from glat.data import metadata
+
+        chosen, place = PARAMS.chosen, Path("data") / PARAMS.dataset / "metadata"
+        metadata.refuse_sizes(chosen.lists(), place, PARAMS.dataset, chosen.classes, chosen.splits)
 except GlatError as error:
     raise WorkflowError(str(error)) from None
 
@@ -109,9 +115,31 @@ def told():
     return listings + [str(pack.with_suffix(".ledger.csv")) for pack in shards]
 
 
+def refuse(faults):
+    """End before any job, with all that is wrong and nothing else: an error of a rule would tell its own place too."""
+    if faults:
+        sys.exit("\n".join(f"params.yaml: {fault}" for fault in dict.fromkeys(faults)))
+
+
+def fit(wildcards):
+    """A run, whose settings fit together: which those of a run that is not asked for need not. Where they don't, all
+    that is wrong for the targets is told at once."""
+    run = RUNS[wildcards.run]
+    if faults := checks.of_run(PARAMS, run):
+        named = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
+        results = [experiments.RESULT_OF[name] for name in named or ["all"] if name in experiments.RESULT_OF]
+        refuse(faults + [fault for result in results for fault in experiments.faults(PARAMS, *result)])
+    return run
+
+
+def packs_of(wildcards):
+    """The packs that a run trains on."""
+    return fit(wildcards).packs
+
+
 def run_of(wildcards):
     """The settings of a run as JSON: what its config.yaml is made from."""
-    return RUNS[wildcards.run].model_dump_json(by_alias=True)
+    return fit(wildcards).model_dump_json(by_alias=True)
 
 
 def start_weights(wildcards):

@@ -1,18 +1,24 @@
 # From segment lists to packs, by shard of datasets.*.shard_size segments. These go before any training: the first ones
 # are followed by what they score on evaluation clips (glat/tracking/watch.py).
 
+if workflow.is_main_process:
+    # Snakemake's copy of lists that were being renewed when it was killed: the lists are whole, and it would be in the way.
+    shutil.rmtree(Path(".snakemake/backups/data") / PARAMS.dataset / "metadata", ignore_errors=True)
+
 
 rule metadata:
     input:
         lists,
-        code=code("data/audioset.py", "data/metadata.py"),
+        code=code("data/audioset.py", "data/labels.py", "data/metadata.py", "data/rows.py", "data/sources/matching.py"),
         source=lambda wildcards: source_code(wildcards) if makes_lists(wildcards) else [],
     output:
-        directory("data/{dataset}/metadata"),
+        # The lists that are there stay until the new ones are whole and fit the settings.
+        update(directory("data/{dataset}/metadata")),
     log:
         "logs/{dataset}/metadata.log",
     params:
         lists=lists_from,
+        classes=lambda wildcards: entry(wildcards).classes,
         splits=lambda wildcards: json.dumps(entry(wildcards).splits),
     threads: 1
     priority: 2
@@ -30,7 +36,7 @@ rule metadata:
 rule download:
     input:
         "data/{dataset}/metadata",
-        code=code("data/audioset.py"),
+        code=code("data/audioset.py", "data/labels.py", "data/rows.py"),
         source=source_code,
     output:
         "data/{dataset}/audio/{split}/{shard}.csv",
@@ -82,7 +88,7 @@ rule pack:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/resampled/{split}/{shard}",
-        code=code("data/pack.py", "data/audioset.py", "data/codecs.py", "data/labels.py"),
+        code=code("data/pack.py", "data/audioset.py", "data/codecs.py", "data/labels.py", "data/rows.py"),
     output:
         "data/{dataset}/packs/{split}/{shard}.h5",
         "data/{dataset}/packs/{split}/{shard}.ledger.csv",
@@ -105,7 +111,7 @@ rule audit:
         "data/{dataset}/metadata",
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
         told(),
-        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "data/packed.py", "data/codecs.py", "data/labels.py", "data/audioset.py", "results/plots.py", "results/published.py"),
+        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "data/packed.py", "data/codecs.py", "data/labels.py", "data/audioset.py", "data/rows.py", "results/plots.py", "results/published.py"),
     output:
         multiext("results/{dataset}/audit", ".csv", ".html"),
     log:

@@ -123,7 +123,7 @@ use rule table1 as localisation with:
         measured(systems("localisation")),
         kept(systems("localisation"), "per_class.csv", "predictions.h5"),
         "data/{dataset}/metadata",
-        code=code(*TABLES, *FIGURES, "results/localisation.py", "data/audioset.py"),
+        code=code(*TABLES, *FIGURES, "results/localisation.py", "data/audioset.py", "data/labels.py", "data/rows.py"),
     output:
         multiext("results/{dataset}/localisation", ".csv", ".md", ".svg", ".png"),
         multiext("results/{dataset}/durations", ".csv", ".svg", ".png"),
@@ -167,7 +167,7 @@ use rule table1 as examples with:
         kept(systems("table2")[-1:], "checkpoint.pt")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "results/localisation.py"),
+        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "data/labels.py", "data/rows.py", "results/localisation.py"),
     output:
         directory("results/{dataset}/clips"),
     log:

@@ -20,7 +20,7 @@ rule configure:
 
 rule train:
     input:
-        lambda wildcards: RUNS[wildcards.run].packs,
+        packs_of,
         start_weights,
         config="runs/{dataset}/{run}/config.yaml",
         code=network("training.py", "augment.py", "batchnorm.py", "heldout.py", "checkpoints.py", "progress.py", "hardware.py", "randomness.py", "data/sampling.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
