@@ -29,7 +29,7 @@ def partition(name: str | None = None) -> Partition:
 def parse(told: str, name: str | None = None) -> Partition:
     """Lines of `sinfo`, one for each kind of node of a partition: its name (`*`: the default), GRES and time limit."""
     lines = [line.split("|") for line in told.splitlines() if line.count("|") == 2]
-    own = [(gres, limit) for key, gres, limit in lines if (key == f"{name}*" or key == name if name else key[-1:] == "*")]
+    own = [(gres, limit) for key, gres, limit in lines if (key.rstrip("*") == name if name else key.endswith("*"))]
     gpu = any(gres.split(":")[0] == "gpu" for all_of_it, _ in own for gres in all_of_it.split(","))
     return Partition(gpu, minutes(own[0][1]) if own else None)
 

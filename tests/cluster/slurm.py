@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -43,12 +45,12 @@ NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=4 RealMemory=16000 Gres=gpu
 PartitionName=other Nodes=n1
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=12:00:00
 """
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
+CLIENTS = ("sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel", "sacct")
 
 
 def missing() -> list[str]:
     """The programs of Slurm and munge that are not there."""
-    return [name for name in PROGRAMS if find(name) is None]
+    return [name for name in ("munged", "slurmctld", "slurmd", *CLIENTS) if find(name) is None]
 
 
 def find(name: str) -> str | None:
@@ -63,18 +65,32 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def ask(*call: str, conf: Path) -> str:
-    done = subprocess.run(call, env=os.environ | {"SLURM_CONF": str(conf)}, check=False, capture_output=True, text=True)
-    return done.stdout
+class Cluster:
+    """A running one: its own `sbatch`, `srun` and so on stand in `commands`, for the PATH. A variable would not do: a
+    job of Snakemake starts its step without Slurm's."""
+
+    def __init__(self, folder: Path):
+        self.commands = folder / "bin"
+        self.commands.mkdir()
+        for name in CLIENTS:
+            script = f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {find(name)} "$@"\n'
+            (self.commands / name).write_text(script)
+            (self.commands / name).chmod(0o755)
+
+    def ask(self, *call: str) -> str:
+        return subprocess.run([self.commands / call[0], *call[1:]], check=False, capture_output=True, text=True).stdout
+
+    def jobs(self) -> list[dict[str, str]]:
+        """What Slurm knows of each job, those that ended among them, oldest first."""
+        lines = self.ask("scontrol", "show", "job", "--oneliner").splitlines()
+        return [dict(word.partition("=")[::2] for word in line.split()) for line in lines if "JobId=" in line]
 
 
 @contextmanager
-def cluster(folder: Path):
-    """Start all of it; yields the slurm.conf that clients find it by, and stops all at the end."""
-    import getpass
-
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """Start all of it, and stop it at the end."""
     folder.chmod(0o755)
-    conf, key = folder / "slurm.conf", folder / "munge.key"
+    found, conf, key = Cluster(folder), folder / "slurm.conf", folder / "munge.key"
     settings = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": folder}
     conf.write_text(CONFIGURATION.format(ports=free_ports(3), **settings))
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")  # Slurm counts files
@@ -95,12 +111,12 @@ def cluster(folder: Path):
                 )
                 time.sleep(1)  # each needs the one before
             deadline = time.monotonic() + 60
-            while "idle" not in (told := ask("sinfo", "-h", "-p", "main", "-t", "idle", "-o", "%t %D", conf=conf)):
-                assert time.monotonic() < deadline, told + (folder / "daemons.log").read_text()[-3000:]
+            while "idle 2" not in found.ask("sinfo", "--noheader", "--partition=main", "--format=%t %D"):
+                assert time.monotonic() < deadline, (folder / "daemons.log").read_text()[-3000:]
                 time.sleep(0.5)
-            yield conf
+            yield found
         finally:
-            ask("scancel", "--user", settings["user"], conf=conf)
+            found.ask("scancel", "--user", settings["user"])
             time.sleep(1)
             for process in reversed(processes):
                 process.terminate()

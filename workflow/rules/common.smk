@@ -105,7 +105,7 @@ def within(minutes):
 def partition():
     """The partition of the cluster's jobs: of the profile's default-resources, else the cluster's own default."""
     named = (workflow.resource_settings.default_resources or {}).get("slurm_partition")
-    return cluster.partition(str(named.value) if named else None)
+    return cluster.partition(named.value if named else None)
 
 
 def entry(wildcards):
