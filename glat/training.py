@@ -240,6 +240,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
             devices=settings.devices,
             num_nodes=settings.nodes,
             strategy="ddp" if world > 1 else "auto",
+            plugins=hardware.starter(world),
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,

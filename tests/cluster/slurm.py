@@ -40,8 +40,8 @@ KillWait=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=4 RealMemory=16000 Gres=gpu:1
-NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=4 RealMemory=16000 Gres=gpu:1
+NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=4 RealMemory=16000 Gres=gpu:2
+NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=4 RealMemory=16000 Gres=gpu:2
 PartitionName=other Nodes=n1
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=12:00:00
 """
@@ -93,7 +93,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     found, conf, key = Cluster(folder), folder / "slurm.conf", folder / "munge.key"
     settings = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": folder}
     conf.write_text(CONFIGURATION.format(ports=free_ports(3), **settings))
-    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")  # Slurm counts files
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")  # Slurm counts files
     key.write_bytes(secrets.token_bytes(128))
     key.chmod(0o600)
     for name in ("state", "n1", "n2"):

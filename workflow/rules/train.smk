@@ -36,6 +36,7 @@ rule train:
     resources:
         mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
         gpu=gpus,
+        nodes=1,
         runtime=within(14 * 24 * 60),
         processors=granted,
     conda:
