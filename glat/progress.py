@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +125,15 @@ class ResumePoint(lightning.Callback):
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+class EndAtOnce(lightning.Callback):
+    """SIGTERM, as a cluster sends it, ends each process at once. Lightning's own handler has them end together, where
+    some wait for the others without an end, and keep the run's lock."""
+
+    def on_train_start(self, trainer, stage) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class PlainProgress(lightning.Callback):

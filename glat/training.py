@@ -25,7 +25,7 @@ from .data.packed import PackedClips, Packs, as_is
 from .data.sampling import BalancedBatches
 from .errors import GlatError
 from .models import Streams, Tagger
-from .progress import Curve, PlainProgress, ResumePoint, alone
+from .progress import Curve, EndAtOnce, PlainProgress, ResumePoint, alone
 from .provenance import maker
 from .registry import sources
 from .runs import Run, read_run
@@ -244,7 +244,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            callbacks=[curve, resume, progress, *callbacks],
+            callbacks=[EndAtOnce(), curve, resume, progress, *callbacks],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -1,6 +1,6 @@
 """The profile for Slurm as it is shipped, on a real Slurm of two nodes on this machine, without accounting:
 
-    pytest -n 0 tests/cluster
+pytest -n 0 tests/cluster
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import yaml
 from tiny_project import copy_of_the_project, environment
 
 STEPS, EVERY = 40, 4
-lacking = slurm.missing() + (["snakemake-executor-plugin-slurm"] if not find_spec("snakemake_executor_plugin_slurm") else [])
+lacking = slurm.missing() + (
+    ["snakemake-executor-plugin-slurm"] if not find_spec("snakemake_executor_plugin_slurm") else []
+)
 pytestmark = pytest.mark.skipif(
     bool(lacking), reason=f"not there: {', '.join(lacking)} (apt-get install slurm-wlm munge; uv sync --group cluster)"
 )
