@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import version
 
@@ -14,6 +15,15 @@ from .errors import GlatError
 def use_threads(threads: int | None) -> None:
     """Let torch compute on this many threads, never more than there are cores; None or 0: all cores."""
     torch.set_num_threads(max(1, min(threads or cores(), cores())))
+
+
+def starter(world: int) -> list:
+    """Who starts the `world` processes of a training, as Lightning's plugins: Slurm where it started as many (`srun`),
+    else Lightning, which in any job of Slurm's would take what Slurm started for all of them."""
+    from lightning.pytorch.plugins.environments import LightningEnvironment
+
+    tasks = os.environ.get("SLURM_NTASKS")
+    return [LightningEnvironment()] if tasks and (world == 1 or tasks != str(world)) else []
 
 
 def accelerator(setting: str) -> str:

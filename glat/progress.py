@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,6 +153,15 @@ class Kept(lightning.Callback):
             folder = self.folder / f"{step:07d}"
             self.save(step, folder / "checkpoint.pt")
             write_run(self.run, folder / "config.yaml")
+
+
+class EndAtOnce(lightning.Callback):
+    """SIGTERM, as a cluster sends it, ends each process at once. Lightning's own handler has them end together, where
+    some wait for the others without an end, and keep the run's lock."""
+
+    def on_train_start(self, trainer, stage) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class PlainProgress(lightning.Callback):

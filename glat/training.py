@@ -31,7 +31,7 @@ from .data.sampling import BalancedBatches
 from .errors import GlatError
 from .heldout import HeldOut, held_out
 from .models import Streams, Tagger
-from .progress import Curve, Kept, PlainProgress, ResumePoint, alone
+from .progress import Curve, EndAtOnce, Kept, PlainProgress, ResumePoint, alone
 from .provenance import maker
 from .randomness import Use, generator, torch_generator, torch_seed
 from .registry import sources
@@ -267,10 +267,11 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
             devices=settings.devices,
             num_nodes=settings.nodes,
             strategy="ddp" if world > 1 else "auto",
+            plugins=hardware.starter(world),
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            callbacks=[curve, *plateau, kept, resume, progress, *callbacks],
+            callbacks=[EndAtOnce(), curve, *plateau, kept, resume, progress, *callbacks],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

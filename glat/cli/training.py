@@ -62,7 +62,8 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
         raise GlatError(f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}")
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
     from .. import evaluation
-    from ..tracking.following import send_now
+    from ..tracking.outbox import hand_over
 
     evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, threads)
-    send_now(config.parent, params)
+    if params.tracking.enabled:
+        hand_over(config.parent, params)

@@ -1,4 +1,4 @@
-"""What a training and an evaluation do for MLflow: note in the run's folder what happens, and start the sender."""
+"""What a training does for MLflow: note in the run's folder what happens, and start the process that sends it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from ..progress import first_process
 from ..runs import Run, split_packs
 from . import attempt
 from .facts import data_hash
+from .sender import LOG, wait_in_a_job
 from .watch import Watch
-
-LOG = "mlflow.log"
 
 
 class Begin(lightning.Callback):
@@ -26,12 +25,13 @@ class Begin(lightning.Callback):
 
     def __init__(self, run: Run, folder: Path, params: Params):
         self.run, self.folder, self.params, self.begun = run, folder, params, False
+        self.sender: subprocess.Popen | None = None
 
     def on_train_start(self, trainer, stage) -> None:
         with at_no_cost(self.folder):
             attempt.begin(self.folder, trainer.global_step, data_hash(self.run))
             self.begun = True
-            sender(self.folder, self.params)
+            self.sender = sender(self.folder, self.params)
 
 
 @contextmanager
@@ -63,10 +63,12 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
             failed = isinstance(error, Exception)
             with at_no_cost(folder):
                 attempt.end(folder, "FAILED" if failed else "KILLED", str(error) if failed else "")
+            wait_in_a_job(begin.sender)
         raise
     if begin.begun:
         with at_no_cost(folder):
             attempt.end(folder, "FINISHED")
+        wait_in_a_job(begin.sender)
 
 
 def sender(folder: Path, params: Params) -> subprocess.Popen | None:
@@ -89,9 +91,3 @@ def sender(folder: Path, params: Params) -> subprocess.Popen | None:
     except OSError as error:
         print(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later", file=sys.stderr)
         return None
-
-
-def send_now(folder: Path, params: Params) -> None:
-    """Send what an evaluation made; nothing waits for it."""
-    if params.tracking.enabled:
-        sender(folder, params)

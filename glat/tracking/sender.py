@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -25,6 +26,8 @@ LOOK = 0.5  # seconds between two looks at the training
 EVERY = 5.0  # seconds between two sendings; after a failure the wait doubles, up to `LONGEST`
 LONGEST = 120.0
 PATIENCE = 10.0  # seconds for which it tries again once the training is over
+LOG = "mlflow.log"  # in the run's folder: what was not sent, and why
+IN_A_JOB = 120.0  # seconds for which a cluster's job waits for its sender
 
 
 class Sender:
@@ -86,6 +89,13 @@ class Sender:
                 return False
             time.sleep(2)
         return True
+
+
+def wait_in_a_job(process: subprocess.Popen | None) -> None:
+    """Wait for a sender where it would end with this process: Slurm ends all that a job leaves behind."""
+    if process is not None and "SLURM_JOB_ID" in os.environ:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(IN_A_JOB)
 
 
 def main() -> int:

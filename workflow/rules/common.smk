@@ -11,8 +11,9 @@ from snakemake.exceptions import WorkflowError
 # copies of the project.
 sys.path.insert(0, str(Path.cwd()))
 
-from glat import checks, experiments, manifest, records, registry, weights
+from glat import checks, cluster, experiments, manifest, records, registry, weights
 from glat.config import hand_down, load as load_params, plain, public
+from glat.cores import cores, gpu
 from glat.data import sources
 from glat.errors import GlatError
 from glat.escaping import NAME
@@ -66,21 +67,49 @@ def network(*patterns):
     return lambda wildcards: code(*registry.sources(registry.of_run(wildcards.run)), *patterns)
 
 
+def on_a_cluster():
+    """Whether jobs run on a cluster's nodes, whose cores and GPUs are not this machine's."""
+    return workflow.remote_exec or not workflow.local_exec or workflow.resource_settings.cores is None
+
+
 def granted(wildcards, threads):
     """Threads to compute on, of those that Snakemake grants: where --cores asks for more cores than the machine has,
-    jobs side by side get their share of the real ones and do not fight."""
-    from glat.cores import cores
-
-    asked = workflow.cores or cores()
+    jobs side by side get their share of the real ones and do not fight. A cluster's jobs have all of theirs."""
+    if on_a_cluster():
+        return threads
+    asked = workflow.cores
     return max(1, threads * min(cores(), asked) // asked)
 
 
 def gpus(wildcards):
-    """GPUs that a training uses."""
-    from glat.cores import gpu
+    """GPUs that a training uses: `training.devices`, with `accelerator: auto` where there are any."""
+    published = wildcards.run not in RUNS  # weights of PANNs, which are scored alone
+    training = PARAMS.training if published else RUNS[wildcards.run].training
+    if on_a_cluster() and training.nodes > 1:
+        raise WorkflowError(f"training.nodes: {training.nodes}, but a job of this workflow has one node (docs/cluster.md)")
+    there = partition().gpu if on_a_cluster() else gpu()
+    return training.devices if training.accelerator == "gpu" or (training.accelerator == "auto" and there) else 0
 
-    training = RUNS[wildcards.run].training
-    return training.devices if training.accelerator == "gpu" or (training.accelerator == "auto" and gpu()) else 0
+
+def one_gpu(wildcards):
+    """The GPU of an evaluation, where the training has any."""
+    return min(1, gpus(wildcards))
+
+
+def within(minutes):
+    """A job's time limit in minutes; on a cluster no longer than its partition allows: what is cut short goes on later."""
+
+    def runtime(wildcards):
+        longest = partition().minutes if on_a_cluster() else None
+        return min(minutes, longest or minutes)
+
+    return runtime
+
+
+def partition():
+    """The partition of the cluster's jobs: of the profile's default-resources, else the cluster's own default."""
+    named = (workflow.resource_settings.default_resources or {}).get("slurm_partition")
+    return cluster.partition(named.value if named else None)
 
 
 def entry(wildcards):

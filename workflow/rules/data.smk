@@ -24,7 +24,7 @@ rule metadata:
     priority: 2
     resources:
         mem_mb=4000,
-        runtime=60,
+        runtime=within(60),
     conda:
         ENVIRONMENT
     shell:
@@ -49,7 +49,7 @@ rule download:
     priority: 2
     resources:
         mem_mb=3000,
-        runtime=7 * 24 * 60,
+        runtime=within(7 * 24 * 60),
         processors=granted,
     conda:
         ENVIRONMENT
@@ -75,7 +75,7 @@ rule resample:
     priority: 2
     resources:
         mem_mb=3000,
-        runtime=6 * 60,
+        runtime=within(6 * 60),
         processors=granted,
     conda:
         ENVIRONMENT
@@ -98,7 +98,7 @@ rule pack:
     priority: 2
     resources:
         mem_mb=2000,
-        runtime=2 * 60,
+        runtime=within(2 * 60),
     conda:
         ENVIRONMENT
     shell:
@@ -122,7 +122,7 @@ rule audit:
     threads: 1
     resources:
         mem_mb=8000,
-        runtime=60,
+        runtime=within(60),
     conda:
         ENVIRONMENT
     shell:

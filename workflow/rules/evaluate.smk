@@ -21,7 +21,8 @@ rule evaluate:
     threads: 4
     resources:
         mem_mb=4000,
-        runtime=6 * 60,
+        gpu=one_gpu,
+        runtime=within(6 * 60),
         processors=granted,
     conda:
         ENVIRONMENT
@@ -43,7 +44,7 @@ rule fetch_weights:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=6 * 60,
+        runtime=within(6 * 60),
     conda:
         ENVIRONMENT
     shell:
@@ -69,7 +70,7 @@ rule published_run:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=30,
+        runtime=within(30),
     conda:
         ENVIRONMENT
     shell:

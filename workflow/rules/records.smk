@@ -62,7 +62,7 @@ rule record:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=60,
+        runtime=within(60),
     conda:
         ENVIRONMENT
     shell:

@@ -31,7 +31,7 @@ rule table1:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=10,
+        runtime=within(10),
     conda:
         ENVIRONMENT
     shell:
@@ -201,10 +201,11 @@ rule chosen:
         "logs/chosen/{file}.log",
     wildcard_constraints:
         file=r"[^/]+\.(csv|json|md|svg|png|html)",
+    localrule: True
     threads: 1
     resources:
         mem_mb=100,
-        runtime=5,
+        runtime=within(5),
     conda:
         ENVIRONMENT
     shell:

@@ -8,10 +8,11 @@ rule configure:
         "logs/{dataset}/configure/{run}.log",
     params:
         run=run_of,
+    localrule: True
     threads: 1
     resources:
         mem_mb=500,
-        runtime=5,
+        runtime=within(5),
     conda:
         ENVIRONMENT
     shell:
@@ -35,7 +36,8 @@ rule train:
     resources:
         mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
         gpu=gpus,
-        runtime=14 * 24 * 60,
+        nodes=1,
+        runtime=within(14 * 24 * 60),
         processors=granted,
     conda:
         ENVIRONMENT

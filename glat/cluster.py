@@ -1,0 +1,43 @@
+"""What a Slurm cluster offers, for the workflow: whether its jobs can have a GPU, and for how long they may run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from typing import NamedTuple
+
+
+class Partition(NamedTuple):
+    """GPUs or none, and the longest time of a job in minutes (None: no limit)."""
+
+    gpu: bool = False
+    minutes: int | None = None
+
+
+@cache
+def partition(name: str | None = None) -> Partition:
+    """The partition `name`, None for the cluster's default, as `sinfo` tells; where it can't, no GPU and no limit."""
+    call = ["sinfo", "--noheader", "--format=%P|%G|%l"]
+    try:
+        told = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return Partition()
+    return parse(told, name)
+
+
+def parse(told: str, name: str | None = None) -> Partition:
+    """Lines of `sinfo`, one for each kind of node of a partition: its name (`*`: the default), GRES and time limit."""
+    lines = [line.split("|") for line in told.splitlines() if line.count("|") == 2]
+    own = [(gres, limit) for key, gres, limit in lines if (key.rstrip("*") == name if name else key.endswith("*"))]
+    gpu = any(gres.split(":")[0] == "gpu" for all_of_it, _ in own for gres in all_of_it.split(","))
+    return Partition(gpu, minutes(own[0][1]) if own else None)
+
+
+def minutes(limit: str) -> int | None:
+    """Slurm's [days-][hours:]minutes:seconds as whole minutes; None for "infinite" or what is no time."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit.strip())
+    if not found:
+        return None
+    days, hours, whole, _ = (int(part or 0) for part in found.groups())
+    return (24 * days + hours) * 60 + whole

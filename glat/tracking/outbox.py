@@ -1,0 +1,121 @@
+"""Runs that wait to be sent to MLflow, and the one process that sends them: `python -m glat.tracking.outbox <lock>`.
+
+A command leaves a run here and goes on. Where a sender is at work, that one takes it; else the command starts one, which
+ends when nothing is left. So there is never more than one of these processes beside a project and a tracking server, and
+no more work for it than there are runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import redirect_stderr, suppress
+from pathlib import Path
+
+from ..config import Params, parse
+from ..errors import GlatError
+from ..files import whole
+from . import attempt as attempts
+from .send import Busy, alone
+from .sender import LOG, LOOK, Sender, wait_in_a_job
+from .store import NotSent, Store, name_of, uri
+
+PLACE = Path(".mlflow.outbox")  # beside mlflow.db
+
+
+def box() -> Path:
+    """The folder of what waits for the tracking server that is chosen."""
+    return PLACE / hashlib.blake2b(name_of(uri()).encode(), digest_size=8).hexdigest()
+
+
+def hand_over(folder: Path, params: Params) -> None:
+    """Have a run sent; nothing waits for it. What cannot be noted or started now, `glat track sync` sends later."""
+    try:
+        _put(folder, params)
+        with (box() / "lock").open("w") as lock:
+            if not _taken(lock.fileno()):
+                return  # whoever holds it looks here once more when it has let go of it
+            call = [sys.executable, "-m", "glat.tracking.outbox", str(lock.fileno())]
+            null = subprocess.DEVNULL
+            process = subprocess.Popen(
+                call, stdin=null, stdout=null, stderr=null, start_new_session=True, pass_fds=[lock.fileno()]
+            )
+        wait_in_a_job(process)
+    except OSError as error:
+        print(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later", file=sys.stderr)
+
+
+def _taken(lock: int) -> bool:
+    """Take the lock; False if another process holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _put(folder: Path, params: Params) -> None:
+    settings = params.model_dump(mode="json", by_alias=True)
+    for dataset in settings["datasets"].values():
+        dataset["source"] = {"kind": dataset["source"].get("kind")}  # no proxy's password in another file
+    with whole(box() / f"{time.time_ns()}-{uuid.uuid4().hex}.json") as part:
+        part.touch(0o600)
+        part.write_text(json.dumps({"folder": str(folder), "settings": settings}))
+
+
+def drain(lock: int) -> bool:
+    """Send all that waits, by the lock that this process holds; whether all was sent. A run that is not sent for a
+    reason of its own is left to `glat track sync`; where the server is at fault, all that waits is left here."""
+    whole_of_it = True
+    while True:
+        while letters := sorted(box().glob("[0-9]*.json")):
+            newest: dict[str, dict] = {}
+            for letter in letters:
+                with suppress(OSError, ValueError):
+                    content = json.loads(letter.read_text())
+                    newest[content["folder"]] = content["settings"]
+            for folder, settings in newest.items():
+                if Path(folder).is_dir() and not _send(Path(folder), settings):
+                    whole_of_it = False
+                    try:
+                        Store().ask()
+                    except NotSent:
+                        return False
+            for letter in letters:
+                letter.unlink(missing_ok=True)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        # A command that came before this found the lock taken, and left its run here; one that comes now takes it.
+        if not any(box().glob("[0-9]*.json")) or not _taken(lock):
+            return whole_of_it
+
+
+def _send(folder: Path, settings: dict) -> bool:
+    with (folder / LOG).open("a") as log, redirect_stderr(log):
+        while True:
+            try:
+                with alone(folder):
+                    return Sender(folder, 0, parse(settings)).finish()
+            except Busy:
+                if attempts.trained_now(folder):
+                    return True  # by the process that follows that training
+                time.sleep(LOOK)
+            except GlatError as error:
+                print(f"not sent to MLflow: {error}", file=sys.stderr)
+                return False
+
+
+def main() -> int:
+    lock = int(sys.argv[1])
+    os.set_inheritable(lock, False)
+    os.nice(10)
+    return 0 if drain(lock) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

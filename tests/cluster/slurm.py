@@ -1,0 +1,127 @@
+"""A Slurm cluster of two nodes on this machine, in a folder and on ports of its own: munged, slurmctld, two slurmd."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+# No accounting, as on a small cluster; a default partition with GPUs (that are named only: none is there) and a limit.
+CONFIGURATION = """
+ClusterName=test
+SlurmctldHost={host}
+SlurmctldPort={ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CryptoType=crypto/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+ReturnToService=2
+KillWait=5
+SchedulerParameters=batch_sched_delay=0,sched_interval=2
+SlurmdParameters=config_overrides
+GresTypes=gpu
+NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=4 RealMemory=16000 Gres=gpu:2
+NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=4 RealMemory=16000 Gres=gpu:2
+PartitionName=other Nodes=n1
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=12:00:00
+"""
+CLIENTS = ("sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel", "sacct")
+
+
+def missing() -> list[str]:
+    """The programs of Slurm and munge that are not there."""
+    return [name for name in ("munged", "slurmctld", "slurmd", *CLIENTS) if find(name) is None]
+
+
+def find(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Cluster:
+    """A running one: its own `sbatch`, `srun` and so on stand in `commands`, for the PATH. A variable would not do: a
+    job of Snakemake starts its step without Slurm's."""
+
+    def __init__(self, folder: Path):
+        self.commands = folder / "bin"
+        self.commands.mkdir()
+        for name in CLIENTS:
+            script = f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {find(name)} "$@"\n'
+            (self.commands / name).write_text(script)
+            (self.commands / name).chmod(0o755)
+
+    def ask(self, *call: str) -> str:
+        return subprocess.run([self.commands / call[0], *call[1:]], check=False, capture_output=True, text=True).stdout
+
+    def jobs(self) -> list[dict[str, str]]:
+        """What Slurm knows of each job, those that ended among them, oldest first."""
+        lines = self.ask("scontrol", "show", "job", "--oneliner").splitlines()
+        return [dict(word.partition("=")[::2] for word in line.split()) for line in lines if "JobId=" in line]
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """Start all of it, and stop it at the end."""
+    folder.chmod(0o755)
+    found, conf, key = Cluster(folder), folder / "slurm.conf", folder / "munge.key"
+    settings = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": folder}
+    conf.write_text(CONFIGURATION.format(ports=free_ports(3), **settings))
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")  # Slurm counts files
+    key.write_bytes(secrets.token_bytes(128))
+    key.chmod(0o600)
+    for name in ("state", "n1", "n2"):
+        (folder / name).mkdir()
+    munge = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
+    munge += [f"--socket={folder}/munge.socket", "--foreground", "--force", "--num-threads=2"]
+    calls = [[find("munged"), *munge], [find("slurmctld"), "-D", "-f", str(conf)]]
+    calls += [[find("slurmd"), "-D", "-f", str(conf), "-N", node] for node in ("n1", "n2")]
+    processes = []
+    with (folder / "daemons.log").open("wb") as log:
+        try:
+            for call in calls:
+                processes.append(
+                    subprocess.Popen(call, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                )
+                time.sleep(1)  # each needs the one before
+            deadline = time.monotonic() + 60
+            while "idle 2" not in found.ask("sinfo", "--noheader", "--partition=main", "--format=%t %D"):
+                assert time.monotonic() < deadline, (folder / "daemons.log").read_text()[-3000:]
+                time.sleep(0.5)
+            yield found
+        finally:
+            found.ask("scancel", "--user", settings["user"])
+            time.sleep(1)
+            for process in reversed(processes):
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()

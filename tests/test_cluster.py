@@ -1,0 +1,67 @@
+"""What a cluster's own command tells, and who starts a training's processes there; tests/cluster runs a real Slurm."""
+
+from __future__ import annotations
+
+import lightning
+import pytest
+import yaml
+from conftest import ROOT
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+from glat import hardware
+from glat.cluster import Partition, minutes, parse, partition
+
+TOLD = """debug*|(null)|30:00
+debug*|gpu:a100:4(S:0-1),lustre:1|30:00
+batch|(null)|1-12:00:00
+gpu|gpu:2|infinite
+shard|shard:8|2:00:00
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (None, Partition(True, 30)),
+        ("debug", Partition(True, 30)),
+        ("batch", Partition(False, 36 * 60)),
+        ("gpu", Partition(True, None)),
+        ("shard", Partition(False, 120)),
+        ("none such", Partition()),
+    ],
+)
+def test_a_partition_has_gpus_and_a_longest_time(name, expected):
+    assert parse(TOLD, name) == expected
+    assert parse(TOLD.replace("*", "")) == Partition(), "no default"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("5:59", 5), ("1:00:00", 60), ("7-00:00:00", 10080), ("n/a", None)])
+def test_slurm_s_times(text, expected):
+    assert minutes(text) == expected
+
+
+def test_where_no_slurm_is_nothing_is_known_of_it(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    partition.cache_clear()
+    assert partition() == Partition()
+    partition.cache_clear()
+
+
+@pytest.mark.parametrize("tasks", [None, "1", "2"])
+def test_slurm_starts_a_training_s_processes_only_where_it_started_as_many(tasks, monkeypatch):
+    for name, value in {"NTASKS": tasks, "JOB_ID": "7", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value) if value else monkeypatch.delenv(f"SLURM_{name}", raising=False)
+    if tasks == "2":
+        monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    trainer = lightning.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp", plugins=hardware.starter(2), logger=False, barebones=True
+    )
+    ours = isinstance(trainer.strategy.cluster_environment, LightningEnvironment)
+    assert ours == (tasks != "2")
+    assert bool(hardware.starter(1)) == bool(tasks)
+
+
+def test_the_profile_names_no_account_and_leaves_gpus_to_the_settings():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    assert profile["executor"] == "slurm" and profile["slurm-status-command"] == "squeue" and profile["retries"] > 0
+    assert not {"default-resources", "set-resources", "cores", "resources"} & profile.keys()
