@@ -167,7 +167,7 @@ use rule table1 as examples with:
         kept(systems("table2")[-1:], "checkpoint.pt")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "data/labels.py", "data/rows.py", "results/localisation.py"),
+        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "data/labels.py", "data/rows.py", "results/localisation.py"),
     output:
         directory("results/{dataset}/clips"),
     log:
