@@ -139,9 +139,8 @@ def holding(project):
 
 
 def test_what_is_planted_in_the_settings_comes_out_nowhere(planted):
-    """A failed job of Snakemake with its log and notes, and DVC's notes; a user's changes on the command line too."""
-    change = f"datasets={{mini: {{source: {{proxy: 'http://me:{PLANTED}@127.0.0.1:9'}}}}}}"
-    done = run(planted, "snakemake", "packs", "--cores", "2", "--config", change, check=False)
+    """A failed job of Snakemake with its log and notes, and DVC's notes."""
+    done = run(planted, "snakemake", "packs", "--cores", "2", "--config", "seeds=[1]", check=False)
     out = done.stdout + done.stderr
     assert "_segments.csv?X-Amz-Signature=***: HTTP 404" in (planted / "logs/mini/metadata.log").read_text()
     assert done.returncode != 0 and PLANTED not in out and not holding(planted)
