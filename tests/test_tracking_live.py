@@ -214,7 +214,7 @@ def refusal(address, body):
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(address, body)
     assert refused.value.code == 400
-    return json.loads(refused.value.read())["message"]
+    return json.loads(refused.value.read())["message"].partition("Error: ")[2]  # before it is what was sent
 
 
 def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_path):

@@ -1,0 +1,171 @@
+"""Passwords, tokens and cookies: planted in settings and addresses, and looked for in whatever is written."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import h5py
+import pytest
+import yaml
+from conftest import ROOT
+from tiny_project import copy_of_the_project, run
+
+from glat.config import load, public
+from glat.data.sources import identity
+from glat.data.sources.youtube import Settings
+from glat.data.sources.youtube_errors import GONE, Failure, classify
+from glat.errors import GlatError
+from glat.redaction import redact
+from glat.results import report
+from glat.tracking.store import name_of
+
+PLANTED = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("http://me:s3cr3t@host:3128", "http://host:3128"),
+        ("http://me:p@s3cr3t@host:3128/x@y", "http://host:3128/x@y"),
+        ("at http://me:p/s3@s#cr?3t@host:1/, twice", "at http://host:1/, twice"),
+        ("http://me:s3cr3t with a space@host:80 is refused", "http://host:80 is refused"),
+        ("http://me:s3'cr3t@host/", "http://host/"),
+        ("http://me:s3cr3t@[::1]:80/x and https://host/a@b", "http://[::1]:80/x and https://host/a@b"),
+        ("http://[::1 me:s3cr3t@h", "http://h"),
+        ("socks5h://s3cr3t@host", "socks5h://host"),
+        ("//me:s3cr3t@host/x", "//host/x"),
+        ("postgresql+psycopg://me:s3cr3t@db:5432/mlflow", "postgresql+psycopg://db:5432/mlflow"),
+        ("Failed to parse: me:s3/cr3t@host:3128", "Failed to parse: host:3128"),
+        ("https://h/x?download=1&token=s3cr3t&X-Amz-Signature=s3cr3t", "https://h/x?download=1&token=***&X-Amz-Signature=***"),
+        ("with url: /x?access%5Ftoken=s3cr3t&v=1 (Caused by y)", "with url: /x?access%5Ftoken=***&v=1 (Caused by y)"),
+        ("https://h/x#access_token=s3cr3t", "https://h/x#access_token=***"),
+        (f"https://h/x?of={'s3cr3t' * 5}: HTTP 404", "https://h/x?of=***: HTTP 404"),
+        ("Proxy-Authorization: Basic s3cr3t", "Proxy-Authorization: ***"),
+        *((same, same) for same in (
+            "https://zenodo.org/record/3987831/files/Cnn10_mAP%3D0.380.pth?download=1", "/data/x:y@z/a=b.wav", "a: b",
+            "https://www.youtube.com/watch?v={id}", "git@github.com:a/b", "12:30 at 5@home", "http://host:x/y", "",
+        )),
+    ],
+)  # fmt: skip
+def test_an_address_in_a_text_is_written_without_what_only_its_owner_may_know(text, left):
+    assert redact(text) == left and redact(left) == left
+    assert str(GlatError(text)) == left
+    assert str(pickle.loads(pickle.dumps(GlatError(text)))) == left  # as a worker process sends it
+
+
+def test_settings_are_written_without_the_values_of_keys_that_are_secrets():
+    given = {"source": {"proxy": "s3cr3t", "cookies": None, "list": [1, ("http://a:s3cr3t@b",)]}, "password": "s3cr3t"}
+    assert redact(given) == {"source": {"proxy": "***", "cookies": None, "list": [1, ("http://b",)]}, "password": "***"}
+    assert given["password"] == PLANTED
+
+
+def test_no_error_of_a_source_or_a_setting_holds_one():
+    for proxy in (
+        "me:s3cr3t@host:1",
+        "http://me:s3cr3t@host:x",
+        "http://me:s3/cr3t@host",
+        "http://[::1 me:s3cr3t@h",
+        5,
+    ):
+        settings = {"datasets.audioset.source": {"kind": "youtube", "proxy": proxy}}
+        params = load(ROOT / "params.yaml", {"dataset": "audioset"} | settings)
+        from glat.data.sources import open_source
+
+        with pytest.raises(GlatError, match=r"datasets\.audioset\.source\.proxy: ") as told:
+            open_source(params.chosen.source, "audioset")
+        assert PLANTED not in str(told.value) and "cr3t" not in str(told.value)
+    assert Settings(proxy="http://me:p@s3cr3t@host:3128").proxy  # works, as a proxy of requests and of yt-dlp does
+    for proxy in ("http://me:p@s3cr3t@host:1", "http://me:s3cr3t@[::1]:1"):
+        assert PLANTED not in classify(f"Unable to connect: {proxy}/ said no").reason
+        assert PLANTED not in str(Failure(GONE, f"at {proxy}"))
+    assert name_of("http://me:p@s3cr3t@host:1/") == "http://host:1"
+
+
+def test_a_traceback_holds_none():
+    code = "import sys, glat.redaction as r; sys.excepthook = r.hook; raise KeyError('http://me:p@s3cr3t@host/?key=s3cr3t')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "KeyError: 'http://host/?key=***'" in done.stderr
+
+
+class Lists(BaseHTTPRequestHandler):
+    """Has the class list, and refuses the rest."""
+
+    def do_GET(self):
+        body = b"index,mid,display_name\n0,/m/0,Dog\n"
+        self.send_response(200 if "class" in self.path else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A project with secrets wherever one may stand, and the folder that it lies in."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Lists)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    host = f"http://me:p@{PLANTED}@127.0.0.1:{server.server_port}"
+    project = copy_of_the_project(tmp_path)
+    settings = yaml.safe_load((project / "params.yaml").read_text())
+    settings["datasets"]["mini"] |= {
+        "source": {
+            "kind": "youtube", "proxy": f"{host}/", "cookies": f"/home/{PLANTED}/c.txt",
+            "address": f"{host}/{{id}}?token={PLANTED}",
+        },
+        "metadata": {
+            name: f"{host}/{name}?X-Amz-Signature={PLANTED}"
+            for name in ("class_labels_indices.csv", "train_segments.csv", "eval_segments.csv")
+        },
+        "classes": 5,
+    }  # fmt: skip
+    settings["weights"] = {"cnn10": {"file": f"{host}/Cnn10.pth?token={PLANTED}", "md5": "0" * 32}}
+    (project / "params.yaml").write_text(yaml.safe_dump(settings))
+    yield project
+    server.shutdown()
+    server.server_close()
+
+
+def holding(project):
+    """Files with a secret, but for the settings themselves."""
+    files = [path for path in project.rglob("*") if path.is_file() and path.name != "params.yaml"]
+    return [path for path in files if PLANTED.encode() in path.read_bytes()]
+
+
+def test_what_is_planted_in_the_settings_comes_out_nowhere(planted):
+    """A failed job of Snakemake with its log and notes, and DVC's notes."""
+    done = run(planted, "snakemake", "packs", "--cores", "2", "--config", "seeds=[1]", check=False)
+    out = done.stdout + done.stderr
+    assert "_segments.csv?X-Amz-Signature=***: HTTP 404" in (planted / "logs/mini/metadata.log").read_text()
+    assert done.returncode != 0 and PLANTED not in out and not holding(planted)
+    failed = run(planted, "snakemake", "weights/Cnn10.pth", "--cores", "2", check=False)
+    assert failed.returncode != 0 and PLANTED not in failed.stdout + failed.stderr and not holding(planted)
+    run(planted, "git", "init", "-q")
+    done = run(planted, "dvc", "repro", "source")
+    noted = json.loads((planted / "data/mini/source.json").read_text())
+    assert noted["source"]["kind"] == "youtube" and "token=***" in noted["source"]["address"]
+    assert "source" in yaml.safe_load((planted / "dvc.lock").read_text())["stages"]
+    assert PLANTED not in done.stdout + done.stderr and not holding(planted)
+
+
+def test_no_stage_of_dvc_names_settings_that_may_hold_a_secret():
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        assert "$" not in stage["cmd"], f"{name}: a shell would read what a setting holds"
+        for key in stage.get("params", []):
+            assert key.split(".")[0] not in ("weights", "tracking") and not key.endswith((".source", ".metadata")), name
+            assert key not in ("datasets", "datasets.${dataset}"), name
+
+
+def test_reports_packs_and_notes_of_a_source_hold_none(planted, tmp_path):
+    params = load(planted / "params.yaml")
+    for written in (public(params), report._resolved(params), identity(params.chosen.source)):
+        assert PLANTED not in json.dumps(written) and "youtube" in json.dumps(written)
+    with h5py.File(tmp_path / "pack.h5", "w") as pack:  # as glat.data.pack keeps it
+        pack.attrs["provenance"] = json.dumps({"source": identity(params.chosen.source)})
+    assert PLANTED.encode() not in (tmp_path / "pack.h5").read_bytes()
