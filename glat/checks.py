@@ -98,7 +98,9 @@ def of_run(params: Params, run: Run) -> list[str]:
     if params.chosen.width_of(run.backbone) is None:
         faults.append(f"datasets.{run.dataset}.width: no width for {run.backbone}; name it, or a `default`")
     if training.batch_size % training.processes:
-        of = f" of {run.backbone}" if run.backbone in params.special(run.dataset) else ""
+        common = params.training_of(run.dataset)
+        own = (common.batch_size, common.processes) != (training.batch_size, training.processes)
+        of = f" of {run.backbone}" if own else ""
         faults.append(
             f"datasets.{run.dataset}: training.batch_size {training.batch_size}{of} does not divide among "
             f"{training.devices} devices on {training.nodes} nodes"

@@ -71,6 +71,7 @@ def classes(splits: list[Split], train: list[str], evaluate: list[str]) -> Itera
         names = split.classes["display_name"]
         for name, got, asked in zip(names, split.labels_got, split.labels_asked, strict=True):
             yield Row(split.name, "clips of a class", name, int(got), str(asked))
+        yield Row(split.name, "clips without a class", "asked for, negatives of all", split.unlabelled)
     names = splits[0].classes["display_name"].to_numpy()
     for role, parts, without in (
         ("training", train, "cannot be learned"),

@@ -53,6 +53,7 @@ class Split:
     labels_asked: np.ndarray
     labels_got: np.ndarray
     first: np.ndarray
+    unlabelled: int = 0  # clips of the list without a label
 
     @property
     def got(self) -> int:
@@ -120,6 +121,7 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
         labels_asked=np.bincount(audioset.labels(segments, classes).indices, minlength=len(classes)),
         labels_got=np.sum([shard["labels"] for shard in shards], axis=0),
         first=np.cumsum([0, *counts]),
+        unlabelled=int((segments["labels"].str.len() == 0).sum()),
     )
 
 

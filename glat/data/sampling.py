@@ -16,7 +16,8 @@ class BalancedBatches:
 
     Draw p = k * batch_size + j, the j-th of batch k, falls in round r = p // C over the C classes that have clips, and
     takes class c = order_r[p % C]. Class c, of n_c clips, gives item r % n_c of its shuffle number r // n_c. Orders
-    come from (seed, r) and shuffles from (seed, c, r // n_c), so any batch can be drawn first.
+    come from (seed, r) and shuffles from (seed, c, r // n_c), so any batch can be drawn first. Clips without a label, which
+    are negatives of every class, are walked as one class more, numbered after the others.
 
     target: (clips, classes) bool, or `Labels`. `empty`: indices of the classes without a clip, which are left out.
     Raises GlatError if no clip has a label or batch_size < 1.
@@ -28,6 +29,10 @@ class BalancedBatches:
             raise GlatError(f"batch_size is {batch_size}; it must be at least 1")
         self.batch_size, self.seed = batch_size, seed
         self._clip, self._start = labels.by_class()
+        negatives = np.flatnonzero(np.diff(labels.indptr) == 0).astype(self._clip.dtype)
+        if len(self._clip) and len(negatives):
+            self._clip = np.concatenate([self._clip, negatives])
+            self._start = np.append(self._start, len(self._clip))
         self._counts = np.diff(self._start)
         self.classes = np.flatnonzero(self._counts)
         self.empty = np.flatnonzero(self._counts == 0)
