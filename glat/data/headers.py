@@ -8,17 +8,31 @@ from typing import BinaryIO
 
 import av
 
+from glat.data.formats import DECLARE_LENGTH
 
-def promised_seconds(
-    container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes
-) -> float | None:
-    """Seconds of audio that the file's header declares, None where FFmpeg can only guess from the bit rate.
+# Bit rates of MPEG audio in kbit/s by the header's four bits: of MPEG-1's layers 1 to 3, of MPEG-2's layer 1 and 2 or 3.
+_BIT_RATES = {
+    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = (44100, 48000, 32000)
 
-    head: of the file, as `read_head` gives it.
+
+def promised_seconds(container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
+    """Seconds of audio that the file's header declares: float, or None where it can't know or FFmpeg only guesses.
+
+    head: of the file, as `read_head` gives it. Of an MP3 with a Xing header it is the least there should be: that of
+    the first of several joined ones knows nothing of the others.
     """
     name = container.format.name
-    xing = b"Xing" in head or b"Info" in head or b"VBRI" in head
-    if name in ("aac", "ogg") or (name == "mp3" and not xing):
+    if name == "mp3":
+        if not (b"Xing" in head or b"Info" in head or b"VBRI" in head):
+            return None
+    elif name not in DECLARE_LENGTH:
         return None
     if name == "wav":
         # FFmpeg takes the duration of a cut WAV from what is there.
@@ -88,6 +102,33 @@ def wav_seconds(file: BinaryIO) -> float | None:
         file.seek(before)
 
 
+def flac_md5(head: bytes) -> bytes | None:
+    """The MD5 of all samples that a FLAC file's first block declares; None where it declares none."""
+    digest = head[26:42]  # "fLaC", four bytes of the block's header, and 18 of the block
+    return digest if head[:4] == b"fLaC" and head[4] & 0x7F == 0 and len(digest) == 16 and any(digest) else None
+
+
+def packet_bytes(packet: bytes) -> int:
+    """How long an MPEG audio or ADTS packet says that it is, in bytes; 0 if it is neither or does not say.
+
+    ISO/IEC 11172-3, 2.4.2.3, and 13818-7, 6.2.
+    """
+    if len(packet) < 7 or packet[0] != 0xFF or packet[1] & 0xE0 != 0xE0:
+        return 0
+    layer = 4 - (packet[1] >> 1 & 3)
+    if layer == 4:
+        return (packet[3] & 3) << 11 | packet[4] << 3 | packet[5] >> 5 if packet[1] & 0xF0 == 0xF0 else 0
+    version, rate = packet[1] >> 3 & 3, packet[2] >> 2 & 3  # 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
+    if version == 1 or rate == 3 or packet[2] >> 4 in (0, 15):
+        return 0
+    hertz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    bits = 1000 * _BIT_RATES[1 if version == 3 else 2, layer][packet[2] >> 4]
+    padding = packet[2] >> 1 & 1
+    if layer == 1:
+        return 4 * (12 * bits // hertz + padding)
+    return (144 if layer == 2 or version == 3 else 72) * bits // hertz + padding
+
+
 def ogg_ends(file: BinaryIO) -> bool:
     """Whether the last page of an Ogg file carries the end-of-stream flag."""
     size = file.seek(0, os.SEEK_END)
@@ -95,3 +136,19 @@ def ogg_ends(file: BinaryIO) -> bool:
     tail = file.read()
     page = tail.rfind(b"OggS")
     return 0 <= page < len(tail) - 5 and bool(tail[page + 5] & 4)
+
+
+def ogg_is_chained(file: BinaryIO) -> bool:
+    """Whether an Ogg file is several joined ones: streams that begin behind others' samples, in times of their own."""
+    size, place, samples = file.seek(0, os.SEEK_END), 0, False
+    while place < size:
+        file.seek(place)
+        page = file.read(27 + 255)
+        if page[:4] != b"OggS" or len(page) < 27:
+            return False
+        begins, position = page[5] & 2, page[6:14]
+        if begins and samples:
+            return True
+        samples = samples or any(position)
+        place += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return False
