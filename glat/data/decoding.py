@@ -25,10 +25,13 @@ import av
 import numpy as np
 import soundfile
 
-from glat.data.formats import CONTAINERS, UNTIMED
+from glat.data.formats import CONTAINERS, LOSSLESS, UNTIMED
 from glat.data.headers import (
+    declared_bytes,
     flac_md5,
-    ogg_ends,
+    is_tag,
+    ogg_damage,
+    ogg_end,
     ogg_is_chained,
     packet_bytes,
     promised_seconds,
@@ -379,14 +382,19 @@ class _Decoding:
         self.container, self.stream, self.file = container, stream, file
         self.name, self.sought = container.format.name, False
         stream.codec_context.thread_count = 1
-        if stream.codec_context.name == "flac":  # FFmpeg has the checksums of its frames, and does not look
+        self.codec = stream.codec_context.name
+        self.lossless = self.codec in LOSSLESS or self.codec.startswith("pcm")
+        if self.codec in LOSSLESS or self.codec in ("ac3", "eac3", "dca"):  # FFmpeg knows checksums, and does not look
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         self.promised = promised_seconds(container, stream, file, head)
         self.late = seconds_late(container, stream)
         self.rate, self.channels, self.kind = 0, 0, ""
         self.first = self.end = 0.0  # of the first and the last frame, in samples of the recording
         self.lost = 0.0  # seconds that should be between the frames and are not
-        self.last = b""  # packet
+        self.holes: list[tuple[int, int, float]] = []  # between packets: place, bytes, and about how many seconds
+        self.last: av.Packet | None = None
+        self.last_fails = False
+        self.corrupt = -math.inf  # where FFmpeg marked the last packet that lacks something, in samples
 
     def length(self) -> float | None:
         """Seconds of the recording by its header; None if only decoding tells."""
@@ -439,8 +447,7 @@ class _Decoding:
             self._check_end(piece, asked, begun)
         if frames and given < most:
             yield self._block(frames, most - given)
-        if self.lost > LOST:
-            raise AudioError(f"damaged: {self.lost:.2f} s of the sound are lost")
+        self._check_lost(piece)
 
     def _planar(self, frame: av.AudioFrame) -> np.ndarray:
         array = frame.to_ndarray()
@@ -462,12 +469,22 @@ class _Decoding:
         """Every frame that decodes. What is lost between two of them is counted."""
         failed = 0.0  # seconds of packets that did not decode since the last frame
         before = math.nan  # where the last frame ends, by the container's times
+        after = None  # the byte behind the last packet
         for packet in self._packets():
             if packet.size:
                 self.last = packet
+                if self.name in UNTIMED and packet.pos is not None:
+                    if self.rate and after is not None and packet.pos > after:
+                        seconds = (packet.pos - after) * float((packet.duration or 0) * packet.time_base) / packet.size
+                        self.holes.append((after, packet.pos - after, seconds))
+                    after = packet.pos + packet.size
+            if packet.is_corrupt:
+                self.corrupt = self.end
             try:
                 decoded = packet.decode()
-            except av.error.InvalidDataError:
+                self.last_fails = False
+            except av.error.FFmpegError:
+                self.last_fails = True
                 failed += float((packet.duration or 0) * packet.time_base) if self.rate else 0.0
                 continue
             for frame in decoded:
@@ -510,23 +527,48 @@ class _Decoding:
                 raise _NotThere
             raise AudioError("undecodable: no audio in it")
         found = self.end / self.rate
-        if self.name == "ogg" and not ogg_ends(self.file):
-            raise AudioError(f"truncated: {found:.2f} s decoded, and the Ogg stream has no end")
+        if self.name == "ogg" and (why := ogg_end(self.file)):
+            raise AudioError(f"truncated: {found:.2f} s decoded, and {why}")
         if not begun:
             if self.sought:
                 raise _NotThere
             promised = None if self.promised is None else self.promised + self.late
             raise asked.ends_before(found + self.late, promised)
+        if found < piece.end and self._ends_within():
+            raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
         if self.promised is None:
-            cut = self.name in UNTIMED and len(bytes(self.last)) < packet_bytes(bytes(self.last)[:7])
-            if cut and found < piece.end:
-                raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
             return
-        # A header counts what an encoder put before and behind the sound: of an MP3, up to two frames and the delay.
-        slack = {"flac": 0.5 / self.rate, "mp3": LOST + 3000 / self.rate}.get(self.name, 0.15)
+        # A header may count a frame too many, or round to milliseconds.
+        slack = 0.1
+        if self.lossless:
+            slack = 0.02 if "matroska" in self.name else 0.5 / self.rate if self.name == "flac" else 1e-3
+        elif self.name == "mp3":
+            slack = 1728 / self.rate
         there = min(piece.end, self.promised) - piece.start
         if there - (found - piece.start) > slack:
             raise AudioError(f"truncated: {found - piece.start:.2f} of {there:.2f} s decoded")
+
+    def _ends_within(self) -> bool:
+        """Whether the file is cut off within a packet, or before the end that it declares."""
+        if self.name in ("w64", "caf", "avi"):
+            declared = declared_bytes(self.file)
+            return declared is not None and declared > self.file.seek(0, os.SEEK_END) + 1
+        if self.promised is not None:
+            return False
+        if self.name in ("mp3", "aac"):
+            packet = bytes(self.last)
+            return len(packet) < packet_bytes(packet[:7])
+        return self.last_fails or self.corrupt > self.end - LOST * self.rate
+
+    def _check_lost(self, piece: _Piece) -> None:
+        for place, size, seconds in self.holes:
+            self.file.seek(place)
+            if not is_tag(self.file.read(min(size, 8))):
+                self.lost += seconds
+        if self.lost > (0 if self.lossless else LOST):
+            raise AudioError(f"damaged: {self.lost:.2f} s of the sound are lost")
+        if self.name == "ogg" and not piece.exact and (why := ogg_damage(self.file)):
+            raise AudioError(f"damaged: {why}")
 
 
 def _of_unknown_length(file: BinaryIO, piece: _Piece, meter: _Meter) -> Iterator[Block]:

@@ -28,6 +28,9 @@ DECLARE_LENGTH = frozenset((
 ))  # fmt: skip
 UNTIMED = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "amr"))  # their times are guesses too: no place to seek by
 
+# Codecs that give back what was put in: nothing of it may be missing, and their frames have checksums.
+LOSSLESS = frozenset(("flac", "alac", "wavpack", "tta", "ape", "tak", "mlp", "truehd"))
+
 
 def extension(name: str) -> str:
     """The suffix of a file that may be audio, as it is written; "" for any other."""

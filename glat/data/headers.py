@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from typing import BinaryIO
 
 import av
@@ -20,6 +21,7 @@ _BIT_RATES = {
     (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = (44100, 48000, 32000)
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def promised_seconds(container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
@@ -129,13 +131,84 @@ def packet_bytes(packet: bytes) -> int:
     return (144 if layer == 2 or version == 3 else 72) * bits // hertz + padding
 
 
-def ogg_ends(file: BinaryIO) -> bool:
-    """Whether the last page of an Ogg file carries the end-of-stream flag."""
+def is_tag(start: bytes) -> bool:
+    """Whether bytes between two MP3 or ADTS packets begin a tag (ID3, APE, Lyrics3), which is no lost sound."""
+    return start.startswith((b"ID3", b"TAG", b"APETAGEX", b"LYRICS"))
+
+
+def declared_bytes(file: BinaryIO) -> int | None:
+    """How long a W64, CAF or AVI file says that it is, in bytes; None where it is none or does not say.
+
+    FFmpeg takes the duration of a cut one from what is there.
+    """
+    file.seek(0)
+    head = file.read(40)
+    if head[:4] == b"RIFF":
+        size = int.from_bytes(head[4:8], "little")
+        return 8 + size if head[8:12] == b"AVI " and 0 < size < 0xFFFFFF00 else None
+    w64, size = head[:4] == b"riff", file.seek(0, os.SEEK_END)
+    if not w64 and head[:4] != b"caff":
+        return None
+    place = 40 if w64 else 8
+    while place < size:
+        file.seek(place)
+        chunk = file.read(24)
+        if w64:  # a name of 16 bytes, and the length of all of the chunk
+            length = int.from_bytes(chunk[16:24], "little", signed=True)
+            length += -length % 8 if chunk[:4] != b"data" else 0
+        else:
+            length = 12 + int.from_bytes(chunk[4:12], "big", signed=True)
+        if length < 12:
+            return None
+        place += length
+    return place
+
+
+def ogg_end(file: BinaryIO) -> str:
+    """Why an Ogg file is not whole: "" if its last page is, and carries the end-of-stream flag."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**17))
     tail = file.read()
     page = tail.rfind(b"OggS")
-    return 0 <= page < len(tail) - 5 and bool(tail[page + 5] & 4)
+    if not 0 <= page < len(tail) - 27:
+        return "the Ogg stream has no end"
+    if page + _page_bytes(tail[page:]) > len(tail):
+        return "the file ends within an Ogg page"
+    return "" if tail[page + 5] & 4 else "the Ogg stream has no end"
+
+
+def ogg_damage(file: BinaryIO) -> str:
+    """What is wrong with the pages of an Ogg file (RFC 3533, 6), "" if nothing: all follow each other, none was altered.
+
+    What stands behind the end of the streams does not count.
+    """
+    file.seek(0)
+    content, place, numbers = memoryview(file.read()), 0, {}
+    while place < len(content):
+        page = content[place : place + _page_bytes(content[place : place + 282])]
+        if page[:4] != b"OggS":
+            return "" if place and not numbers else "bytes that belong to no Ogg page"
+        stream, number = bytes(page[14:18]), int.from_bytes(page[18:22], "little")
+        if numbers.setdefault(stream, number) != number:
+            return "an Ogg page is missing"
+        if _ogg_crc(page) != page[22:26]:
+            return "an Ogg page was altered"
+        numbers[stream] = number + 1
+        if page[5] & 4:
+            del numbers[stream]
+        place += len(page)
+    return ""
+
+
+def _page_bytes(page: bytes) -> int:
+    return 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else len(page)
+
+
+def _ogg_crc(page: bytes) -> bytes:
+    """The checksum of a page: zlib's polynomial, but the bits in the other order and nothing inverted."""
+    raw = b"".join((page[:22], bytes(4), page[26:])).translate(_MIRRORED)
+    found = zlib.crc32(raw, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{found:032b}"[::-1], 2).to_bytes(4, "little")
 
 
 def ogg_is_chained(file: BinaryIO) -> bool:
