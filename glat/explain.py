@@ -11,6 +11,7 @@ import torch
 
 from . import checkpoints, experiments, hardware
 from .config import Params
+from .data.audio import AudioError
 from .data.packed import Packs
 from .errors import GlatError
 from .files import whole
@@ -147,7 +148,10 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
     names, truth, weak = [c["display_name"] for c in classes], None, None
     rate, length = run.audio.sample_rate, round(run.audio.sample_rate * run.audio.clip_seconds)
     if Path(clip).is_file():
-        waveform = listen(clip, rate, run.audio.clip_seconds)[:length]
+        try:
+            waveform = listen(clip, rate, run.audio.clip_seconds)[:length]
+        except AudioError as error:
+            raise GlatError(f"{clip}: {error}") from None
         waveform = np.pad(waveform, (0, length - len(waveform))).astype(np.float32)
     else:
         corpus = Packs(packs)

@@ -37,6 +37,7 @@ from glat.data.headers import (
     promised_seconds,
     read_head,
     seconds_late,
+    sound_bytes,
     wav_seconds,
 )
 from glat.errors import GlatError
@@ -391,9 +392,16 @@ class _Decoding:
         self.rate, self.channels, self.kind = 0, 0, ""
         self.first = self.end = 0.0  # of the first and the last frame, in samples of the recording
         self.lost = 0.0  # seconds that should be between the frames and are not
+        self.bytes = 0  # of all packets
         self.holes: list[tuple[int, int, float]] = []  # between packets: place, bytes, and about how many seconds
         self.last: av.Packet | None = None
         self.last_fails = False
+        self.good, self.good_bytes, self.last_good, self.smallest = (
+            0,
+            0,
+            0,
+            math.inf,
+        )  # packets that decode, their bytes
         self.corrupt = -math.inf  # where FFmpeg marked the last packet that lacks something, in samples
 
     def length(self) -> float | None:
@@ -472,7 +480,7 @@ class _Decoding:
         after = None  # the byte behind the last packet
         for packet in self._packets():
             if packet.size:
-                self.last = packet
+                self.last, self.bytes = packet, self.bytes + packet.size
                 if self.name in UNTIMED and packet.pos is not None:
                     if self.rate and after is not None and packet.pos > after:
                         seconds = (packet.pos - after) * float((packet.duration or 0) * packet.time_base) / packet.size
@@ -485,8 +493,12 @@ class _Decoding:
                 self.last_fails = False
             except av.error.FFmpegError:
                 self.last_fails = True
-                failed += float((packet.duration or 0) * packet.time_base) if self.rate else 0.0
+                failed += self._seconds(packet) if self.rate else 0.0
                 continue
+            if packet.size and self.last_good:
+                self.smallest = min(self.smallest, self.last_good)
+            self.last_good = packet.size
+            self.good, self.good_bytes = self.good + 1, self.good_bytes + packet.size
             for frame in decoded:
                 layout = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
                 at = self._time(frame)
@@ -504,6 +516,14 @@ class _Decoding:
                 yield frame
             if self.rate:
                 meter.check((self.end - self.first) / self.rate)
+
+    def _seconds(self, packet: av.Packet) -> float:
+        """About how much sound is lost with a packet that does not decode. In formats that are packets and nothing else,
+        it is all bytes between two good ones, tags perhaps."""
+        seconds = float((packet.duration or 0) * packet.time_base)
+        if self.name not in UNTIMED or not self.good:
+            return seconds
+        return 0.0 if is_tag(bytes(packet)[:8]) else seconds * max(1.0, packet.size * self.good / self.good_bytes)
 
     def _packets(self) -> Iterator[av.Packet]:
         # A file cut in mid-packet ends the stream; how much is missing is told by the promised duration.
@@ -534,6 +554,9 @@ class _Decoding:
                 raise _NotThere
             promised = None if self.promised is None else self.promised + self.late
             raise asked.ends_before(found + self.late, promised)
+        if self.name == "aac" and self.good:  # FFmpeg skips what is no packet, and tells nobody where
+            skipped = sound_bytes(self.file) - self.bytes
+            self.lost = max(self.lost, skipped / self.good_bytes * self.end / self.rate)
         if found < piece.end and self._ends_within():
             raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
         if self.promised is None:
@@ -558,6 +581,8 @@ class _Decoding:
         if self.name in ("mp3", "aac"):
             packet = bytes(self.last)
             return len(packet) < packet_bytes(packet[:7])
+        if self.name in UNTIMED and self.last.size < self.smallest:
+            return True
         return self.last_fails or self.corrupt > self.end - LOST * self.rate
 
     def _check_lost(self, piece: _Piece) -> None:

@@ -136,6 +136,17 @@ def is_tag(start: bytes) -> bool:
     return start.startswith((b"ID3", b"TAG", b"APETAGEX", b"LYRICS"))
 
 
+def sound_bytes(file: BinaryIO) -> int:
+    """Bytes of an MP3 or ADTS file but for the tags at its ends (ID3v2; ID3v1 and APE, where all behind is a tag)."""
+    first, size = _tag_bytes(file), file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 2**17))
+    tail = file.read()
+    tags = [place for name in (b"APETAGEX", b"TAG", b"LYRICSBEGIN") if (place := tail.rfind(name)) >= 0]
+    if tail[-128:-125] != b"TAG" and b"APETAGEX" not in tail[-160:]:
+        return size - first
+    return size - first - (len(tail) - min(tags))
+
+
 def declared_bytes(file: BinaryIO) -> int | None:
     """How long a W64, CAF or AVI file says that it is, in bytes; None where it is none or does not say.
 

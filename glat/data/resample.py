@@ -142,15 +142,18 @@ def resample_shard(
 def files(listing: pd.DataFrame, folder: Path) -> Iterator[Path | Cut]:
     """The audio files themselves: all of a file, or a piece of a longer one, by `part`.
 
-    `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer.
+    `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer;
+    `many:<last>:<start>+<seconds>`: the same, or nothing if it is no longer and does not reach to `last`.
     """
     for clip, file, part in zip(listing["clip"], listing["file"], listing["part"]):
         path = folder / file
+        how, _, times = part.rpartition(":")
         try:
-            start, seconds = map(float, part.removeprefix("auto:").split("+")) if part else (0.0, 0.0)
+            start, seconds = map(float, times.split("+")) if part else (0.0, 0.0)
+            last = float(how.removeprefix("many:")) if how.startswith("many:") else None
         except ValueError:
             raise GlatError(f"clip {clip}: part {part!r} of {file} is not <start>+<seconds>; download again") from None
-        yield Cut(path, start, seconds, part.startswith("auto:")) if part else path
+        yield Cut(path, start, seconds, how == "auto", last) if part else path
 
 
 def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tuple]:
