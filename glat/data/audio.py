@@ -80,7 +80,7 @@ class Mono:
             if peaks.max(initial=0) >= SILENCE:
                 self._channel = int(peaks.argmax())
         self._power += float(sum(np.dot(channel, channel) for channel in block)) / len(block) ** 2
-        self._single.append(block[self._channel or 0])
+        self._single.append(block[self._channel or 0].copy())  # a view would keep the block
 
     def mix(self) -> np.ndarray:
         """(samples,) float32 of all blocks."""
@@ -162,7 +162,7 @@ def count_wraps(samples: np.ndarray) -> int:
     sizes = np.abs(steps)
     large = np.flatnonzero(sizes > 1)
     large = large[(large >= 3) & (large < len(steps) - 3)]
-    if len(large) < 2 or np.count_nonzero(np.abs(samples) >= FULL) > len(large):
+    if len(large) < 2 or 10 * np.count_nonzero(np.abs(samples) >= FULL) > len(large):
         return 0
     outward = steps[large] < 0
     around = steps[large[:, None] + np.arange(-3, 4)]  # (steps, 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import zlib
@@ -42,7 +43,8 @@ def promised_seconds(container: av.container.InputContainer, stream: av.AudioStr
         if found is not None:
             return found
     if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
+        seconds = float(stream.duration * stream.time_base)
+        return min(seconds, _xing_seconds(head)) if name == "mp3" else seconds
     clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
     if clock:  # FFmpeg counts it from the beginning of the recording
         end = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
@@ -50,6 +52,20 @@ def promised_seconds(container: av.container.InputContainer, stream: av.AudioStr
     if container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
     return None
+
+
+def _xing_seconds(head: bytes) -> float:
+    """Seconds of the frames that an MP3's first one counts; infinity if it counts none.
+
+    Where its count does not fit the file's size, as of joined files, FFmpeg goes back to guessing.
+    """
+    place = max(head.find(b"Xing"), head.find(b"Info"))
+    rate = head[2] >> 2 & 3 if len(head) > 2 else 3
+    if place < 0 or not head[place + 7] & 1 or rate == 3:
+        return math.inf
+    version = head[1] >> 3 & 3
+    frames = int.from_bytes(head[place + 8 : place + 12], "big")
+    return frames * (1152 if version == 3 else 576) / (_RATES[rate] >> {3: 0, 2: 1, 0: 2}.get(version, 0))
 
 
 def seconds_late(container: av.container.InputContainer, stream: av.AudioStream) -> float:
