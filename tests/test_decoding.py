@@ -226,7 +226,7 @@ def test_wraps_are_told_from_square_waves():
     assert count_wraps(rng.uniform(-1, 1, RATE).astype("f4")) == 0
     brown = np.cumsum(rng.standard_normal(4 * RATE))
     brown -= np.convolve(brown, np.ones(400) / 400, "same")
-    brown /= np.abs(brown).max()
+    brown = brown[400:-400] / np.abs(brown[400:-400]).max()
     for gain in (1.2, 2.0):
         assert count_wraps(wrap(gain * brown)) > 0
         assert count_wraps(np.clip(gain * brown, -1, 1).astype("f4")) == 0
