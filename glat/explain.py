@@ -12,6 +12,7 @@ import torch
 
 from . import checkpoints, experiments, hardware
 from .config import Params
+from .data.audio import AudioError
 from .data.packed import Packs
 from .errors import GlatError
 from .escaping import file_name
@@ -155,7 +156,10 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
     name = clip
     if Path(clip).is_file():
         name = Path(clip).stem
-        waveform = listen(clip, rate, run.audio.clip_seconds)[:length]
+        try:
+            waveform = listen(clip, rate, run.audio.clip_seconds)[:length]
+        except AudioError as error:
+            raise GlatError(f"{clip}: {error}") from None
         waveform = np.pad(waveform, (0, length - len(waveform))).astype(np.float32)
     else:
         corpus = Packs(packs)

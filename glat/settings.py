@@ -88,6 +88,14 @@ class Waveform(Settings):
     clip_seconds: Positive = 10.0
 
 
+class Limits(Settings):
+    """What one sound may cost: bytes of its file, seconds of sound decoded for it, seconds that decoding may take."""
+
+    bytes: Positive = 16e9
+    seconds: Positive = 43200.0
+    time: Positive = 600.0
+
+
 class Audio(Waveform):
     """And what packs of it are made."""
 
@@ -98,6 +106,7 @@ class Audio(Waveform):
 
     min_seconds: Positive = 0.5
     codec: Literal["pcm16", "flac"] = "pcm16"
+    limits: Limits = Limits()
 
 
 class SpecAugment(Settings):

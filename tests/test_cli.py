@@ -170,6 +170,19 @@ def test_tag_prints_the_best_classes_of_each_clip(corpus, project, params, capsy
     result = CliRunner().invoke(cli.app, ["tag", "model.pt", "b.wav", "a.wav", "--top", "3"])
     assert "b.wav: empty file" in result.output and "a.wav\t10.0\t12.0" in result.output
     assert str(result.exception) == "1 of 2 files were not tagged"
+    odd = ["-dash_0.wav", "--dash.wav", "-=x.wav", "~x.wav", "a b.wav", "new\nline.wav", os.fsdecode(b"\xff.wav")]
+    for name in odd:
+        soundfile.write(os.fsencode(project / name), np.random.default_rng(0).normal(0, 0.1, 3000), 8000)
+    os.mkfifo(project / "pipe.wav")
+    result = CliRunner().invoke(cli.app, ["tag", "model.pt", *odd, "pipe.wav", "--top", "1"])
+    assert "pipe.wav: unreadable: a pipe, not a file" in result.output
+    assert str(result.exception) == "1 of 8 files were not tagged"
+    named = [line.split(b"\t")[0] for line in result.stdout_bytes.splitlines() if b"\t" in line]
+    assert named == [os.fsencode(name.replace("\n", "\\n")) for name in odd]
+    assert "No such option: --tpo" in CliRunner().invoke(cli.app, ["tag", "model.pt", "a.wav", "--tpo", "1"]).output
+    limited = ["--set", "audio.limits.seconds=11", "tag", "model.pt", "a.wav", "--top", "1"]
+    result = CliRunner().invoke(cli.app, limited)
+    assert "a.wav: too long: over 11 s to decode, the limit (audio.limits.seconds)" in result.output
 
 
 def test_a_run_is_named_by_its_folder_or_a_file_in_it(project, params):

@@ -1,6 +1,7 @@
 """The source `files`: audio found in the layouts that people have it in, and nothing else taken for it."""
 
 import os
+import socket
 import stat
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ import soundfile
 from data_fixtures import encode, tone
 from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project, segments, sound, step
 
+from glat.data.audio import prepare
+from glat.data.formats import SUFFIXES
 from glat.data.packed import Packs
 from glat.data.resample import resample_shard
 from glat.data.sources import Shard, files
@@ -77,19 +80,37 @@ def test_of_two_files_the_better_one_by_a_fixed_order(tmp_path):
 def test_several_segments_of_one_video(tmp_path):
     rows = pd.concat([segments([A, B, C]), segments([A, C], start=50.0)], ignore_index=True)
     touch(tmp_path, f"{A}_30.wav", f"{A}_50.wav", f"{B}.wav", f"{C}.wav")
-    ambiguous = f"ambiguous: the list has several segments of {C}, and the name {C} has no start time"
-    assert found(tmp_path, rows) == [f"{A}_30.wav", f"{B}.wav auto:30+2", ambiguous, f"{A}_50.wav", ambiguous]
+    others = [f"{A}_30.wav", f"{B}.wav auto:30+2", f"{A}_50.wav"]
+    whole = [f"{C}.wav many:52:30+2", f"{C}.wav many:52:50+2"]
+    assert found(tmp_path, rows) == [*others[:2], whole[0], others[2], whole[1]]
     whole = [f"{C}.wav 30+2", f"{C}.wav 50+2"]
-    assert found(tmp_path, rows, full_videos=True) == [
-        f"{A}_30.wav",
-        f"{B}.wav 30+2",
-        whole[0],
-        f"{A}_50.wav",
-        whole[1],
-    ]
+    others[1] = f"{B}.wav 30+2"
+    assert found(tmp_path, rows, full_videos=True) == [*others[:2], whole[0], others[2], whole[1]]
+    ambiguous = (
+        f"ambiguous: the list has several segments of {C}, and the name {C} has no start time; if it is all of the "
+        "recording, set source.full_videos to auto"
+    )
+    assert found(tmp_path, rows, full_videos=False) == [others[0], f"{B}.wav", ambiguous, others[2], ambiguous]
     # The other segment may be in another shard.
     more = pd.concat([rows, segments([B], start=50.0)], ignore_index=True)
-    assert found(tmp_path, rows[:3], whole=more)[1].startswith(f"ambiguous: the list has several segments of {B}")
+    assert found(tmp_path, rows[:3], whole=more)[1] == f"{B}.wav many:52:30+2"
+
+
+def test_ids_with_a_suffix_or_a_folder(tmp_path):
+    ids = ["a.wav", "dog/b.flac", "cat/b.flac", "c/d", "e.wav", "e.mp3", "f.wav"]
+    names = ["x/a.wav", "dog/b.flac", "y/cat/b.flac", "c/d.mp3", "e.mp3", "e.wav", "f.ogg"]
+    touch(tmp_path, *names, "z/d.wav")
+    wanted = [*names[:4], "e.wav", "e.mp3", "f.ogg"]
+    assert found(tmp_path, segments(ids), full_videos=False) == wanted
+    touch(tmp_path, "n/a_30.wav")
+    assert found(tmp_path, segments(ids[:1]), full_videos=False) == ["n/a_30.wav"]
+
+
+def test_every_suffix_that_is_tagged_is_found(tmp_path):
+    rows = segments([f"{suffix[1:]:x>11}" for suffix in SUFFIXES])
+    names = [f"{i}{suffix}" for i, suffix in zip(rows["youtube_id"], SUFFIXES)]
+    touch(tmp_path, *names)
+    assert found(tmp_path, rows, full_videos=False) == names
 
 
 def test_a_start_that_fits_two_segments_is_not_guessed(tmp_path):
@@ -151,7 +172,7 @@ def test_what_is_wrong_is_told_in_a_sentence(tmp_path, monkeypatch, setting, tol
     assert told in step("--set", f"datasets.tiny.source.{key}={value}", "download", "eval", 0)
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_costs_its_own_clips(tmp_path, monkeypatch):
     touch(tmp_path, f"a/{A}.wav", f"shut/{B}.wav")
     scandir = os.scandir
 
@@ -161,8 +182,35 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(GlatError, match=r"shut/: cannot be read \(Permission denied\)"):
-        found(tmp_path)
+    told = "no file; not looked into: shut/ (Permission denied)"
+    assert found(tmp_path, segments([A, B]), full_videos=False) == [f"a/{A}.wav", told]
+    with pytest.raises(GlatError, match="shut: cannot be read .Permission denied.; make it readable"):
+        found(tmp_path / "shut")
+
+
+def test_one_bad_entry_costs_one_clip(tmp_path, monkeypatch):
+    """A pipe, a socket, a loop of links, a folder, a link to nowhere: none is waited for, none stops the others."""
+    monkeypatch.chdir(tmp_path)
+    rows = make_project(tmp_path, {"kind": "files", "audio": "audio"}, segments([*IDS, "ggggggggggg"]))
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    soundfile.write(audio / f"{A}.wav", sound(0), RATE)
+    os.mkfifo(audio / f"{B}.wav")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(f"audio/{C}.wav")
+        (audio / f"{D}.wav").symlink_to(f"{D}.wav")
+        (audio / "loop").symlink_to("loop")
+        (audio / f"{E}.wav").mkdir()
+        (audio / f"{F}.wav").symlink_to("gone.wav")
+        soundfile.write(audio / "ggggggggggg_30.wav", sound(6), RATE)
+        os.mkfifo(audio / "ggggggggggg_30_32.wav")  # the better name, but no file
+        packs = Packs(all_steps(tmp_path))
+    assert packs.clips.tolist() == rows["clip"][[0, 6]].tolist()
+    lost = ledger(tmp_path)
+    assert [lost[clip] for clip in rows["clip"][1:6]] == [
+        "unreadable: a pipe, not a file", "unreadable: No such device or address",
+        "unreadable: Too many levels of symbolic links", "unreadable: a folder, not a file", "missing: no such file",
+    ]  # fmt: skip
 
 
 def test_links_are_followed_and_loops_end(tmp_path):
@@ -229,21 +277,45 @@ def test_from_a_read_only_tree_to_packs(tmp_path, monkeypatch):
 
 def test_two_segments_of_one_video_in_two_shards(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rows = pd.concat([segments(IDS[:4]), segments([A, B], start=50.0)], ignore_index=True)
+    rows = pd.concat([segments(IDS[:4]), segments([A, B, D], start=50.0)], ignore_index=True)
     make_project(tmp_path, {"kind": "files", "audio": "audio"}, rows)
     (tmp_path / "audio").mkdir()
     soundfile.write(tmp_path / f"audio/{A}.flac", np.concatenate([sound(i, 10) for i in range(6)]), RATE)
-    for i, name in enumerate((C, f"{B}_50")):
+    for i, name in enumerate((C, f"{B}_50", D)):  # of D, nobody knows which of its two segments it is
         soundfile.write(tmp_path / f"audio/{name}.wav", sound(i), RATE)
     packs = Packs(all_steps(tmp_path))
-    assert packs.clips.tolist() == [f"{C}_30000", f"{B}_50000"]
-    lost = ledger(tmp_path)
-    ambiguous = f"ambiguous: the list has several segments of {A}, and the name {A} has no start time"
-    assert lost[f"{A}_30000"] == lost[f"{A}_50000"] == ambiguous
-    assert lost[f"{B}_30000"] == f"no file: {B}_50 is of another time"
-    packs = Packs(all_steps(tmp_path, 2, "eval", "--set", "datasets.tiny.source.full_videos=true"))
+    assert packs.clips.tolist() == [f"{A}_30000", f"{C}_30000", f"{A}_50000", f"{B}_50000"]
     np.testing.assert_allclose(packs.read([0])[0], sound(3, 10)[:32000], atol=1e-4)
-    np.testing.assert_allclose(packs.read([1])[0], sound(5, 10)[:32000], atol=1e-4)
+    np.testing.assert_allclose(packs.read([2])[0], sound(5, 10)[:32000], atol=1e-4)
+    lost = ledger(tmp_path)
+    assert lost[f"{B}_30000"] == f"no file: {B}_50 is of another time"
+    assert (
+        lost[f"{D}_30000"]
+        == lost[f"{D}_50000"]
+        == (
+            "ambiguous: the list has several segments of this recording, up to 52 s, and a file of 2.00 s may be any of "
+            "them; name it <id>_<start>"
+        )
+    )
+
+
+@pytest.mark.parametrize("name", ["r.wav", "r.mp3"])
+def test_segments_that_fill_their_recording(tmp_path, monkeypatch, name):
+    """Two segments of 2 s of a recording of 4 s; and a setting too small, which is named."""
+    monkeypatch.chdir(tmp_path)
+    rows = pd.concat([segments(["r", "s"], start=0.0), segments(["r"], start=2.0)], ignore_index=True)
+    rows.loc[1, "end"] = 4.5
+    make_project(tmp_path, {"kind": "files", "audio": "audio"}, rows)
+    (tmp_path / "audio").mkdir()
+    encode(tmp_path / "audio" / name, tone(4, RATE, 1), RATE, {"write_xing": "0"} if name == "r.mp3" else None)
+    soundfile.write(tmp_path / "audio/s.wav", sound(1, 4.5), RATE)
+    packs = Packs(all_steps(tmp_path, 1))
+    assert packs.clips.tolist() == ["r_0", "r_2000"]
+    whole = prepare(tmp_path / "audio" / name, RATE, 4.0).samples / 2**15
+    np.testing.assert_allclose(packs.read([0, 1]).reshape(-1), whole, atol=1e-4)
+    assert ledger(tmp_path) == {
+        "s_0": "too long: its segment has 4.5 s, and a clip 2 s; set audio.clip_seconds to 4.5 to keep it"
+    }
 
 
 def test_a_big_tree_is_indexed_fast(tmp_path):
@@ -251,7 +323,7 @@ def test_a_big_tree_is_indexed_fast(tmp_path):
     rows = segments([f"{i:011d}" for i in range(2000)])
     names = ((f"{i // 1000}", f"Y{i:011d}.wav") for i in range(200_000))
     patch = pytest.MonkeyPatch()
-    patch.setattr(files, "walk", lambda root: ((f"{folder}/", name) for folder, name in names))
+    patch.setattr(files, "walk", lambda root, unreadable: ((f"{folder}/", name) for folder, name in names))
     began = time.process_time()
     table = fetch(rows, tmp_path, full_videos=False)
     patch.undo()

@@ -237,7 +237,7 @@ def test_a_video_that_ends_early(server, folder):
         late = fetch(segments(f"ok{suffix}", start=30), folder, address)
         assert late[f"ok{suffix}"] == ("", "gone: too short; the video ends before the clip starts at 30 s")
         file, reason = fetch(segments(f"ok{suffix}", start=20), folder, address)[f"ok{suffix}"]
-        samples, _, seconds = prepare(folder / file)
+        samples, _, seconds, _ = prepare(folder / file)
         assert reason == "" and seconds == pytest.approx(SECONDS - 20, abs=0.1) and len(samples) == 320_000
 
 

@@ -32,11 +32,8 @@ class Sign(NamedTuple):
 
 
 def _wrapped(split: Split) -> np.ndarray:
-    # An overflow leaves two steps of more than full scale, out and back. Where a loud signal was clipped instead, such
-    # steps need strong treble, and far more samples lie at full scale than there are steps; wrapped and then resampled
-    # audio rings into full scale a little at each step.
-    jumps, clipped = split.statistics["jumps"], split.statistics["clipped"]
-    return (jumps * split.clip_seconds * split.sample_rate > 1.5) & (jumps >= clipped)
+    # An overflow leaves two steps, out and back.
+    return split.statistics["jumps"] * split.clip_seconds * split.sample_rate > 1.5
 
 
 def _saturated(split: Split) -> np.ndarray:
@@ -47,7 +44,7 @@ SIGNS = [
     Sign(
         "wrapped",
         _wrapped,
-        "steps of more than full scale between neighbouring samples, and hardly a sample at full scale",
+        "steps of more than full scale, behind which the signal goes on as if full scale had no end",
         0.02,
         0.2,
         "int16 overflow: samples beyond full scale were wrapped around instead of clipped when they became integers",

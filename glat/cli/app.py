@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ..errors import GlatError
 
@@ -21,7 +22,33 @@ class InOrder(TyperGroup):
         return list(self.commands)
 
 
-app = typer.Typer(
+class WithFiles(TyperCommand):
+    """A subcommand that takes what begins with a dash for an argument where it can be no option: AudioSet's ids do.
+
+    That is a file that is there, a name of an audio file, or a clip as `<id>_<start in ms>`. Anything else that looks
+    like an option and is none stays an error.
+    """
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        options = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
+        before = args[: args.index("--")] if "--" in args else args
+        odd = [a for a in before if a.startswith("-") and a != "-" and a.partition("=")[0] not in options]
+        ctx.ignore_unknown_options = bool(odd) and all(map(_is_no_option, odd))
+        return super().parse_args(ctx, args)
+
+
+def _is_no_option(argument: str) -> bool:
+    from ..data.formats import extension
+
+    return os.path.lexists(argument) or bool(extension(argument)) or re.search(r"_\d+$", argument) is not None
+
+
+class Application(typer.Typer):
+    def command(self, *arguments, **options):
+        return super().command(*arguments, cls=WithFiles, **options)
+
+
+app = Application(
     cls=InOrder,
     no_args_is_help=True,
     add_completion=False,

@@ -91,6 +91,7 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
     from ..data import audioset
+    from ..data.audio import Limits
     from ..data.resample import resample_shard
     from ..data.sources import open_source
 
@@ -111,6 +112,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         audio.codec,
         getattr(source, "read", None),
         getattr(settings, "in_place", False),
+        Limits(**audio.limits.model_dump()),
     )
     print(f"{out}: {kept} clips, {lost} lost", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from .. import settings
 from ..errors import GlatError
 from ..escaping import printable
 from .app import Threads, app, chosen, inside, load_params
@@ -22,9 +24,7 @@ def explain(
     ],
     clip: Annotated[
         str,
-        typer.Argument(
-            help="An evaluation clip, as <id>_<start in ms> (one that begins with '-' behind ` -- `), or an audio file."
-        ),
+        typer.Argument(help="An evaluation clip, as <id>_<start in ms>, or an audio file."),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Where to draw, without a suffix; the default is explain/<clip> in the run.")
@@ -52,17 +52,27 @@ def tag(
 ) -> None:
     """Tag sounds with a trained run: file, start and end in seconds, score, class."""
     from .. import tagging
+    from ..data.audio import Limits
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of any bytes come out as they are
+    limits = load_params().audio.limits if chosen["path"].exists() or chosen["overrides"] else settings.Limits()
     lost = 0
-    for found in tagging.tag(checkpoint, files, top):
+    for found in tagging.tag(checkpoint, files, top, Limits(**limits.model_dump())):
+        name = _one_line(found.file)
         if isinstance(found, tagging.Failure):
-            print(printable(f"glat: {found.file}: {found.reason}"), file=sys.stderr)
+            print(printable(f"glat: {name}: {found.reason}"), file=sys.stderr)
             lost += 1
             continue
-        line = f"{found.file}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"
+        line = f"{name}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"
         print(printable(line), flush=True)
     if lost:
         raise GlatError(f"{lost} of {len(files)} files were not tagged")
+
+
+def _one_line(file: Path) -> str:
+    """A file's name as a field of a line: a newline or a tab in it is written as in Python."""
+    return "".join(c.encode("unicode_escape").decode() if c < " " else c for c in str(file))
 
 
 class Until(StrEnum):

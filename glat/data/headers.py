@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import zlib
 from typing import BinaryIO
 
 import av
 
+from glat.data.formats import DECLARE_LENGTH
 
-def promised_seconds(
-    container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes
-) -> float | None:
-    """Seconds of audio that the file's header declares, None where FFmpeg can only guess from the bit rate.
+# Bit rates of MPEG audio in kbit/s by the header's four bits: of MPEG-1's layers 1 to 3, of MPEG-2's layer 1 and 2 or 3.
+_BIT_RATES = {
+    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = (44100, 48000, 32000)
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
-    head: of the file, as `read_head` gives it.
+
+def promised_seconds(container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
+    """Seconds of audio that the file's header declares: float, or None where it can't know or FFmpeg only guesses.
+
+    head: of the file, as `read_head` gives it. Of an MP3 with a Xing header it is the least there should be: that of
+    the first of several joined ones knows nothing of the others.
     """
     name = container.format.name
-    xing = b"Xing" in head or b"Info" in head or b"VBRI" in head
-    if name in ("aac", "ogg") or (name == "mp3" and not xing):
+    if name == "mp3":
+        if not (b"Xing" in head or b"Info" in head or b"VBRI" in head):
+            return None
+    elif name not in DECLARE_LENGTH:
         return None
     if name == "wav":
         # FFmpeg takes the duration of a cut WAV from what is there.
@@ -26,7 +43,8 @@ def promised_seconds(
         if found is not None:
             return found
     if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
+        seconds = float(stream.duration * stream.time_base)
+        return min(seconds, _xing_seconds(head)) if name == "mp3" else seconds
     clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
     if clock:  # FFmpeg counts it from the beginning of the recording
         end = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
@@ -34,6 +52,20 @@ def promised_seconds(
     if container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
     return None
+
+
+def _xing_seconds(head: bytes) -> float:
+    """Seconds of the frames that an MP3's first one counts; infinity if it counts none.
+
+    Where its count does not fit the file's size, as of joined files, FFmpeg goes back to guessing.
+    """
+    place = max(head.find(b"Xing"), head.find(b"Info"))
+    rate = head[2] >> 2 & 3 if len(head) > 2 else 3
+    if place < 0 or not head[place + 7] & 1 or rate == 3:
+        return math.inf
+    version = head[1] >> 3 & 3
+    frames = int.from_bytes(head[place + 8 : place + 12], "big")
+    return frames * (1152 if version == 3 else 576) / (_RATES[rate] >> {3: 0, 2: 1, 0: 2}.get(version, 0))
 
 
 def seconds_late(container: av.container.InputContainer, stream: av.AudioStream) -> float:
@@ -88,10 +120,135 @@ def wav_seconds(file: BinaryIO) -> float | None:
         file.seek(before)
 
 
-def ogg_ends(file: BinaryIO) -> bool:
-    """Whether the last page of an Ogg file carries the end-of-stream flag."""
+def flac_md5(head: bytes) -> bytes | None:
+    """The MD5 of all samples that a FLAC file's first block declares; None where it declares none."""
+    digest = head[26:42]  # "fLaC", four bytes of the block's header, and 18 of the block
+    return digest if head[:4] == b"fLaC" and head[4] & 0x7F == 0 and len(digest) == 16 and any(digest) else None
+
+
+def packet_bytes(packet: bytes) -> int:
+    """How long an MPEG audio or ADTS packet says that it is, in bytes; 0 if it is neither or does not say.
+
+    ISO/IEC 11172-3, 2.4.2.3, and 13818-7, 6.2.
+    """
+    if len(packet) < 7 or packet[0] != 0xFF or packet[1] & 0xE0 != 0xE0:
+        return 0
+    layer = 4 - (packet[1] >> 1 & 3)
+    if layer == 4:
+        return (packet[3] & 3) << 11 | packet[4] << 3 | packet[5] >> 5 if packet[1] & 0xF0 == 0xF0 else 0
+    version, rate = packet[1] >> 3 & 3, packet[2] >> 2 & 3  # 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
+    if version == 1 or rate == 3 or packet[2] >> 4 in (0, 15):
+        return 0
+    hertz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    bits = 1000 * _BIT_RATES[1 if version == 3 else 2, layer][packet[2] >> 4]
+    padding = packet[2] >> 1 & 1
+    if layer == 1:
+        return 4 * (12 * bits // hertz + padding)
+    return (144 if layer == 2 or version == 3 else 72) * bits // hertz + padding
+
+
+def is_tag(start: bytes) -> bool:
+    """Whether bytes between two MP3 or ADTS packets begin a tag (ID3, APE, Lyrics3), which is no lost sound."""
+    return start.startswith((b"ID3", b"TAG", b"APETAGEX", b"LYRICS"))
+
+
+def sound_bytes(file: BinaryIO) -> int:
+    """Bytes of an MP3 or ADTS file but for the tags at its ends (ID3v2; ID3v1 and APE, where all behind is a tag)."""
+    first, size = _tag_bytes(file), file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 2**17))
+    tail = file.read()
+    tags = [place for name in (b"APETAGEX", b"TAG", b"LYRICSBEGIN") if (place := tail.rfind(name)) >= 0]
+    if tail[-128:-125] != b"TAG" and b"APETAGEX" not in tail[-160:]:
+        return size - first
+    return size - first - (len(tail) - min(tags))
+
+
+def declared_bytes(file: BinaryIO) -> int | None:
+    """How long a W64, CAF or AVI file says that it is, in bytes; None where it is none or does not say.
+
+    FFmpeg takes the duration of a cut one from what is there.
+    """
+    file.seek(0)
+    head = file.read(40)
+    if head[:4] == b"RIFF":
+        size = int.from_bytes(head[4:8], "little")
+        return 8 + size if head[8:12] == b"AVI " and 0 < size < 0xFFFFFF00 else None
+    w64, size = head[:4] == b"riff", file.seek(0, os.SEEK_END)
+    if not w64 and head[:4] != b"caff":
+        return None
+    place = 40 if w64 else 8
+    while place < size:
+        file.seek(place)
+        chunk = file.read(24)
+        if w64:  # a name of 16 bytes, and the length of all of the chunk
+            length = int.from_bytes(chunk[16:24], "little", signed=True)
+            length += -length % 8 if chunk[:4] != b"data" else 0
+        else:
+            length = 12 + int.from_bytes(chunk[4:12], "big", signed=True)
+        if length < 12:
+            return None
+        place += length
+    return place
+
+
+def ogg_end(file: BinaryIO) -> str:
+    """Why an Ogg file is not whole: "" if its last page is, and carries the end-of-stream flag."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**17))
     tail = file.read()
     page = tail.rfind(b"OggS")
-    return 0 <= page < len(tail) - 5 and bool(tail[page + 5] & 4)
+    if not 0 <= page < len(tail) - 27:
+        return "the Ogg stream has no end"
+    if page + _page_bytes(tail[page:]) > len(tail):
+        return "the file ends within an Ogg page"
+    return "" if tail[page + 5] & 4 else "the Ogg stream has no end"
+
+
+def ogg_damage(file: BinaryIO) -> str:
+    """What is wrong with the pages of an Ogg file (RFC 3533, 6), "" if nothing: all follow each other, none was altered.
+
+    What stands behind the end of the streams does not count.
+    """
+    file.seek(0)
+    content, place, numbers = memoryview(file.read()), 0, {}
+    while place < len(content):
+        page = content[place : place + _page_bytes(content[place : place + 282])]
+        if page[:4] != b"OggS":
+            return "" if place and not numbers else "bytes that belong to no Ogg page"
+        stream, number = bytes(page[14:18]), int.from_bytes(page[18:22], "little")
+        if numbers.setdefault(stream, number) != number:
+            return "an Ogg page is missing"
+        if _ogg_crc(page) != page[22:26]:
+            return "an Ogg page was altered"
+        numbers[stream] = number + 1
+        if page[5] & 4:
+            del numbers[stream]
+        place += len(page)
+    return ""
+
+
+def _page_bytes(page: bytes) -> int:
+    return 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else len(page)
+
+
+def _ogg_crc(page: bytes) -> bytes:
+    """The checksum of a page: zlib's polynomial, but the bits in the other order and nothing inverted."""
+    raw = b"".join((page[:22], bytes(4), page[26:])).translate(_MIRRORED)
+    found = zlib.crc32(raw, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{found:032b}"[::-1], 2).to_bytes(4, "little")
+
+
+def ogg_is_chained(file: BinaryIO) -> bool:
+    """Whether an Ogg file is several joined ones: streams that begin behind others' samples, in times of their own."""
+    size, place, samples = file.seek(0, os.SEEK_END), 0, False
+    while place < size:
+        file.seek(place)
+        page = file.read(27 + 255)
+        if page[:4] != b"OggS" or len(page) < 27:
+            return False
+        begins, position = page[5] & 2, page[6:14]
+        if begins and samples:
+            return True
+        samples = samples or any(position)
+        place += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return False

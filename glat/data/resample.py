@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from glat.data.audio import AudioError, Cut, Samples, Statistics, prepare, statistics
+from glat.data.audio import UNLIMITED, AudioError, Cut, Limits, Samples, Statistics, prepare, statistics
 from glat.data.shards import STRINGS, need_space, progress
 from glat.errors import GlatError
 from glat.files import whole
@@ -81,11 +81,12 @@ def resample_shard(
     codec: str = "pcm16",
     read: Callable[[pd.DataFrame, Path], Iterator[Any]] | None = None,
     in_place: bool = False,
+    limits: Limits = UNLIMITED,
 ) -> tuple[int, int]:
     """Decode and resample a shard's audio into `out_folder`; returns (clips kept, clips lost).
 
     segments: the shard's rows (`audioset.read_segments`); listing: the download step's table, or the CSV's path; read:
-    the source's `read`, for audio that does not lie in files of its own; in_place: keep no waveform, only where it is.
+    the source's `read`, for audio that does not lie in files of its own; in_place: keep no waveform, only where it is; limits: what one clip may cost.
     Clips are streamed through `workers` processes, and the bytes written do not depend on how many there are. A clip
     that gives no audio goes to the ledger with its reason, and the others go on.
 
@@ -101,7 +102,9 @@ def resample_shard(
     sources = zip(there.itertuples(), (read or files)(there, audio_folder), strict=True)
     if in_place:
         sources = _fitting(sources, rate, round(rate * seconds))
-    jobs = ((row.clip, source, rate, seconds, min_seconds, None if in_place else codec) for row, source in sources)
+    jobs = (
+        (row.clip, source, rate, seconds, min_seconds, None if in_place else codec, limits) for row, source in sources
+    )
     reasons = {clip: "not listed" for clip in segments["clip"]}
     reasons |= {row.clip: row.reason or "not listed" for row in listing.itertuples()}
     kept: list[Row] = []
@@ -139,15 +142,18 @@ def resample_shard(
 def files(listing: pd.DataFrame, folder: Path) -> Iterator[Path | Cut]:
     """The audio files themselves: all of a file, or a piece of a longer one, by `part`.
 
-    `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer.
+    `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer;
+    `many:<last>:<start>+<seconds>`: the same, or nothing if it is no longer and does not reach to `last`.
     """
     for clip, file, part in zip(listing["clip"], listing["file"], listing["part"]):
         path = folder / file
+        how, _, times = part.rpartition(":")
         try:
-            start, seconds = map(float, part.removeprefix("auto:").split("+")) if part else (0.0, 0.0)
+            start, seconds = map(float, times.split("+")) if part else (0.0, 0.0)
+            last = float(how.removeprefix("many:")) if how.startswith("many:") else None
         except ValueError:
             raise GlatError(f"clip {clip}: part {part!r} of {file} is not <start>+<seconds>; download again") from None
-        yield Cut(path, start, seconds, part.startswith("auto:")) if part else path
+        yield Cut(path, start, seconds, how == "auto", last) if part else path
 
 
 def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tuple]:
@@ -187,9 +193,11 @@ def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.D
     return listing
 
 
-def _prepare(clip: str, source: Any, rate: int, seconds: float, min_seconds: float, codec: str | None) -> _Found:
+def _prepare(
+    clip: str, source: Any, rate: int, seconds: float, min_seconds: float, codec: str | None, limits: Limits
+) -> _Found:
     try:
-        samples, source_rate, found = prepare(source, rate, seconds, min_seconds)
+        samples, source_rate, found, wraps = prepare(source, rate, seconds, min_seconds, limits)
     except AudioError as error:
         return _Found(b"", 0, 0.0, None, "", str(error))
     except Exception as error:  # noqa: BLE001 - one file that the decoders choke on must not take the shard with it
@@ -198,7 +206,7 @@ def _prepare(clip: str, source: Any, rate: int, seconds: float, min_seconds: flo
     digest = hashlib.blake2b(stored, digest_size=16).hexdigest()
     if codec == "flac":
         stored = encode_flac(samples, rate)
-    return _Found(stored if codec else b"", source_rate, found, statistics(samples), digest, "")
+    return _Found(stored if codec else b"", source_rate, found, statistics(samples, wraps), digest, "")
 
 
 def encode_flac(samples: np.ndarray, rate: int) -> bytes:

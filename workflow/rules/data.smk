@@ -62,14 +62,14 @@ rule resample:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/audio/{split}/{shard}.csv",
-        code=code("data/audio.py", "data/decoding.py", "data/headers.py", "data/resample.py"),
+        code=code("data/audio.py", "data/decoding.py", "data/formats.py", "data/headers.py", "data/resample.py"),
         source=source_code,
     output:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),
     log:
         "logs/{dataset}/resample/{split}/{shard}.log",
     params:
-        audio=PARAMS.audio.model_dump_json(),
+        audio=PARAMS.audio.model_dump_json(exclude={"limits"}),
         in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
     threads: 4
     priority: 2

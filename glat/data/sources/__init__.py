@@ -14,7 +14,7 @@ and, where it needs them,
   takes it: a path, a `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why there is none;
 - `WAYS`: names of settings that say how audio is got (a pace, a proxy) and not which: no file depends on them, and no
   pack tells them;
-- `CODE`: names of further modules beside it that its audio depends on.
+- `CODE`: names of further modules, by their paths from it, that its audio depends on.
 
 With the setting `in_place: true` (where a source has it), the packs refer to the source's files instead of copying.
 """
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from os.path import normpath
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -100,4 +101,4 @@ def identity(settings: dict[str, Any]) -> dict[str, Any]:
 def modules(kind: str) -> list[str]:
     """The source files, relative to the package, whose edit asks for the audio to be got or made again."""
     names = ["__init__.py", f"{kind}.py", *getattr(import_module(SOURCES[kind]), "CODE", ())]
-    return [str(Path("data/sources") / name) for name in dict.fromkeys(names)]
+    return [normpath(Path("data/sources") / name) for name in dict.fromkeys(names)]

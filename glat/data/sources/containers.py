@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -59,6 +60,7 @@ def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings:
     split = shard.split
     own = settings.split_folders.get(split, usual.get(split, split))
     found: list[str] = []
+    unreadable: list[str] = []
     for text in settings.audio:
         place = os.path.abspath(text.replace("{split}", own))
         if os.path.isdir(place):
@@ -66,7 +68,11 @@ def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings:
                 place = os.path.join(place, own)
             elif split in settings.split_folders:
                 raise GlatError(f"{place}: has no folder {own!r}; set datasets.*.source.split_folders.{split}")
-            paths = [f"{place}/{below}{name}" for below, name in walk(place) if name.lower().endswith(endings)]
+            paths = [
+                f"{place}/{below}{name}" for below, name in walk(place, unreadable) if name.lower().endswith(endings)
+            ]
+            unreadable += [f"{path} (not a file)" for path in paths if not os.path.isfile(path)]
+            paths = [path for path in paths if os.path.isfile(path)]
         elif os.path.isfile(place):
             paths = [place]
         else:
@@ -74,6 +80,8 @@ def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings:
         if not paths:
             raise GlatError(f"{place}: no file ({', '.join(endings)}) there; set datasets.*.source.audio")
         found += paths
+    for path in unreadable:
+        print(f"left out: {path}", file=sys.stderr)
     # Whole words: `balanced_train` is not in `unbalanced_train`.
     names_split = re.compile(rf"(?<![a-z]){re.escape(own)}(?![a-z])").search
     return sorted(dict.fromkeys(found), key=lambda path: (not names_split(path), path))

@@ -1,15 +1,16 @@
 """Audio that is there already: a tree of files, used in place and never copied or written to.
 
-A clip's file is found by its name, in any folder, with any of the usual extensions (`matching.EXTENSIONS`, in upper or
+A clip's file is found by its name, in any folder, with any of the usual extensions (`glat.data.formats.SUFFIXES`, in upper or
 lower case): `<id>`, `Y<id>`, `<id>_<start>`, `<id>_<start>_<end>`, times in seconds or milliseconds; other names and
 layouts by a `pattern` (`layout.Pattern`). Of several files of one clip, that is taken which is not empty, then by this
 order: start and end in its name, a start, no time; a folder with the split's name above it; the extension, in the order
-of `matching.EXTENSIONS`; the shorter path, then the alphabet.
+of `glat.data.formats.SUFFIXES`; the shorter path, then the alphabet.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -17,11 +18,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ... import settings
 from ...errors import GlatError
+from ..formats import SUFFIXES, extension
 from . import Shard
 from .layout import Pattern
-from .matching import EXTENSIONS, UNTIMED, SplitFolders, Wanted, extension, walk
+from .matching import UNTIMED, SplitFolders, Wanted, walk
 
-CODE = ("matching.py", "layout.py")
+CODE = ("matching.py", "layout.py", "../formats.py")
 
 
 def _folder(audio: object) -> str:
@@ -41,8 +43,9 @@ class Settings(settings.Settings):
     split_folders: folders of splits that are not named as the split.
 
     full_videos: of a file whose name has no time, true: it is the whole video, and the clip is cut from it; false: it is
-    the clip; auto: it is the clip if it is no longer than one, else the video. A file with a time in its name is always
-    the clip.
+    the clip; auto: it is the clip if it is no longer than one, else the video. Where the list has several segments of an
+    id, auto takes a file that is longer than one, or holds all of them, for the video; a shorter one is ambiguous. A file
+    with a time in its name is always the clip.
     """
 
     audio: Annotated[str, BeforeValidator(_folder)]
@@ -55,7 +58,8 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
     """Find the file of each segment in the tree `settings.audio`.
 
     Returns a table clip, file (absolute path), part (`<start>+<seconds>` of a video, `auto:...` where its length is to
-    decide), reason: "no file", "ambiguous: ..." (several segments of its id and no time in the name).
+    decide, `many:<last>:...` where it is one of several segments that end by `last` seconds), reason: "no file",
+    "ambiguous: ..." (several segments of its id, no time in the name, and `full_videos` is false).
 
     Raises:
         GlatError: no such folder, one that cannot be read, no audio in it, or none of it of this shard.
@@ -66,10 +70,10 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
         raise GlatError(f"{audio}: no such folder of audio files; set datasets.*.source.audio")
     own_folder = settings.split_folders.get(split, split)
     template = Pattern(pattern, own_folder) if pattern is not None else None
-    order = {end: place for place, end in enumerate(EXTENSIONS)}
+    order = {end: place for place, end in enumerate(SUFFIXES)}
     wanted = Wanted(segments, shard.repeated())
-    seen, example = 0, ""
-    for below, name in walk(root):
+    seen, example, unreadable = 0, "", []
+    for below, name in walk(root, unreadable):
         if not (end := extension(name)):
             continue
         seen, example = seen + 1, example or f"{below}{name}"
@@ -78,40 +82,61 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
             path = below + name
             preference = (own_folder not in below.split("/"), order[end.lower()], len(path), path)
             # A pattern may leave any bytes beside the id, and the table of reasons is UTF-8.
-            wanted.offer(named, preference, path, stem if _is_text(stem) else ascii(stem))
+            wanted.offer(named, preference, path, stem if _is_text(stem) else ascii(stem), below, end)
     if not seen:
-        raise GlatError(f"{audio}: holds no audio file ({', '.join(EXTENSIONS)}); set datasets.*.source.audio")
+        raise GlatError(f"{audio}: holds no audio file ({', '.join(SUFFIXES)}); set datasets.*.source.audio")
     if not wanted.candidates:
         fit = f"the pattern {pattern!r}" if pattern is not None else "the names <id>, Y<id>, <id>_<start>_<end>"
         raise GlatError(
             f"{audio}: none of its {seen} audio files is of the {len(segments)} segments asked for ({split}, from "
             f"{segments['clip'].iloc[0]} on) by {fit}; a file there is {example!r}; set datasets.*.source.pattern"
         )
-    return _listing(segments, wanted, root, settings.full_videos)
+    everything = segments if shard.whole is None else shard.whole
+    several = everything[everything["youtube_id"].isin(wanted.repeated)].groupby("youtube_id")["end"].max().to_dict()
+    return _listing(segments, wanted, root, settings.full_videos, several, unreadable)
 
 
-def _listing(segments: pd.DataFrame, wanted: Wanted, root: str, full_videos: bool | str) -> pd.DataFrame:
+def _listing(
+    segments: pd.DataFrame,
+    wanted: Wanted,
+    root: str,
+    full_videos: bool | str,
+    several: dict[str, float],
+    unreadable: list[str],
+) -> pd.DataFrame:
+    """several: of ids with several segments, where the last ends; unreadable: folders, with the reason."""
     table = []
     for row, segment in enumerate(segments.itertuples()):
-        best, reason = wanted.choose(row, "file", full_videos is True, lambda c: _empty(f"{root}/{c.place}"))
+        best, reason = wanted.choose(row, "file", full_videos is not False, lambda c: _useless(f"{root}/{c.place}"))
         file = part = ""
         if best is not None:
             file = os.path.join(root, best.place)
             if not _is_text(file):
                 file, reason = "", "unreadable: the name of its file is not UTF-8; rename it"
             elif best.fit == UNTIMED and full_videos is not False:
-                part = (
-                    f"{'' if full_videos is True else 'auto:'}{segment.start:.10g}+{segment.end - segment.start:.10g}"
-                )
+                part = f"{segment.start:.10g}+{segment.end - segment.start:.10g}"
+                if full_videos == "auto":
+                    last = several.get(segment.youtube_id)
+                    part = f"auto:{part}" if last is None else f"many:{last:.10g}:{part}"
+        elif reason.startswith("ambiguous"):
+            reason += "; if it is all of the recording, set source.full_videos to auto"
+        elif unreadable:
+            reason += f"; not looked into: {', '.join(map(_told, unreadable[:3]))}"
         table.append((segment.clip, file, part, reason))
     return pd.DataFrame(table, columns=["clip", "file", "part", "reason"])
 
 
-def _empty(path: str) -> bool:
+def _told(path: str) -> str:
+    return path if _is_text(path) else ascii(path)
+
+
+def _useless(path: str) -> bool:
+    """Whether a file is empty, gone, or none."""
     try:
-        return not os.path.getsize(path)
+        status = os.stat(path)
     except OSError:
         return True
+    return not (stat.S_ISREG(status.st_mode) and status.st_size)
 
 
 def _is_text(path: str) -> bool:

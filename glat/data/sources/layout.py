@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .matching import EXTENSIONS, MILLISECONDS, SECONDS, Named
+from ..formats import SUFFIXES
+from .matching import MILLISECONDS, SECONDS, Named
 
 TOKENS = ("id", "start", "start_ms", "end", "end_ms", "split")
 _PARTS = re.compile(r"\{([^{}]*)\}|(\*\*/|\*\*|\*|\?)|([{}])|([^{}*?]+)")
@@ -25,7 +26,7 @@ class Pattern:
     """
 
     def __init__(self, text: str, split: str):
-        self.extension = next((e for e in EXTENSIONS if text.lower().endswith(e)), "")
+        self.extension = next((e for e in SUFFIXES if text.lower().endswith(e)), "")
         body, seen = text[: len(text) - len(self.extension)], []
         regex = "" if "/" in body else "(?:.*/)?"
         for token, glob, brace, plain in _PARTS.findall(body):

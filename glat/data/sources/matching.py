@@ -1,7 +1,8 @@
 """Which segments of a shard a name means, be it a file's or a row's in a container, and the walk that finds the files.
 
 Names are `<id>`, `Y<id>`, `<id>_<start>` or `<id>_<start>_<end>`, the times in seconds or in milliseconds. Without a
-time, a name means the only segment that the list has of its id; where the list has several, there is no telling which.
+time, a name means the only segment that the list has of its id; where the list has several, it may be a recording that
+all of them are cut from. An id of the list may be written as a path: its folder and its suffix then count too.
 """
 
 from __future__ import annotations
@@ -16,12 +17,8 @@ import pandas as pd
 from pydantic import BeforeValidator
 
 from ...errors import GlatError
+from ..formats import SUFFIXES, extension
 
-# The order is that of preference between files of one clip: lossless ones, then what YouTube serves, then the others.
-EXTENSIONS = (
-    ".flac", ".wav", ".m4a", ".webm", ".opus", ".mp4", ".mkv", ".aac", ".ogg", ".oga", ".mp3",
-)  # fmt: skip
-_KNOWN = frozenset(EXTENSIONS)
 SECONDS, MILLISECONDS = 1, 1000  # units of the times in a name
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -58,6 +55,12 @@ class Wanted:
         for row, youtube_id in enumerate(self.ids):
             self.rows.setdefault(youtube_id, []).append(row)
         self.repeated = {i for i in repeated if i in self.rows} | {i for i, rows in self.rows.items() if len(rows) > 1}
+        # An id may be written as a file's path: `dog/a.wav` is found as `a`, in a folder `dog`.
+        self._paths = {i: (i.rpartition("/")[0], i[len(i.removesuffix(extension(i))) :].lower()) for i in self.rows}
+        self._paths = {i: path for i, path in self._paths.items() if any(path)}
+        for youtube_id in self._paths:
+            if (short := stem(youtube_id)) and short != youtube_id:
+                self.rows.setdefault(short, []).extend(self.rows[youtube_id])
         self.candidates: dict[int, list[Candidate]] = {}
 
     def read(self, stem: str) -> list[Named]:
@@ -76,10 +79,13 @@ class Wanted:
                 meanings.append(Named(head, (float(first), float(last)), (SECONDS, MILLISECONDS)))
         return meanings
 
-    def offer(self, named: Named, preference: tuple, place: Any, name: str) -> None:
-        """Note a place for the segments that are meant, if any. name: as a reason may tell it."""
+    def offer(self, named: Named, preference: tuple, place: Any, name: str, below: str = "", suffix: str = "") -> None:
+        """Note a place for the segments that are meant, if any. name: as a reason may tell it; below, suffix: the folder
+        and the suffix of a file, for ids that have them."""
         youtube_id, times, units = named
         rows = self.rows.get(youtube_id, ())
+        if self._paths and rows:
+            rows = self._of_path(rows, f"/{below}", suffix.lower())
         fits = [self._fit(row, times, units) for row in rows]
         best = min(fits, default=OTHER)
         for row, fit in zip(rows, fits):
@@ -88,6 +94,13 @@ class Wanted:
             elif best < UNTIMED and fit != best:
                 continue
             self.candidates.setdefault(row, []).append(Candidate(fit, preference, place, name))
+
+    def _of_path(self, rows: list[int], below: str, suffix: str) -> list[int]:
+        """Of rows that have a name in common, those whose ids have no other folder and, of several ids, the suffix."""
+        paths = {row: self._paths.get(self.ids[row], ("", "")) for row in rows}
+        rows = [row for row in rows if below == "/" or not paths[row][0] or below.endswith(f"/{paths[row][0]}/")]
+        exact = [row for row in rows if paths[row][1] == suffix]
+        return exact if len({self.ids[row] for row in rows}) > 1 and suffix else rows
 
     def choose(
         self, row: int, what: str, untimed: bool = False, tie: Callable[[Candidate], Any] | None = None
@@ -131,9 +144,15 @@ def _same(named: float, seconds: float, unit: int) -> bool:
     return abs(named - value) < 1e-3 * unit or named in (math.floor(value), round(value))
 
 
-def walk(root: str) -> Iterator[tuple[str, str]]:
+def walk(root: str, unreadable: list[str] | None = None) -> Iterator[tuple[str, str]]:
     """Every file of a tree: (folder below `root`, with a / behind it, or ""; name). Links to folders are followed, each
-    folder once; hidden folders are not looked into."""
+    folder once; hidden folders are not looked into.
+
+    What looks like audio and is no file (a folder, a pipe, a link in a loop) is among them: it is for its reader to say
+    so. unreadable: takes the folders that cannot be read, with the reason.
+
+    Raises GlatError if `root` itself cannot be read.
+    """
     stack, seen = [""], set()
     while stack:
         below = stack.pop()
@@ -144,14 +163,23 @@ def walk(root: str) -> Iterator[tuple[str, str]]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(f"{root}/{below}") as entries:
                 for entry in entries:
-                    if not entry.is_dir():
-                        yield below, entry.name
-                    elif entry.name[0] != ".":
+                    folder = _is_folder(entry)
+                    if folder and entry.name[0] != ".":
                         stack.append(f"{below}{entry.name}/")
+                    if not folder or extension(entry.name):
+                        yield below, entry.name
         except OSError as error:
-            raise GlatError(
-                f"{root}/{below}: cannot be read ({error.strerror}); its clips would be lost, so make it readable"
-            ) from None
+            if not below:
+                raise GlatError(f"{root}: cannot be read ({error.strerror}); make it readable") from None
+            if unreadable is not None:
+                unreadable.append(f"{below} ({error.strerror})")
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def stem(name: str) -> str:
@@ -159,13 +187,7 @@ def stem(name: str) -> str:
     base = name.rpartition("/")[2]
     head, dot, extension = base.rpartition(".")
     extension = (dot + extension).lower()
-    return head if dot and any(known.startswith(extension) for known in EXTENSIONS) else base
-
-
-def extension(name: str) -> str:
-    """The extension of a file that may be audio, as it is written; "" for any other."""
-    _, dot, found = name.rpartition(".")
-    return f".{found}" if dot and f".{found.lower()}" in _KNOWN else ""
+    return head if dot and any(known.startswith(extension) for known in SUFFIXES) else base
 
 
 def _folders(given: object) -> dict[str, str]:

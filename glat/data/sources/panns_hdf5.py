@@ -20,7 +20,7 @@ from ...errors import GlatError
 from ..audio import AudioError, Samples
 from . import Shard, containers, hdf5
 
-CODE = ("matching.py", "containers.py", "hdf5.py")
+CODE = ("matching.py", "../formats.py", "containers.py", "hdf5.py")
 ZEROS = "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
 
 

@@ -17,7 +17,7 @@ from ...errors import GlatError
 from ..audio import AudioError
 from . import Shard, containers
 
-CODE = ("matching.py", "containers.py")
+CODE = ("matching.py", "../formats.py", "containers.py")
 FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
 ROWS = 16  # taken of a row group at once
 

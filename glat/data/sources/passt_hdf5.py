@@ -15,7 +15,7 @@ from ...errors import GlatError
 from ..audio import AudioError
 from . import Shard, containers, hdf5
 
-CODE = ("matching.py", "containers.py", "hdf5.py")
+CODE = ("matching.py", "../formats.py", "containers.py", "hdf5.py")
 
 
 Settings = containers.Settings

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import av
 
-from glat.data.decoding import CONTAINERS, AudioError, Cut, decode, decode_cut
+from glat.data.decoding import AudioError, Cut, decode
+from glat.data.formats import CONTAINERS
 from glat.redaction import redact
 
 from .youtube_errors import GONE, PASSING, Failure, classify, http_failure
@@ -214,7 +215,7 @@ def check(path: Path, clip: Clip, part: str = "", duration: float | None = None)
     """
     wanted = clip.end - clip.start
     try:
-        decoded = decode_cut(Cut(path, clip.start, wanted)) if part else decode(path, wanted + 2.0)
+        decoded = decode(Cut(path, clip.start, wanted)) if part else decode(path, wanted + 2.0)
     except AudioError as error:
         reason = str(error)
         if part and reason == "no audio stream":

@@ -1,0 +1,235 @@
+"""No length is believed that a header can't know; damaged audio is lost with a reason; what one sound costs is bounded."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from data_fixtures import encode, tone
+
+from glat.data.audio import AudioError, Cut, Limits, count_wraps, decode, prepare
+from glat.data.decoding import blocks
+from glat.tagging import listen
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def loud_first(tmp_path_factory) -> bytes:
+    """10 s in an MP3 of variable bit rate without a Xing header, as a pipe from FFmpeg writes it: loud, then quiet."""
+    audio = tone(10, 44100, 1)
+    audio[:, 44100:] *= 0.01
+    path = tmp_path_factory.mktemp("mp3") / "a.mp3"
+    with av.open(str(path), "w", format="mp3", options={"write_xing": "0"}) as out:
+        stream = out.add_stream("libmp3lame", rate=44100, layout="mono", options={"compression_level": "5"})
+        stream.codec_context.flags |= 2  # QSCALE: variable bit rate
+        frame = av.AudioFrame.from_ndarray(audio, "fltp", "mono")
+        frame.sample_rate = 44100
+        resampler = av.AudioResampler("fltp", "mono", 44100, stream.codec_context.frame_size or 1152)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            out.mux(stream.encode(part))
+        out.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def test_an_mp3_that_does_not_know_its_length_is_decoded_to_its_end(loud_first, tmp_path):
+    (tmp_path / "a.mp3").write_bytes(loud_first)
+    for source in (loud_first, tmp_path / "a.mp3"):
+        clip = prepare(source, RATE, 10.0)
+        assert clip.seconds == pytest.approx(10.0, abs=0.06)
+        assert np.abs(clip.samples[-RATE:-1000]).max() > 50  # no zeros
+    (tmp_path / "two.mp3").write_bytes(loud_first * 2)
+    assert len(listen(loud_first * 2, RATE)) == pytest.approx(20 * RATE, rel=0.01)
+    assert prepare(Cut(tmp_path / "two.mp3", 14.0, 5.0, or_whole=True), RATE, 5.0).seconds == pytest.approx(5.0)
+    # A header that knows the first of two files is no witness of the second.
+    declared = encode(tmp_path / "b.mp3", tone(4)).read_bytes()
+    (tmp_path / "b.mp3").write_bytes(declared * 2)
+    assert len(listen(declared * 2, RATE)) == pytest.approx(8 * RATE, rel=0.02)
+    assert prepare(Cut(tmp_path / "b.mp3", 5.0, 2.0), RATE, 2.0).seconds == pytest.approx(2.0)
+
+
+def lost(content: bytes, seconds: float = 10.0) -> str:
+    with pytest.raises(AudioError) as error:
+        prepare(content, RATE, seconds)
+    return str(error.value)
+
+
+def test_audio_that_ends_within_a_packet_is_truncated(loud_first, tmp_path):
+    assert lost(loud_first[: len(loud_first) * 6 // 10 + 7]).endswith("the file ends within a packet")
+    made = encode(tmp_path / "a.m4a", tone(10))
+    with av.open(str(tmp_path / "a.aac"), "w", format="adts") as out, av.open(str(made)) as container:
+        stream = out.add_stream_from_template(container.streams.audio[0])
+        for packet in container.demux(container.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    adts = (tmp_path / "a.aac").read_bytes()
+    assert prepare(adts, RATE, 10.0).seconds == pytest.approx(10.0, abs=0.06)
+    assert lost(adts[: len(adts) * 7 // 10 + 11]).startswith("truncated: ")
+    hole = bytearray(adts)
+    hole[len(adts) // 2 : len(adts) // 2 + 6000] = bytes(6000)
+    assert lost(bytes(hole)).startswith("damaged: ")
+    # Tags are no lost sound.
+    for content in (loud_first, adts):
+        assert prepare(content + b"TAG" + bytes(125), RATE, 10.0).seconds == pytest.approx(10.0, abs=0.06)
+    soundfile.write(tmp_path / "a.caf", tone(10, RATE, 1)[0], RATE)
+    soundfile.write(tmp_path / "a.w64", tone(10, RATE, 1)[0], RATE)
+    for name in ("a.caf", "a.w64"):
+        content = (tmp_path / name).read_bytes()
+        assert prepare(content, RATE, 10.0).seconds == 10.0
+        assert lost(content[: len(content) * 9 // 10]).startswith("truncated: ")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_S8"])
+def test_a_flac_is_whole_or_lost(subtype):
+    file = io.BytesIO()
+    soundfile.write(file, tone(10, RATE).T, RATE, subtype, format="FLAC")
+    whole = file.getvalue()
+    assert prepare(whole, RATE, 10.0).seconds == 10.0
+    wrong = bytearray(whole)
+    wrong[26] ^= 1
+    assert "MD5" in lost(bytes(wrong))
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        at = int(rng.integers(len(whole) // 4, len(whole) - 3000))
+        flipped = bytearray(whole)
+        flipped[at] ^= 0x55
+        assert lost(bytes(flipped)).startswith(("damaged: ", "truncated: "))
+        del flipped[at : at + int(rng.integers(1, 2000))]
+        assert lost(bytes(flipped)).startswith(("damaged: ", "truncated: "))
+        assert lost(whole[: at + 2000]).startswith(("damaged: ", "truncated: "))
+    unknown = bytearray(whole)  # a stream's header knows neither length nor MD5
+    unknown[21] &= 0xF0
+    unknown[22:42] = bytes(20)
+    assert prepare(bytes(unknown), RATE, 10.0).seconds == 10.0
+
+
+def test_an_ogg_with_a_bad_page_is_lost(tmp_path):
+    whole = encode(tmp_path / "a.opus", tone(10)).read_bytes()
+    pages = [at for at in range(len(whole)) if whole[at : at + 4] == b"OggS"]
+    middle = pages[len(pages) // 2]
+    altered = bytearray(whole)
+    altered[middle + 100] ^= 1
+    assert lost(bytes(altered)).startswith("damaged: ")
+    following = pages[len(pages) // 2 + 1]
+    assert lost(whole[:middle] + whole[following:]).startswith("damaged: ")
+    assert lost(whole[:-10]).startswith("truncated: ")
+    assert lost(whole[: pages[-1]]).startswith("truncated: ")
+    assert prepare(whole + b"TAG" + bytes(125), RATE, 10.0).seconds == pytest.approx(10.0)
+    assert len(listen(whole * 2, RATE)) == 20 * RATE
+    (tmp_path / "two.opus").write_bytes(whole * 2)
+    assert prepare(Cut(tmp_path / "two.opus", 12.0, 5.0, or_whole=True), RATE, 5.0).seconds == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("asf", "wmav2"), ("wv", "wavpack"), ("tta", "tta"), ("ac3", "ac3"), ("avi", "libmp3lame"), ("mpegts", "mp2")],
+)
+def test_what_ffmpeg_knows_is_read(tmp_path, container, codec):
+    with av.open(str(tmp_path / "a"), "w", format=container) as out:
+        stream = out.add_stream(codec, rate=44100, layout="stereo")
+        stream.bit_rate = 128_000
+        frame = av.AudioFrame.from_ndarray(tone(2), "fltp", "stereo")
+        frame.sample_rate = 44100
+        context = stream.codec_context
+        resampler = av.AudioResampler(context.format, "stereo", 44100, context.frame_size or 4096)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            out.mux(stream.encode(part))
+        out.mux(stream.encode(None))
+    assert prepare(tmp_path / "a", RATE, 2.0).seconds == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "kind", ["AIFF", "AU", "CAF", "W64", "RF64", "VOC", "NIST", "IRCAM", "SVX", "AVR", "PAF", "MAT5"]
+)
+def test_what_libsndfile_knows_is_read(tmp_path, kind):
+    wanted = tone(1, RATE, 1)
+    soundfile.write(tmp_path / "a", wanted[0], RATE, "PCM_16", format=kind)
+    np.testing.assert_allclose(decode(tmp_path / "a").samples, wanted, atol=1e-4)
+
+
+def test_channels_that_cancel_are_heard():
+    one = tone(2, RATE, 1)[0]
+    clip = prepare(wav(np.stack([one, -one])), RATE, 2.0)
+    np.testing.assert_allclose(clip.samples / 2**15, one, atol=1e-4)
+    np.testing.assert_allclose(listen(wav(np.stack([one, -one])), RATE), one, atol=1e-6)
+    # In surround, and late; and not, where there is more than nothing left.
+    late = np.concatenate([np.zeros(RATE, "f4"), one])
+    surround = np.stack([0 * late, 0 * late, late, -late, 0 * late, 0 * late])
+    np.testing.assert_allclose(prepare(wav(surround), RATE, 3.0).samples / 2**15, late, atol=1e-4)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, len(one))).astype("f4")
+    np.testing.assert_allclose(prepare(wav(noise), RATE, 2.0).samples / 2**15, noise.mean(axis=0), atol=1e-4)
+    with pytest.raises(AudioError, match="silent"):
+        prepare(wav(np.zeros((2, RATE), "f4")), RATE, 1.0)
+
+
+def wav(channels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, channels.T, RATE, "FLOAT", format="WAV")
+    return file.getvalue()
+
+
+def test_a_bomb_takes_no_more_memory_than_a_clip():
+    """Twenty seconds of eight silent channels, at the highest rate there is, in some kilobytes."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 655350, 8, "PCM_16", format="FLAC") as out:
+        for _ in range(20):
+            out.write(np.zeros((655350, 8), "int16"))
+    bomb = file.getvalue()
+    assert len(bomb) < 2e5
+    tracemalloc.start()
+    with pytest.raises(AudioError, match="^too long"):
+        prepare(bomb, 32000, 10.0)
+    assert tracemalloc.get_traced_memory()[1] < 150e6  # two channels of 11 s have 58 MB
+    tracemalloc.stop()
+
+
+def test_limits_of_bytes_seconds_and_time(monkeypatch):
+    content = wav(tone(20, RATE, 1))
+    assert len(listen(content, RATE, limits=Limits(bytes=len(content), seconds=20, time=60))) == 20 * RATE
+    with pytest.raises(AudioError, match="^too big: .* over the limit of 1000 .audio.limits.bytes."):
+        listen(content, RATE, limits=Limits(bytes=1000))
+    with pytest.raises(AudioError, match="^too long: over 15 s to decode, the limit .audio.limits.seconds."):
+        listen(content, RATE, limits=Limits(seconds=15))
+    with pytest.raises(AudioError, match="^too slow: .*audio.limits.time"):
+        listen(content, RATE, limits=Limits(time=0))
+    # What is done with the sound takes none of its time.
+    clock = [0.0]
+    monkeypatch.setattr("glat.data.decoding.time.monotonic", lambda: clock[0])
+    for _ in blocks(content, limits=Limits(time=1)):
+        clock[0] += 10
+
+
+def square(amplitude: float, hertz: float, noise: float = 0.0) -> np.ndarray:
+    t = np.arange(4 * RATE) / RATE
+    wave = amplitude * np.sign(np.sin(2 * np.pi * hertz * t)) + noise * np.random.default_rng(0).standard_normal(len(t))
+    return np.clip(wave, -1, 1 - 2**-15).astype("f4")
+
+
+def wrap(x: np.ndarray) -> np.ndarray:
+    return ((np.rint(x * 2**15).astype(int) + 2**15) % 2**16 - 2**15).astype("f4") / 2**15
+
+
+def test_wraps_are_told_from_square_waves():
+    rng = np.random.default_rng(0)
+    for amplitude in (0.6, 0.9, 0.98, 1.0):
+        for hertz in (50, 441.7, 3000):
+            for noise in (0.0, 0.003, 0.03):
+                assert count_wraps(square(amplitude, hertz, noise)) == 0
+    t = np.arange(4 * RATE) / RATE
+    assert count_wraps(((440 * t) % 1 * 2 - 1).astype("f4")) == 0  # a sawtooth
+    assert count_wraps(np.clip(rng.standard_normal(RATE), -1, 1).astype("f4")) == 0
+    assert count_wraps(rng.uniform(-1, 1, RATE).astype("f4")) == 0
+    brown = np.cumsum(rng.standard_normal(4 * RATE))
+    brown -= np.convolve(brown, np.ones(400) / 400, "same")
+    brown = brown[400:-400] / np.abs(brown[400:-400]).max()
+    for gain in (1.2, 2.0):
+        assert count_wraps(wrap(gain * brown)) > 0
+        assert count_wraps(np.clip(gain * brown, -1, 1).astype("f4")) == 0
+        for hertz in (50, 440, 1000):
+            crossings = 4 * hertz * 4  # out and back, on both sides
+            assert count_wraps(wrap(gain * np.sin(2 * np.pi * hertz * t))) == pytest.approx(crossings, rel=0.02)
