@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 from conftest import ROOT, TINY
 from made_runs import Corpus, make_all, make_run
+from typer.testing import CliRunner
 
-from glat import convergence, experiments
+from glat import cli, convergence, experiments
 from glat.config import load
 from glat.convergence import CONVERGED, MOVING, NO_CURVE, NO_VERDICT, UNKNOWN, change, judge, marked
 from glat.results import RESULTS, curves, fig2
 from glat.results import controls as controls_page
 from glat.results.measured import against, read
+from glat.runs import write_run
 
 # Loss of CNN10 over mini's 800 steps, a line every 20, as docs/mlflow/cnn10_curves.png shows it: 0.57 mAP, where 2000
 # steps reach 0.80.
@@ -255,3 +257,17 @@ def test_the_end_of_a_training_says_it_in_one_line(run):
     assert line.startswith(f"{run.folder}: still moving at its end (loss global -") and "\n" not in line
     write(run, FLAT)
     assert convergence.sentence(run, judge(run, run.folder)).startswith(f"{run.folder}: converged (loss global ")
+
+
+def test_glat_train_ends_with_it_and_leaves_no_look_of_an_earlier_training(corpus, params, tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(corpus / "data")
+    monkeypatch.chdir(tmp_path)
+    short = experiments.system(params, "cnn10", None).runs[0]
+    short.folder.mkdir(parents=True)
+    write_run(short, short.folder / "config.yaml")
+    (short.folder / "validation.csv").write_text("step,mAP_fused\n6,0.5\n")
+    done = CliRunner().invoke(cli.app, ["train", str(short.folder / "config.yaml"), "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    last = done.output.strip().splitlines()[-1]
+    assert last.startswith("runs/mini/cnn10-s0: cannot tell at its end (train.csv has fewer than 5 lines")
+    assert not (short.folder / "validation.csv").exists()

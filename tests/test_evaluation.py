@@ -62,6 +62,9 @@ def test_metrics_are_those_of_the_kept_predictions(project, params):
         assert found["mAP"]["value"] == pytest.approx(np.mean(ap), abs=1e-9)
         assert found["mAUC"]["value"] == pytest.approx(np.mean(auc), abs=1e-9)
         assert found["mAP"]["low"] <= found["mAP"]["high"]
+    assert (
+        metrics["convergence"]["state"] == "cannot tell" and "train.csv is not there" in metrics["convergence"]["told"]
+    )
     table = pd.read_csv(project / "run/per_class.csv")
     assert table["AP_fused"].isna().sum() == 16 - scored.sum()
     assert (table["positives"] == target.sum(0)).all()
