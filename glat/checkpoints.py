@@ -140,8 +140,11 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
     _check(content, path)
     try:
         run = Run.model_validate(content["run"])
+        weights = _weights(content["model"])
+        _check_size(run, weights)
         tagger = untrained(run)
-        _load(tagger, _weights(content["model"]))
+        _load(tagger, weights)
+        _check_classes(content["classes"], run.classes)
     except ValidationError as error:
         raise GlatError(f"{path}: {sentence(error, 'run.')}") from None
     except ValueError as error:
@@ -164,8 +167,29 @@ def _weights(value: Any) -> dict[str, torch.Tensor]:
     return value
 
 
+def _check_classes(classes: Any, count: int) -> None:
+    names = isinstance(classes, list) and all(
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("mid", "display_name"))
+        for one in classes
+    )
+    if not names or len(classes) != count:
+        raise ValueError(f"its class list does not name the {count} classes that it scores")
+
+
+def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError unless weights fit the run's backbone, of which nothing is allocated: a file may claim any width."""
+    cls, prefix = models.backbone_class(run.backbone), "network.global_stream." if run.glat else "network."
+    with torch.device("meta"):
+        own = cls(run.classes, width=run.width, mels=cls.front_end.get("mels", 64)).state_dict(prefix=prefix)
+    _same_shapes(own, {key: weight for key, weight in weights.items() if key.startswith(prefix)})
+
+
 def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    own = module.state_dict()
+    _same_shapes(module.state_dict(), weights)
+    module.load_state_dict(weights)
+
+
+def _same_shapes(own: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]) -> None:
     differing = [
         k for k in own.keys() | weights.keys() if k not in own or k not in weights or own[k].shape != weights[k].shape
     ]
@@ -174,4 +198,3 @@ def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
             f"checkpoint of another network: {len(differing)} of {len(own)} weights missing, unexpected or of another"
             f" shape, first {min(differing)}"
         )
-    module.load_state_dict(weights)

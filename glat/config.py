@@ -34,9 +34,11 @@ from .settings import (
     Report,
     Seeds,
     Settings,
+    Table1,
     Table2,
     Tracking,
     Training,
+    Trainings,
     Weights,
     sentence,
 )
@@ -68,8 +70,9 @@ class Params(Settings):
     init: Init = Init()
     weights: dict[str, Weights] = Field(default_factory=dict)
     audio: Audio
-    training: Training
+    training: Trainings
     evaluation: Evaluation
+    table1: Table1 = Table1()
     table2: Table2 = Table2()
     fig2: Fig2
     controls: Controls = Controls()
@@ -103,6 +106,7 @@ class Params(Settings):
             raise ValueError("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
         for key, names in (
             ("backbones", self.backbones),
+            ("table1.two_networks", self.table1.two_networks),
             ("table2.backbone", [self.table2.backbone]),
             ("fig2.backbone", [self.fig2.backbone]),
             ("controls.backbones", self.controls.backbones),
@@ -153,12 +157,14 @@ class Params(Settings):
                 )
             if lost := [b for b in self.all_backbones if dataset.width_of(b) is None]:
                 raise ValueError(f"datasets.{name}.width: no width for {', '.join(lost)}; name it, or a `default`")
-            training = self.training_of(name)
-            if training.batch_size % (training.devices * training.nodes):
-                raise ValueError(
-                    f"datasets.{name}: training.batch_size {training.batch_size} does not divide among "
-                    f"{training.devices} devices on {training.nodes} nodes"
-                )
+            for backbone in dict.fromkeys([None, *self.all_backbones, *self.special(name)]):
+                training = self.training_of(name, backbone)
+                if training.batch_size % training.processes:
+                    of = f" of {backbone}" if backbone in self.special(name) else ""
+                    raise ValueError(
+                        f"datasets.{name}: training.batch_size {training.batch_size}{of} does not divide among "
+                        f"{training.devices} devices on {training.nodes} nodes"
+                    )
         for key, taus, backbones in (
             ("glat.tau", [self.glat.tau], self.all_backbones),
             ("fig2.tau", self.fig2.tau, [self.fig2.backbone]),
@@ -187,10 +193,33 @@ class Params(Settings):
     def chosen(self) -> Dataset:
         return self.datasets[self.dataset]
 
-    def training_of(self, dataset: str) -> Training:
+    def training_of(self, dataset: str, backbone: str | None = None) -> Training:
+        """How a backbone is trained on a dataset (None: one that `by_backbone` does not name). Each goes before the last:
+        `training`, the dataset's `training`, `training.by_backbone`, the dataset's `training.by_backbone`."""
+        common = self._trainings(dataset)
+        training = Training.model_validate(common.model_dump(exclude={"by_backbone"}))
+        if backbone not in common.by_backbone:
+            return training
+        try:
+            return Training.model_validate(_merge(training.model_dump(), common.by_backbone[backbone]))
+        except ValidationError as error:
+            own = backbone in self.datasets[dataset].training.get("by_backbone", {})
+            place = f"{f'datasets.{dataset}.' if own else ''}training.by_backbone.{backbone}."
+            raise ValueError(sentence(error, place)) from None
+
+    def special(self, dataset: str) -> list[str]:
+        """The backbones that are trained in a way of their own. Raises ValueError if one is not known."""
+        by_backbone = self._trainings(dataset).by_backbone
+        if unknown := [name for name in by_backbone if name not in BACKBONES]:
+            own = unknown[0] in self.datasets[dataset].training.get("by_backbone", {})
+            place = f"{f'datasets.{dataset}.' if own else ''}training.by_backbone"
+            raise ValueError(f"{place}: {unknown[0]!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
+        return list(by_backbone)
+
+    def _trainings(self, dataset: str) -> Trainings:
         """`training` with what the dataset's own entry overrides."""
         try:
-            return Training.model_validate(_merge(self.training.model_dump(), self.datasets[dataset].training))
+            return Trainings.model_validate(_merge(self.training.model_dump(), self.datasets[dataset].training))
         except ValidationError as error:
             raise ValueError(sentence(error, f"datasets.{dataset}.training.")) from None
 

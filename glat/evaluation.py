@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from . import checkpoints, hardware
+from . import checkpoints, convergence, hardware
 from .bootstrap import Resampled, interval, percentiles, resample
 from .config import Evaluation
 from .cost import Stopwatch, multiply_adds
@@ -25,6 +25,7 @@ from .metrics import d_primes, summary
 from .models import Tagger
 from .predictions import METRICS, STREAMS, clips_hash, write_predictions, write_resamples
 from .provenance import maker
+from .randomness import clip_generators
 from .runs import Run, read_run
 
 
@@ -41,7 +42,7 @@ def predict(
 
     The first are "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
     starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
-    from `seed` and the number of the batch.
+    by `seed` and each clip's name.
 
     Raises:
         GlatError: a clip whose scores are not finite.
@@ -51,8 +52,8 @@ def predict(
     parts: dict[str, list[np.ndarray]] = {}
     watch = Stopwatch(device)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-        for k, batch in enumerate(tqdm(loader, "evaluate", unit="batch", disable=None)):
-            draw = torch.Generator().manual_seed(int(np.random.default_rng([seed, k]).integers(2**62)))
+        for batch in tqdm(loader, "evaluate", unit="batch", disable=None):
+            draw = clip_generators(seed, packs.clips[batch["index"].numpy()])
             waveform = batch["waveform"].to(device)
             with watch.lap(len(waveform)):
                 streams = tagger.streams(waveform, draw)
@@ -166,6 +167,7 @@ def evaluate(
         "classes": len(classes),
         "classes_scored": len(scored),
         "collapsed": collapsed,
+        "convergence": convergence.judge(run, folder),
         "streams": score(found, settings.confidence),
         "cost": {
             "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds),

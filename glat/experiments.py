@@ -17,11 +17,13 @@ FIG2 = {"a": "n", "b": "tau"}  # the setting along each panel of Fig. 2
 
 
 class System(NamedTuple):
-    """One method as a table or figure shows it: a label, its runs (one a seed), and the stream that is scored."""
+    """One method as a table or figure shows it: a label, its runs (one a seed), the stream that is scored, and, in a
+    table of the paper, the control that it is (`TWO_NETWORKS`)."""
 
     label: str
     runs: list[Run]
     stream: str = "fused"
+    control: str = ""
 
 
 class Point(NamedTuple):
@@ -49,8 +51,22 @@ def system(
 
 
 def table1(params: Params) -> list[System]:
-    """Table 1 of the paper: every backbone without and with GL-AT."""
-    return [system(params, backbone, glat) for backbone in params.backbones for glat in (None, {})]
+    """Table 1 of the paper: every backbone without and with GL-AT; and, of those in `params.table1.two_networks`,
+    `TWO_NETWORKS`."""
+    found = []
+    for backbone in params.backbones:
+        found += [system(params, backbone, glat) for glat in (None, {})]
+        if backbone in params.table1.two_networks:
+            found.append(two_networks(params, backbone))
+    return found
+
+
+def two_networks(params: Params, backbone: str, seeds: list[int] | None = None) -> System:
+    """`TWO_NETWORKS`: GL-AT as `params.glat` has it, but with one window as long as the clip, heard by a network of its
+    own. Any selection chooses that window."""
+    change = {"n": 1, "tau": params.audio.clip_seconds, "sharing": "none"}
+    found = system(params, backbone, change, seeds)
+    return found._replace(label=f"{BACKBONES[backbone].title}, {TWO_NETWORKS}", control=TWO_NETWORKS)
 
 
 def table2(params: Params) -> list[System]:
@@ -71,6 +87,9 @@ def fig2(params: Params, setting: str) -> tuple[System, list[Point]]:
 
 # The backbone alone, trained for longer.
 EQUAL_COMPUTE = "equal compute"
+# GL-AT whose one window is the clip: what a second network brings without any choice of where to listen, an ensemble of
+# two at nearly GL-AT's cost.
+TWO_NETWORKS = "two networks on the whole clip"
 # Question, setting, and what it changes of params.glat. The setting that params.glat has itself is Table 1's run.
 QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("which windows", "attention", {"selection": "attention", "suppress": False}),
@@ -90,22 +109,26 @@ QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def controls(params: Params) -> list[Control]:
-    """For each backbone of `params.controls`: the backbone alone, GL-AT, the backbone alone with GL-AT's compute, and
-    `QUESTIONS`; the first two always, the others as `params.controls.settings` says.
+    """For each backbone of `params.controls`: the backbone alone, GL-AT, two networks on the whole clip, the backbone
+    alone with GL-AT's compute, and `QUESTIONS`; the first two always, the others as `params.controls.settings` says.
 
     Raises:
         GlatError: a setting there that is none of these.
     """
-    names, wanted = [EQUAL_COMPUTE, *(setting for _, setting, _ in QUESTIONS)], params.controls.settings
+    names = [TWO_NETWORKS, EQUAL_COMPUTE, *(setting for _, setting, _ in QUESTIONS)]
+    wanted = params.controls.settings
     if unknown := [name for name in wanted or [] if name not in names]:
         raise GlatError(f"controls.settings: {unknown[0]!r} is not known; allowed are {', '.join(map(repr, names))}")
     rows = []
     for backbone in params.controls.backbones:
         seeds = params.controls.seeds or params.seeds
         plain = system(params, backbone, None, seeds)
-        more = system(params, backbone, None, seeds, steps=equal_compute_steps(params))
+        more = system(params, backbone, None, seeds, steps=equal_compute_steps(params, backbone))
         rows.append(Control(backbone, "method or compute", "backbone alone", plain))
         rows.append(Control(backbone, "method or compute", "GL-AT", system(params, backbone, {}, seeds)))
+        if wanted is None or TWO_NETWORKS in wanted:
+            two = two_networks(params, backbone, seeds)
+            rows.append(Control(backbone, "method or compute", TWO_NETWORKS, two))
         if wanted is None or EQUAL_COMPUTE in wanted:
             rows.append(Control(backbone, "method or compute", EQUAL_COMPUTE, more))
         for question, setting, change in QUESTIONS:
@@ -119,11 +142,11 @@ def controls(params: Params) -> list[Control]:
     return rows
 
 
-def equal_compute_steps(params: Params) -> int:
+def equal_compute_steps(params: Params, backbone: str) -> int:
     """Steps in which the backbone alone costs as many multiply-adds as GL-AT in its budget: the local stream hears
     N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the backbone."""
     factor = 1 + params.glat.n * params.glat.tau / params.audio.clip_seconds
-    return round(params.training_of(params.dataset).steps * factor)
+    return round(params.training_of(params.dataset, backbone).steps * factor)
 
 
 def systems_of(params: Params, result: str) -> list[System]:

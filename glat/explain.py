@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from .errors import GlatError
 from .escaping import file_name
 from .files import whole
 from .models import Tagger, TwoStream
+from .randomness import Use, clip_generators, generator
 from .results.localisation import strong_labels
 from .results.plots import COLOURS, figure
 from .runs import split_packs
@@ -34,17 +36,18 @@ class Heard(NamedTuple):
     seconds: float
 
 
-def hear(tagger: Tagger, waveform: np.ndarray, precision: str = "float32") -> Heard:
-    """(samples,) float32 in [-1, 1] at the network's rate -> `Heard`. `precision`: "float32" or "bf16", as evaluated."""
+def hear(
+    tagger: Tagger, waveform: np.ndarray, precision: str = "float32", draw: Sequence[torch.Generator] | None = None
+) -> Heard:
+    """(samples,) float32 in [-1, 1] at the network's rate -> `Heard`. As evaluated: `precision` "float32" or "bf16", and
+    `draw`, the clip's one generator of `randomness.clip_generators`, which random windows come from."""
     seconds = len(waveform) / tagger.front_end.sample_rate
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         logmel = tagger.front_end(torch.from_numpy(waveform)[None])  # (1, 1, frames, mels)
-        streams = tagger.from_logmel(logmel, seconds, torch.Generator().manual_seed(0))
-        global_stream = tagger.backbones()["global"]
+        streams = tagger.from_logmel(logmel, seconds, draw)
         network = tagger.network
-        local = isinstance(network, TwoStream) and network.frame_classifier == "local"
-        scorer = tagger.backbones()["local"] if local else global_stream
-        activations = scorer.frame_scores(global_stream.features(logmel))[0]  # (T, L)
+        scorer = network if isinstance(network, TwoStream) else tagger.backbones()["global"]
+        activations = scorer.frame_scores(tagger.backbones()["global"].features(logmel))[0]  # (T, L)
     glat = streams.local is not None
     scores = (
         {"global": streams.global_, "local": streams.local, "fused": streams.fused}
@@ -138,8 +141,10 @@ def _scores(
     ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
-def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame, out: Path) -> None:
+def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame, out: Path, seed: int = 0) -> None:
     """Draw one clip as `<out>.svg` and `<out>.png`: a clip of the packs by its name, or an audio file by its path.
+
+    `seed` is that of the evaluation, whose random windows these are too; a file's are those of a clip of its name.
 
     Raises:
         GlatError: the checkpoint can't be read, or there is no such clip or file.
@@ -147,7 +152,9 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
     tagger, run, classes = checkpoints.load(checkpoint)
     names, truth, weak = [c["display_name"] for c in classes], None, None
     rate, length = run.audio.sample_rate, round(run.audio.sample_rate * run.audio.clip_seconds)
+    name = clip
     if Path(clip).is_file():
+        name = Path(clip).stem
         waveform = listen(clip, rate, run.audio.clip_seconds)[:length]
         waveform = np.pad(waveform, (0, length - len(waveform))).astype(np.float32)
     else:
@@ -162,7 +169,10 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
             index = {c["mid"]: i for i, c in enumerate(classes)}
             truth = of[of["label"].isin(index)].assign(label=lambda t: t["label"].map(index))[["label", "start", "end"]]
     heard = hear(
-        tagger.to(memory_format=torch.channels_last), waveform, hardware.precision(run.training.precision, "cpu")
+        tagger.to(memory_format=torch.channels_last),
+        waveform,
+        hardware.precision(run.training.precision, "cpu"),
+        clip_generators(seed, [name]),
     )
     draw(heard, names, truth, weak, f"{run.name}: {Path(clip).name}", out)
 
@@ -179,11 +189,18 @@ def examples(params: Params, folder: Path) -> None:
     with whole(folder) as part:
         part.mkdir()
         for number, clip in enumerate(draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
-            explain(run.folder / "checkpoint.pt", clip, packs, strong, part / file_name(f"{number}_{clip}"))
+            explain(
+                run.folder / "checkpoint.pt",
+                clip,
+                packs,
+                strong,
+                part / file_name(f"{number}_{clip}"),
+                params.evaluation.seed,
+            )
 
 
 def draw_lots(packs: list[str], count: int, seed: int) -> list[str]:
     """Names of `count` clips of the packs, drawn by `seed` and not by what a network makes of them."""
     clips = Packs(packs).clips
-    chosen = np.random.default_rng(seed).permutation(len(clips))[:count]
+    chosen = generator(Use.PICTURES, seed).permutation(len(clips))[:count]
     return [str(clips[i]) for i in chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -12,6 +13,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+from .errors import GlatError
+
+# What a file system says that keeps no locks, as some network file systems do not.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_lockless: set[str] = set()  # folders of which that was said
 
 
 @contextmanager
@@ -49,14 +57,40 @@ def locked(path: str | Path, waiting: str) -> Iterator[bool]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            waited = False
-        except BlockingIOError:
+        waited = not lock(file, wait=False)
+        if waited:
             print(waiting, file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            waited = True
+            lock(file)
         yield waited
+
+
+def lock(file: IO, wait: bool = True, shared: bool = False) -> bool:
+    """Lock an open file until it is closed; False, without `wait`, where another process holds it.
+
+    On a file system that keeps no locks, as some network file systems, this is said once, and nothing is locked.
+
+    Raises:
+        GlatError: the system refuses the lock for another reason.
+    """
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        folder = os.path.dirname(os.path.abspath(file.name))
+        if error.errno not in NO_LOCKS:
+            raise GlatError(
+                f"{file.name}: cannot be locked: {error.strerror}; see to the disk that it lies on"
+            ) from None
+        if folder not in _lockless:
+            _lockless.add(folder)
+            print(
+                f"warning: {folder}: this file system keeps no locks ({error.strerror}); going on without: do not start "
+                "the same work twice at once there",
+                file=sys.stderr,
+                flush=True,
+            )
+    return True
 
 
 def digest(path: str | Path) -> str:

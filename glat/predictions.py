@@ -15,6 +15,7 @@ import pandas as pd
 from .bootstrap import Resampled
 from .errors import GlatError
 from .files import whole
+from .hdf5 import DAMAGED, dataset, open_hdf5
 
 VERSION = 1
 STREAMS = ("fused", "global", "local")
@@ -37,16 +38,24 @@ def write_predictions(
 
 def read_predictions(path: str | Path) -> dict[str, Any]:
     """What `write_predictions` kept, as arrays and lists by name. Raises GlatError if the file is not such a one."""
+    again = "evaluate the run again"
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path, f"missing; {again}", again) as file:
             if file.attrs.get("version") != VERSION:
                 raise GlatError(
                     f"{path}: predictions of version {file.attrs.get('version')}, expected {VERSION}; evaluate again"
                 )
-            strings = {name: list(file[name].asstr()) for name in ("clip", "mid", "display_name")}
-            return strings | {name: file[name][()] for name in file if name not in strings}
-    except OSError:
-        raise GlatError(f"{path}: missing, truncated or not predictions; evaluate the run again") from None
+            found: dict[str, Any] = {}
+            for name in ("clip", "mid", "display_name"):
+                length = len(found["mid"]) if name == "display_name" else None
+                found[name] = list(dataset(file, name, "text", (length,), again).asstr())
+            clips, classes = len(found["clip"]), len(found["mid"])
+            for name in ("target", *(name for name in file if name not in found)):
+                width = classes if name in ("target", *STREAMS) else None
+                found[name] = dataset(file, name, "numbers", (clips, width), again)[()]
+            return found
+    except DAMAGED as error:
+        raise GlatError(f"{path}: damaged predictions ({error}); {again}") from None
 
 
 def clips_hash(clips: np.ndarray, target: np.ndarray) -> str:

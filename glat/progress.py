@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 
 from .config import Training
 from .files import locked, whole
-from .runs import Run
+from .runs import Run, write_run
 
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
 
@@ -39,8 +40,16 @@ def alone(lock: Path) -> Iterator[bool]:
         yield waited
 
 
+def over_processes(trainer: lightning.Trainer, values: dict[str, float]) -> dict[str, float]:
+    """Means over the processes of a training, whose parts of a batch are equal: what the whole batch has."""
+    if trainer.world_size == 1:
+        return values
+    own = torch.tensor(list(values.values()), dtype=torch.float64, device=trainer.strategy.root_device)
+    return dict(zip(values, trainer.strategy.reduce(own, reduce_op="mean").tolist(), strict=True))
+
+
 class Curve(lightning.Callback):
-    """train.csv: every `log_every` steps the means since the last line, and the speed.
+    """train.csv: every `log_every` steps the means since the last line, over the whole batches, and the speed.
 
     The lines are kept in a hidden file while the training runs and moved to `path` at its end; a resumed training
     keeps the lines up to its first step.
@@ -54,7 +63,8 @@ class Curve(lightning.Callback):
             with self.part.open() as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
         self.before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
-        self.gathered: list[dict[str, float]] = []
+        self.sums: dict[str, float] = {}  # of the steps since the last line
+        self.steps = 0
 
     def on_train_start(self, trainer, stage) -> None:
         self.begin = self.last = time.monotonic()
@@ -62,20 +72,21 @@ class Curve(lightning.Callback):
             self._write()
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:
-        self.gathered.append(stage.row)
+        for name, value in stage.row.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.steps += 1
         step = trainer.global_step
-        if not trainer.is_global_zero or (step % self.every and step != trainer.max_steps):
+        if step % self.every and step != trainer.max_steps:
             return
+        means = over_processes(trainer, {name: total / self.steps for name, total in self.sums.items()})
         now = time.monotonic()
-        row: dict[str, float] = {"step": step}
-        for column in COLUMNS[1:6]:
-            values = [r[column] for r in self.gathered if column in r]
-            row[column] = sum(values) / len(values) if values else ""
-        row["clips_per_second"] = round(len(self.gathered) * self.batch_size / (now - self.last), 2)
-        row["seconds"] = round(self.before + now - self.begin, 2)
-        self.rows.append(row)
-        self.gathered, self.last = [], now
-        self._write()
+        if trainer.is_global_zero:
+            speed = round(self.steps * self.batch_size / (now - self.last), 2)
+            self.rows.append(
+                {"step": step, **means, "clips_per_second": speed, "seconds": round(self.before + now - self.begin, 2)}
+            )
+            self._write()
+        self.sums, self.steps, self.last = {}, 0, now
 
     def _write(self) -> None:
         with whole(self.part) as part, part.open("w", newline="") as file:
@@ -105,7 +116,7 @@ class ResumePoint(lightning.Callback):
         except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
             print(f"{self.path}: damaged ({type(error).__name__}); training from the start", file=sys.stderr)
             return 0
-        if content["glat_fingerprint"] != self.fingerprint:
+        if not isinstance(content, dict) or content.get("glat_fingerprint") != self.fingerprint:
             print(f"{self.path}: made with other settings or code; training from the start", file=sys.stderr)
             return 0
         return int(content["global_step"])
@@ -125,10 +136,27 @@ class ResumePoint(lightning.Callback):
         self.path.unlink(missing_ok=True)
 
 
+class Kept(lightning.Callback):
+    """kept/<step>/ every `training.keep_every` steps: the network as it then is, with its run's settings, so that `glat
+    evaluate` scores it. Nothing is chosen by them."""
+
+    def __init__(self, run: Run, folder: Path, start: int, save: Callable[[int, Path], None]):
+        self.run, self.folder, self.save = run, folder / "kept", save
+        if not start:
+            shutil.rmtree(self.folder, ignore_errors=True)  # of other settings or code
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        step, every = trainer.global_step, self.run.training.keep_every
+        if trainer.is_global_zero and every and step % every == 0:
+            folder = self.folder / f"{step:07d}"
+            self.save(step, folder / "checkpoint.pt")
+            write_run(self.run, folder / "config.yaml")
+
+
 class PlainProgress(lightning.Callback):
     """Lines for a log (about twenty a training), and a warning if the network scores every clip the same.
 
-    That is looked at every `log_every` steps, on the step's own batch.
+    That is looked at every `log_every` steps, on the step's own batch: on the first process's part of it.
     """
 
     def __init__(self, run: Run, start: int, where: str):
@@ -144,7 +172,7 @@ class PlainProgress(lightning.Callback):
 
     def on_train_batch_end(self, trainer, stage, outputs, batch, *_) -> None:
         step, steps = trainer.global_step, trainer.max_steps
-        if step % self.run.training.log_every == 0:
+        if trainer.is_global_zero and step % self.run.training.log_every == 0:
             self.equal = self.equal + 1 if stage.collapsed(batch["waveform"]) else 0
             if self.equal == 2:
                 print(
@@ -152,12 +180,15 @@ class PlainProgress(lightning.Callback):
                     "same scores, now and at the last look; lower training.learning_rate or start again with another seed",
                     file=sys.stderr,
                 )
-        if self.live or not trainer.is_global_zero or (step % max(1, steps // 20) and step != steps):
+        if step % max(1, steps // 20) and step != steps:
+            return
+        loss = over_processes(trainer, {"loss": stage.row["loss"]})["loss"]
+        if self.live or not trainer.is_global_zero:
             return
         speed = (step - self.start) / (time.monotonic() - self.begin)
         left = (steps - step) / speed
         print(
-            f"{self.run.folder}: step {step}/{steps}, loss {stage.row['loss']:.4f}, "
+            f"{self.run.folder}: step {step}/{steps}, loss {loss:.4f}, "
             f"{speed * self.run.training.batch_size:.1f} clips/s, {left:.0f} s left",
             file=sys.stderr,
             flush=True,

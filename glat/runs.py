@@ -18,6 +18,8 @@ from .errors import GlatError
 from .files import digest, whole
 from .settings import Waveform
 
+LONGEST = 2**20  # characters of a config.yaml
+
 
 class Run(Settings):
     """The resolved settings of one training: the content of a run's config.yaml."""
@@ -73,7 +75,7 @@ def resolve(
         default = params.glat.model_dump()
         differing = {k: v for k, v in method.model_dump().items() if v != default[k]}
         parts += ["glat", *(_short(k, v) for k, v in differing.items())]
-    training = params.training_of(params.dataset)
+    training = params.training_of(params.dataset, backbone)
     if steps not in (None, training.steps):
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")
@@ -115,11 +117,17 @@ def write_run(run: Run, path: str | Path) -> None:
 def read_run(path: str | Path) -> Run:
     """Read a run's config.yaml. Raises GlatError naming the file and the key if it is not one."""
     try:
-        return Run.model_validate(yaml.safe_load(Path(path).read_text()))
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise GlatError(f"{path}: longer than a run's settings can be; `glat configure` writes them")
+        return Run.model_validate(yaml.safe_load(text))
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; `glat configure` writes it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise GlatError(f"{path}: cannot be read as a run's settings: {error}") from None
+    except RecursionError:
+        raise GlatError(f"{path}: nested deeper than a run's settings are; `glat configure` writes them") from None
     except yaml.YAMLError as error:
         raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:

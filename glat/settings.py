@@ -44,6 +44,7 @@ class Glat(Settings):
     selection: Literal["attention", "random", "uniform"] = "attention"
     suppress: bool = False
     frame_classifier: Literal["global", "local"] = "global"
+    frame_dropout: bool = False
     frame_time: Literal["middle", "start"] = "middle"
     training: Literal["joint", "frozen_global"] = "joint"
     sharing: Literal["none", "classifier", "backbone"] = "none"
@@ -98,29 +99,61 @@ class Audio(Waveform):
 
 
 class SpecAugment(Settings):
+    where: Literal["clip", "windows"] = "clip"
     time_stripes: Natural = 2
     time_width: Natural = 64
     mel_stripes: Natural = 2
     mel_width: Natural = 8
 
 
+class Plateau(Settings):
+    """`schedule: plateau`: every `every` steps, mAP on training clips that no step trains on, a share `held_out` drawn by
+    the run's seed; after more than `patience` looks in a row without a better one, the learning rate times `factor`."""
+
+    every: Count = 1000
+    patience: Natural = 3
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+
+
 class Training(Settings):
+    """How one network is trained."""
+
     steps: Count
     batch_size: Count = 32
     learning_rate: Positive = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    amsgrad: bool = False
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    plateau: Plateau = Plateau()
     warmup: Natural = 0
     balanced: bool = True
     mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
     spec_augment: SpecAugment = SpecAugment()
     gradient_clip: Positive | None = None
+    sync_batchnorm: bool | None = None
     precision: Literal["auto", "bf16", "float32"] = "auto"
     checkpoint_every: Count = 2000
+    keep_every: Count | None = None
     log_every: Count = 100
     workers: Natural = 0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Count = 1
     nodes: Count = 1
+
+    @property
+    def processes(self) -> int:
+        return self.devices * self.nodes
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether batch norm is over the clips of all processes."""
+        return self.processes > 1 and self.sync_batchnorm is not False
+
+
+class Trainings(Training):
+    """How networks are trained: all of them, and what is different for some, by backbone."""
+
+    by_backbone: dict[str, dict[str, Any]] = {}
 
 
 class Evaluation(Settings):
@@ -129,6 +162,12 @@ class Evaluation(Settings):
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: Natural = 0
     only: str | None = None  # a file that lists the clips to score: `glat.manifest.read_list`
+
+
+class Table1(Settings):
+    """Backbones of which Table 1, where it has them, shows two networks on the whole clip beside GL-AT."""
+
+    two_networks: list[str] = []
 
 
 class Table2(Settings):

@@ -1,5 +1,8 @@
-"""Training a run: batch k, its augmentation and its dropout are a function of (seed, k), so a resumed training goes on
-exactly as an unbroken one would have."""
+"""Training a run: batch k and its augmentation are a function of (seed, k), whatever the number of processes, so a resumed
+training goes on exactly as an unbroken one would have, and several processes train as one does.
+
+Dropout alone is drawn by each process for its own clips: a function of (seed, k, process).
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from . import checkpoints, hardware
-from .augment import mixup, spec_augment
+from . import checkpoints, convergence, hardware
+from .augment import augment
+from .batchnorm import synchronise
 from .cores import cores
+from .data.labels import Labels
 from .data.packed import PackedClips, Packs, as_is
 from .data.sampling import BalancedBatches
 from .errors import GlatError
+from .heldout import HeldOut, held_out
 from .models import Streams, Tagger
-from .progress import Curve, PlainProgress, ResumePoint, alone
+from .progress import Curve, Kept, PlainProgress, ResumePoint, alone
 from .provenance import maker
+from .randomness import Use, generator, torch_generator, torch_seed
 from .registry import sources
 from .runs import Run, read_run
 
@@ -54,19 +61,23 @@ class Stage(lightning.LightningModule):
     def __init__(self, tagger: Tagger, run: Run):
         super().__init__()
         self.tagger, self.run = tagger, run
-        self.row: dict[str, float] = {}  # what the last step measured, for the curve
+        self.row: dict[str, float] = {}  # what the last step measured on this process's clips, for the curve
+        self.reduction = 1.0  # of the learning rate, by a plateau of held-out clips
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        settings, step = self.run.training, self.global_step
-        draw = np.random.default_rng([self.run.seed, step, self.global_rank])
-        torch.manual_seed(int(draw.integers(2**62)))  # dropout
-        windows = torch.Generator().manual_seed(int(draw.integers(2**62)))
+        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank
         waveform, target = batch["waveform"], batch["target"]
-        logmel = self.tagger.front_end(waveform)  # (B, 1, frames, mels)
-        logmel = spec_augment(logmel, draw, **settings.spec_augment.model_dump())
-        if settings.mixup_alpha:
-            logmel, target = mixup(logmel, target, draw, settings.mixup_alpha)
-        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows)
+        clips = len(waveform)
+        logmel, target = self.whole_batch(self.tagger.front_end(waveform), target)  # (B, 1, frames, mels), (B, L)
+        masks, mixing = (generator(use, seed, step) for use in (Use.MASKS, Use.MIXUP))
+        whole = augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
+        logmel, target, masked, keep_windows = whole.part(rank, self.trainer.world_size)
+        windows = None
+        if self.run.glat and self.run.glat.selection == "random":
+            places = range(rank * clips, (rank + 1) * clips)  # in the batch
+            windows = [torch_generator(Use.TRAINING_WINDOWS, seed, step, place) for place in places]
+        torch.manual_seed(torch_seed(Use.DROPOUT, seed, step, rank))
+        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, masked, keep_windows)
         frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
         values = losses(streams, target, frozen)
         self.row = {name: value.item() for name, value in values.items()}
@@ -76,12 +87,18 @@ class Stage(lightning.LightningModule):
             )
         return values["loss"]
 
+    def whole_batch(self, *parts: Tensor) -> list[Tensor]:
+        """Parts of a batch, (B / processes, ...) each, with those of all processes: (B, ...) in order of rank."""
+        if self.trainer.world_size == 1:
+            return list(parts)
+        return [self.all_gather(part).flatten(0, 1) for part in parts]
+
     @torch.no_grad()
     def collapsed(self, waveform: Tensor) -> bool:
         """Whether the network, as it would be used (no dropout, the kept batch statistics), scores all clips the same."""
         self.tagger.eval()
         with torch.autocast(waveform.device.type, torch.bfloat16, enabled=self.trainer.precision == "bf16-mixed"):
-            scores = self.tagger.streams(waveform, torch.Generator().manual_seed(0)).fused
+            scores = self.tagger.streams(waveform, torch_generator(Use.COLLAPSE, self.run.seed)).fused
         self.tagger.train()
         return len(waveform) > 1 and scores.float().std(0).max().item() < 1e-6
 
@@ -112,12 +129,12 @@ class Stage(lightning.LightningModule):
     def configure_optimizers(self):
         settings = self.run.training
         weights = [p for p in self.tagger.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate)
+        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad)
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
             fall = (1 + math.cos(math.pi * step / settings.steps)) / 2 if settings.schedule == "cosine" else 1.0
-            return rise * fall
+            return rise * fall * self.reduction
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -147,7 +164,8 @@ class Batches(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         settings, packs = self.run.training, self.packs
         # Unbalanced is balanced over a single class that every clip has.
-        labels = packs.labels if settings.balanced else np.ones((len(packs), 1), bool)
+        labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
+        labels = labels.without(held_out(self.run, len(packs)))
         batches = BalancedBatches(labels, settings.batch_size, self.run.seed)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
@@ -164,7 +182,10 @@ def fingerprint(run: Run, packs: Packs, precision: str) -> str:
     """A hash of the run, its data, the weights it starts from and its code: a half-done training goes on only where
     all of them are the same."""
     package = Path(__file__).parent
-    files = [package / name for name in (*sources(run.backbone), "training.py", "augment.py")]
+    files = [
+        package / name
+        for name in (*sources(run.backbone), "training.py", "augment.py", "batchnorm.py", "heldout.py", "randomness.py")
+    ]
     files += [package / "data" / name for name in ("sampling.py", "packed.py", "codecs.py", "labels.py")]
     files += [Path(path) for path in run.init.values() if path]
     provenance = [str(shard["provenance"]) for shard in packs.attributes]  # with a hash of the waveforms
@@ -202,7 +223,7 @@ def train(run: Run, folder: Path, threads: int | None = None, callbacks: Sequenc
 
 def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks: Sequence[lightning.Callback]) -> None:
     settings = run.training
-    world = settings.devices * settings.nodes
+    world = settings.processes
     if settings.batch_size % world:
         raise GlatError(f"training.batch_size: {settings.batch_size} clips don't divide among {world} processes")
     packs = Packs(run.packs)
@@ -217,9 +238,11 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
     precision = hardware.precision(settings.precision, accelerator)
     made_by = maker(accelerator, world)  # before, not after: a training of days outlives the next commit
     hardware.use_threads(max(1, (threads or cores()) // (settings.devices if accelerator == "cpu" else 1)))
-    torch.manual_seed(run.seed)
+    torch.manual_seed(torch_seed(Use.INITIALISATION, run.seed))
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
     tagger = checkpoints.build(run, classes).to(memory_format=torch.channels_last)
+    if settings.synchronised:
+        tagger = synchronise(tagger, accelerator)
     made_from = fingerprint(run, packs, precision)
     done = folder / "checkpoint.pt"
     if waited and done.exists() and checkpoints.read(done).get("fingerprint") == made_from:
@@ -229,7 +252,11 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
     start = resume.step()
     if not start:
         resume.remove()  # of other settings or code: it would be taken up later, beside what this training leaves
+        (folder / convergence.WATCHED).unlink(missing_ok=True)  # of an earlier training, too
     curve = Curve(folder / "train.csv", settings, start)
+    save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, made_from, made_by)
+    kept = Kept(run, folder, start, save)
+    plateau = [HeldOut(run, packs)] if settings.schedule == "plateau" else []
     progress = PlainProgress(run, start, f"{accelerator}, {precision}, {torch.get_num_threads()} threads")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its advice on hardware and products
     with warnings.catch_warnings():
@@ -243,7 +270,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            callbacks=[curve, resume, progress, *callbacks],
+            callbacks=[curve, *plateau, kept, resume, progress, *callbacks],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -257,7 +284,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
     if trainer.is_global_zero:
         if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
             raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
-        checkpoints.save(tagger, run, classes, trainer.global_step, done, made_from, made_by)
+        save(trainer.global_step, done)
         curve.finish()
         resume.remove()
     trainer.strategy.barrier()

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glat.augment import mixup, spec_augment, stripes
+from glat.augment import augment, mix, pairs, spec_augment, stripes
+from glat.config import Training
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -46,26 +47,61 @@ def test_a_stripe_is_unbroken_and_has_every_width_below_the_bound_at_every_place
     assert runs.max() == 1
 
 
-def test_spec_augment_masks_with_the_mean_of_the_band_and_changes_nothing_else():
-    logmel = torch.randn(3, 1, 50, 16)
-    out = spec_augment(logmel, rng(1), 2, 10, 2, 4)
+def test_spec_augment_keeps_all_but_the_stripes():
+    keep = spec_augment((3, 1, 50, 16), rng(1), 2, 10, 2, 4)
     draw = rng(1)
     time, band = stripes(draw, 3, 50, 2, 10), stripes(draw, 3, 16, 2, 4)
-    masked = 0
     for b in range(3):
         for t in range(50):
             for f in range(16):
-                if time[b, t] or band[b, f]:
-                    masked += 1
-                    assert out[b, 0, t, f] == pytest.approx(logmel[:, 0, :, f].mean().item(), abs=1e-5)
-                else:
-                    assert out[b, 0, t, f] == logmel[b, 0, t, f]
-    assert 0 < masked < logmel.numel()
+                assert keep[b, 0, t, f] == (0 if time[b, t] or band[b, f] else 1)
+    assert keep.shape == (3, 1, 50, 16) and 0 < keep.mean() < 1
 
 
 def test_no_stripes_change_nothing():
-    logmel = torch.randn(2, 1, 20, 8)
-    assert torch.equal(spec_augment(logmel, rng(), 0, 64, 0, 8), logmel)
+    assert spec_augment((2, 1, 20, 8), rng(), 0, 64, 0, 8) is None
+    logmel, target = torch.randn(2, 1, 20, 8), torch.rand(2, 3)
+    found = augment(logmel, target, settings_of(0, 0.0, "windows"), rng(), rng(), (2, 5))
+    assert found.logmel is logmel and found.target is target and found.masked is None and found.keep_windows is None
+
+
+def settings_of(stripes: int, alpha: float, where: str = "clip") -> Training:
+    masks = {"where": where, "time_stripes": stripes, "time_width": 10, "mel_stripes": stripes, "mel_width": 4}
+    return Training(steps=1, mixup_alpha=alpha, spec_augment=masks)
+
+
+def flat(batch) -> list[torch.Tensor]:
+    return [batch.logmel, batch.target, *batch.masked, batch.keep_windows]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_windows_have_stripes_of_their_own_where_that_is_asked_for(alpha):
+    logmel, target = torch.randn(4, 1, 50, 16), torch.rand(4, 3)
+    clip = augment(logmel, target, settings_of(2, alpha), rng(1), rng(2), (3, 20))
+    windows = augment(logmel, target, settings_of(2, alpha, "windows"), rng(1), rng(2), (3, 20))
+    alone = augment(logmel, target, settings_of(2, alpha, "windows"), rng(1), rng(2))
+    assert clip.keep_windows is None and alone.keep_windows is None
+    assert torch.equal(clip.masked.keep, windows.masked.keep) and torch.equal(clip.logmel, windows.logmel)
+    assert windows.keep_windows.shape == (12, 1, 20, 16)
+    masked = (windows.keep_windows == 0).all(3).any((1, 2)).sum()  # windows with a stripe in time
+    assert masked > 8 and len({tuple(w.flatten().tolist()) for w in windows.keep_windows}) > 8
+    first, second = (windows.part(i, 2) for i in range(2))
+    for whole, *parts in zip(flat(windows), flat(first), flat(second), strict=True):
+        assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_mixture_of_masked_clips_is_that_of_the_clips_each_masked_behind_the_normalisation():
+    """PANNs: normalise, mask, then mix. Ours: mix, normalise, mask. Any affine map of the bands gives the same."""
+    logmel, target = torch.randn(6, 1, 40, 16), torch.rand(6, 3)
+    found = augment(logmel, target, settings_of(2, 1.0), rng(1), rng(2))
+    keep = spec_augment(logmel.shape, rng(1), 2, 10, 2, 4)
+    partner, share = pairs(6, rng(2), 1.0)
+    gain, shift = torch.rand(16) + 0.5, torch.randn(16)
+    masked, weight = found.masked
+    torch.testing.assert_close((gain * masked + shift) * weight, mix((gain * logmel + shift) * keep, partner, share))
+    torch.testing.assert_close(found.logmel, mix(logmel, partner, share))  # what a stream without masks hears
+    torch.testing.assert_close(found.target, mix(target, partner, share))
+    assert 0 < (weight == 0).float().mean() < (keep == 0).float().mean()  # one of the two sounds in most stripes
 
 
 @pytest.mark.parametrize("clips", [1, 2, 3, 8])
@@ -74,7 +110,8 @@ def test_mixup_mixes_each_clip_with_one_other_and_labels_alike(clips):
         # Clip i is one-hot at i, so what comes out shows who was mixed with whom and how much.
         logmel = torch.eye(clips)[:, None, None, :].expand(-1, 1, 3, -1).contiguous()
         target = torch.eye(clips)
-        mixed, labels = mixup(logmel, target, rng(seed), 1.0)
+        partner, share = pairs(clips, rng(seed), 1.0)
+        mixed, labels = mix(logmel, partner, share), mix(target, partner, share)
         draw = rng(seed)
         draw.permutation(clips)
         shares = draw.beta(1.0, 1.0, clips)
@@ -92,7 +129,8 @@ def test_mixup_mixes_each_clip_with_one_other_and_labels_alike(clips):
 
 def test_mixup_of_real_values_equals_the_formula():
     logmel, target = torch.randn(5, 1, 7, 4), torch.rand(5, 3)
-    mixed, labels = mixup(logmel, target, rng(3), 0.5)
+    partner, share = pairs(5, rng(3), 0.5)
+    mixed, labels = mix(logmel, partner, share), mix(target, partner, share)
     draw = rng(3)
     order = draw.permutation(5).tolist()
     shares = draw.beta(0.5, 0.5, 5)
@@ -105,12 +143,11 @@ def test_mixup_of_real_values_equals_the_formula():
 def test_the_generator_alone_decides():
     logmel, target = torch.randn(4, 1, 60, 16), torch.rand(4, 3)
 
-    def augment(seed: int) -> list[torch.Tensor]:
+    def tensors(seed: int) -> list[torch.Tensor]:
         torch.manual_seed(torch.randint(1000, ()).item())  # the global generator must not matter
-        draw = rng(seed)
-        return [spec_augment(logmel, draw, 2, 20, 2, 6), *mixup(logmel, target, draw, 1.0)]
+        return flat(augment(logmel, target, settings_of(2, 1.0, "windows"), rng(seed), rng(seed + 9), (2, 30)))
 
-    first, again, other = augment(0), augment(0), augment(1)
+    first, again, other = tensors(0), tensors(0), tensors(1)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
@@ -118,6 +155,5 @@ def test_the_generator_alone_decides():
 def test_input_is_not_changed_in_place():
     logmel, target = torch.randn(3, 1, 30, 8), torch.rand(3, 2)
     kept = logmel.clone(), target.clone()
-    spec_augment(logmel, rng(), 2, 10, 2, 4)
-    mixup(logmel, target, rng(), 1.0)
+    augment(logmel, target, settings_of(2, 1.0), rng(), rng())
     assert torch.equal(logmel, kept[0]) and torch.equal(target, kept[1])

@@ -107,6 +107,29 @@ def test_linear_softmax_pooling_equals_a_loop():
             )
 
 
+def test_talnet_starts_with_an_orthogonal_gru_and_zero_biases():
+    backbone = TALNet(5, width=0.125)
+    for name, parameter in backbone.named_parameters():
+        if name.endswith("bias") or "bias_" in name:
+            assert not parameter.any(), name
+    for weight in (p for n, p in backbone.gru.named_parameters() if "weight" in n):
+        rows, columns = weight.shape
+        gram = weight @ weight.T if rows <= columns else weight.T @ weight
+        torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_no_probability_of_talnet_is_zero_or_one(sign):
+    backbone = TALNet(5, width=0.125).eval()
+    with torch.no_grad():
+        backbone.fc.bias.fill_(sign * 200.0)
+        m = torch.randn(2, 9, 2 * backbone.gru.hidden_size)
+        frames, clip = backbone.frame_scores(m), backbone.clip_scores(m)
+    nearest = torch.tensor(1e-7 if sign < 0 else 1 - 1e-7)
+    assert (frames == nearest).all() and clip.min() >= 1e-7 and clip.max() < 1
+    torch.testing.assert_close(clip, nearest.expand(2, 5), rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_dropout_zero_makes_training_deterministic_and_its_default_does_not(name):
     logmel = torch.randn(2, 1, 96, 64)
@@ -161,6 +184,17 @@ def test_a_fifth_backbone_is_one_class(glat):
     assert streams.fused.shape == (2, 6) and (glat is None or streams.windows.shape == (2, 5))
     streams.fused.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in tagger.parameters())
+
+
+def test_a_backbone_that_takes_no_mask_hears_stripes_of_each_band_s_mean():
+    fifth, heard = Fifth(6, 0.5), []
+    fifth.conv.register_forward_pre_hook(lambda _, inputs: heard.append(100 * inputs[0].transpose(1, 2)))
+    logmel, keep = torch.randn(2, 1, 40, 64), torch.ones(2, 1, 40, 64)
+    keep[:, :, 3:7] = 0.0
+    assert not fifth.takes_keep and fifth(logmel, keep).shape == (2, 6)
+    expected = logmel[:, 0].clone()
+    expected[:, 3:7] = logmel.mean((0, 1, 2))
+    torch.testing.assert_close(heard[0], expected)
 
 
 def test_a_registered_fifth_backbone_is_one_line(monkeypatch):

@@ -146,6 +146,7 @@ def with_an_unknown_setting(content):
 
 def with_a_bad_setting(content):
     content["run"]["glat"] = {"tau": 0.01}
+    content["model"] = {k.replace("network.", "network.global_stream."): v for k, v in content["model"].items()}
 
 
 def with_an_unknown_backbone(content):

@@ -9,9 +9,11 @@ from conftest import ROOT
 from glat import experiments
 from glat.config import load, parse, plain
 from glat.errors import GlatError
+from glat.experiments import equal_compute_steps
 from glat.models import backbone_class
 from glat.registry import BACKBONES
 from glat.runs import read_run, resolve, write_run
+from glat.settings import Training
 
 PARAMS = ROOT / "params.yaml"
 
@@ -32,6 +34,7 @@ PARAMS = ROOT / "params.yaml"
         ("glat.training", "frozen_global", "init.global: glat.training 'frozen_global' needs weights"),
         ("dataset", "audioste", "dataset: 'audioste' is not an entry of datasets: mini, audioset_balanced, audioset"),
         ("backbones", ["cnn14"], "backbones: 'cnn14' is not known; allowed are talnet, cnn10, resnet38, atsca"),
+        ("table1.two_networks", ["cnn14"], "table1.two_networks: 'cnn14' is not known; allowed are talnet, cnn10"),
         ("seeds", [], "seeds: [] is not allowed"),
         ("seeds", [1, 1], "seeds: an entry is there twice"),
         ("datasets.mini.train", ["trian"], "datasets.mini.train: 'trian' is not one of its splits: train, eval"),
@@ -40,6 +43,29 @@ PARAMS = ROOT / "params.yaml"
         ("datasets.mini.width", {"cnn10": 0.125}, "datasets.mini.width: no width for talnet, resnet38, atsca"),
         ("init.global", {"cn10": "x.pth"}, "init.global: 'cn10' is not a backbone"),
         ("datasets.mini.training.devices", 3, "datasets.mini: training.batch_size 8 does not divide among 3 devices"),
+        ("training.by_backbone", {"cnn14": {}}, "training.by_backbone: 'cnn14' is not a backbone; allowed are talnet,"),
+        (
+            "datasets.mini.training.by_backbone",
+            {"cnn14": {}},
+            "datasets.mini.training.by_backbone: 'cnn14' is not a backbone",
+        ),
+        ("training.by_backbone", {"cnn10": 3}, "training.by_backbone.cnn10: 3 is not allowed"),
+        (
+            "training.by_backbone",
+            {"cnn10": {"stepz": 3}},
+            "unknown key training.by_backbone.cnn10.stepz",
+        ),
+        (
+            "datasets.mini.training.by_backbone",
+            {"cnn10": {"steps": 0}},
+            "datasets.mini.training.by_backbone.cnn10.steps: 0 is not allowed",
+        ),
+        (
+            "training.by_backbone",
+            {"cnn10": {"devices": 3}},
+            "datasets.mini: training.batch_size 8 of cnn10 does not divide among 3 devices on 1 nodes",
+        ),
+        ("training.plateau", {"factor": 1.0}, "training.plateau.factor: 1.0 is not allowed"),
         ("datasets.mini.dropout", 3.0, "datasets.mini.dropout: 3.0 is not allowed"),
         ("datasets.mini.train", ["train", "train"], "datasets.mini.train: a split is there twice"),
         ("training.precision", "fp8", "training.precision: 'fp8' is not allowed"),
@@ -151,3 +177,42 @@ def test_text_from_the_command_line_becomes_what_it_says():
     assert plain(given) == {
         "a": {"b": False, "c": None, "d": 2.5, "e": "x", "f": [3, "2021-06-06", ""], "g": "a: b"}, "h": 1
     }  # fmt: skip
+
+
+def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_before_that():
+    layers = {
+        "training": {"steps": 1, "batch_size": 1, "warmup": 1, "log_every": 1, "mixup_alpha": 0.1,
+                     "by_backbone": {"cnn10": {"warmup": 3, "log_every": 3, "spec_augment": {"mel_width": 3}}}},
+        "datasets.mini.training": {"batch_size": 2, "warmup": 2, "log_every": 2,
+                                   "by_backbone": {"cnn10": {"log_every": 4, "spec_augment": {"time_width": 4}}}},
+    }  # fmt: skip
+    params = load(PARAMS, layers)
+    told = lambda training: [training.batch_size, training.warmup, training.log_every, training.mixup_alpha]
+    own, other = params.training_of("mini", "cnn10"), params.training_of("mini", "atsca")
+    assert told(own) == [2, 3, 4, 0.0] and told(other) == [2, 2, 2, 0.0] and other == params.training_of("mini")
+    assert (own.spec_augment.mel_width, own.spec_augment.time_width, own.spec_augment.time_stripes) == (3, 4, 0)
+    assert (other.spec_augment.mel_width, other.spec_augment.time_width) == (8, 64)
+    assert params.training_of("audioset", "cnn10").log_every == 3
+    # A run has its own backbone's training, and nothing of the others'.
+    run = resolve(params, "cnn10", 0)
+    assert run.training == own and "by_backbone" not in run.training.model_dump()
+    assert params.special("mini") == ["talnet", "cnn10"]
+
+
+def test_equal_compute_is_of_the_backbones_own_steps():
+    params = load(PARAMS, {"datasets.mini.training.by_backbone": {"cnn10": {"steps": 100}}})
+    assert equal_compute_steps(params, "cnn10") == 250
+    assert equal_compute_steps(params, "atsca") == 2.5 * params.training_of("mini").steps
+
+
+def test_batch_norm_is_over_all_processes_where_there_are_several():
+    several = [Training(steps=1, devices=2), Training(steps=1, nodes=2, sync_batchnorm=True)]
+    assert all(training.synchronised and training.processes == 2 for training in several)
+    assert not Training(steps=1, devices=2, sync_batchnorm=False).synchronised
+    assert not Training(steps=1, sync_batchnorm=True).synchronised
+
+
+def test_only_mini_clips_gradients():
+    for name in ("audioset", "audioset_balanced"):
+        assert load(PARAMS, {"dataset": name}).training_of(name).gradient_clip is None
+    assert load(PARAMS).training_of("mini").gradient_clip == 5.0

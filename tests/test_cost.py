@@ -40,6 +40,8 @@ def test_glat_costs_one_more_pass_over_its_windows(backbone):
     alone = multiply_adds(glat.models.build(backbone, 16, 0.125), 10.0)
     glat_ = multiply_adds(glat.models.build(backbone, 16, 0.125, glat={"n": 4, "tau": 2.5}), 10.0)
     assert glat_ / alone == pytest.approx(1 + 4 * 2.5 / 10, rel=0.03)
+    two = multiply_adds(glat.models.build(backbone, 16, 0.125, glat={"n": 1, "tau": 10.0}), 10.0)
+    assert two / alone == pytest.approx(2, rel=0.03)
 
 
 def test_the_network_is_left_as_it_was():

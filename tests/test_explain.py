@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from data_fixtures import encode, tone
 
-from glat import checkpoints, explain
+from glat import checkpoints, evaluation, explain, tagging
 from glat.data.packed import Packs
 from glat.errors import GlatError
+from glat.randomness import clip_generators
 from glat.runs import resolve, split_packs
 
 NONE = pd.DataFrame(columns=["clip", "start", "end", "label"])  # no strong labels
@@ -37,9 +39,9 @@ def test_a_clip_is_pictured_as_it_is_scored(project, params, glat):
     packs = split_packs(params, "mini", ["eval"])
     tagger, _, _ = checkpoints.load(checkpoint)
     waveform = Packs(packs).read([3])[0]
-    heard = explain.hear(tagger, waveform)
+    heard = explain.hear(tagger, waveform, draw=clip_generators(7, ["clip"]))
     with torch.inference_mode():
-        streams = tagger.streams(torch.from_numpy(waveform)[None], torch.Generator().manual_seed(0))
+        streams = tagger.streams(torch.from_numpy(waveform)[None], clip_generators(7, ["clip"]))
     np.testing.assert_allclose(heard.streams["fused"], streams.fused[0], atol=1e-6)
     assert heard.activations.shape[1] == 16 and heard.seconds == 10.0
     if glat == {}:
@@ -50,6 +52,45 @@ def test_a_clip_is_pictured_as_it_is_scored(project, params, glat):
             assert start == pytest.approx(np.clip(peak - 1.5, 0, 7), abs=1e-6)
     if glat is None:
         assert list(heard.streams) == ["fused"] and not len(heard.windows)
+
+
+def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where_it_is_tagged(
+    project, params, monkeypatch
+):
+    checkpoint = untrained(params, project / "run", {"selection": "random"})
+    paths = split_packs(params, "mini", ["eval"])
+    (tagger, _, _), packs = checkpoints.load(checkpoint), Packs(paths)
+
+    def windows(batch_size: int, seed: int = 3, only: list[int] | None = None):
+        chosen = None if only is None else np.array(only)
+        return evaluation.predict(tagger, packs, batch_size, "cpu", "float32", seed, chosen)[0]["windows"]
+
+    expected = windows(5)
+    assert len(np.unique(expected)) == expected.size  # no clip has another's
+    np.testing.assert_array_equal(windows(12), expected)
+    np.testing.assert_array_equal(windows(1, only=[9, 2]), expected[[9, 2]])
+    assert not np.isin(windows(12, seed=4), expected).any()
+    waveform, name = packs.read([9])[0], str(packs.clips[9])
+    [(_, _, tagged)] = tagging.clips(tagger, waveform, 10.0, name, 3)
+    np.testing.assert_array_equal(tagged.windows[0], expected[9])
+    parts = list(tagging.clips(tagger, np.tile(waveform, 2), 10.0, name, 3))
+    assert torch.equal(parts[0][2].windows, tagged.windows) and not torch.equal(parts[1][2].windows, tagged.windows)
+    # The seed of the command is the evaluation's own.
+    drawn = []
+    monkeypatch.setattr(explain, "draw", lambda heard, *_: drawn.append(heard.windows))
+    explain.explain(checkpoint, name, paths, NONE, project / "a", seed=3)
+    sound = project / f"{name}.wav"
+    soundfile.write(sound, waveform, 32000, "FLOAT")
+    explain.explain(checkpoint, str(sound), paths, NONE, project / "b", seed=3)
+    np.testing.assert_array_equal(drawn, [expected[9]] * 2)
+
+
+def test_tags_are_drawn_by_the_seed_that_the_run_was_evaluated_by(tmp_path):
+    assert tagging.evaluation_seed(tmp_path) == 0
+    (tmp_path / "metrics.json").write_text('{"evaluation": {"seed": 5}}')
+    assert tagging.evaluation_seed(tmp_path) == 5
+    (tmp_path / "metrics.json").write_text("{}")
+    assert tagging.evaluation_seed(tmp_path) == 0
 
 
 def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):

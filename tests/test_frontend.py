@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import librosa
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 
-from glat.models import LogMel, build
+from glat.config import load
+from glat.models import BACKBONES, LogMel, build
+from glat.models.cnn10 import Cnn10
+from glat.models.frontend import window_of
 
 RATE = 32000
 
@@ -80,7 +86,60 @@ def test_talnet_has_40_frames_a_second():
     waveform = clips(10.0)
     ours = front_end(waveform)
     assert ours.shape == (2, 1, 400, 64) and front_end.frames_per_second == 40
-    np.testing.assert_allclose(ours[:, 0].numpy(), by_librosa(waveform, hop=800)[:, :400], atol=2e-3)
+    np.testing.assert_allclose(ours[:, 0].numpy(), by_librosa(waveform, window=2048, hop=800)[:, :400], atol=2e-3)
+
+
+def shipped() -> list[tuple[str, str, int, int, int]]:
+    """Backbone, dataset and the front end that it gets there: rate, window and hop in samples."""
+    params, found = load(ROOT / "params.yaml"), []
+    for name, dataset in params.datasets.items():
+        for backbone in BACKBONES:
+            front_end = build(
+                backbone, 3, 0.0625, params.audio.sample_rate, front_end={"hop": dataset.hop}
+            ).front_end  # fmt: skip
+            found.append((backbone, name, front_end.sample_rate, front_end.stft.n_fft, front_end.hop))
+    return found
+
+
+def ripple(window: int, hop: int) -> float:
+    """By how many dB the weight of a moment's power, the sum of the squared Hann windows over it, varies along a clip."""
+    squared = np.hanning(window + 1)[:-1] ** 2
+    weight = np.pad(squared, (0, -window % hop)).reshape(-1, hop).sum(0)
+    return 10 * np.log10(weight.max() / weight.min())
+
+
+def test_every_moment_of_a_clip_weighs_the_same_in_every_configuration_that_is_shipped():
+    for backbone, dataset, _, window, hop in shipped():
+        assert ripple(window, hop) < 0.7, (backbone, dataset)
+        assert window & (window - 1) == 0  # a fast Fourier transform
+        if hop == 320:
+            assert window == 1024  # that of PANNs
+
+
+def test_the_window_keeps_its_overlap_at_any_hop_and_never_falls_below_that_of_panns():
+    windows = [window_of(hop) for hop in range(1, 4001)]
+    assert max(ripple(window, hop) for hop, window in enumerate(windows, 1)) < 0.8
+    assert windows[:409] == [1024] * 409 and windows == sorted(windows)
+    assert ripple(1024, 640) > 7 and ripple(1024, 800) > 15  # what one window for all hops would leave
+
+
+@pytest.mark.parametrize("backbone", ["cnn10", "talnet"])
+def test_a_click_is_as_loud_wherever_it_falls_between_two_frames(backbone):
+    front_end = build(backbone, classes=3, width=0.0625, front_end={"hop": 640}).front_end
+    power = []
+    for place in range(0, front_end.hop, front_end.hop // 8):
+        waveform = torch.zeros(1, RATE)
+        waveform[0, 16000 + place] = 1.0
+        power.append((10 ** (front_end(waveform) / 10)).sum().item())
+    assert 10 * np.log10(max(power) / min(power)) < 0.7
+
+
+def test_a_backbone_s_own_window_stays():
+    class Own(Cnn10):
+        front_end: ClassVar[dict] = {"window": 1536, "hop": 640}
+
+    assert build(Own, 3, 0.0625).front_end.stft.n_fft == 1536
+    assert build(Cnn10, 3, 0.0625, front_end={"window": 4096, "hop": 640}).front_end.stft.n_fft == 4096
 
 
 def test_frames_keep_their_duration_at_another_rate():

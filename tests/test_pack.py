@@ -163,7 +163,8 @@ def test_shards_as_one(shard, tmp_path):
         ({"version": 3}, "pack version 3, this glat reads version 2"),
         ({"format": "other"}, "not a pack"),
         ({"complete": False}, "not finished"),
-        ({"sample_rate": 8000}, "sample_rate is 8000"),
+        ({"sample_rate": 8000, "clip_seconds": 4.0}, "sample_rate is 8000"),
+        ({"sample_rate": 8000}, r"waveform is int16 \(4, 32000\), expected"),
         ({"class_mid": "/m/0z"}, "class list differs"),
     ],
 )

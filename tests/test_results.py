@@ -224,7 +224,7 @@ def test_controls_answer_each_question_against_glat_and_against_the_backbone(pro
     make_all(params, Corpus())
     RESULTS["controls"].write(params)
     table = pd.read_csv("results/mini/controls.csv")
-    assert len(table) == 3 + len(experiments.QUESTIONS) and (table["seeds"] == 2).all()
+    assert len(table) == 4 + len(experiments.QUESTIONS) and (table["seeds"] == 2).all()
     rows = table.set_index(["question", "setting"])
     for question, setting in (
         ("which windows", "attention"), ("training", "joint"), ("shared weights", "none"), ("frame's time", "middle"),
@@ -236,18 +236,46 @@ def test_controls_answer_each_question_against_glat_and_against_the_backbone(pro
     more = rows.loc[("method or compute", "equal compute")]
     glat = rows.loc[("method or compute", "GL-AT")]
     assert more["training_compute"] == pytest.approx(glat["training_compute"], rel=0.01) == pytest.approx(2.5, rel=0.01)
+    two = rows.loc[("method or compute", experiments.TWO_NETWORKS)]
+    assert two["run"] == "cnn10-glat-n1-tau10" and two["training_compute"] == pytest.approx(2)
     # Frozen: 3 units for the backbone that it is, 1 for its forward pass, 3 x 1.5 for the windows; over 3.
     frozen = rows.loc[("training", "frozen global stream"), "training_compute"]
     assert frozen == pytest.approx((3 + 1 + 4.5) / 3, rel=0.01)
 
 
+def test_two_networks_on_the_whole_clip_stand_beside_glat_in_table_1_where_they_are_asked_for(project):
+    two = "cnn10-glat-n1-tau10-s0"
+    assert two not in [run.name for run in experiments.runs_of(experiments.table1(settings()))]
+    params = settings(**{"table1.two_networks": ["cnn10"]})
+    assert two in experiments.all_runs(settings()) and two in experiments.all_runs(params)  # one of the controls anyway
+    make_all(params, Corpus())
+    for name in ("table1", "pr_curves"):
+        RESULTS[name].write(params)
+    table = pd.read_csv("results/mini/table1.csv").set_index("method")
+    label = f"CNN10, {experiments.TWO_NETWORKS}"
+    assert table.index.tolist() == ["TALNet", "TALNet + GL-AT", "CNN10", "CNN10 + GL-AT", label]
+    row, glat = table.loc[label], table.loc["CNN10 + GL-AT"]
+    assert row["vs_glat"] == pytest.approx(row["mAP"] - glat["mAP"], abs=2e-6) and np.isnan(glat["vs_glat"])
+    assert not row["glat"] and glat["glat"] and np.isnan(row["paper_audioset_mAP"])  # the paper has no such row
+    page = (project / "results/mini/table1.md").read_text()
+    assert f"**{label}**" in page and "for 2.00 times the multiply-adds" in page and "GL-AT takes 2.50" in page
+    assert label in pd.read_csv("results/mini/pr_curves.csv")["method"].tolist()
+
+
+def test_two_networks_of_shared_weights_would_be_one():
+    two = experiments.two_networks(settings(**{"glat.sharing": "backbone"}), "cnn10").runs[0]
+    assert two.glat.sharing == "none" and (two.glat.n, two.glat.tau) == (1, 10)
+
+
 def test_controls_can_be_chosen():
     params = settings(**{"controls.settings": ["random", "equal compute"]})
+    assert "cnn10-glat-n1-tau10-s0" not in experiments.all_runs(params)
     rows = experiments.controls(params)
     assert [row.setting for row in rows] == ["backbone alone", "GL-AT", "equal compute", "random"]
     assert "cnn10-glat-uniform-s0" not in experiments.all_runs(params)
     with pytest.raises(
-        GlatError, match=r"controls\.settings: 'rnadom' is not known; allowed are 'equal compute', 'att"
+        GlatError,
+        match=r"controls\.settings: 'rnadom' is not known; allowed are 'two networks on the whole clip', 'equal",
     ):
         experiments.controls(settings(**{"controls.settings": ["rnadom"]}))
 
@@ -371,9 +399,9 @@ def test_every_control_s_markdown_row_names_its_verdict(project):
     make_all(params, Corpus())
     RESULTS["controls"].write(params)
     lines = [
-        line for line in (project / "results/mini/controls.md").read_text().splitlines() if line.startswith("| cnn10")
+        line for line in (project / "results/mini/controls.md").read_text().splitlines() if line.startswith("| CNN10")
     ]
-    assert len(lines) == 3 + len(experiments.QUESTIONS)
+    assert len(lines) == 4 + len(experiments.QUESTIONS)
     verdicts = ("undecided", "higher", "lower")
     for line in lines:
         _, _, question, setting, _, against_glat, against_alone, compute, _ = (cell.strip() for cell in line.split("|"))

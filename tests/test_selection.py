@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glat.models import LogMel
-from glat.models.selection import cut_windows, peak_frames, random_starts, top_classes, uniform_starts, window_starts
+from glat.models.selection import (
+    cut_windows,
+    peak_frames,
+    random_starts,
+    suppressed_peaks,
+    top_classes,
+    uniform_starts,
+    window_starts,
+)
 
 RATE, FPS = 32000, 100.0
 
@@ -17,25 +25,25 @@ def naive_top_classes(scores: list[float], count: int) -> list[int]:
     return sorted(range(len(scores)), key=lambda c: (-scores[c], c))[:count]
 
 
-def naive_peaks(activations: list[list[float]], width: int) -> list[int]:
-    """Peaks of one clip's N x T activations; with `width` > 0 the rule of suppression, frame by frame."""
-    rows = [list(row) for row in activations]
-    frames, reach, peaks = len(rows[0]), width // 4, []
+def zeroed(peak: int, frames: int, window: int, clip: int) -> list[int]:
+    """The frames that the released code's suppression zeroes after a peak: lengths and the comparison in samples."""
+    centre = next(sample for sample in range(clip, -1, -1) if sample * frames <= peak * clip)
+    reach = int(window * frames / clip) // 4
+    if centre + window // 2 >= clip:
+        return list(range(frames))[-2 * reach :]  # all of them where reach is 0
+    if centre - window // 2 < 0:
+        return list(range(frames))[: 2 * reach]
+    return list(range(peak - reach, peak + reach))
+
+
+def naive_peaks(activations: list[list[float]], window: int = 0, clip: int = 0) -> list[int]:
+    """Peaks of one clip's N x T activations; with a `window`, in samples of a clip of so many, they are suppressed."""
+    rows, peaks = [list(row) for row in activations], []
     for n, row in enumerate(rows):
-        peak = row.index(max(row))
-        peaks.append(peak)
-        if not width:
-            continue
-        if peak + width / 2 >= frames:
-            gone = range(frames - 2 * reach, frames)
-        elif peak - width / 2 < 0:
-            gone = range(2 * reach)
-        else:
-            gone = range(max(peak - reach, 0), min(peak + reach, frames))
-        for later in rows[n + 1 :]:
-            for t in gone:
-                if t < frames:
-                    later[t] = 0.0
+        peaks.append(row.index(max(row)))
+        for t in zeroed(peaks[-1], len(row), window, clip) if window else ():
+            for later in rows[n + 1 :]:
+                later[t] = 0.0
     return peaks
 
 
@@ -68,11 +76,11 @@ def test_windows_equal_a_naive_loop(case, suppress, frame_time):
     clips, tau, seconds = case
     activations = torch.tensor(clips)
     frames = activations.shape[2]
-    width = int(tau / seconds * frames) if suppress else 0
-    peaks = peak_frames(activations, width)
+    window, length = (round(100 * tau), round(100 * seconds)) if suppress else (0, 0)  # at 100 Hz
+    peaks = suppressed_peaks(activations, window, length) if suppress else peak_frames(activations)
     starts = window_starts(peaks, frames, tau, seconds, frame_time)
     for b, clip in enumerate(clips):
-        expected = naive_peaks(clip, width)
+        expected = naive_peaks(clip, window, length)
         assert peaks[b].tolist() == expected
         assert starts[b].tolist() == pytest.approx(
             [naive_start(p, frames, tau, seconds, frame_time) for p in expected], abs=1e-9
@@ -100,11 +108,45 @@ def test_a_window_as_long_as_the_clip_or_longer_starts_at_zero():
         assert not random_starts(4, 5, tau, 10.0, None).any() and not uniform_starts(4, 5, tau, 10.0).any()
 
 
+def suppressed(peak: int | None, frames: int, window: int, clip: int) -> list[list[int]]:
+    """The frames that `suppressed_peaks` zeroes after each peak (or that one): of two classes the second has its peak at
+    each frame in turn, and looks elsewhere where that frame was zeroed."""
+    peaks = range(frames) if peak is None else [peak]
+    first = torch.eye(frames)[list(peaks)].repeat_interleave(frames, 0)
+    second = 0.5 + torch.eye(frames).repeat(len(peaks), 1)
+    found = suppressed_peaks(torch.stack((first, second), 1), window, clip)[:, 1].view(len(peaks), frames)
+    # Where everything was zeroed, the first of equal frames is the highest.
+    return [list(range(frames)) if not row.any() else [t for t in range(frames) if row[t] != t] for row in found]
+
+
+@pytest.mark.parametrize("frames", [5, 10, 31, 62, 100])  # the last three: ResNet38, CNN10 and AT-SCA, TALNet
+@pytest.mark.parametrize("tau", [0.25, 1, 2, 2.5, 3, 4, 5, 9.99, 10])
+def test_suppression_zeroes_what_a_loop_over_samples_does_after_a_peak_at_every_frame(tau, frames):
+    window, clip = round(tau * 3200), 32000
+    expected = [sorted(zeroed(peak, frames, window, clip)) for peak in range(frames)]
+    assert suppressed(None, frames, window, clip) == expected
+
+
+@pytest.mark.parametrize(
+    ("frames", "tau", "peak", "gone"),
+    [
+        (62, 3.0, 9, range(8)),  # 9 T0 / T is 1.45 s, less than half a window from the start
+        (62, 3.0, 10, range(6, 14)),
+        (62, 3.0, 52, range(48, 56)),
+        (62, 3.0, 53, range(54, 62)),
+        (31, 1.0, 15, ()),  # a quarter of a window is less than one frame
+        (31, 1.0, 30, range(31)),  # and the slice from -0 is everything
+    ],
+)
+def test_suppressed_frames_as_in_the_released_code(frames, tau, peak, gone):
+    assert suppressed(peak, frames, round(tau * RATE), 10 * RATE) == [list(gone)]
+
+
 def test_suppression_sends_equal_classes_to_different_places():
     activations = torch.zeros(1, 3, 20)
     activations[:, :, 5], activations[:, :, 14], activations[:, :, 9] = 0.9, 0.8, 0.7
     assert peak_frames(activations).tolist() == [[5, 5, 5]]
-    assert peak_frames(activations, 6).tolist() == [[5, 14, 9]]
+    assert suppressed_peaks(activations, 6, 20).tolist() == [[5, 14, 9]]
 
 
 def test_random_windows_fill_the_clip_and_follow_their_generator():
@@ -112,6 +154,16 @@ def test_random_windows_fill_the_clip_and_follow_their_generator():
     assert draw[0].shape == (500, 5) and draw[0].min() >= 0 and draw[0].max() <= 7
     assert draw[0].min() < 0.05 and draw[0].max() > 6.95 and abs(draw[0].mean() - 3.5) < 0.15
     assert torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2])
+
+
+def test_a_clip_s_random_windows_are_its_own_in_any_batch():
+    def generators(seeds):
+        return [torch.Generator().manual_seed(s) for s in seeds]
+
+    together = random_starts(4, 5, 3.0, 10.0, generators([3, 1, 4, 15]))
+    for b, seed in enumerate([3, 1, 4, 15]):
+        assert torch.equal(random_starts(1, 5, 3.0, 10.0, generators([seed]))[0], together[b])
+    assert len(together.unique()) == 20
 
 
 def test_uniform_windows_are_evenly_spaced_from_end_to_end():
@@ -128,7 +180,7 @@ def test_cutting_equals_slicing_clip_by_clip(frames, fps, tau, places):
     seconds = frames / fps
     starts = torch.tensor(places, dtype=torch.float64) * max(seconds - tau, 0)
     logmel = torch.randn(len(places), 1, frames, 4)
-    width = min(round(tau * fps), frames)
+    width = frames if tau * fps >= frames - 1 else round(tau * fps)  # all of it, where only the last frame is beyond
     windows = cut_windows(logmel, starts, tau, fps)
     assert windows.shape == (3 * len(places), 1, width, 4)
     for b in range(len(places)):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from test_selection import naive_peaks
 from torch import Tensor, nn
 
 from glat.models import Streams, TwoStream, build
+from glat.models.backbone import Masked, normalise_mels
+from glat.models.selection import SELECTIONS
 from glat.models.talnet import TALNet
 
 RATE, SECONDS, CLASSES = 32000, 4.0, 6
@@ -82,15 +85,41 @@ def test_forward_equals_a_loop_over_clips_and_windows(backbone, frame_classifier
     assert streams.windows.unique().numel() > 2  # the clips do choose different windows
 
 
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+@pytest.mark.parametrize("tau", [1.0, 3.0])
+def test_suppression_goes_by_the_samples_of_the_clip(backbone, tau):
+    model, audio = tagger(backbone, tau=tau, suppress=True, frame_time="start").eval(), waveform(6)
+    network = model.network
+    with torch.no_grad():
+        streams = model.streams(audio)
+        s_g = network.frame_scores(network.global_stream.features(model.front_end(audio)))
+    for b, classes in enumerate(streams.classes.tolist()):
+        peaks = naive_peaks([s_g[b, :, c].tolist() for c in classes], round(tau * RATE), round(SECONDS * RATE))
+        expected = [min(max(p * SECONDS / s_g.shape[1] - tau / 2, 0.0), SECONDS - tau) for p in peaks]
+        assert streams.windows[b].tolist() == pytest.approx(expected)
+
+
 def test_fusion_of_known_scores():
     model = tagger(selection="uniform", n=2).eval()
     model.network.global_stream.clip_scores = lambda m: torch.full((len(m), CLASSES), 0.2)
-    model.network.local_stream.forward = lambda windows: (
+    model.network.local_stream.forward = lambda windows, keep: (
         torch.tensor([0.4, 0.8]).repeat(len(windows) // 2)[:, None].expand(-1, CLASSES)
     )
     streams = model.streams(waveform())
     assert streams.local[0, 0].item() == pytest.approx((0.8 + 0.6) / 2)
     assert streams.fused[1, 3].item() == pytest.approx((0.7 + 0.45) / 2)
+
+
+@pytest.mark.parametrize("hop", [320, 640])
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+def test_a_window_as_long_as_the_clip_is_exactly_the_clip(backbone, hop):
+    for selection in SELECTIONS:
+        glat = {"n": 1, "tau": SECONDS, "selection": selection}
+        model = build(backbone, CLASSES, width=0.125, glat=glat, front_end={"hop": hop}).eval()
+        model.network.local_stream.load_state_dict(model.network.global_stream.state_dict())
+        streams = model.streams(waveform())
+        assert torch.equal(streams.local, streams.global_) and torch.equal(streams.fused, streams.global_)
+        assert streams.windows.tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("selection", ["random", "uniform"])
@@ -161,6 +190,101 @@ def test_the_local_classifier_chooses_other_frames_than_the_global_one():
     model.network.frame_classifier = "local"
     b = model.streams(waveform(6))
     assert torch.equal(a.classes, b.classes) and not torch.equal(a.windows, b.windows)
+
+
+def hears(model, heard: dict) -> None:
+    """Note what enters the first convolution of each stream."""
+    for name, stream in model.backbones().items():
+        stream.conv_block1.register_forward_pre_hook(lambda _, inputs, name=name: heard.__setitem__(name, inputs[0]))
+
+
+def test_a_mask_is_zero_behind_the_normalisation_of_each_stream_and_cut_as_its_windows_are():
+    model, heard = tagger().eval(), {}
+    hears(model, heard)
+    logmel = model.front_end(waveform())
+    plain = model.from_logmel(logmel, SECONDS)
+    clean = dict(heard)
+    keep = torch.ones_like(logmel)
+    keep[0, :, 100:180], keep[1, :, :, 5:9] = 0.0, 0.5
+    masked = model.from_logmel(logmel, SECONDS, masked=Masked(logmel, keep))
+    assert torch.equal(heard["global"], clean["global"] * keep) and not torch.equal(masked.global_, plain.global_)
+    starts = (masked.windows * 100).round().long()
+    kept = torch.cat([keep[b, :, s : s + 100][None] for b in range(2) for s in starts[b]])
+    windows = torch.cat([logmel[b, :, s : s + 100][None] for b in range(2) for s in starts[b]])
+    torch.testing.assert_close(heard["local"], normalise_mels(model.network.local_stream.bn0, windows) * kept)
+    assert (heard["local"][kept == 0] == 0).all()  # -0.73 where the fill came before a normalisation of its own
+
+
+def test_windows_are_masked_once_they_are_cut_where_they_have_masks_of_their_own():
+    model, heard = tagger().eval(), {}
+    hears(model, heard)
+    logmel = model.front_end(waveform())
+    keep, own = torch.ones_like(logmel), torch.ones(6, 1, 100, 64)
+    keep[:, :, 50:60], own[torch.arange(6), :, torch.arange(6) * 10] = 0.0, 0.0
+    quiet = Masked(
+        logmel - 100, keep
+    )  # a mixture may sound otherwise in its stripes: the windows are of the clip itself
+    found = model.from_logmel(logmel, SECONDS, masked=quiet, keep_windows=own)
+    windows = model.network.cut(logmel, found.windows)
+    torch.testing.assert_close(heard["local"], normalise_mels(model.network.local_stream.bn0, windows) * own)
+    assert torch.equal(heard["local"] == 0, own == 0)
+    assert torch.equal(heard["global"] == 0, keep == 0)
+    assert model.windows(logmel.shape[2]) == (3, 100) and build("cnn10", CLASSES, 0.125).windows(401) is None
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_frozen_global_stream_hears_the_clip_as_it_is(own):
+    model, heard = tagger(training="frozen_global").train(), {}
+    hears(model, heard)
+    logmel = model.front_end(waveform())
+    plain = model.from_logmel(logmel, SECONDS)
+    clean = dict(heard)
+    keep_windows = torch.zeros(6, 1, 100, 64) if own else None
+    masked = model.from_logmel(
+        logmel, SECONDS, masked=Masked(logmel - 100, torch.zeros_like(logmel)), keep_windows=keep_windows
+    )
+    assert torch.equal(heard["global"], clean["global"]) and not heard["local"].any()
+    assert torch.equal(masked.global_, plain.global_) and torch.equal(masked.windows, plain.windows)
+
+
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+def test_every_backbone_masks_behind_its_normalisation(backbone):
+    torch.manual_seed(0)
+    network = build(backbone, CLASSES, width=0.0625).network.eval()
+    logmel, keep = 20 * torch.randn(2, 1, 64, 64) - 40, (torch.rand(2, 1, 64, 64) > 0.3).float()
+    with torch.no_grad():
+        network.bn0.running_mean.fill_(-40.0)
+        network.bn0.running_var.fill_(400.0)
+        assert network.takes_keep
+        expected = network(torch.where(keep == 0, -40.0, logmel))  # which its normalisation makes zero
+        torch.testing.assert_close(network(logmel, keep), expected)
+        torch.testing.assert_close(network(logmel, torch.ones_like(keep)), network(logmel))
+
+
+@pytest.mark.parametrize(("backbone", "layers"), [("cnn10", 2), ("talnet", 1)])
+@pytest.mark.parametrize("frame_classifier", ["global", "local"])
+def test_frame_scores_that_choose_windows_pass_dropout_while_training(backbone, layers, frame_classifier):
+    model = tagger(backbone, frame_classifier=frame_classifier, frame_dropout=True).eval()
+    network = model.network
+    stream = getattr(network, f"{frame_classifier}_stream")
+    stream.dropout_scale = 1.0
+    m = network.global_stream.features(model.front_end(waveform()))
+    assert torch.equal(network.frame_scores(m), stream.frame_scores(m))  # never in evaluation
+    network.training = True  # the streams stay in evaluation mode, as a frozen one does
+    torch.manual_seed(0)
+    found = network.frame_scores(m)
+    torch.manual_seed(0)
+    x = m
+    for number, name in enumerate(stream.classifier):
+        x = getattr(stream, name)(F.dropout(x, 0.5))
+        x = F.relu(x) if number < layers - 1 else torch.sigmoid(x)
+    assert len(stream.classifier) == layers
+    torch.testing.assert_close(found, x)
+    assert torch.equal(stream.frame_scores(m), stream.frame_scores(m))  # nothing is left on the layers
+    stream.dropout_scale = 0.0
+    assert torch.equal(network.frame_scores(m), stream.frame_scores(m))
+    network.frame_dropout, stream.dropout_scale = False, 1.0
+    assert torch.equal(network.frame_scores(m), stream.frame_scores(m))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 1.0])

@@ -22,7 +22,6 @@ from test_workflow import copy_of_the_project, snakemake
 from typer.testing import CliRunner
 
 from glat import checkpoints, cli, fetching, weights
-from glat.config import load
 from glat.data.pack import pack_shard
 from glat.data.packed import Packs
 from glat.data.resample import resample_shard
@@ -277,14 +276,8 @@ def test_gl_at_trains_from_the_published_weights_as_the_recipe_says(project, pub
     Path("weights").mkdir()
     os.symlink(path, FILE)
     recipe = yaml.safe_load((ROOT / "recipes/from_panns.yaml").read_text())
-    assert recipe["init"]["global"]["cnn10"] == FILE and recipe["glat"] == {"training": "frozen_global"}
-    for name in ("audioset", "audioset_balanced"):
-        assert recipe["datasets"][name]["training"]["learning_rate"] == 2e-4
-        assert load(ROOT / "params.yaml", recipe | {"dataset": name}).training_of(name).learning_rate == 2e-4
-    changes = {
-        "backbones": recipe["backbones"], "init": recipe["init"], "glat.training": recipe["glat"]["training"],
-        "datasets.audioset_balanced.training.learning_rate": 2e-4, "datasets.audioset_balanced.training.precision": "float32",
-    }  # fmt: skip
+    short = {"n": 2, "tau": 0.5}
+    changes = recipe | {"dataset": "audioset_balanced", "glat": recipe["glat"] | short}
     run = Path("runs/audioset_balanced/cnn10-glat-s0")
     assert glat("configure", run.name, **changes)[1] is None
     assert glat("train", run / "config.yaml")[1] is None

@@ -12,6 +12,7 @@ import torch
 from ..data.packed import Packs, open_pack
 from ..errors import GlatError
 from ..models.frontend import LogMel
+from ..randomness import Use, generator
 from .gather import Split
 from .rows import FINE, WARNING, Row, graded, percent
 from .signs import LEAST, RATES
@@ -42,7 +43,7 @@ def listen(split: Split, clips: int, seed: int) -> Sound:
 
     Raises GlatError if a pack cannot be read.
     """
-    chosen = np.sort(np.random.default_rng([seed, split.got]).choice(split.got, min(clips, split.got), replace=False))
+    chosen = np.sort(generator(Use.AUDIT, seed, split.got).choice(split.got, min(clips, split.got), replace=False))
     logmel = LogMel(split.sample_rate)
     sums, squares, frames = np.zeros(logmel.mels), np.zeros(logmel.mels), 0
     clip_means, spectra = [], []

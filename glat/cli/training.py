@@ -29,11 +29,14 @@ def train(config: RunFile, threads: Threads = 0) -> None:
     from ..runs import read_run
 
     run = read_run(config)
-    from .. import training  # takes seconds to import
+    from .. import convergence, training  # takes seconds to import
+    from ..progress import first_process
     from ..tracking.following import follow
 
     with follow(run, config.parent, _settings_if_any()) as callbacks:
         training.train(run, config.parent, threads, callbacks)
+    if first_process():
+        print(convergence.sentence(run, convergence.judge(run, config.parent)), file=sys.stderr)
 
 
 def _settings_if_any():

@@ -37,7 +37,8 @@ def explain(
     # The run's own dataset, whichever params.yaml chooses now.
     chosen["overrides"]["dataset"] = read_run(run / "config.yaml").dataset
     out = out or run / "explain" / Path(clip).stem
-    explaining.explain(run / "checkpoint.pt", clip, *explaining.corpus(load_params()), out)
+    params = load_params()
+    explaining.explain(run / "checkpoint.pt", clip, *explaining.corpus(params), out, params.evaluation.seed)
     print(f"{out}.svg\n{out}.png")
 
 

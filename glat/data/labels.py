@@ -35,6 +35,14 @@ class Labels(NamedTuple):
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return cls(indptr, np.concatenate([part.indices for part in parts]), parts[0].classes)
 
+    def without(self, clips: np.ndarray) -> Labels:
+        """The same, but the clips at these indices have no class."""
+        counts = np.diff(self.indptr)
+        held = np.zeros(self.clips, bool)
+        held[clips] = True
+        indptr = np.concatenate([[0], np.cumsum(np.where(held, 0, counts))]).astype(np.int64)
+        return Labels(indptr, self.indices[~np.repeat(held, counts)], self.classes)
+
     def dense(self, clips: np.ndarray | None = None, dtype: type = bool) -> np.ndarray:
         """(clips, classes) 0/1 array, of all clips or of those at the given indices."""
         clips = np.arange(self.clips) if clips is None else np.asarray(clips)

@@ -29,7 +29,7 @@ import pandas as pd
 
 from glat.data import audioset
 from glat.data.audio import Statistics
-from glat.data.codecs import mark
+from glat.data.codecs import mark, open_linked
 from glat.data.resample import SUFFIX
 from glat.data.shards import STRINGS, need_space, progress
 from glat.errors import GlatError
@@ -158,7 +158,11 @@ def _write_flac(pack: h5py.File, rows, sizes: np.ndarray) -> str:
 def _link(pack: h5py.File, clips: pd.DataFrame) -> None:
     """Say where each waveform is: file, with a mark that tells whether it is still the same one, and row."""
     linked, names = pd.factorize(clips["file"])
-    pack["linked_mark"] = _utf8(pd.Series([mark(name) for name in names]))
+    marks = []
+    for name in names:
+        with open_linked(name) as file:
+            marks.append(mark(file))
+    pack["linked_mark"] = _utf8(pd.Series(marks))
     pack["linked"] = linked.astype(np.int32)
     pack["linked_row"] = clips["part"].to_numpy(np.int64)
     pack["linked_file"] = _utf8(pd.Series(names))

@@ -9,13 +9,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 
-from glat.data.codecs import Waveforms, waveforms
+from glat.data.codecs import AGAIN, Waveforms, waveforms
 from glat.data.labels import Labels
 from glat.data.pack import FORMAT, VERSION
 from glat.errors import GlatError
+from glat.hdf5 import DAMAGED, dataset, open_hdf5
+
+HIGHEST_RATE, LONGEST = 768_000, 3600.0  # Hz and seconds that a pack may be of: more is damage
 
 
 class Packs:
@@ -89,7 +91,7 @@ class Packs:
         shard = int(np.searchsorted(self._first, index, "right")) - 1
         try:
             self._waveforms(shard).read(index - int(self._first[shard]), out)
-        except (OSError, ValueError, soundfile.LibsndfileError) as error:
+        except DAMAGED as error:  # libsndfile's own is a RuntimeError
             raise GlatError(f"{self.paths[shard]}: clip {self.clips[index]} cannot be read: {error}") from None
 
     def _waveforms(self, shard: int) -> Waveforms:
@@ -97,7 +99,8 @@ class Packs:
             # HDF5 handles do not survive a fork.
             self._handles, self._pid = {}, os.getpid()
         if shard not in self._handles:
-            self._handles[shard] = waveforms(open_pack(self.paths[shard]))
+            clips = int(self._first[shard + 1] - self._first[shard])
+            self._handles[shard] = waveforms(open_pack(self.paths[shard]), clips, self.samples)
         return self._handles[shard]
 
     def __getstate__(self) -> dict:
@@ -137,39 +140,50 @@ def as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def open_pack(path: Path) -> h5py.File:
-    """An open pack. Raises GlatError if it is missing, truncated, unfinished, no pack or of another version."""
-    if not path.exists():
-        raise GlatError(f"{path}: no such pack; `snakemake packs` makes it")
+    """An open pack. Raises GlatError if it can't be opened, is unfinished, no pack or of another version."""
+    pack = open_hdf5(path, "no such pack; `snakemake packs` makes it", AGAIN)
     try:
-        pack = h5py.File(path, "r")
-    except OSError as error:
-        cause = "truncated" if "truncated" in str(error) else "not a readable HDF5 file"
-        raise GlatError(f"{path}: {cause}; delete it and run `snakemake packs` again") from None
-    if pack.attrs.get("format") != FORMAT:
-        raise GlatError(f"{path}: an HDF5 file, but not a pack of glat; give the shards that the pack step wrote")
-    if pack.attrs.get("version") != VERSION:
-        raise GlatError(
-            f"{path}: pack version {pack.attrs.get('version')}, this glat reads version {VERSION}; pack again"
-        )
-    if not pack.attrs.get("complete", False):
-        raise GlatError(f"{path}: the pack was not finished; delete it and run `snakemake packs` again")
+        if pack.attrs.get("format") != FORMAT:
+            raise GlatError(f"{path}: an HDF5 file, but not a pack of glat; give the shards that the pack step wrote")
+        if pack.attrs.get("version") != VERSION:
+            raise GlatError(
+                f"{path}: pack version {pack.attrs.get('version')}, this glat reads version {VERSION}; pack again"
+            )
+        if not pack.attrs.get("complete", False):
+            raise GlatError(f"{path}: the pack was not finished; {AGAIN}")
+    except DAMAGED as error:
+        pack.close()
+        raise GlatError(f"{path}: damaged pack ({error}); {AGAIN}") from None
+    except GlatError:
+        pack.close()
+        raise
     return pack
 
 
 def _read_shard(path: Path) -> dict:
     with open_pack(path) as pack:
         try:
-            mids, names = pack["class_mid"].asstr()[:], pack["class_name"].asstr()[:]
+            attributes = dict(pack.attrs)
+            rate, seconds = int(attributes["sample_rate"]), float(attributes["clip_seconds"])
+            if not (0 < rate <= HIGHEST_RATE and 0 < seconds <= LONGEST):
+                raise ValueError(f"sample_rate {rate} Hz, clip_seconds {seconds}")
+
+            def column(name: str, kind: str, *shape: int | None) -> h5py.Dataset:
+                return dataset(pack, name, kind, shape, AGAIN)
+
+            mids, clips = column("class_mid", "text", None).asstr()[:], column("clip", "text", None).asstr()[:]
+            names = column("class_name", "text", len(mids)).asstr()[:]
+            waveforms(pack, len(clips), round(rate * seconds))
             return {
-                "attributes": dict(pack.attrs),
-                "sample_rate": int(pack.attrs["sample_rate"]),
-                "samples": round(pack.attrs["sample_rate"] * pack.attrs["clip_seconds"]),
+                "attributes": attributes,
+                "sample_rate": rate,
+                "samples": round(rate * seconds),
                 "classes": pd.DataFrame({"index": np.arange(len(mids)), "mid": mids, "display_name": names}),
-                "clip": pack["clip"].asstr()[:],
-                "start": pack["start"][:],
-                "end": pack["end"][:],
-                "source_rate": pack["source_rate"][:],
-                "labels": Labels.from_dense(pack["target"][:]),
+                "clip": clips,
+                "start": column("start", "numbers", len(clips))[:],
+                "end": column("end", "numbers", len(clips))[:],
+                "source_rate": column("source_rate", "whole numbers", len(clips))[:],
+                "labels": Labels.from_dense(column("target", "whole numbers", len(clips), len(mids))[:]),
             }
-        except (KeyError, OSError) as error:
-            raise GlatError(f"{path}: damaged pack ({error}); delete it and run `snakemake packs` again") from None
+        except DAMAGED as error:
+            raise GlatError(f"{path}: damaged pack ({error}); {AGAIN}") from None

@@ -8,6 +8,7 @@ import numpy as np
 
 from glat.data.labels import Labels
 from glat.errors import GlatError
+from glat.randomness import Use, generator
 
 
 class BalancedBatches:
@@ -62,14 +63,14 @@ class BalancedBatches:
         if order is None:
             while len(self._orders) >= 4:
                 del self._orders[next(iter(self._orders))]
-            order = self._orders[r] = np.random.default_rng([self.seed, r]).permutation(self.classes)
+            order = self._orders[r] = generator(Use.CLASS_ORDER, self.seed, r).permutation(self.classes)
         return order
 
     def _shuffle(self, c: int, epoch: int) -> np.ndarray:
         kept, shuffle = self._shuffles.get(c, (-1, None))
         if kept != epoch:
             clips = self._clip[self._start[c] : self._start[c + 1]]
-            shuffle = np.random.default_rng([self.seed, c, epoch]).permutation(clips)
+            shuffle = generator(Use.CLIP_ORDER, self.seed, c, epoch).permutation(clips)
             self._shuffles[c] = (epoch, shuffle)
         return shuffle
 

@@ -14,7 +14,7 @@ from torch import nn
 from ..registry import BACKBONES
 from .backbone import Backbone
 from .checkpoints import load_panns
-from .frontend import LogMel
+from .frontend import LogMel, window_of
 from .tagger import Tagger
 from .twostream import Streams, TwoStream
 
@@ -54,7 +54,8 @@ def build(
     """
     cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
     scale = sample_rate / 32000
-    settings = {"window": 1024, "hop": 320} | (front_end or {}) | cls.front_end
+    settings = {"hop": 320} | (front_end or {}) | cls.front_end
+    settings.setdefault("window", window_of(settings["hop"]))
     settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
     logmel = LogMel(sample_rate, **settings)
 

@@ -69,8 +69,8 @@ class Atsca(Cnn10):
             for layer in (channel.mlp[2], region.conv, frame.conv):
                 nn.init.constant_(layer.bias, OPEN)
 
-    def features(self, logmel: Tensor) -> Tensor:
-        x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
+    def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
+        x = normalise_mels(self.bn0, logmel, keep)  # (B, 1, 1001, 64)
         blocks = (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4)
         for block, attend in zip(blocks, self.attention, strict=True):
             x = self.dropout(attend(block(x)), 0.2)  # (B, 64 .. 512, 500 .. 62, 32 .. 4)

@@ -7,11 +7,19 @@ GL-AT (`twostream.py`) wraps any module that keeps this contract without knowing
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from inspect import signature
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class Masked(NamedTuple):
+    """Clips or windows under SpecAugment."""
+
+    logmel: Tensor  # (B, 1, frames, mels) in dB
+    keep: Tensor | None  # as `Backbone` says; None: nothing is masked
 
 
 class Backbone(nn.Module, ABC):
@@ -20,13 +28,24 @@ class Backbone(nn.Module, ABC):
     Class attributes:
         front_end: settings of `LogMel` that differ from its defaults.
         min_frames: the shortest log-mel input, in frames, that leaves one frame after all pooling.
-        classifier: names of the submodules that make up the classifier (for `sharing: classifier`).
+        classifier: names of the submodules that make up the classifier (for `sharing: classifier` and `frame_dropout`).
+
+    SpecAugment comes as `keep` (B, 1, frames, mels): the factor on each cell of the spectrogram once its bands are
+    normalised, 0 inside a stripe and 1 outside. A network that normalises its bands takes it as a second argument,
+    `features(logmel, keep=None)`, and hands it to `normalise_mels`; one that takes none gets stripes filled with each
+    band's mean instead.
     """
 
     front_end: ClassVar[dict] = {}
     min_frames: int = 1
     classifier: tuple[str, ...] = ("fc1", "fc_audioset")
     dropout_scale: float = 1.0
+
+    takes_keep: ClassVar[bool] = False  # whether `features` has that second argument
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.takes_keep = "keep" in signature(cls.features).parameters
 
     def dropout(self, x: Tensor, rate: float) -> Tensor:
         """Dropout at the published `rate`, times `dropout_scale`: a small network in a short training wants less."""
@@ -44,9 +63,17 @@ class Backbone(nn.Module, ABC):
     def frame_scores(self, features: Tensor) -> Tensor:
         """M (B, T, C) -> class probabilities of each frame (B, T, L), float32, without dropout: S_g of the paper."""
 
-    def forward(self, logmel: Tensor) -> Tensor:
+    def masked_features(self, logmel: Tensor, keep: Tensor | None) -> Tensor:
+        """`features` under SpecAugment, whether or not the network takes `keep` itself; None: nothing is masked."""
+        if keep is None:
+            return self.features(logmel)
+        if self.takes_keep:
+            return self.features(logmel, keep)
+        return self.features(torch.lerp(logmel.mean((0, 2), keepdim=True), logmel, keep))
+
+    def forward(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
         """(B, 1, frames, mels) -> clip scores (B, L)."""
-        return self.clip_scores(self.features(logmel))
+        return self.clip_scores(self.masked_features(logmel, keep))
 
 
 class PooledHead(Backbone):
@@ -87,10 +114,11 @@ class ConvBlock(nn.Module):
         return F.avg_pool2d(x, pool) if pool > 1 else x
 
 
-def normalise_mels(bn: nn.BatchNorm2d, logmel: Tensor) -> Tensor:
-    """Batch-normalise each mel band of (B, 1, frames, mels); what every network does first (PANNs)."""
+def normalise_mels(bn: nn.BatchNorm2d, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Batch-normalise each mel band of (B, 1, frames, mels), then multiply by `keep`; what every network does first (PANNs)."""
     with torch.autocast(logmel.device.type, enabled=False):
-        return bn(logmel.float().transpose(1, 3)).transpose(1, 3)
+        x = bn(logmel.float().transpose(1, 3)).transpose(1, 3)
+        return x if keep is None else x * keep
 
 
 def scaled(channels: int, width: float) -> int:

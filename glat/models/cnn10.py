@@ -25,8 +25,8 @@ class Cnn10(PooledHead):
         self.conv_block4 = ConvBlock(channels[2], channels[3])
         self.apply(initialise)
 
-    def features(self, logmel: Tensor) -> Tensor:
-        x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
+    def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
+        x = normalise_mels(self.bn0, logmel, keep)  # (B, 1, 1001, 64)
         x = self.dropout(self.conv_block1(x), 0.2)  # (B, 64, 500, 32)
         x = self.dropout(self.conv_block2(x), 0.2)  # (B, 128, 250, 16)
         x = self.dropout(self.conv_block3(x), 0.2)  # (B, 256, 125, 8)

@@ -68,8 +68,8 @@ class ResNet38(PooledHead):
             if isinstance(module, BasicBlock):
                 nn.init.zeros_(module.bn2.weight)  # each block starts as its shortcut (PANNs)
 
-    def features(self, logmel: Tensor) -> Tensor:
-        x = normalise_mels(self.bn0, logmel)  # (B, 1, 1001, 64)
+    def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
+        x = normalise_mels(self.bn0, logmel, keep)  # (B, 1, 1001, 64)
         x = self.dropout(self.conv_block1(x), 0.2)  # (B, 64, 500, 32)
         x = F.avg_pool2d(self.resnet(x), 2)  # (B, 512, 62, 4) -> (B, 512, 31, 2)
         x = self.dropout(x, 0.2)

@@ -5,10 +5,14 @@ Everything works on the whole batch by index arithmetic; times are in seconds fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 SELECTIONS = ("attention", "random", "uniform")
+# What random windows are drawn from: one generator for the batch, or one for each of its clips.
+Draws = torch.Generator | Sequence[torch.Generator] | None
 
 
 def top_classes(scores: Tensor, count: int) -> Tensor:
@@ -19,28 +23,35 @@ def top_classes(scores: Tensor, count: int) -> Tensor:
     return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
-def peak_frames(activations: Tensor, suppress_frames: int = 0) -> Tensor:
-    """The frame of the highest activation of each class: (B, N, T) -> (B, N) frame indices (paper, eq. for m).
+def peak_frames(activations: Tensor) -> Tensor:
+    """The frame of the highest activation of each class: (B, N, T) -> (B, N) frame indices (paper, eq. for m)."""
+    return activations.max(dim=2).indices  # the first of equal maxima
 
-    With `suppress_frames` W (a window's length in frames, the released code's rule, not in the paper) the classes
-    are walked in order, and after a window is taken the activations of the remaining classes are set to zero in the
-    half-window around it: from the peak - W // 4 up to the peak + W // 4, or, where the window was pushed against
-    an end of the clip, in the outermost 2 (W // 4) frames there. This walk is sequential over the N classes by its
-    nature; each step handles the whole batch.
+
+def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
+    """As `peak_frames`, but each window keeps later ones away from it (released code; the paper has no such rule).
+
+    The classes are walked in order. After a peak at frame p of T, the activations of all classes are set to zero in
+    the frames p - r up to p + r; where the window, half of it on each side of p clip / T, would begin before the clip
+    or reach its end, in the outermost 2 r frames there instead. r is a quarter of the window in whole frames; where that
+    is none, a window at the end sets everything to zero, since the released code's slice from -2 r then begins at 0.
+    Each step of the walk handles the whole batch.
+
+    Args:
+        activations: (B, N, T).
+        window, clip: their lengths in samples, which the released code compares in: tau and T0 times its 32 kHz.
     """
-    if not suppress_frames:
-        return activations.max(dim=2).indices  # the first of equal maxima
-    frames = activations.shape[2]
+    frames, half = activations.shape[2], window // 2
+    reach = window * frames // clip // 4
+    last = frames - 2 * reach if reach else 0  # the first of those frames at the end
     t = torch.arange(frames, device=activations.device)
-    reach, half = suppress_frames // 4, suppress_frames / 2
-    left = activations.clone()
-    peaks = []
+    left, peaks = activations.clone(), []
     for n in range(activations.shape[1]):
         peak = left[:, n].max(dim=1).indices[:, None]  # (B, 1)
         peaks.append(peak)
-        at_end, at_start = peak + half >= frames, peak - half < 0
+        sample = peak * clip // frames
         inside = (t >= peak - reach) & (t < peak + reach)  # (B, T)
-        gone = torch.where(at_end, t >= frames - 2 * reach, torch.where(at_start, t < 2 * reach, inside))
+        gone = torch.where(sample + half >= clip, t >= last, torch.where(sample < half, t < 2 * reach, inside))
         left = left.masked_fill(gone[:, None], 0.0)
     return torch.cat(peaks, 1)
 
@@ -56,9 +67,16 @@ def window_starts(peaks: Tensor, frames: int, tau: float, seconds: float, frame_
     return (centre - tau / 2).clamp(0.0, max(seconds - tau, 0.0))
 
 
-def random_starts(clips: int, count: int, tau: float, seconds: float, generator: torch.Generator | None) -> Tensor:
-    """(B, N) starts drawn uniformly over all places where a window fits: the control without attention (ours)."""
-    return torch.rand(clips, count, generator=generator, dtype=torch.float64) * max(seconds - tau, 0.0)
+def random_starts(clips: int, count: int, tau: float, seconds: float, generator: Draws = None) -> Tensor:
+    """(B, N) starts drawn uniformly over all places where a window fits: the control without attention (ours).
+
+    With one generator a clip, a clip's windows do not depend on the batch that it is in.
+    """
+    if isinstance(generator, Sequence):
+        places = torch.stack([torch.rand(count, generator=g, dtype=torch.float64) for g in generator])
+    else:
+        places = torch.rand(clips, count, generator=generator, dtype=torch.float64)
+    return places * max(seconds - tau, 0.0)
 
 
 def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor:
@@ -68,15 +86,23 @@ def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor
     return starts.expand(clips, count)
 
 
+def window_frames(tau: float, frames_per_second: float, frames: int) -> int:
+    """Length of a window of `tau` seconds in frames: W, at most that of the clip.
+
+    A window that lacks no more than one frame of the clip is the whole of it: a clip of T0 has a frame at both ends, one
+    more than T0 * frames_per_second.
+    """
+    return frames if tau * frames_per_second >= frames - 1 - 1e-6 else round(tau * frames_per_second)
+
+
 def cut_windows(logmel: Tensor, starts: Tensor, tau: float, frames_per_second: float) -> Tensor:
     """Cut N windows of frames out of each clip: (B, 1, frames, mels), starts (B, N) -> (B * N, 1, W, mels).
 
-    W = tau * frames_per_second frames, or the whole clip where it is shorter. Clip b's windows are the rows
-    b * N .. b * N + N - 1. Cutting the log-mel gives what cutting the waveform would, up to the padding at the two
+    W of `window_frames`. Clip b's windows are the rows b * N .. b * N + N - 1. Cutting the log-mel gives what cutting the waveform would, up to the padding at the two
     edges of a window, and computes the spectrogram once (ours; the released code cuts the waveform).
     """
     clips, _, frames, _ = logmel.shape
-    width = min(round(tau * frames_per_second), frames)
+    width = window_frames(tau, frames_per_second, frames)
     first = (starts.to(logmel.device) * frames_per_second).round().long().clamp(0, frames - width)  # (B, N)
     index = first[:, :, None] + torch.arange(width, device=logmel.device)  # (B, N, W)
     clip = torch.arange(clips, device=logmel.device)[:, None, None]

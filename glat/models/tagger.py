@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from .backbone import Backbone
+from .backbone import Backbone, Masked
 from .frontend import LogMel
+from .selection import Draws
 from .twostream import Streams, TwoStream
 
 
@@ -21,16 +21,27 @@ class Tagger(nn.Module):
         """(B, samples) in [-1, 1] at `front_end.sample_rate` -> probabilities (B, L)."""
         return self.streams(waveform).fused
 
-    def streams(self, waveform: Tensor, generator: torch.Generator | None = None) -> Streams:
-        """(B, samples) -> scores of each stream and the chosen windows."""
+    def streams(self, waveform: Tensor, generator: Draws = None) -> Streams:
+        """(B, samples) -> scores of each stream and the chosen windows; `generator` draws random ones."""
         return self.from_logmel(self.front_end(waveform), self.seconds(waveform), generator)
 
-    def from_logmel(self, logmel: Tensor, seconds: float, generator: torch.Generator | None = None) -> Streams:
-        """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds` (training augments that)."""
+    def from_logmel(
+        self,
+        logmel: Tensor,
+        seconds: float,
+        generator: Draws = None,
+        masked: Masked | None = None,
+        keep_windows: Tensor | None = None,
+    ) -> Streams:
+        """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds`, under SpecAugment: see `TwoStream`."""
         if isinstance(self.network, TwoStream):
-            return self.network(logmel, seconds, generator)
-        scores = self.network(logmel)
+            return self.network(logmel, seconds, generator, masked, keep_windows)
+        scores = self.network(*(masked or Masked(logmel, None)))
         return Streams(scores, scores)
+
+    def windows(self, frames: int) -> tuple[int, int] | None:
+        """How many windows the local stream hears of a clip of so many frames, and of how many each: (N, W)."""
+        return (self.network.n, self.network.window_frames(frames)) if isinstance(self.network, TwoStream) else None
 
     def seconds(self, waveform: Tensor) -> float:
         return waveform.shape[-1] / self.front_end.sample_rate

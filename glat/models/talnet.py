@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from .backbone import Backbone, initialise, normalise_mels, scaled
 
+RANGE = (1e-7, 1 - 1e-7)  # of probabilities, so that no loss of one is infinite (its authors' code)
+
 
 class TALNet(Backbone):
     """9 980 527 parameters at width 1 with 527 classes; M has T = 100 frames for 10 s and C = 1024 channels.
 
     Its front end gives 40 frames a second (400 for 10 s). The original normalises each mel band by the training
-    set's mean and deviation; here the batch normalisation that all networks begin with does that (ours).
+    set's mean and deviation; here the batch normalisation that all networks begin with does that (ours). The GRU starts
+    with orthogonal weights, every bias at zero, and frame probabilities are clamped (its authors' code).
     """
 
     front_end: ClassVar[dict] = {"hop": 800, "centred_end": False}
@@ -43,9 +46,11 @@ class TALNet(Backbone):
         self.gru = nn.GRU(inputs * (mels // 32), scaled(512, width), batch_first=True, bidirectional=True)
         self.fc = nn.Linear(2 * self.gru.hidden_size, classes)
         self.apply(initialise)
+        for name, parameter in self.gru.named_parameters():
+            (nn.init.zeros_ if "bias" in name else nn.init.orthogonal_)(parameter)
 
-    def features(self, logmel: Tensor) -> Tensor:
-        x = normalise_mels(self.bn0, logmel)  # (B, 1, 400, 64)
+    def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
+        x = normalise_mels(self.bn0, logmel, keep)  # (B, 1, 400, 64)
         x = F.max_pool2d(self.block1(x), (2, 2))  # (B, 32, 200, 32)
         x = F.max_pool2d(self.block2(x), (2, 2))  # (B, 64, 100, 16)
         x = F.max_pool2d(self.block3(x), (1, 2))  # (B, 128, 100, 8)
@@ -57,9 +62,9 @@ class TALNet(Backbone):
 
     def frame_scores(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            return torch.sigmoid(self.fc(features.float()))  # (B, T, L)
+            return torch.sigmoid(self.fc(features.float())).clamp(*RANGE)  # (B, T, L)
 
     def clip_scores(self, features: Tensor) -> Tensor:
         """Linear softmax pooling: sum_t p_t^2 / sum_t p_t for each class."""
         p = self.frame_scores(features)  # (B, T, L)
-        return (p * p).sum(1) / p.sum(1).clamp_min(1e-7)  # (B, L)
+        return ((p * p).sum(1) / p.sum(1)).clamp(*RANGE)  # (B, L); what rounding takes beyond the frames' own range

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone
-from .selection import SELECTIONS, cut_windows, peak_frames, random_starts, top_classes, uniform_starts, window_starts
+from .backbone import Backbone, Masked
+from .selection import (
+    SELECTIONS,
+    Draws,
+    cut_windows,
+    peak_frames,
+    random_starts,
+    suppressed_peaks,
+    top_classes,
+    uniform_starts,
+    window_frames,
+    window_starts,
+)
+
+RATE = 32000  # Hz, of the samples that the released code's `suppress` compares in
 
 
 class Streams(NamedTuple):
@@ -26,6 +42,17 @@ def max_mean(scores: Tensor) -> Tensor:
     return (scores.amax(1) + scores.mean(1)) / 2
 
 
+@contextmanager
+def dropout_before(layers: list[nn.Module], rate: float) -> Iterator[None]:
+    """Dropout on what enters each of the layers, for as long as this lasts."""
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: F.dropout(inputs[0], rate)) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class TwoStream(nn.Module):
     """The global stream scores the clip and says where to listen; the local stream scores the N windows it chose.
 
@@ -37,6 +64,8 @@ class TwoStream(nn.Module):
         suppress: after a window is taken, keep later ones away from it (released code; the paper has no such rule).
         frame_classifier: whose classifier scores the frames of the global M, "global" (paper) or "local" (released
             code).
+        frame_dropout: while training, the frame scores that choose windows pass dropout of 0.5 before each layer of the
+            classifier, as the clip scores do (released code); in evaluation never.
         frame_time: "middle" (ours) or "start" (released code) of a frame is its time.
         training: "joint" trains both streams (paper); "frozen_global" keeps the global stream as it is, in
             evaluation mode, and trains the local one alone (released code).
@@ -56,6 +85,7 @@ class TwoStream(nn.Module):
         selection: str = "attention",
         suppress: bool = False,
         frame_classifier: str = "global",
+        frame_dropout: bool = False,
         frame_time: str = "middle",
         training: str = "joint",
         sharing: str = "none",
@@ -87,7 +117,7 @@ class TwoStream(nn.Module):
                 setattr(local_stream, name, getattr(global_stream, name))
         self.frames_per_second, self.n, self.tau = frames_per_second, n, tau
         self.selection, self.suppress = selection, suppress
-        self.frame_classifier, self.frame_time = frame_classifier, frame_time
+        self.frame_classifier, self.frame_dropout, self.frame_time = frame_classifier, frame_dropout, frame_time
         self.frozen_global = training == "frozen_global"
         if self.frozen_global:
             self.global_stream.requires_grad_(False).eval()
@@ -98,21 +128,46 @@ class TwoStream(nn.Module):
             self.global_stream.eval()  # its batch-norm statistics and dropout are frozen with it
         return self
 
-    def forward(self, logmel: Tensor, seconds: float, generator: torch.Generator | None = None) -> Streams:
-        """(B, 1, frames, mels) log-mel of clips of `seconds` -> `Streams`. `generator` draws random windows."""
-        m = self.global_stream.features(logmel)  # (B, T, C)
+    def forward(
+        self,
+        logmel: Tensor,
+        seconds: float,
+        generator: Draws = None,
+        masked: Masked | None = None,
+        keep_windows: Tensor | None = None,
+    ) -> Streams:
+        """(B, 1, frames, mels) log-mel of clips of `seconds` -> `Streams`.
+
+        generator: draws random windows, for the batch or one for each clip.
+        masked: the clips under SpecAugment, which both streams hear instead; but a frozen global stream hears the clips as
+            they are (released code).
+        keep_windows: SpecAugment of the windows once they are cut, (B * N, 1, W, mels) as `Backbone` says: the local stream
+            hears these, of the clips as they are (released code).
+        """
+        plain = Masked(logmel, None)
+        heard = masked or plain
+        m = self.global_stream.masked_features(*(plain if self.frozen_global else heard))  # (B, T, C)
         y_g = self.global_stream.clip_scores(m)  # (B, L)
         starts, classes = self.select(m, y_g, seconds, generator)  # (B, N)
-        windows = cut_windows(logmel, starts, self.tau, self.frames_per_second)  # (B * N, 1, W, mels)
-        y_n = self.local_stream(windows)  # (B * N, L)
+        if keep_windows is None:
+            windows, keep_windows = (None if x is None else self.cut(x, starts) for x in heard)  # (B * N, 1, W, mels)
+        else:
+            windows = self.cut(logmel, starts)
+        y_n = self.local_stream(windows, keep_windows)  # (B * N, L)
         y_l = max_mean(y_n.unflatten(0, (-1, self.n)))  # (B, N, L) -> (B, L)
         y = max_mean(torch.stack((y_g, y_l), 1))  # (B, L)
         return Streams(y, y_g, y_l, starts, classes)
 
+    def cut(self, clips: Tensor, starts: Tensor) -> Tensor:
+        """(B, 1, frames, mels) and starts (B, N) -> the windows, (B * N, 1, W, mels)."""
+        return cut_windows(clips, starts, self.tau, self.frames_per_second)
+
+    def window_frames(self, frames: int) -> int:
+        """W, the length of a window in frames, in clips of so many."""
+        return window_frames(self.tau, self.frames_per_second, frames)
+
     @torch.no_grad()
-    def select(
-        self, m: Tensor, y_g: Tensor, seconds: float, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def select(self, m: Tensor, y_g: Tensor, seconds: float, generator: Draws = None) -> tuple[Tensor, Tensor]:
         """Frame features M (B, T, C) and clip scores (B, L) -> starts (B, N) in seconds and classes (B, N).
 
         The choice is a hard one, so no gradient goes through it (paper).
@@ -126,9 +181,17 @@ class TwoStream(nn.Module):
         if self.selection == "uniform":
             return uniform_starts(clips, self.n, self.tau, seconds).to(m.device), none
         classes = top_classes(y_g, self.n)  # (B, N)
-        stream = self.global_stream if self.frame_classifier == "global" else self.local_stream
-        s_g = stream.frame_scores(m)  # (B, T, L)
+        s_g = self.frame_scores(m)  # (B, T, L)
         chosen = s_g.gather(2, classes[:, None].expand(-1, frames, -1)).transpose(1, 2)  # (B, N, T)
-        width = int(self.tau / seconds * frames) if self.suppress else 0
-        peaks = peak_frames(chosen, width)  # (B, N)
+        if self.suppress:
+            peaks = suppressed_peaks(chosen, round(self.tau * RATE), round(seconds * RATE))  # (B, N)
+        else:
+            peaks = peak_frames(chosen)  # (B, N)
         return window_starts(peaks, frames, self.tau, seconds, self.frame_time), classes
+
+    def frame_scores(self, m: Tensor) -> Tensor:
+        """Frame features M (B, T, C) of the global stream -> S_g (B, T, L), by which windows are chosen."""
+        stream = self.global_stream if self.frame_classifier == "global" else self.local_stream
+        rate = 0.5 * stream.dropout_scale if self.frame_dropout and self.training else 0.0
+        with dropout_before([getattr(stream, name) for name in stream.classifier] if rate else [], rate):
+            return stream.frame_scores(m)

@@ -38,7 +38,11 @@ RESULTS = {
     "table2": Result("Table 2: the two streams of GL-AT, one at a time", "tables:write_table2"),
     "fig2a": Result("Fig. 2(a): mAP and cost against the number of windows N", "fig2:write_a", True),
     "fig2b": Result("Fig. 2(b): mAP and cost against the length of a window", "fig2:write_b", True),
-    "controls": Result("Controls: other windows, trainings, sharings, and equal compute", "controls:write", True),
+    "controls": Result(
+        "Controls: two networks on the whole clip, equal compute, other windows, trainings and sharings",
+        "controls:write",
+        True,
+    ),
     "localisation": Result("Whether the windows hold the sounds, and AP gain against duration", "localisation:write"),
     "training_curves": Result("The loss of all runs of each table over steps", "curves:write_training", True),
     "pr_curves": Result("Precision against recall of Table 1's systems", "curves:write_pr"),

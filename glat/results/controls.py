@@ -10,9 +10,12 @@ import pandas as pd
 from .. import experiments
 from ..config import Params
 from ..escaping import markdown as escaped
+from ..registry import BACKBONES
 from . import tables, text
 from .measured import Measured, against, confidence, read, same_clips, score_columns
-from .plots import ALONE, METHOD, figure
+from .plots import ALONE, METHOD, figure, foot, open_marks
+
+WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
 
 
 def training_multiply_adds(one: Measured, plain: Measured) -> float:
@@ -32,7 +35,7 @@ def training_multiply_adds(one: Measured, plain: Measured) -> float:
 def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     """One row a control.
 
-    Columns: `backbone`, `question`, `setting`; those of `measured.score_columns`; `vs_glat` and `vs_alone`, mAP minus
+    Columns: `method` (the backbone as it is shown), `backbone`, `question`, `setting`; those of `measured.score_columns`; `vs_glat` and `vs_alone`, mAP minus
     that of the backbone's GL-AT and of the backbone alone, paired, each with interval, p and verdict; `steps`,
     `training_compute` (multiply-adds of the training, relative to the backbone's alone), `multiply_adds_per_clip`.
 
@@ -47,7 +50,7 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     for control, one in rows:
         plain, glat = base[control.backbone, "backbone alone"], base[control.backbone, "GL-AT"]
         row: dict[str, Any] = {
-            "backbone": control.backbone, "question": control.question, "setting": control.setting,
+            "method": BACKBONES[control.backbone].title, "backbone": control.backbone, "question": control.question, "setting": control.setting,
             "run": one.system.runs[0].name.rpartition("-")[0],
         } | score_columns(one)  # fmt: skip
         same = one.system.runs == glat.system.runs
@@ -71,6 +74,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         told.append(text.measured_where(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
     told.append(text.HOW_DIFFERENCES_READ)
     told.append(
+        "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses nothing. "
         "Equal compute: the backbone alone, in as many more steps as give it GL-AT's multiply-adds. The last column is that "
         "of the training's multiply-adds, forward and backward, relative to the backbone's alone; with a frozen global "
         "stream, the training of that stream counts too: its budget is larger than that of the others. All are trained at "
@@ -87,21 +91,21 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     ]
     lines = [
         [
-            row["backbone"], row["question"], row["setting"],
+            row["method"], row["question"], text.marked(row["setting"], row),
             text.score(row, "mAP") if row["seeds"] else f"missing: {escaped(row['missing'])}",
             text.difference(row, "vs_glat"), text.difference(row, "vs_alone"),
             text.number(row["training_compute"], 2),
         ]
         for row in rows
     ]  # fmt: skip
-    return "\n\n".join([*told, text.markdown(header, lines).rstrip()]) + "\n"
+    return "\n\n".join([*told, text.markdown(header, lines).rstrip(), *text.marks(measured)]) + "\n"
 
 
 def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
     """mAP of each control with its interval, one line a control; GL-AT and the backbone alone as vertical lines."""
     backbones = list(dict.fromkeys(table["backbone"]))
     size = (7.2, 0.6 + 0.3 * len(table))
-    with figure(path, len(backbones), 1, size, squeeze=False, sharex=True) as (_, axes):
+    with figure(path, len(backbones), 1, size, squeeze=False, sharex=True) as (fig, axes):
         for ax, backbone in zip(axes[:, 0], backbones, strict=True):
             rows = table[table["backbone"] == backbone].reset_index(drop=True)
             labels = [f"{q}: {s}" for q, s in zip(rows["question"], rows["setting"], strict=True)]
@@ -110,16 +114,21 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
                     ax.axvline(value, color=colour, alpha=0.5, lw=1)
             for y, row in rows.iterrows():
                 if row["seeds"]:
-                    colour = ALONE if row["setting"] in ("backbone alone", experiments.EQUAL_COMPUTE) else METHOD
+                    colour = ALONE if row["setting"] in WITHOUT_THE_METHOD else METHOD
                     ax.plot([row["mAP_low"], row["mAP_high"]], [y, y], color=colour, lw=2, alpha=0.5)
                     ax.plot(row["mAP"], y, "o", color=colour)
+                    if row["not_converged"]:
+                        open_marks(ax, row["mAP"], y, colour)
                 else:
                     ax.text(ax.get_xlim()[0], y, f"missing: {row['missing']}", fontsize=6, color="#a00000")
             ax.set_yticks(range(len(rows)), labels)
             ax.invert_yaxis()
             seeds = "/".join(map(str, sorted(set(rows["seeds"]))))
-            ax.set_title(f"{backbone}, {seeds} seed(s) a row; lines: {confidence:.0%} interval", loc="right")
+            ax.set_title(
+                f"{BACKBONES[backbone].title}, {seeds} seed(s) a row; lines: {confidence:.0%} interval", loc="right"
+            )
         axes[-1, 0].set_xlabel("mAP")
+        foot(fig, [text.OPEN_MARKS] if table["not_converged"].any() else [])
 
 
 def write(params: Params, folder: Path, partial: bool = False) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve
 
-from .. import experiments
+from .. import convergence, experiments
 from ..config import Params
 from ..predictions import read_predictions
-from . import tables
+from ..registry import BACKBONES, OUR_READING, of_run
+from . import tables, text
 from .measured import Measured, behind_columns, read, same_clips, why_missing
-from .plots import COLOURS, figure
+from .plots import COLOURS, figure, foot, open_marks
 
 RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
 
@@ -30,15 +31,19 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
         there = [run for run in runs if not partial or not why_missing(run)]
         curves = {run.name: pd.read_csv(run.folder / "train.csv") for run in there}
-        draw_training(curves, folder / f"training_{name}")
+        half = {run.name for run in there if convergence.marked(convergence.judge(run, run.folder))}
+        draw_training(curves, folder / f"training_{name}", half)
         drawn |= curves
     lines = [curve.assign(run=name) for name, curve in drawn.items()]
     if lines:
         tables.write(pd.concat(lines), None, folder / "training")
 
 
-def draw_training(curves: dict[str, pd.DataFrame], path: Path) -> None:
-    """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour."""
+def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = frozenset()) -> None:
+    """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour.
+
+    The curves of `half`, which had not converged (`glat.convergence`), end in an open mark.
+    """
     groups = list(dict.fromkeys(name.rpartition("-s")[0] for name in curves))
     styles = ["-", "--", ":", "-."]
     size = (8.5, max(3.6, 1.2 + 0.16 * len(groups)))
@@ -49,15 +54,23 @@ def draw_training(curves: dict[str, pd.DataFrame], path: Path) -> None:
                 loss = pd.to_numeric(curve[f"loss_{stream}"], errors="coerce")
                 colour, style = COLOURS[group % len(COLOURS)], styles[group // len(COLOURS) % len(styles)]
                 # The first run of a group names it.
-                label = (
-                    groups[group] if name == next(n for n in curves if n.rpartition("-s")[0] == groups[group]) else None
-                )
+                of_group = [n for n in curves if n.rpartition("-s")[0] == groups[group]]
+                label = _label(groups[group], half.intersection(of_group)) if name == of_group[0] else None
                 ax.plot(curve["step"], loss, style, color=colour, lw=1.2, label=label if stream == "global" else None)
+                if name in half and loss.notna().any():
+                    open_marks(ax, curve["step"].iloc[-1], loss.iloc[-1], colour)
             ax.set_title(f"{stream} stream", loc="left")
             ax.set_xlabel("step")
             ax.set_yscale("log")
         axes[0].set_ylabel("binary cross entropy, mean since the last point")
         fig.legend(loc="outside right center", fontsize=7)
+        foot(fig, [text.OPEN_MARKS] if half else [])
+
+
+def _label(group: str, half: set[str]) -> str:
+    """Runs that differ in seed alone, with the marks that are theirs."""
+    reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[of_run(f"{group}-")].title else ""
+    return f"{group}{reading} {convergence.MARK}" if half else group + reading
 
 
 def write_pr(params: Params, folder: Path) -> None:
@@ -97,11 +110,14 @@ def macro_pr(target: np.ndarray, score: np.ndarray) -> np.ndarray:
 def draw_pr(curves: dict[str, np.ndarray], measured: list[Measured], path: Path) -> None:
     """One line a system; a backbone without and with GL-AT share a colour."""
     backbones = list(dict.fromkeys(one.first["backbone"] for one in measured))
-    with figure(path, size=(6.4, 4.6)) as (_, ax):
+    with figure(path, size=(6.4, 4.6)) as (fig, ax):
         for one, (label, precision) in zip(measured, curves.items(), strict=True):
             colour = COLOURS[backbones.index(one.first["backbone"])]
-            ax.plot(RECALL, precision, "-" if one.first["glat"] else "--", color=colour, label=label)
+            style = ":" if one.system.control else "-" if one.first["glat"] else "--"
+            shown = f"{label} {convergence.MARK}" if one.not_converged else label
+            ax.plot(RECALL, precision, style, color=colour, label=shown)
         ax.set_xlabel("recall")
         ax.set_ylabel("precision, mean over classes")
         ax.set_ylim(0, 1.02)
         ax.legend()
+        foot(fig, [text.OPEN_MARKS] if any(one.not_converged for one in measured) else [])

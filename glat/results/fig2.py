@@ -10,9 +10,9 @@ import pandas as pd
 
 from .. import experiments
 from ..config import Params
-from . import published, tables
+from . import published, tables, text
 from .measured import Measured, against, confidence, read, same_clips, score_columns
-from .plots import ALONE, METHOD, figure
+from .plots import ALONE, METHOD, figure, foot, open_marks
 
 LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
 
@@ -45,13 +45,15 @@ def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> No
     there, missing = points[points["seeds"] > 0], points[points["missing"].fillna("") != ""]
     with figure(path, 2, 1, (6.4, 5.6), sharex=True, height_ratios=[3, 2]) as (fig, (score, cost)):
         if alone["seeds"]:
-            score.axhline(alone["mAP"], color=ALONE, label=alone["method"])
+            score.axhline(alone["mAP"], color=ALONE, label=text.marked(alone["method"], alone))
             score.axhspan(alone["mAP_low"], alone["mAP_high"], color=ALONE, alpha=0.12, lw=0)
             cost.axhline(1000 * alone["seconds_per_clip"], color=ALONE)
         if len(there):
             x, label = there["value"].astype(float), there["method"].iloc[0]
             score.fill_between(x, there["mAP_low"], there["mAP_high"], color=METHOD, alpha=0.15, lw=0)
             score.plot(x, there["mAP"], "o-", color=METHOD, label=label)
+            half = there[there["not_converged"] > 0]
+            open_marks(score, half["value"].astype(float), half["mAP"], METHOD)
             cost.plot(x, 1000 * there["seconds_per_clip"], "o-", color=METHOD, label="measured")
             # Multiply-adds as milliseconds at the speed of the first point: the shape that arithmetic alone would give.
             speed = there["seconds_per_clip"].iloc[0] / there["multiply_adds_per_clip"].iloc[0]
@@ -71,8 +73,8 @@ def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> No
         cost.set_xticks(points["value"].astype(float))
         cost.set_xlabel(LABELS[setting])
         lost = table.loc[table["missing"].fillna("") != "", "missing"]
-        if len(lost):
-            fig.supxlabel("Missing: " + lost.str.cat(sep="; "), fontsize=7, color="#a00000", wrap=True)
+        lines = ["Missing: " + lost.str.cat(sep="; ")] if len(lost) else []
+        foot(fig, lines + ([text.OPEN_MARKS] if table["not_converged"].any() else []))
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -21,8 +21,8 @@ from ..data.audioset import read_strong
 from ..escaping import markdown as escaped
 from ..predictions import read_predictions
 from . import tables, text
-from .measured import Measured, behind_columns, read, same_clips
-from .plots import CHANCE, METHOD, figure
+from .measured import Measured, behind_columns, convergence_columns, read, same_clips
+from .plots import CHANCE, METHOD, figure, foot, open_marks
 
 GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
 LOCALISATION = [
@@ -177,12 +177,16 @@ def gains(plain: Measured, glat: Measured, names: dict[str, str], duration: pd.S
     return pd.DataFrame(rows, columns=columns)
 
 
-def draw_hits(table: pd.DataFrame, tau: float, path: Path) -> None:
-    """The share of windows that hit, by class from short to long, against random windows."""
+def draw_hits(table: pd.DataFrame, tau: float, path: Path, half: bool = False) -> None:
+    """The share of windows that hit, by class from short to long, against random windows; open marks where the training
+    had not converged (`half`)."""
     with figure(path, size=(7.2, 1.2 + 0.26 * len(table))) as (fig, ax):
         y = range(len(table))
         ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
         ax.plot(table["hit"], y, "o", color=METHOD, label="window chosen for the class (interval: Wilson)")
+        if half:
+            open_marks(ax, table["hit"], y, METHOD)
+            foot(fig, [text.OPEN_MARKS])
         ax.plot(table["hit_random"], y, "|", color="black", ms=10, label="random window, expected")
         rows = zip(table["display_name"], table["median_duration"], table["windows"], strict=True)
         ax.set_yticks(y, [f"{name} ({length:.2g} s, n = {n})" for name, length, n in rows])
@@ -193,12 +197,16 @@ def draw_hits(table: pd.DataFrame, tau: float, path: Path) -> None:
         fig.legend(loc="outside upper center", ncols=2)
 
 
-def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path) -> None:
-    """AP gain of each class against the median duration of its events."""
-    with figure(path, size=(7.2, 4.8)) as (_, ax):
+def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path, half: bool = False) -> None:
+    """AP gain of each class against the median duration of its events; open marks where one of the two trainings had not
+    converged (`half`)."""
+    with figure(path, size=(7.2, 4.8)) as (fig, ax):
         ax.axhline(0, color=CHANCE)
         ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
         ax.plot(table["median_duration"], table["gain"], "o", color=METHOD)
+        if half:
+            open_marks(ax, table["median_duration"], table["gain"], METHOD)
+            foot(fig, [text.OPEN_MARKS])
         # Names where there is room for them, slanted, as classes of like duration stand close together.
         for row in table.to_dict("records") if len(table) <= 40 else []:
             at = (row["median_duration"], row["gain"])
@@ -227,7 +235,8 @@ def write(params: Params, folder: Path) -> None:
     """
     plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
     same_clips([plain, glat])
-    tau, seconds, clips = params.glat.tau, params.audio.clip_seconds, behind_columns(glat)
+    tau, seconds = params.glat.tau, params.audio.clip_seconds
+    clips, half = behind_columns(glat) | convergence_columns(glat), bool(glat.not_converged)
     strong = strong_labels(params)
     kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
     found = pd.concat([localise(one, strong, tau, seconds) for one in kept], ignore_index=True)
@@ -238,11 +247,11 @@ def write(params: Params, folder: Path) -> None:
     level = plain.first["evaluation"]["confidence"]
     chosen = sum(selected(one, strong) for one in kept)
     table = by_class(found, strong, names, chosen, len(kept), level)
-    draw_hits(table, tau, folder / "localisation")
+    draw_hits(table, tau, folder / "localisation", half)
     gain = gains(plain, glat, names, table.set_index("mid")["median_duration"])
     rho, p = spearmanr(gain["median_duration"], gain["gain"]) if len(gain) > 2 else (np.nan, np.nan)
-    draw_gains(gain, rho, p, folder / "durations")
-    alone = behind_columns(plain)
+    draw_gains(gain, rho, p, folder / "durations", half or bool(plain.not_converged))
+    alone = behind_columns(plain) | convergence_columns(plain)
     both = {key: value if value == alone[key] else f"{alone[key]} / {value}" for key, value in clips.items()}
     tables.write(gain.assign(**both), None, folder / "durations")
     tables.write(table.assign(**clips), markdown(table, glat, tau, rho, p, level), folder / "localisation")
@@ -273,12 +282,14 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
         "run. Centre error: mean distance from the window's centre to that of the nearest event. Covered: the share of all "
         "(clip, class) pairs of which any of the clip's windows overlaps an event."
     )
+    mark = {"method": glat.system.label} | convergence_columns(glat)
     told = [
-        f"# Where {glat.system.label} listens, on `{glat.first['dataset']}`",
+        f"# Where {text.marked(glat.system.label, mark)} listens, on `{glat.first['dataset']}`",
         what,
         text.behind([behind_columns(glat)]),
         text.markdown(header, lines).rstrip(),
         f"AP gain against event duration, over classes: Spearman's rho = {text.number(rho, 2)}, p = {text.number(p, 2)}.",
+        *text.marks([mark]),
     ]
     return "\n\n".join(told) + "\n"
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import convergence
 from ..bootstrap import Difference, difference, interval
 from ..errors import GlatError
 from ..experiments import System
@@ -34,6 +35,11 @@ class Measured(NamedTuple):
     @property
     def first(self) -> dict[str, Any]:
         return next(iter(self.metrics.values()))
+
+    @property
+    def not_converged(self) -> list[str]:
+        """The runs that are marked (`glat.convergence`)."""
+        return [found["run"] for found in self.metrics.values() if convergence.marked(found.get("convergence"))]
 
     def mean(self, *keys: str) -> float:
         """The mean over seeds of a number in metrics.json, as in `mean("cost", "seconds_per_clip")`."""
@@ -212,6 +218,8 @@ def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
     for metric in METRICS:
         found = compare(one, other, metric) if other else None
         columns |= difference_columns(name if metric == "mAP" else f"{name}_{metric}", found)
+    if other and (one.not_converged or other.not_converged):
+        columns |= {column: convergence.NO_VERDICT for column in columns if column.endswith("_verdict")}
     return columns
 
 
@@ -230,6 +238,12 @@ def behind_columns(one: Measured) -> dict[str, Any]:
     }
 
 
+def convergence_columns(one: Measured) -> dict[str, Any]:
+    """`convergence`: whether a system's trainings had converged (`glat.convergence`); `not_converged`: how many are marked."""
+    states = [(found.get("convergence") or {}).get("state", convergence.UNKNOWN) for found in one.metrics.values()]
+    return {"convergence": " / ".join(dict.fromkeys(states)), "not_converged": len(one.not_converged)}
+
+
 def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
     """What is to be said of whatever trained and evaluated the system's runs, once if it is the same of all."""
     evaluated = [say(metrics) for metrics in one.metrics.values()]
@@ -242,6 +256,7 @@ def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
 def score_columns(one: Measured) -> dict[str, Any]:
     """What every table says of a system: each metric with `_low`, `_high` and `_std`, the seeds, and the clips.
 
+    `convergence` says whether its trainings had converged (`glat.convergence`), `not_converged` how many are marked;
     `collapsed` counts the seeds that scored all clips the same. All numbers are NaN where no run is there.
     """
     columns: dict[str, Any] = {}
@@ -249,7 +264,7 @@ def score_columns(one: Measured) -> dict[str, Any]:
         found = spread(one, metric) if one.metrics else Spread(*[float("nan")] * 4, 0)
         columns |= {metric: found.mean, f"{metric}_low": found.low, f"{metric}_high": found.high}
         columns[f"{metric}_std"] = found.std
-    columns["seeds"] = len(one.metrics)
+    columns |= {"seeds": len(one.metrics)} | convergence_columns(one)
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
         keys = {"classes_scored": "classes_scored", "dataset": "dataset"}

@@ -139,6 +139,7 @@ def markdown(rows: list[dict[str, Any]], level: float) -> str:
         f"# PANNs' weights on `{rows[0]['dataset']}`",
         f"In brackets: the {level:.0%} bootstrap interval over clips. {text.behind(rows)}",
         text.markdown(header, lines).rstrip(),
+        "They were published without their training's curve: whether it had converged can't be judged here.",
         *(sentence(row) for row in rows),
     ]
     return "\n\n".join(told) + "\n"

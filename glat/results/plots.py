@@ -13,6 +13,7 @@ from ..files import whole
 
 # Okabe and Ito's colours, which people with colour blindness can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999"]
+OPEN = "not-converged"  # names the open marks in a figure's SVG
 METHOD, ALONE, CHANCE = COLOURS[0], COLOURS[1], COLOURS[7]  # GL-AT, the backbone alone, and what chance gives
 
 STYLE = {
@@ -35,6 +36,17 @@ class _Powers(LogFormatter):
 
     def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
         return f"{x:g}"
+
+
+def open_marks(ax, x, y, colour: str) -> None:
+    """Points of trainings that had not converged (`glat.convergence`): open ones, over those that are there."""
+    ax.plot(x, y, "o", color=colour, mfc="white", zorder=3, gid=OPEN)
+
+
+def foot(fig, lines: list[str]) -> None:
+    """Lines below a figure, if there are any: what is missing from it, what its marks mean."""
+    if lines:
+        fig.supxlabel("\n".join(lines), fontsize=7, color="#a00000", wrap=True)
 
 
 @contextmanager

@@ -11,12 +11,13 @@ import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from .. import experiments
+from .. import convergence, experiments
 from ..config import Params, public
 from ..files import remove, whole
 from ..manifest import DIGITS
 from ..page import image, render
 from ..provenance import commit
+from ..registry import BACKBONES
 from ..runs import Run
 from . import PARTIAL
 from .fig2 import caption
@@ -83,11 +84,13 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "run": run.name,
+                "network": BACKBONES[run.backbone].title,
                 "steps": run.training.steps,
                 "batch": run.training.batch_size,
                 "parameters": f"{metrics['parameters']:,}",
                 "clips": f"{metrics['clips']} ({metrics['manifest']['sha256'][:DIGITS]})",
                 "mAP": f"{metrics['streams']['fused']['mAP']['value']:.3f}",
+                "converged": _converged(metrics),
                 "training (min)": f"{seconds / 60:.1f}",
                 "million multiply-adds a clip": f"{metrics['cost']['multiply_adds_per_clip'] / 1e6:,.0f}",
                 "ms a clip": f"{1000 * metrics['cost']['seconds_per_clip']:.1f}",
@@ -95,6 +98,13 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _converged(metrics: dict[str, Any]) -> str:
+    """Whether a run's training had converged, with its mark and the numbers behind it."""
+    found = metrics.get("convergence") or {"state": convergence.UNKNOWN, "told": "evaluate the run again"}
+    mark = f" {convergence.MARK}" if convergence.marked(found) else ""
+    return f"{found['state']}{mark}" + (f": {found['told']}" if found["told"] else "")
 
 
 def environments(runs: list[Run]) -> list[dict[str, Any]]:
@@ -139,4 +149,5 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
 
 def _resolved(params: Params) -> dict[str, Any]:
     """The settings as used: those that may be written down, with the dataset's overrides of `training` applied."""
-    return public(params) | {"training": params.training_of(params.dataset).model_dump()}
+    special = {name: params.training_of(params.dataset, name).model_dump() for name in params.special(params.dataset)}
+    return public(params) | {"training": params.training_of(params.dataset).model_dump() | {"by_backbone": special}}

@@ -23,23 +23,31 @@ AUDIOSET = (
 def table1(systems: list[Measured]) -> pd.DataFrame:
     """One row a method: a backbone without or with GL-AT, over all seeds that it was trained with.
 
+    Two networks on the whole clip, where `params.table1` asks for them, are a row after GL-AT's.
+
     Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime` (with interval, p and
-    verdict), with GL-AT minus without, paired; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own publication, or the paper's
-    GL-AT) and `paper_reproduced_audioset_*`.
+    verdict), with GL-AT minus without, paired; `vs_glat` alike, two networks on the whole clip minus GL-AT;
+    `multiply_adds_per_clip`; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own publication,
+    or the paper's GL-AT) and `paper_reproduced_audioset_*`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
     """
     same_clips(systems)
     alone = {one.first["backbone"]: one for one in systems if one.first["glat"] is None}
+    with_glat = {one.first["backbone"]: one for one in systems if one.first["glat"] and not one.system.control}
     rows = []
     for one in systems:
-        backbone, glat = one.first["backbone"], one.first["glat"] is not None
-        row: dict[str, Any] = {"method": one.system.label, "backbone": backbone, "glat": glat} | score_columns(one)
-        row |= against("vs_alone", one, alone[backbone] if glat else None)
+        backbone, second = one.first["backbone"], one.first["glat"] is not None
+        two = one.system.control == experiments.TWO_NETWORKS
+        row: dict[str, Any] = {"method": one.system.label, "backbone": backbone, "glat": second and not two}
+        row |= score_columns(one)
+        row |= against("vs_alone", one, alone[backbone] if second else None)
+        row |= against("vs_glat", one, with_glat[backbone] if two else None)
+        row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
         for prefix, scores in (
-            ("paper_audioset", published.WITH_GLAT if glat else published.ORIGINAL),
-            ("paper_reproduced_audioset", {} if glat else published.REPRODUCED),
+            ("paper_audioset", {} if two else published.WITH_GLAT if second else published.ORIGINAL),
+            ("paper_reproduced_audioset", {} if second else published.REPRODUCED),
         ):
             for metric in METRICS:
                 row[f"{prefix}_{metric}"] = getattr(scores.get(backbone), metric, None)
@@ -55,8 +63,9 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
         prefixes = ["paper_audioset"] if row["glat"] else ["paper_audioset", "paper_reproduced_audioset"]
         paper = [" / ".join(text.number(row[f"{p}_{metric}"]) for p in prefixes) for metric in METRICS]
         ours = [text.score(row, metric) for metric in METRICS]
-        lines.append([row["method"], *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
-    header = ["Method", "mAP", "mAUC", "d′", "mAP with GL-AT minus without", "parameters"]
+        name = text.marked(row["method"], row)
+        lines.append([name, *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
+    header = ["Method", "mAP", "mAUC", "d′", "mAP minus the backbone's alone", "parameters"]
     told = [
         f"# Table 1 on `{rows[0]['dataset']}`",
         text.measured_where(rows, confidence, set(table["seeds"])),
@@ -64,9 +73,24 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
         AUDIOSET.format(" (original / reproduced by its authors)"),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC", "d′"], lines).rstrip(),
     ]
+    told += text.marks(rows)
+    told += [beside_glat(table, row) for row in rows if experiments.TWO_NETWORKS in row["method"]]
     if collapsed := table.loc[table["collapsed"] > 0, "method"].tolist():
         told.append(f"**Collapsed** (all clips scored the same in at least one seed): {', '.join(collapsed)}.")
     return "\n\n".join(told) + "\n"
+
+
+def beside_glat(table: pd.DataFrame, two: dict[str, Any]) -> str:
+    """What two networks on the whole clip (a row of Table 1) score and cost beside GL-AT: which of the two is it that helps?"""
+    of = table[table["backbone"] == two["backbone"]]
+    glat = of[of["glat"]].iloc[0]
+    alone = of["multiply_adds_per_clip"].min()
+    return (
+        f"**{two['method']}** is GL-AT with one window as long as the clip: an ensemble of two that chooses nothing, for "
+        f"{two['multiply_adds_per_clip'] / alone:.2f} times the multiply-adds of the backbone alone, where "
+        f"{glat['method']} takes {glat['multiply_adds_per_clip'] / alone:.2f}. Its mAP minus that of {glat['method']}: "
+        f"{text.difference(two, 'vs_glat')}."
+    )
 
 
 def table2(systems: list[Measured]) -> pd.DataFrame:
@@ -96,7 +120,7 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
     rows = table.to_dict("records")
     lines = [
         [
-            row["method"],
+            text.marked(row["method"], row),
             *("✓" if row[stream] else "" for stream in ("global", "local")),
             *(text.score(row, metric) for metric in METRICS),
             text.difference(row, "vs_alone"),
@@ -111,6 +135,7 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
         text.HOW_DIFFERENCES_READ,
         AUDIOSET.format(""),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC"], lines).rstrip(),
+        *text.marks(rows),
     ]
     return "\n\n".join(told) + "\n"
 

@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 from ..bootstrap import Difference
+from ..convergence import MARK, NO_VERDICT
 from ..escaping import markdown as escaped
+from ..registry import OUR_READING, READING
 
 _BAR = re.compile(r"(?<!\\)\|")  # that would end a cell
 
@@ -21,6 +23,29 @@ def score(row: dict[str, Any], metric: str) -> str:
     deviation = row[f"{metric}_std"]
     over_seeds = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
     return f"{number(row[metric])}{over_seeds} [{number(row[f'{metric}_low'])}, {number(row[f'{metric}_high'])}]"
+
+
+def marked(name: str, row: dict[str, Any]) -> str:
+    """A name of a table's row, with the mark of a training that had not converged."""
+    return f"{name} {MARK}" if row["not_converged"] else name
+
+
+def marks(rows: list[dict[str, Any]]) -> list[str]:
+    """What is to be said under a table for the marks that its rows bear: a line for each kind."""
+    told = [READING] if any(OUR_READING in row["method"] for row in rows) else []
+    if any(row["not_converged"] for row in rows):
+        told.append(
+            f"{MARK} In at least one seed the training had not converged at its end, by its own curve "
+            "(glat/convergence.py): it is half-trained, or its curve can't tell. A difference that such a system is part of "
+            f'has no verdict ("{NO_VERDICT}").'
+        )
+    return told
+
+
+# Below a figure with such marks.
+OPEN_MARKS = (
+    f"Open marks and {MARK}: trainings that had not converged at their end, or whose curve can't tell; no verdict."
+)
 
 
 def difference(row: dict[str, Any], name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import getpass
 import os
 import platform
@@ -15,14 +14,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
+from ..convergence import WATCHED
 from ..errors import GlatError
 from ..escaping import printable
-from ..files import digest, whole
+from ..files import digest, lock, whole
 from ..provenance import maker
 from ..redaction import redact
 from ..runs import Run, read_run
 
-WATCHED, SYSTEM = "validation.csv", "system.csv"  # what is kept of a training besides train.csv
+SYSTEM = "system.csv"  # what is kept of a training besides train.csv and validation.csv
 TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.progress.alone)
 
 
@@ -126,12 +126,9 @@ def trained_now(folder: Path) -> bool:
     """Whether a process trains the run: it then holds the folder's lock, which the system frees when it ends."""
     try:
         with (folder / TRAINING_LOCK).open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not lock(file, wait=False, shared=True)
     except OSError:
         return False
-    return False
 
 
 def train_csv(folder: Path) -> Path:

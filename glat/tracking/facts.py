@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
-
-from .. import experiments
+from .. import convergence, experiments
 from ..config import Params
+from ..convergence import WATCHED
+from ..errors import GlatError
 from ..escaping import markdown
 from ..provenance import hardware, versions
 from ..registry import BACKBONES
 from ..runs import Run, evaluated
-from .attempt import SYSTEM, WATCHED, Attempt, train_csv
+from .attempt import SYSTEM, Attempt, train_csv
 
 SERVED = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")  # what `serves` can name
 LONGEST = 5000  # characters of a tag or parameter that MLflow surely takes
@@ -70,6 +70,8 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": note(run, attempt, serves),
     }
+    if attempt.status == "FINISHED":
+        found["convergence"] = convergence.judge(run, folder)["state"]
     if attempt.user:
         found["mlflow.user"] = attempt.user
     if attempt.weights:
@@ -106,13 +108,15 @@ def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
 
 def data_hash(run: Run) -> str:
     """A hash of the packed training data: of the hashes that the packs hold of their segments and waveforms. Empty without packs."""
+    from ..data.packed import open_pack  # takes seconds to load
+
     digest = hashlib.blake2b(digest_size=16)
     for path in run.packs:
         try:
-            with h5py.File(path, "r") as pack:
+            with open_pack(Path(path)) as pack:
                 made_from = json.loads(pack.attrs["provenance"])
                 digest.update((made_from["segments_sha256"] + made_from["waveforms_blake2b"]).encode())
-        except (OSError, KeyError, ValueError):
+        except (GlatError, OSError, KeyError, ValueError):
             return ""
     return digest.hexdigest()
 

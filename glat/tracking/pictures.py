@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .. import convergence
 from ..config import Params
 from ..errors import GlatError
 from ..escaping import file_name
@@ -21,7 +22,8 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
     curve = pd.read_csv(folder / "train.csv")
-    draw_training({run.name: curve}, out / "curves")
+    half = {run.name} if convergence.marked(convergence.judge(run, folder)) else set()
+    draw_training({run.name: curve}, out / "curves", half)
     draw_pr(folder / "predictions.h5", out / "pr_curves")
     try:
         draw_clips(folder, params, out / "clips")
@@ -51,4 +53,5 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
     if not all(Path(pack).exists() for pack in packs):
         return
     for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
-        explain.explain(folder / "checkpoint.pt", clip, packs, strong, out / file_name(f"{number}_{clip}"))
+        out_of = out / file_name(f"{number}_{clip}")
+        explain.explain(folder / "checkpoint.pt", clip, packs, strong, out_of, params.evaluation.seed)

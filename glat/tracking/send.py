@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import tempfile
@@ -19,7 +18,7 @@ from ..config import Params
 from ..errors import GlatError
 from ..experiments import runs_of, systems_of
 from ..files import digest as content
-from ..files import whole
+from ..files import lock, whole
 from ..runs import Run, read_run
 from . import attempt as attempts
 from . import facts, views
@@ -49,11 +48,9 @@ def read_state(folder: Path) -> dict[str, Any]:
 @contextmanager
 def alone(folder: Path, wait: bool = False) -> Iterator[None]:
     """Be the only process that sends this run. Raises Busy if another does, unless `wait`."""
-    with (folder / ".mlflow.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Busy(f"{folder}: another process sends it now") from None
+    with (folder / ".mlflow.lock").open("w") as file:
+        if not lock(file, wait):
+            raise Busy(f"{folder}: another process sends it now")
         yield
 
 

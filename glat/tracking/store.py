@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import GlatError
+from ..files import lock
 from ..redaction import redact
 
 DEFAULT = "sqlite:///mlflow.db"
@@ -123,8 +123,8 @@ class Store:
             yield
             return
         path = Path(self.name.removeprefix("sqlite:///"))
-        with path.with_name(f".{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with path.with_name(f".{path.name}.lock").open("w") as file:
+            lock(file)
             yield
 
     def experiment(self, dataset: str) -> str:

@@ -15,7 +15,7 @@ PREFIX = "mlflow.sharedViewState."
 COLUMNS = [
     "metrics.`final/mAP`", "metrics.`final/mAUC`", "metrics.`final/d_prime`", "metrics.`final_global/mAP`",
     "metrics.`final_local/mAP`", "tags.`backbone`", "tags.`method`", "tags.`N`", "tags.`tau`", "tags.`variant`",
-    "tags.`seed`", "tags.`git_dirty`",
+    "tags.`seed`", "tags.`convergence`", "tags.`git_dirty`",
 ]  # fmt: skip
 LOSSES = ["train/loss_global", "train/loss_local", "validation/mAP_fused"]
 

@@ -16,13 +16,14 @@ import lightning
 import numpy as np
 import torch
 
+from ..convergence import WATCHED
 from ..data.packed import Packs
 from ..errors import GlatError
 from ..files import whole
 from ..metrics import summary
 from ..predictions import STREAMS
+from ..randomness import Use, clip_generators, generator
 from ..runs import Run
-from .attempt import WATCHED
 
 CLIPS_A_CLASS = 4
 MOST_LOOKS = 200
@@ -79,15 +80,16 @@ class Watch(lightning.Callback):
         if self.corpus is None:
             corpus = Packs(self.packs)
             wanted = min(CLIPS_A_CLASS * self.run.classes, len(corpus))
-            self.clips = np.sort(np.random.default_rng(0).permutation(len(corpus))[:wanted])
+            self.clips = np.sort(generator(Use.WATCH, 0).permutation(len(corpus))[:wanted])
             self.corpus = corpus
         tagger, batch = stage.tagger.eval(), self.run.training.batch_size
         precision = stage.trainer.precision == "bf16-mixed"
         parts: dict[str, list[np.ndarray]] = {}
         try:
             for first in range(0, len(self.clips), batch):
-                draw = torch.Generator().manual_seed(first)
-                waveform = torch.from_numpy(self.corpus.read(self.clips[first : first + batch])).to(stage.device)
+                chosen = self.clips[first : first + batch]
+                draw = clip_generators(0, self.corpus.clips[chosen])
+                waveform = torch.from_numpy(self.corpus.read(chosen)).to(stage.device)
                 with torch.autocast(stage.device.type, torch.bfloat16, enabled=precision):
                     streams = tagger.streams(waveform, draw)
                 for name, value in streams._asdict().items():

@@ -57,11 +57,7 @@ def code(*patterns):
 
 def network(*patterns):
     """`code` of these, and the sources of a run's network; a run begins with its backbone's name, as cnn10-panns does."""
-
-    def backbone(run):
-        return max((name for name in registry.BACKBONES if run.startswith(f"{name}-")), key=len)
-
-    return lambda wildcards: code(*registry.sources(backbone(wildcards.run)), *patterns)
+    return lambda wildcards: code(*registry.sources(registry.of_run(wildcards.run)), *patterns)
 
 
 def granted(wildcards, threads):

@@ -1,6 +1,6 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
-MEASURES = ["bootstrap.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
+MEASURES = ["bootstrap.py", "convergence.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
 TABLES = [*MEASURES, "provenance.py", "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
 FILES = [
@@ -151,7 +151,7 @@ use rule table1 as pr_curves with:
 use rule table1 as training_curves with:
     input:
         kept(systems("report"), "train.csv"),
-        code=code(*FIGURES, "experiments.py", "results/curves.py", "results/tables.py"),
+        code=code(*FIGURES, "convergence.py", "experiments.py", "registry.py", "results/curves.py", "results/tables.py", "results/text.py"),
     output:
         "results/{dataset}/training.csv",
         expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
@@ -182,7 +182,7 @@ use rule table1 as report with:
         measured(systems("report")),
         kept(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in SHOWN],
-        code=code("experiments.py", "provenance.py", "page.*", "results/report.*", "results/fig2.py", "results/measured.py", "results/published.py"),
+        code=code("convergence.py", "experiments.py", "provenance.py", "registry.py", "page.*", "results/report.*", "results/fig2.py", "results/measured.py", "results/published.py"),
     output:
         "results/{dataset}/report.html",
     log:

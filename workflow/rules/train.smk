@@ -23,7 +23,7 @@ rule train:
         lambda wildcards: RUNS[wildcards.run].packs,
         start_weights,
         config="runs/{dataset}/{run}/config.yaml",
-        code=network("training.py", "augment.py", "checkpoints.py", "progress.py", "hardware.py", "data/sampling.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
+        code=network("training.py", "augment.py", "batchnorm.py", "heldout.py", "checkpoints.py", "progress.py", "hardware.py", "randomness.py", "data/sampling.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/checkpoint.pt",
         "runs/{dataset}/{run}/train.csv",

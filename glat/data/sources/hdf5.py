@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import GlatError
+from ...hdf5 import open_hdf5
 from ..audio import AudioError
 
 ENDINGS = (".h5", ".hdf", ".hdf5")
@@ -20,16 +21,9 @@ CACHE = 128 * 2**20
 
 
 def open_file(path: str) -> h5py.File:
-    """An HDF5 file for reading. Raises GlatError if it is not there or not whole."""
-    try:
-        return h5py.File(path, "r", locking="best-effort", rdcc_nbytes=CACHE, rdcc_nslots=100_003)
-    except FileNotFoundError:
-        raise GlatError(
-            f"{path}: no such file; put it back, or set datasets.*.source.audio and download again"
-        ) from None
-    except OSError as error:
-        cause = "truncated" if "truncated" in str(error) else "not a readable HDF5 file"
-        raise GlatError(f"{path}: {cause}; fetch it again") from None
+    """An HDF5 file for reading. Raises GlatError if it can't be opened."""
+    absent = "no such file; put it back, or set datasets.*.source.audio and download again"
+    return open_hdf5(path, absent, "fetch it again", rdcc_nbytes=CACHE, rdcc_nslots=100_003)
 
 
 def names(path: str, audio: str, check: Callable[[h5py.File], None] | None = None) -> Iterator[tuple[str, tuple[int]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from ...files import lock
 from .youtube_clip import SCRATCH, Clip, Fetcher, Got
 from .youtube_errors import PASSING, Failure
 
@@ -39,7 +39,7 @@ class Pace:
     def _book(self, earliest: float, taken: float) -> float:
         """Keep `taken` seconds, not before `earliest` seconds from now; returns in how many seconds they begin."""
         with self.path.open("a+", encoding="ascii") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file)
             file.seek(0)
             text, now = file.read(), time.time()
             free = float(text) if text.replace(".", "", 1).isdigit() else now
