@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import lightning
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, TINY
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from glat import hardware
 from glat.cluster import Partition, minutes, parse, partition
+from glat.config import load
+from glat.runs import resolve, write_run
 
 TOLD = """debug*|(null)|30:00
 debug*|gpu:a100:4(S:0-1),lustre:1|30:00
@@ -65,3 +73,22 @@ def test_the_profile_names_no_account_and_leaves_gpus_to_the_settings():
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
     assert profile["executor"] == "slurm" and profile["slurm-status-command"] == "squeue" and profile["retries"] > 0
     assert not {"default-resources", "set-resources", "cores", "resources"} & profile.keys()
+
+
+def test_a_training_of_two_processes_that_is_told_to_end_ends_and_frees_its_run(corpus, tmp_path):
+    (tmp_path / "data").symlink_to(corpus / "data")
+    run = resolve(load(ROOT / "params.yaml", TINY), "cnn10", 0)
+    settings = run.training.model_copy(update={"steps": 100000, "devices": 2, "accelerator": "cpu"})
+    run = run.model_copy(update={"training": settings})
+    write_run(run, tmp_path / "run/config.yaml")
+    call = [sys.executable, "-m", "glat.cli", "train", "run/config.yaml", "--threads", "2"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(call, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+    try:
+        while process.poll() is None and not (tmp_path / "run/resume.ckpt").exists():
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == -signal.SIGTERM, (tmp_path / "log").read_text()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
