@@ -101,7 +101,7 @@ def check(folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> N
     checks = Checks(dataset, classes, splits)
     for name in checks.names:
         if not name.endswith("_strong.tsv") or (folder / name).exists():
-            checks.read(name, folder / name, str(folder / name))
+            checks.read(name, folder / name, name)
     checks.done()
 
 
