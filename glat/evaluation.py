@@ -14,16 +14,17 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import checkpoints, convergence, hardware
-from .bootstrap import Resampled, interval, percentiles, resample
 from .config import Evaluation
 from .cost import Stopwatch, multiply_adds
 from .data.packed import PackedClips, Packs, as_is
 from .errors import GlatError
 from .files import digest, whole
+from .intervals import d_prime_interval, interval
+from .jackknife import Jackknife, class_estimates, jackknife
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes, summary
 from .models import Tagger
-from .predictions import METRICS, STREAMS, clips_hash, write_predictions, write_resamples
+from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
 from .provenance import maker
 from .randomness import clip_generators
 from .runs import Run, read_run
@@ -68,38 +69,41 @@ def predict(
     return {name: np.concatenate(values) for name, values in parts.items()}, watch.seconds_per_clip
 
 
-def score(found: dict[str, Resampled], confidence: float) -> dict[str, Any]:
-    """Metrics of each stream with bootstrap intervals over clips: what metrics.json holds under "streams".
+def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
+    """Metrics of each stream with their intervals over clips: what metrics.json holds under "streams".
 
-    Each metric is {"value", "low", "high"}; None stands for a value that is not finite (d' of a mean AUC of 1).
+    Each metric is {"value", "low", "high"}, and mAP has what it is without its lean as "centre" (`glat.jackknife`); None
+    stands for a value that is not finite (d' of a mean AUC of 1).
     """
     streams: dict[str, Any] = {}
     for name, stream in found.items():
-        streams[name] = {}
-        for metric in METRICS:
-            bounds = interval([stream.estimate[metric]], stream.values[metric][None], confidence)
-            values = zip(("value", "low", "high"), bounds, strict=True)
-            streams[name][metric] = {key: value if np.isfinite(value) else None for key, value in values}
+        bounds = {"mAP": interval([stream.mAP], confidence), "mAUC": interval([stream.mAUC], confidence)}
+        bounds["d_prime"] = d_prime_interval([stream.d_prime], [stream.mAUC], confidence)
+        metrics = {metric: found._asdict() for metric, found in bounds.items()}
+        metrics["mAP"]["centre"] = stream.mAP.centre
+        streams[name] = {
+            metric: {key: value if np.isfinite(value) else None for key, value in values.items()}
+            for metric, values in metrics.items()
+        }
     return streams
 
 
 def per_class(
-    target: np.ndarray,
-    predictions: dict[str, np.ndarray],
-    resampled: dict[str, Resampled],
-    classes: pd.DataFrame,
-    confidence: float,
+    target: np.ndarray, predictions: dict[str, np.ndarray], classes: pd.DataFrame, confidence: float
 ) -> pd.DataFrame:
-    """AP, AUC and d' of every class and stream with their bootstrap intervals; empty where a class has no positive clip."""
+    """AP, AUC and d' of every class and stream with their intervals over clips; empty where a class has no positive."""
     table = classes[["mid", "display_name"]].copy()
     table["positives"] = target.sum(0)
-    for name, stream in resampled.items():
-        found = summary(target, predictions[name])
-        for metric, values, drawn in (("AP", found.ap, stream.ap), ("AUC", found.auc, stream.auc)):
-            low, high = percentiles(drawn, confidence)
-            table[f"{metric}_{name}"], table[f"{metric}_{name}_low"], table[f"{metric}_{name}_high"] = values, low, high
-        for end in ("", "_low", "_high"):
-            table[f"d_prime_{name}{end}"] = d_primes(table[f"AUC_{name}{end}"].to_numpy())
+    for name in STREAMS:
+        if name not in predictions:
+            continue
+        bounds = np.full((len(table), 2, 3), np.nan)  # of each class: AP and AUC, each with low and high
+        for label, found in enumerate(class_estimates(target, predictions[name])):
+            if found:
+                bounds[label] = [interval([metric], confidence) for metric in found]
+        for metric, ends in (("AP", bounds[:, 0]), ("AUC", bounds[:, 1]), ("d_prime", d_primes(bounds[:, 1]))):
+            for end, values in zip(("", "_low", "_high"), np.where(np.isinf(ends), np.nan, ends).T, strict=True):
+                table[f"{metric}_{name}{end}"] = values
     return table
 
 
@@ -115,7 +119,7 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint on packs.
 
-    Writes `predictions.h5`, `resamples.npz`, `per_class.csv`, `clips.txt` (the names of the clips: `glat.manifest`) and
+    Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips: `glat.manifest`) and
     `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count.
 
     metrics.json is written last: where it is, the evaluation is complete.
@@ -145,14 +149,11 @@ def evaluate(
     device = "cuda" if accelerator == "gpu" else "cpu"
     predictions, seconds = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed, heard)
     scored = summary(target, predictions["fused"]).scored
-    found = {
-        name: resample(target, predictions[name], settings.resamples, settings.seed)
-        for name in STREAMS
-        if name in predictions
-    }
+    found = {name: jackknife(target, predictions[name]) for name in STREAMS if name in predictions}
     same = clips_hash(clips, target)
     collapsed = bool(np.ptp(predictions["fused"], axis=0).max() < 1e-6)
     metrics = {
+        "version": VERSION,
         "run": run.name,
         "dataset": run.dataset,
         "backbone": run.backbone,
@@ -180,10 +181,9 @@ def evaluate(
         "trained": checkpoints.read(checkpoint).get("trained"),
     } | maker(accelerator)
     write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
-    write_resamples(folder / "resamples.npz", found, same, settings.seed)
+    write_influence(folder / "influence.npz", Influence(same, found))
     with whole(folder / "per_class.csv") as part:
-        per_class(target, predictions, found, corpus.classes, settings.confidence).to_csv(
-            part, index=False, float_format="%.6f"
-        )
+        table = per_class(target, predictions, corpus.classes, settings.confidence)
+        table.to_csv(part, index=False, float_format="%.6f")
     with whole(folder / "metrics.json") as part:
         part.write_text(json.dumps(metrics, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Average precision, ROC AUC and d', per class and mean. `glat.bootstrap` gives their intervals.
+"""Average precision, ROC AUC and d', per class and mean. `glat.jackknife` and `glat.intervals` give their intervals.
 
 Conventions
 -----------
@@ -109,9 +109,8 @@ def summary(target: ArrayLike, score: ArrayLike) -> Summary:
     target, score = check(target, score)
     ap, auc = ap_and_auc(target, score)
     positives = np.count_nonzero(target, axis=0)
-    mean = {name: float(value) for name, value in means(ap, auc).items()}
     scored, left_out = np.flatnonzero(positives), np.flatnonzero(positives == 0)
-    return Summary(**mean, ap=ap, auc=auc, positives=positives, scored=scored, left_out=left_out)
+    return Summary(_mean(ap), _mean(auc), d_prime(_mean(auc)), ap, auc, positives, scored, left_out)
 
 
 def columns(target: np.ndarray, score: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -151,31 +150,21 @@ def ap_and_auc(target: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.nd
     return ap, auc
 
 
-def ap_and_auc_from_counts(
-    positive: np.ndarray, negative: np.ndarray, clips: int | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """AP and AUC, (...), from the positives at each level (K, ...), the negatives at each place (2K, ...), all (...).
+def ap_and_auc_from_counts(positive: np.ndarray, negative: np.ndarray, clips: int) -> tuple[float, float]:
+    """AP and AUC from the positives at each level (K,), K > 0, and the negatives at each place (2K,).
 
     AP = sum_k p_k P_k / (P_k + N_k) / P and AUC = sum_k p_k (N - N_k + n_k / 2) / (P N), where p_k and n_k are the
     positives and negatives at level k, P_k and N_k those at level k or above, P and N all of them.
     """
-    positive = positive.astype(np.float64)  # (K, ...)
-    tied = negative[1::2]  # (K, ...)
-    true, false = np.cumsum(positive, axis=0), np.cumsum(negative, axis=0, dtype=np.float64)[1::2]  # (K, ...)
-    positives = true[-1]  # (...)
+    tied, true, false = negative[1::2], np.cumsum(positive), np.cumsum(negative)[1::2]  # (K,)
+    positives = true[-1]
     negatives = clips - positives
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no value
-        # With weights, a level may stand above every clip that counts: no weight, no precision.
-        ap = (positive * true / np.maximum(true + false, 1)).sum(axis=0) / positives
-        auc = (positive * (negatives - false + tied / 2)).sum(axis=0) / (positives * negatives)
-    return ap, auc
+    ap = (positive * (true / (true + false))).sum() / positives
+    auc = (positive * (negatives - false + tied / 2)).sum() / (positives * negatives) if negatives else np.nan
+    return float(ap), float(auc)
 
 
-def means(ap: np.ndarray, auc: np.ndarray) -> dict[str, np.ndarray]:
-    """mAP, mAUC and d', (...), from AP and AUC (..., classes): means over the classes that have a value, else NaN."""
-    mean = []
-    for value in (ap, auc):
-        present = ~np.isnan(value)
-        with np.errstate(invalid="ignore"):
-            mean.append(np.where(present, value, 0).sum(axis=-1) / present.sum(axis=-1))
-    return {"mAP": mean[0], "mAUC": mean[1], "d_prime": d_primes(mean[1])}
+def _mean(values: np.ndarray) -> float:
+    """Over the classes that have a value, NaN where none has."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else float("nan")

@@ -1,25 +1,26 @@
-"""What an evaluation keeps of a run besides metrics.json: every score and window (`predictions.h5`), and the metrics in
-each bootstrap resample (`resamples.npz`), from which any two runs are compared without scoring them again."""
+"""What an evaluation keeps of a run besides metrics.json: every score and window (`predictions.h5`), and what each clip
+does to the metrics (`influence.npz`), from which any two runs are compared without scoring them again."""
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 import pandas as pd
 
-from .bootstrap import Resampled
 from .errors import GlatError
 from .files import whole
 from .hdf5 import DAMAGED, dataset, open_hdf5
+from .jackknife import Estimate, Jackknife
 
-VERSION = 1
+VERSION = 2  # of these files and of metrics.json
 STREAMS = ("fused", "global", "local")
-METRICS = ("mAP", "mAUC", "d_prime")
+METRICS = Jackknife._fields
+NUMBERS = tuple(name for name in Estimate._fields if name != "influence")
 
 
 def write_predictions(
@@ -65,24 +66,38 @@ def clips_hash(clips: np.ndarray, target: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def write_resamples(path: Path, streams: dict[str, Resampled], clips: str, seed: int) -> None:
-    """Keep what `bootstrap.resample` found for each stream: (3, resamples) of mAP, mAUC, d', and the fused AP by class.
+class Influence(NamedTuple):
+    """What influence.npz holds. Two files are comparable where `clips` (`clips_hash`) is the same."""
 
-    `clips` (`clips_hash`) and `seed` say what was resampled: two files are comparable where both are the same.
-    """
-    arrays = {name: np.stack([found.values[metric] for metric in METRICS]) for name, found in streams.items()}
-    estimates = {f"{name}_estimate": np.array([f.estimate[m] for m in METRICS]) for name, f in streams.items()}
-    ap = streams["fused"].ap.astype(np.float32)  # (resamples, classes)
+    clips: str
+    streams: dict[str, Jackknife]
+
+
+def write_influence(path: Path, found: Influence) -> None:
+    """Keep what `jackknife` found for each stream: the influences as (3, clips) float32 of mAP, mAUC and d', and the
+    other numbers of `Estimate` as (3, 5)."""
+    arrays = {}
+    for name, stream in found.streams.items():
+        arrays[name] = np.stack([one.influence for one in stream]).astype(np.float32)
+        arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in stream])
     with whole(path) as part:
-        np.savez_compressed(part, version=VERSION, clips=clips, seed=seed, AP=ap, **arrays, **estimates)
+        np.savez_compressed(part, version=VERSION, clips=found.clips, **arrays)
 
 
-def read_resamples(path: str | Path) -> dict[str, Any]:
-    """What `write_resamples` kept, by name. Raises GlatError if the file is not such a one."""
+def read_influence(path: str | Path) -> Influence:
+    """What `write_influence` kept. Raises GlatError if the file is not such a one."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
-                raise GlatError(f"{path}: resamples of version {file['version']}, expected {VERSION}; evaluate again")
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise GlatError(f"{path}: missing, truncated or not resamples; evaluate the run again") from None
+                raise GlatError(f"{path}: of version {file['version']}, expected {VERSION}; evaluate the run again")
+            streams = {}
+            for name in set(STREAMS) & set(file.files):
+                influence, numbers = file[name].astype(np.float64), file[f"{name}_numbers"].tolist()
+                estimates = [
+                    Estimate(influence=u, **dict(zip(NUMBERS, row, strict=True)))
+                    for u, row in zip(influence, numbers, strict=True)
+                ]
+                streams[name] = Jackknife(*estimates)
+            return Influence(str(file["clips"]), streams)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        raise GlatError(f"{path}: missing, damaged or not of this version of glat; evaluate the run again") from None

@@ -169,7 +169,6 @@ class Trainings(Training):
 
 class Evaluation(Settings):
     batch_size: Count = 32
-    resamples: Count = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: Natural = 0
     only: str | None = None  # a file that lists the clips to score: `glat.manifest.read_list`

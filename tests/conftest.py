@@ -28,7 +28,6 @@ TINY = {
     "datasets.mini.training": {
         "steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2, "schedule": "cosine", "warmup": 2
     },
-    "evaluation.resamples": 50,
 }  # fmt: skip
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from glat.bootstrap import resample
 from glat.config import Params
 from glat.evaluation import score
 from glat.experiments import all_runs
 from glat.files import digest
+from glat.jackknife import class_estimates, jackknife
 from glat.manifest import MANIFEST, write_manifest
-from glat.predictions import clips_hash, write_predictions, write_resamples
+from glat.predictions import VERSION, Influence, clips_hash, write_influence, write_predictions
 from glat.runs import Run
 
 CLASSES = pd.DataFrame(
@@ -43,14 +43,14 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
         shape = (len(corpus.clips), run.glat.n)
         predictions["windows"] = rng.uniform(0, 10 - run.glat.tau, shape)
         predictions["classes"] = np.argsort(-predictions["global"], 1)[:, : run.glat.n]
-    found = {s: resample(corpus.target, predictions[s], 50) for s in streams}
+    found = {s: jackknife(corpus.target, predictions[s]) for s in streams}
     heard = clips_hash(corpus.clips, corpus.target)
     made_by = {"environment": {"torch": "2.11.0", "processor": "made up"}, "commit": "c0ffee"}
     multiply_adds = 1000 * (1 + run.glat.n * run.glat.tau / 10 if run.glat else 1)
     run.folder.mkdir(parents=True, exist_ok=True)
     torch.save({"run": run.model_dump(by_alias=True), "trained": made_by}, run.folder / "checkpoint.pt")
     metrics = {
-        "run": run.name, "dataset": run.dataset, "backbone": run.backbone, "seed": run.seed,
+        "version": VERSION, "run": run.name, "dataset": run.dataset, "backbone": run.backbone, "seed": run.seed,
         "glat": run.glat.model_dump() if run.glat else None, "steps": run.training.steps, "parameters": 1234,
         "clips": len(corpus.clips), "clips_hash": heard, "manifest": {"file": MANIFEST, "sha256": write_manifest(run.folder / MANIFEST, corpus.clips)},
         "only": None, "classes": 16, "classes_scored": 16, "collapsed": False,
@@ -63,10 +63,12 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
     local = [0.9, 0.6, 0.5] if run.glat else [None] * 3
     curve = {"step": steps, "loss_global": [0.9, 0.5, 0.4], "loss_local": local, "seconds": [1.0, 2.0, 3.0]}
     pd.DataFrame(curve).to_csv(run.folder / "train.csv", index=False)
-    per_class = CLASSES[["mid", "display_name"]].assign(AP_fused=found["fused"].ap.mean(0))
+    per_class = CLASSES[["mid", "display_name"]].assign(
+        AP_fused=[ap.value for ap, _ in class_estimates(corpus.target, predictions["fused"])]
+    )
     per_class.to_csv(run.folder / "per_class.csv", index=False)
     write_predictions(run.folder / "predictions.h5", predictions, corpus.clips, corpus.target, CLASSES)
-    write_resamples(run.folder / "resamples.npz", found, heard, 0)
+    write_influence(run.folder / "influence.npz", Influence(heard, found))
     (run.folder / "metrics.json").write_text(json.dumps(metrics))
     return predictions
 

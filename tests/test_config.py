@@ -196,7 +196,7 @@ def test_a_run_file_repeats_the_run_and_holds_no_more(tmp_path):
     write_run(run, tmp_path / "config.yaml")
     assert read_run(tmp_path / "config.yaml") == run
     other = resolve(
-        load(PARAMS, {"evaluation.resamples": 7, "backbones": ["cnn10"], "datasets.audioset.classes": 5}),
+        load(PARAMS, {"evaluation.confidence": 0.9, "backbones": ["cnn10"], "datasets.audioset.classes": 5}),
         "cnn10",
         0,
         {},

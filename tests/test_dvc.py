@@ -169,7 +169,7 @@ def test_a_clone_knows_what_its_files_were_made_from(clone):
     heard = scored | {"resample", "pack", "audit", "train", "train_glat", "training_curves", "examples"}
     heard |= {"download"}  # the audio itself is not carried
     for file, old, new, stages, made in (
-        (params, "resamples: 50", "resamples: 20", {"source", "evaluate", "report"}, scored),
+        (params, "confidence: 0.95", "confidence: 0.9", {"source", "evaluate", "report"}, scored),
         (clone / "glat/data/resample.py", None, "# edited\n", {"packs"}, heard),
         (clone / "README.md", None, "<!-- edited -->\n", set(), set()),
     ):
@@ -180,7 +180,7 @@ def test_a_clone_knows_what_its_files_were_made_from(clone):
             assert reruns(clone) == made
             if file is params:
                 difference = json.loads(dvc(clone, "params", "diff", "--json").stdout)
-                assert list(difference["params.yaml"]) == ["evaluation.resamples"]
+                assert list(difference["params.yaml"]) == ["evaluation.confidence"]
         finally:
             file.write_text(before)
     assert changed(clone) == set()

@@ -17,13 +17,14 @@ from glat import checkpoints, cli, evaluation
 from glat.config import Evaluation
 from glat.data.packed import Packs
 from glat.errors import GlatError
+from glat.jackknife import jackknife
 from glat.manifest import choose, common, read_list, write_manifest
 from glat.metrics import d_prime
-from glat.predictions import METRICS, clips_hash, read_predictions, read_resamples
+from glat.predictions import METRICS, clips_hash, read_influence, read_predictions
 from glat.results.measured import read_metrics
 from glat.runs import resolve, split_packs, write_run
 
-SETTINGS = Evaluation(resamples=50, batch_size=5)
+SETTINGS = Evaluation(batch_size=5)
 
 
 @pytest.fixture
@@ -70,18 +71,20 @@ def test_metrics_are_those_of_the_kept_predictions(project, params):
     assert (table["positives"] == target.sum(0)).all()
 
 
-def test_resamples_are_kept_for_comparisons_and_agree_with_the_intervals(project, params):
+def test_influences_are_kept_for_comparisons_and_agree_with_the_intervals(project, params):
     metrics, kept = evaluated(params, project / "run", glat={})
-    found = read_resamples(project / "run/resamples.npz")
-    assert str(found["clips"]) == metrics["clips_hash"] == clips_hash(np.array(kept["clip"]), kept["target"])
-    assert found["AP"].shape == (50, 16)
-    for stream in ("fused", "global", "local"):
-        for at, metric in enumerate(METRICS):
+    found = read_influence(project / "run/influence.npz")
+    assert found.clips == metrics["clips_hash"] == clips_hash(np.array(kept["clip"]), kept["target"])
+    assert set(found.streams) == {"fused", "global", "local"}
+    for stream, one in found.streams.items():
+        expected = jackknife(kept["target"], kept[stream])
+        for metric in METRICS:
             told = metrics["streams"][stream][metric]
-            assert found[f"{stream}_estimate"][at] == told["value"]
-            values = np.sort(found[stream][at])
-            assert (values[0], values[-1]) == (told["low"], told["high"])  # 1.25th of 50, rounded down, at each end
-    np.testing.assert_allclose(np.nanmean(found["AP"], 1), found["fused"][0], rtol=1e-6)
+            assert getattr(one, metric).value == told["value"] and told["low"] < told["value"] <= told["high"]
+            a, b = getattr(one, metric), getattr(expected, metric)
+            np.testing.assert_allclose(a.influence, b.influence, rtol=1e-5, atol=1e-6)
+            assert (a.centre, a.doubt, a.freedom) == pytest.approx((b.centre, b.doubt, b.freedom))
+        assert metrics["streams"][stream]["mAP"]["centre"] == one.mAP.centre < one.mAP.value
     other = clips_hash(np.array(kept["clip"][::-1]), kept["target"])
     assert other != metrics["clips_hash"]
 

@@ -9,12 +9,15 @@ from conftest import ROOT, TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import Corpus, make_run
+from scipy.stats import binomtest
 
 from glat import experiments
 from glat.config import load
+from glat.intervals import difference, holm
+from glat.jackknife import class_estimates
 from glat.results import localisation
 from glat.results.localisation import by_class, centre_error, chance_to_hit, gains, hits, localise, selected
-from glat.results.measured import read
+from glat.results.measured import ONE_SEED, read
 
 
 def events(*pairs):
@@ -80,7 +83,7 @@ def test_localise_judges_the_window_that_was_chosen_for_the_class():
     assert missed["chance_error"] == pytest.approx(4.5, abs=1e-3)
     chosen = selected(kept, truth)
     assert chosen.tolist() == [1, 2, 1]  # of b once in x, which holds it, and once in y, which does not
-    table = by_class(found.reset_index(), truth, {"a": "A", "b": "B", "c": "C"}, chosen, 1, 0.95).set_index("mid")
+    table = by_class([found.reset_index()], truth, {"a": "A", "b": "B", "c": "C"}, chosen, 0.95).set_index("mid")
     assert table.loc["a", ["windows", "hits", "covered_pairs", "events"]].tolist() == [1, 1, 2, 2]
     assert table.loc["all", ["windows", "hits", "hit"]].tolist() == [2, 1, 0.5]
     assert table.loc["all", "hit_low"] == pytest.approx(0.0945, abs=1e-3)  # Wilson, 1 of 2
@@ -91,14 +94,31 @@ def test_localise_judges_the_window_that_was_chosen_for_the_class():
     assert table.loc["a", "centre_error"] == 0.0 and table.loc["b", "centre_error"] == 2.5
 
 
-def test_the_windows_of_several_runs_do_not_narrow_the_interval():
+def test_the_windows_of_several_runs_do_not_narrow_the_interval_and_runs_that_differ_widen_it():
     one = pd.DataFrame({"clip": list("vwxyz"), "mid": "a", "chosen": True, "hit": [1.0, 1, 1, 0, 1], "error": 0.0,
                         "covered": True, "chance": 0.5, "chance_error": 1.0, "chance_covered": 0.9})  # fmt: skip
     truth = strong(*((clip, 0, 1, "a") for clip in "vwxyz"))
-    alone = by_class(one, truth, {"a": "A"}, np.array([5]), 1, 0.95).iloc[0]
-    thrice = by_class(pd.concat([one] * 3), truth, {"a": "A"}, np.array([15]), 3, 0.95).iloc[0]
+    alone = by_class([one], truth, {"a": "A"}, np.array([5]), 0.95).iloc[0]
+    thrice = by_class([one] * 3, truth, {"a": "A"}, np.array([15]), 0.95).iloc[0]
     columns = ["hit", "hit_low", "hit_high", "hit_of_selected"]
     assert thrice[columns].tolist() == pytest.approx(alone[columns].tolist()) and thrice["windows"] == 15
+    assert alone[columns[1:3]].tolist() == pytest.approx(binomtest(4, 5).proportion_ci(0.95, "wilson"))
+    better, worse = one.assign(hit=1.0), one.assign(hit=[1.0, 0, 1, 0, 1])
+    apart = by_class([one, better, worse], truth, {"a": "A"}, np.array([15]), 0.95).iloc[0]
+    assert apart["hit"] == alone["hit"] and apart["hit_low"] < alone["hit_low"]
+    perfect = by_class([better] * 2, truth, {"a": "A"}, np.array([10]), 0.95).iloc[0]
+    assert perfect["hit_high"] == 1 and perfect["hit_low"] == pytest.approx(5 / (5 + 1.96**2), abs=1e-3)
+
+
+def test_windows_in_one_clip_count_together():
+    clips = [f"clip{i}" for i in range(20)]
+    one = pd.DataFrame({"clip": clips * 2, "mid": ["a"] * 20 + ["b"] * 20, "chosen": True, "hit": [1.0, 0] * 20,
+                        "error": 0.0, "covered": True, "chance": 0.5, "chance_error": 1.0, "chance_covered": 0.9})  # fmt: skip
+    truth = strong(*((clip, 0, 1, mid) for clip in clips for mid in "ab"))
+    table = by_class([one], truth, {"a": "A", "b": "B"}, np.array([20, 20]), 0.95).set_index("mid")
+    # The two windows of a clip hit or miss together, so that 40 say as much as 20.
+    columns = ["hit", "hit_low", "hit_high"]
+    assert table.loc["all", columns].tolist() == pytest.approx(table.loc["a", columns].tolist(), abs=1e-3)
 
 
 @pytest.fixture
@@ -137,5 +157,24 @@ def test_with_strong_labels_windows_and_gains_are_told_by_class(project, tmp_pat
     plain, glat = (read(experiments.system(project, "cnn10", method)) for method in (None, {}))
     ap = [pd.read_csv(one.system.runs[0].folder / "per_class.csv")["AP_fused"] for one in (plain, glat)]
     np.testing.assert_allclose(gained["gain"], ap[1] - ap[0], atol=2e-6)
-    assert (gained["gain_low"] < gained["gain_high"]).all()
-    assert len(gains(plain, glat, {"/m/0": "A"}, pd.Series({"/m/0": 1.0}))) == 1
+    assert (gained["gain_low"] < gained["gain_high"]).all() and set(gained["gain_verdict"]) == {ONE_SEED}
+    text = (tmp_path / "results/mini/localisation.md").read_text()
+    assert f"Single classes: {ONE_SEED}." in text and "p =" not in text
+    assert len(gains(plain, glat, pd.Series({"/m/0": 1.0}))) == 1
+
+
+def test_gains_of_classes_are_paired_by_clip_and_seed_and_their_p_is_corrected(project, tmp_path):
+    corpus, skills = Corpus(clips=80), {None: 0.5, "glat": 3.0}
+    params = load(ROOT / "params.yaml", TINY | {"seeds": [0, 1, 2]})
+    systems = [experiments.system(params, "cnn10", method) for method in (None, {})]
+    kept = [
+        [make_run(run, corpus, skill)["fused"] for run in system.runs]
+        for system, skill in zip(systems, skills.values(), strict=True)
+    ]
+    found = gains(*(read(system) for system in systems), pd.Series({f"/m/{c}": 1.0 for c in range(16)}))
+    of_class = [[next(class_estimates(corpus.target[:, 4:5], s[:, 4:5]))[0] for s in of] for of in kept]
+    expected = difference(*of_class[::-1])
+    np.testing.assert_allclose(found.loc[4, ["gain", "gain_low", "gain_high", "gain_p"]].astype(float), expected)
+    np.testing.assert_allclose(found["gain_p_holm"], holm(found["gain_p"]))
+    assert (found["gain_p_holm"] >= found["gain_p"]).all()
+    assert set(found["gain_verdict"]) <= {"higher", "undecided"}

@@ -10,22 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from glat.bootstrap import bootstrap, difference, interval, multiplicities, paired_bootstrap, resample, resampled
 from glat.errors import GlatError
+from glat.jackknife import jackknife
 from glat.metrics import average_precision, d_prime, roc_auc, summary
 
 
-def reference(target, score, weight=None):
+def reference(target, score):
     """scikit-learn class by class: AP and AUC, NaN where this project says that there is no value."""
     ap, auc = np.full((2, target.shape[1]), np.nan)
-    # A clip of weight 0 is a clip that isn't there.
-    kept = slice(None) if weight is None else weight > 0
-    weight = None if weight is None else weight[kept]
-    for label, (y, s) in enumerate(zip(target[kept].T, score[kept].T, strict=True)):
+    for label, (y, s) in enumerate(zip(target.T, score.T, strict=True)):
         if y.any():
-            ap[label] = average_precision_score(y, s, sample_weight=weight)
+            ap[label] = average_precision_score(y, s)
             if not y.all():
-                auc[label] = roc_auc_score(y, s, sample_weight=weight)
+                auc[label] = roc_auc_score(y, s)
     return ap, auc
 
 
@@ -91,16 +88,6 @@ def test_equals_scikit_learn_on_drawn_cases(case):
     agree(*case)
 
 
-@settings(deadline=None, max_examples=100)
-@given(CASES, st.integers(0, 2**32 - 1))
-def test_a_resample_equals_scikit_learn_on_drawn_cases(case, seed):
-    target, score = case
-    counts = multiplicities(len(target), 3, seed)
-    for weight, ap, auc in zip(counts, *resampled(target, score, counts), strict=True):
-        expected = reference(target, score, weight)
-        np.testing.assert_allclose([ap, auc], expected, rtol=0, atol=1e-9)
-
-
 def test_d_prime():
     assert d_prime(0.5) == pytest.approx(0, abs=1e-12)
     for auc in (0.001, 0.3, 0.969, 0.9999):
@@ -157,139 +144,7 @@ def test_summary_without_any_positive_has_no_mean():
     ],
 )
 def test_bad_input_is_one_clear_sentence(target, score, sentence):
-    for metric in (average_precision, roc_auc, summary, bootstrap):
+    for metric in (average_precision, roc_auc, summary, jackknife):
         with pytest.raises(GlatError, match=sentence) as refused:
             metric(target, score)
         assert "\n" not in str(refused.value)
-
-
-def test_bad_bootstrap_settings_are_refused():
-    target, score = clips_and_scores()
-    with pytest.raises(GlatError, match="at least 1 resample, not 0"):
-        bootstrap(target, score, resamples=0)
-    with pytest.raises(GlatError, match="between 0 and 1 .* not 95"):
-        bootstrap(target, score, confidence=95)
-    with pytest.raises(GlatError, match="at least 1 worker, not 0"):
-        bootstrap(target, score, workers=0)
-    with pytest.raises(GlatError, match=r"counts must be \(resamples, 300 clips\), not \(5, 299\)"):
-        resampled(target, score, np.ones((5, 299), np.int32))
-
-
-@pytest.mark.parametrize("decimals", [None, 0])
-def test_bootstrap_equals_a_loop_over_repeated_clips(decimals):
-    target, score = clips_and_scores(clips=80, classes=5, decimals=decimals)
-    target[:, 0] = False
-    target[:, 1] = np.arange(80) == 3  # absent from about a third of the resamples
-    counts = multiplicities(80, 60, seed=4)
-    assert (counts.sum(axis=1) == 80).all()
-    means = []
-    for count in counts:
-        clips = np.repeat(np.arange(80), count)
-        means.append([np.nanmean(values) for values in reference(target[clips], score[clips])])
-    mean_ap, mean_auc = np.sort(means, axis=0).T
-    found = bootstrap(target, score, resamples=60, seed=4, confidence=0.9)
-    # (60 + 1) * 0.05 = 3.05: the third from either end.
-    assert found.mAP[1:] == pytest.approx((mean_ap[2], mean_ap[-3]), abs=1e-9)
-    assert found.mAUC[1:] == pytest.approx((mean_auc[2], mean_auc[-3]), abs=1e-9)
-    assert found.d_prime[1:] == pytest.approx((d_prime(mean_auc[2]), d_prime(mean_auc[-3])), abs=1e-6)
-    point = summary(target, score)
-    assert (found.mAP.estimate, found.mAUC.estimate, found.d_prime.estimate) == (point.mAP, point.mAUC, point.d_prime)
-
-
-def test_bootstrap_depends_on_the_seed_and_not_on_the_workers():
-    target, score = clips_and_scores(clips=200, classes=8)
-    threads = torch.get_num_threads()
-    one, two, three = (bootstrap(target, score, resamples=300, seed=1, workers=workers) for workers in (1, 2, 3))
-    assert one == two == three == bootstrap(target, score, resamples=300, seed=1)
-    assert one != bootstrap(target, score, resamples=300, seed=2)
-    assert torch.get_num_threads() == threads
-    np.testing.assert_array_equal(multiplicities(50, 10, seed=3)[:4], multiplicities(50, 4, seed=3))
-
-
-def test_interval_covers_a_known_auc():
-    """Normal scores one standard deviation apart: AUC = Phi(1 / sqrt(2)), so that d' = 1."""
-    covered, width = 0, []
-    for trial in range(100):
-        random = np.random.default_rng(trial)
-        target = random.random((400, 1)) < 0.3
-        score = random.standard_normal((400, 1)) + target
-        interval = bootstrap(target, score, resamples=200, seed=trial).d_prime
-        covered += interval.low <= 1 <= interval.high
-        width.append(interval.high - interval.low)
-    # 95 % of 100 trials, give or take four standard deviations.
-    assert 86 <= covered <= 100
-    assert 0.3 < np.mean(width) < 0.7
-
-
-def test_perfect_scores_have_an_infinite_d_prime_and_no_nan():
-    target = np.random.default_rng(0).random((60, 3)) < 0.3
-    found = bootstrap(target, target.astype(float), resamples=50)
-    assert found.mAP == (1, 1, 1) and found.d_prime == (math.inf, math.inf, math.inf)
-    same = paired_bootstrap(target, target.astype(float), target * 2.0, resamples=50)
-    assert same.mAP == same.mAUC == same.d_prime == (0, 0, 0, 1)
-
-
-def test_bootstrap_without_a_positive_has_no_interval():
-    found = bootstrap(np.zeros((5, 2), bool), np.random.default_rng(0).random((5, 2)), resamples=10)
-    assert all(math.isnan(value) for value in found.mAP + found.mAUC + found.d_prime)
-
-
-def test_paired_bootstrap_scores_both_systems_in_each_resample():
-    target, weak = clips_and_scores(clips=200, classes=6, skill=1.0)
-    strong = weak + target
-    found = paired_bootstrap(target, strong, weak, resamples=200, seed=5)
-    counts = multiplicities(200, 200, seed=5)
-    gain = np.nanmean(resampled(target, strong, counts)[0] - resampled(target, weak, counts)[0], axis=1)
-    assert found.mAP[1:3] == pytest.approx((np.sort(gain)[4], np.sort(gain)[-5]))
-    assert found.mAP.difference == pytest.approx(summary(target, strong).mAP - summary(target, weak).mAP)
-    assert found.mAP.low > 0 and found.mAP.p == pytest.approx(2 / 201)
-    reverse = paired_bootstrap(target, weak, strong, resamples=200, seed=5)
-    assert reverse.d_prime == pytest.approx(
-        (-found.d_prime.difference, -found.d_prime.high, -found.d_prime.low, found.d_prime.p)
-    )
-
-
-def test_paired_p_is_seldom_small_when_nothing_differs():
-    """Two systems of equal skill: p < 0.1 in about a tenth of the trials."""
-    small = 0
-    for trial in range(60):
-        target, one = clips_and_scores(clips=150, classes=3, seed=trial)
-        other = np.random.default_rng(1000 + trial).standard_normal(one.shape) + target
-        small += paired_bootstrap(target, one, other, resamples=150, seed=trial).mAUC.p < 0.1
-    assert small <= 16
-
-
-def test_over_several_seeds_clips_and_seeds_are_drawn_as_a_loop_would():
-    target, _ = clips_and_scores(clips=60, classes=4)
-    scores = {
-        name: [clips_and_scores(60, 4, seed=s)[1] + 0.2 * (name == "a") * target for s in (1, 2, 3)] for name in "ab"
-    }
-    found = {name: [resample(target, score, 40, seed=7) for score in several] for name, several in scores.items()}
-    values = {name: np.array([one.values["mAP"] for one in several]) for name, several in found.items()}
-    estimates = {name: [one.estimate["mAP"] for one in several] for name, several in found.items()}
-    draws = np.random.default_rng(3).integers(3, size=(3, 40))  # which of the three seeds each resample takes, thrice
-    naive = []
-    for r, count in enumerate(multiplicities(60, 40, seed=7)):
-        clips = np.repeat(np.arange(60), count)
-        aps = [
-            np.nanmean(reference(target[clips], scores["a"][s][clips])[0])
-            - np.nanmean(reference(target[clips], scores["b"][s][clips])[0])
-            for s in draws[:, r]
-        ]
-        naive.append(np.mean(aps))
-    naive = np.sort(naive)
-    paired = difference(estimates["a"], values["a"], estimates["b"], values["b"])
-    assert paired.difference == pytest.approx(np.mean(estimates["a"]) - np.mean(estimates["b"]), abs=1e-12)
-    assert (paired.low, paired.high) == pytest.approx((naive[0], naive[-1]), abs=1e-9)
-    assert paired.p == pytest.approx(2 * (min((naive <= 0).sum(), (naive >= 0).sum()) + 1) / 41)
-    alone = interval(estimates["a"], values["a"])
-    assert alone.low < alone.estimate < alone.high
-
-
-def test_seeds_that_differ_widen_the_interval():
-    rng = np.random.default_rng(0)
-    clips = rng.normal(0.5, 0.01, (1, 1000))
-    same, spread = np.repeat(clips, 3, 0), clips + np.array([[-0.1], [0.0], [0.1]])
-    narrow, wide = interval([0.5] * 3, same), interval([0.4, 0.5, 0.6], spread)
-    assert wide.estimate == pytest.approx(narrow.estimate)
-    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)

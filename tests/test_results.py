@@ -16,11 +16,24 @@ from conftest import ROOT, TINY
 from made_runs import Corpus, make_all, make_run, value
 
 from glat import experiments
-from glat.bootstrap import Difference, paired_bootstrap
 from glat.config import load
 from glat.errors import GlatError
+from glat.intervals import Difference, difference
+from glat.jackknife import jackknife
 from glat.results import RESULTS, curves, published
-from glat.results.measured import compare, only_failures, read, same_clips, spread, verdict, why_missing
+from glat.results.measured import (
+    ONE_SEED,
+    against,
+    compare,
+    decide,
+    difference_columns,
+    only_failures,
+    read,
+    same_clips,
+    spread,
+    verdict,
+    why_missing,
+)
 
 SMALL = TINY | {"fig2.n": [1, 5, 7], "fig2.tau": [2, 3, 10], "backbones": ["talnet", "cnn10"]}
 
@@ -45,7 +58,7 @@ def test_table_1_stands_on_the_runs_files_beside_the_published_values(project):
         found = [value(run) for run in runs[label]]
         assert row["mAP"] == pytest.approx(np.mean(found), abs=1e-6)
         assert row["mAP_std"] == pytest.approx(np.std(found, ddof=1), abs=1e-6)
-        assert row["mAP_low"] <= row["mAP"] + 0.05 and row["mAP_low"] < row["mAP_high"]
+        assert row["mAP_low"] < row["mAP_centre"] < row["mAP"] <= row["mAP_high"]
         assert (row["seeds"], row["evaluation_clips"], row["dataset"]) == (3, 40, "mini")
     assert table.loc["CNN10 + GL-AT", "vs_alone"] == pytest.approx(
         table.loc["CNN10 + GL-AT", "mAP"] - table.loc["CNN10", "mAP"], abs=2e-6
@@ -59,15 +72,30 @@ def test_table_1_stands_on_the_runs_files_beside_the_published_values(project):
     assert table.loc["CNN10 + GL-AT", "paper_audioset_mAP"] == 0.408
     text = (project / "results/mini/table1.md").read_text()
     assert "40 evaluation clips, 16 classes" in text and "3 seeds a row" in text and "AudioSet" in text
+    told = table.loc["CNN10 + GL-AT"]
+    assert told["vs_alone_verdict"] in ("higher", "lower", "undecided") and f": {told['vs_alone_verdict']} |" in text
     assert "| 0.362 / 0.368 | 0.965 / 0.967 | 2.554 / 2.600 |" in text
 
 
-def test_one_seed_says_that_it_says_nothing_of_the_spread(project):
+def test_one_seed_gives_intervals_but_no_p_and_no_verdict_anywhere(project):
     params = settings()
     make_all(params, Corpus())
-    RESULTS["table1"].write(params)
-    text = (project / "results/mini/table1.md").read_text()
-    assert "One seed says nothing about the spread over seeds" in text and "±" not in text
+    for name in ("table1", "table2", "fig2a", "controls"):
+        RESULTS[name].write(params)
+        table = pd.read_csv(f"results/mini/{name}.csv")
+        compared = [column.removesuffix("_p") for column in table if column.endswith("_p")]
+        assert table["vs_alone"].notna().any()
+        for column in compared:
+            there = table[column].notna()
+            assert (table.loc[there, f"{column}_low"] < table.loc[there, f"{column}_high"]).all()
+            assert table[[f"{column}_p", f"{column}_p_holm"]].isna().all(axis=None)
+            assert set(table.loc[there, f"{column}_verdict"]) <= {ONE_SEED}
+            assert set(table.loc[~there, f"{column}_verdict"]) <= {"not compared"}
+        if (told := project / f"results/mini/{name}.md").exists():
+            text = told.read_text()
+            assert "One seed says nothing about the spread over seeds, so no verdict follows from it" in text
+            assert f"], {ONE_SEED} |" in text and "±" not in text
+            assert not re.search(r"p [<=]|: (higher|lower|undecided)", text.split("|", 1)[1])
 
 
 def test_table_2_scores_each_stream_of_table_1_s_own_run(project):
@@ -90,26 +118,63 @@ def test_table_2_scores_each_stream_of_table_1_s_own_run(project):
     }
 
 
-def test_paired_differences_are_those_of_the_bootstrap_on_the_kept_scores(project):
-    params, corpus = settings(), Corpus()
+def test_paired_differences_are_those_of_the_kept_scores_over_the_seeds_that_both_have(project):
+    params, corpus = settings(seeds=[0, 1, 2]), Corpus()
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
-    a = make_run(glat.runs[0], corpus, 1.5)["fused"]
-    b = make_run(plain.runs[0], corpus, 1.0)["fused"]
-    expected = paired_bootstrap(corpus.target, a, b, 50)
+    plain = plain._replace(runs=plain.runs[1:])
+    a = [jackknife(corpus.target, make_run(run, corpus, 1.5)["fused"]) for run in glat.runs]
+    b = [jackknife(corpus.target, make_run(run, corpus, 1.0)["fused"]) for run in plain.runs]
     for metric in ("mAP", "mAUC", "d_prime"):
-        found = compare(read(glat), read(plain), metric)
-        np.testing.assert_allclose(found, getattr(expected, metric), rtol=1e-6)
-    assert spread(read(plain), "mAP").mean == pytest.approx(value(plain.runs[0]))
+        expected = difference([getattr(one, metric) for one in a[1:]], [getattr(one, metric) for one in b])
+        np.testing.assert_allclose(compare(read(glat), read(plain), metric), expected, rtol=1e-5)
+    assert spread(read(plain), "mAP").mean == pytest.approx(np.mean([value(run) for run in plain.runs]))
+    alone = plain._replace(runs=plain.runs[:1]), glat._replace(runs=glat.runs[:1])
+    assert compare(read(alone[0]), read(alone[1])) is None  # no seed in common
 
 
-def test_a_difference_is_called_one_only_where_its_interval_does_not_hold_0():
-    assert verdict(Difference(0.1, 0.01, 0.2, 0.02)) == "higher"
-    assert verdict(Difference(-0.1, -0.2, -0.01, 0.02)) == "lower"
-    assert verdict(Difference(0.1, -0.01, 0.2, 0.1)) == verdict(Difference(0.1, 0.0, 0.2, 0.1)) == "undecided"
-    assert verdict(None) == "not compared"
+def test_a_verdict_follows_the_corrected_p():
+    assert verdict(0.1, 0.02, 0.95) == "higher" and verdict(-0.1, 0.02, 0.95) == "lower"
+    assert verdict(0.1, 0.05, 0.95) == verdict(0.1, 0.02, 0.99) == "undecided"
+    assert verdict(0.1, np.nan, 0.95) == ONE_SEED and verdict(np.nan, np.nan, 0.95) == "not compared"
 
 
-def test_runs_on_different_clips_or_resamples_are_not_set_side_by_side(project):
+def test_p_is_corrected_over_all_comparisons_of_a_metric_in_a_table():
+    names = ("vs_alone", "vs_alone_mAUC", "vs_alone_d_prime", "vs_glat")
+    p = np.array([[0.01, 0.03, 0.2, 0.04], [0.03, 0.001, np.nan, 0.02]])
+    rows = [
+        {
+            k: v
+            for n, x in zip(names, row, strict=True)
+            for k, v in difference_columns(n, Difference(0.1, 0, 0.2, x)).items()
+        }
+        for row in p
+    ]
+    table = decide(rows, 0.95)
+    # Four comparisons of mAP: 0.01 x 4, then 0.02 x 3, 0.03 x 2, and 0.04, never below the one before.
+    assert table["vs_alone_p_holm"].tolist() == pytest.approx([0.04, 0.06])
+    assert table["vs_glat_p_holm"].tolist() == pytest.approx([0.06, 0.06])
+    assert table["vs_alone_mAUC_p_holm"].tolist() == pytest.approx([0.03, 0.002])
+    assert table["vs_alone_d_prime_p_holm"].tolist() == pytest.approx([0.2, np.nan], nan_ok=True)
+    assert table["vs_alone_verdict"].tolist() == ["higher", "undecided"]
+    assert table["vs_alone_d_prime_verdict"].tolist() == ["undecided", ONE_SEED]
+
+
+def test_differences_that_look_certain_in_one_seed_are_not_with_few(project):
+    """Three seeds of GL-AT that scatter by more than they gain: a verdict needs them to agree."""
+    params, corpus = settings(seeds=[0, 1, 2]), Corpus()
+    plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
+    for run, better in zip(glat.runs, (3.0, 1.6, 1.2), strict=True):
+        make_run(run, corpus, better)
+    for run in plain.runs:
+        make_run(run, corpus, 1.0)
+    systems = read(glat), read(plain)
+    table = decide([against("vs_alone", *systems)], 0.95)
+    assert table["vs_alone"][0] > 0.1 and table["vs_alone_verdict"][0] == "undecided"
+    narrow = compare(*(one._replace(metrics={0: one.metrics[0]}) for one in systems))
+    assert narrow.low > 0 and np.isnan(narrow.p)
+
+
+def test_runs_on_different_labels_are_not_set_side_by_side(project):
     params = settings()
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     make_run(plain.runs[0], Corpus())
@@ -376,8 +441,21 @@ def test_damaged_metrics_are_named(project):
     params = settings()
     run = experiments.system(params, "cnn10", None).runs[0]
     make_run(run, Corpus())
-    (run.folder / "resamples.npz").write_bytes((run.folder / "resamples.npz").read_bytes()[:500])
-    with pytest.raises(GlatError, match="resamples.npz: missing, truncated or not resamples; evaluate the run again"):
+    kept = run.folder / "influence.npz"
+    whole = kept.read_bytes()
+    for content in (whole[:500], b"", None):
+        kept.unlink() if content is None else kept.write_bytes(content)
+        with pytest.raises(GlatError, match="influence.npz: missing, damaged or not .* glat; evaluate the run again"):
+            read(experiments.system(params, "cnn10", None))
+    np.savez(kept, version=1, clips="x")
+    with pytest.raises(GlatError, match="influence.npz: of version 1, expected 2; evaluate the run again"):
+        read(experiments.system(params, "cnn10", None))
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    del metrics["version"]
+    (run.folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(
+        GlatError, match="metrics.json: made by another version of glat, with other intervals; evaluate"
+    ):
         read(experiments.system(params, "cnn10", None))
     (run.folder / "metrics.json").write_text("{")
     with pytest.raises(GlatError, match="metrics.json: damaged"):
@@ -395,14 +473,14 @@ def test_the_published_values_are_the_paper_s():
 
 
 def test_every_control_s_markdown_row_names_its_verdict(project):
-    params = settings()
+    params = settings(seeds=[0, 1])
     make_all(params, Corpus())
     RESULTS["controls"].write(params)
-    lines = [
-        line for line in (project / "results/mini/controls.md").read_text().splitlines() if line.startswith("| CNN10")
-    ]
+    text = (project / "results/mini/controls.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| CNN10")]
     assert len(lines) == 4 + len(experiments.QUESTIONS)
     verdicts = ("undecided", "higher", "lower")
+    assert "corrected by Holm's method for all comparisons of one metric in this table" in text
     for line in lines:
         _, _, question, setting, _, against_glat, against_alone, compute, _ = (cell.strip() for cell in line.split("|"))
         same = setting in ("GL-AT", "attention", "middle", "global classifier", "joint", "none")

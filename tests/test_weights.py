@@ -41,7 +41,7 @@ SETTINGS = {
     "datasets.audioset_balanced.training": {"steps": 2, "batch_size": 2, "workers": 0, "checkpoint_every": 2},
     "audio.clip_seconds": 1.0,
     "glat.n": 2, "glat.tau": 0.5, "fig2.n": [2], "fig2.tau": [0.5],
-    "evaluation.resamples": 20, "evaluation.batch_size": 4,
+    "evaluation.batch_size": 4,
 }  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
         in output
     )
     assert {path.name for path in run.iterdir()} == {
-        "config.yaml", "checkpoint.pt", "predictions.h5", "resamples.npz", "per_class.csv", "clips.txt", "metrics.json"
+        "config.yaml", "checkpoint.pt", "predictions.h5", "influence.npz", "per_class.csv", "clips.txt", "metrics.json"
     }  # fmt: skip
     metrics = json.loads((run / "metrics.json").read_text())
     corpus = Packs("data/audioset_balanced/packs/eval/000.h5")
@@ -237,7 +237,7 @@ def test_the_order_of_classes_is_that_of_audioset_s_list():
 
 
 def test_a_difference_is_in_reach_where_clips_lost_at_random_explain_it():
-    # Two labs lose different clips of one list; the score is a mean over clips, whose bootstrap deviation is known.
+    # Two labs lose different clips of one list; the score is a mean over clips, whose deviation is known.
     rng = np.random.default_rng(0)
     inside, differences = 0, []
     for _ in range(400):

@@ -67,7 +67,7 @@ def test_a_run_s_folder_explains_itself(finished):
         "checkpoint.pt",
         "train.csv",
         "predictions.h5",
-        "resamples.npz",
+        "influence.npz",
         "per_class.csv",
         "clips.txt",
         "metrics.json",
@@ -100,7 +100,7 @@ def test_a_touched_source_reruns_nothing_and_an_edited_model_reruns_training_but
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ("evaluation={resamples: 20}", {"evaluate", "table1", "chosen"}),
+        ("evaluation={confidence: 0.9}", {"evaluate", "table1", "chosen"}),
         ("glat={n: 4}", {"configure", "train_glat", "evaluate", "table1", "chosen"}),
         ("seeds=[0, 1]", {"configure", "train", "train_glat", "evaluate", "table1", "chosen"}),
     ],

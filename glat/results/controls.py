@@ -12,7 +12,7 @@ from ..config import Params
 from ..escaping import markdown as escaped
 from ..registry import BACKBONES
 from . import tables, text
-from .measured import Measured, against, confidence, read, same_clips, score_columns
+from .measured import Measured, against, confidence, decide, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
 
 WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
@@ -62,7 +62,7 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
             row["training_compute"] = training_multiply_adds(one, plain) / training_multiply_adds(plain, plain)
             row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
         found.append(row)
-    return pd.DataFrame(found)
+    return decide(found, confidence(one for _, one in rows))
 
 
 def markdown(table: pd.DataFrame, confidence: float) -> str:
@@ -135,6 +135,6 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
     """Write controls.csv, .md, .svg and .png into `folder`; with `partial`, from the runs that are there."""
     rows = [(control, read(control.system, partial)) for control in experiments.controls(params)]
     table = controls(rows)
-    level = next((confidence(one) for _, one in rows if one.metrics), params.evaluation.confidence)
+    level = confidence((one for _, one in rows), params.evaluation.confidence)
     draw(table, level, folder / "controls")
     tables.write(table, markdown(table, level), folder / "controls")

@@ -11,7 +11,7 @@ import pandas as pd
 from .. import experiments
 from ..config import Params
 from . import published, tables, text
-from .measured import Measured, against, confidence, read, same_clips, score_columns
+from .measured import Measured, against, confidence, decide, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
 
 LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
@@ -36,7 +36,7 @@ def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) ->
             row |= {key: one.mean("cost", key) for key in ("multiply_adds_per_clip", "seconds_per_clip")}
             row["clock"] = one.first["cost"]["clock"]
         rows.append(row)
-    return pd.DataFrame(rows)
+    return decide(rows, confidence([plain, *(one for _, one in points)]))
 
 
 def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> None:
@@ -67,7 +67,7 @@ def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> No
             score.text(row["value"], 0.02, f" {name}", transform=score.get_xaxis_transform(), rotation=90, fontsize=7)
         seeds = sorted(set(points["seeds"]))
         score.set_ylabel("mAP")
-        score.set_title(f"{_seeds(seeds)}; bands: {confidence:.0%} bootstrap interval", loc="left")
+        score.set_title(f"{_seeds(seeds)}; bands: {confidence:.0%} interval", loc="left")
         score.legend()
         cost.set_ylim(0)
         cost.set_xticks(points["value"].astype(float))
@@ -92,7 +92,7 @@ def write(params: Params, folder: Path, panel: str, partial: bool = False) -> No
     plain, points = experiments.fig2(params, setting)
     measured = [(point.value, read(point.system, partial)) for point in points]
     table = fig2(read(plain, partial), measured, setting)
-    level = next((confidence(one) for _, one in measured if one.metrics), params.evaluation.confidence)
+    level = confidence((one for _, one in measured), params.evaluation.confidence)
     draw(table, setting, level, folder / f"fig2{panel}")
     tables.write(table, None, folder / f"fig2{panel}")
 

@@ -12,16 +12,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, spearmanr
+from scipy.stats import spearmanr
 
 from .. import experiments
-from ..bootstrap import over_seeds, percentiles
 from ..config import Params
+from ..convergence import NO_VERDICT
 from ..data.audioset import read_class_list, read_strong
 from ..escaping import markdown as escaped
+from ..intervals import Variances, difference, proportion
+from ..jackknife import class_estimates, unseen
 from ..predictions import read_predictions
 from . import tables, text
-from .measured import Measured, behind_columns, convergence_columns, read, same_clips
+from .measured import (
+    ONE_SEED,
+    Measured,
+    behind_columns,
+    confidence,
+    convergence_columns,
+    decide,
+    difference_columns,
+    read,
+    same_clips,
+)
 from .plots import CHANCE, METHOD, figure, foot, open_marks
 
 GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
@@ -29,6 +41,10 @@ LOCALISATION = [
     "mid", "display_name", "events", "median_duration", "windows", "hits", "hit", "hit_low", "hit_high", "hit_random",
     "centre_error", "centre_error_random", "selected", "hit_of_selected", "hit_of_selected_random", "covered_pairs",
     "covered", "covered_random", "clips", "runs",
+]  # fmt: skip
+GAINS = [
+    "mid", "display_name", "median_duration", "AP_alone", "AP_glat", "gain", "gain_low", "gain_high", "gain_p",
+    "gain_p_holm", "gain_verdict", "seeds",
 ]  # fmt: skip
 
 
@@ -103,78 +119,86 @@ def selected(kept: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
 
 
 def by_class(
-    found: pd.DataFrame, strong: pd.DataFrame, names: dict[str, str], chosen: np.ndarray, runs: int, level: float
+    found: list[pd.DataFrame], strong: pd.DataFrame, names: dict[str, str], chosen: np.ndarray, level: float
 ) -> pd.DataFrame:
-    """`localise` of all runs together, one row a class in order of event duration, then one of all.
+    """`localise` of one or several runs, one row a class in order of event duration, then one of all.
 
     Columns: `events` and `median_duration` (s) in the strong labels; `windows` chosen for the class in clips that hold
-    it, `hits` among them, `hit` their share with its Wilson interval, `hit_random` what random windows would hit;
-    `centre_error` and `centre_error_random` (s, means); `selected`, all windows that were chosen for the class
+    it, `hits` among them, `hit` their share with its interval over clips and runs, `hit_random` what random windows would
+    hit; `centre_error` and `centre_error_random` (s, means); `selected`, all windows that were chosen for the class
     (`chosen`, (L,), from `selected`), in clips that hold it or not, and the share of them that hits, and would hit at
     random; `covered_pairs`, how many (clip, class) there are, `covered`, the share of them that any of the N windows
     overlaps, and `covered_random`; `clips`; `runs`.
-
-    Several runs heard the same clips: the interval is as wide as for the windows of one of them.
     """
-    strong = strong[strong["clip"].isin(found["clip"]) & strong["label"].isin(names)]
+    every = pd.concat(found, ignore_index=True)
+    strong = strong[strong["clip"].isin(every["clip"]) & strong["label"].isin(names)]
     duration = (strong["end"] - strong["start"]).groupby(strong["label"])
     of_class = dict(zip(names, chosen, strict=True)) | {"all": chosen.sum()}
     rows = []
     order = duration.median().sort_values().index.tolist()
     for mid in [*order, "all"]:
-        part = found if mid == "all" else found[found["mid"] == mid]
+        parts = [one if mid == "all" else one[one["mid"] == mid] for one in found]
+        part = pd.concat(parts, ignore_index=True)
         own = part[part["chosen"]]
         lengths = strong["end"] - strong["start"] if mid == "all" else duration.get_group(mid)
         hit, total = own["hit"].sum(), of_class[mid]
         values = [
             mid, names.get(mid, "all classes"), len(lengths), lengths.median(), len(own), int(hit),
-            own["hit"].mean(), *_wilson(hit / runs, len(own) / runs, level), own["chance"].mean(),
+            own["hit"].mean(), *_hit_interval(parts, level), own["chance"].mean(),
             own["error"].mean(), own["chance_error"].mean(),
             total, hit / total if total else np.nan, own["chance"].sum() / total if total else np.nan,
-            len(part), part["covered"].mean(), part["chance_covered"].mean(), part["clip"].nunique(), runs,
+            len(part), part["covered"].mean(), part["chance_covered"].mean(), part["clip"].nunique(), len(found),
         ]  # fmt: skip
         rows.append(dict(zip(LOCALISATION, values, strict=True)))
     return pd.DataFrame(rows, columns=LOCALISATION)
 
 
-def _wilson(hits: float, windows: float, level: float) -> tuple[float, float]:
-    if round(windows) < 1:
+def _hit_interval(runs: list[pd.DataFrame], level: float) -> tuple[float, float]:
+    """Of the share of windows that hit, over clips, in which windows stand together, and runs, which heard the same clips.
+
+    It is at least as wide as for independent windows of one run: Wilson's.
+    """
+    own = [one[one["chosen"]] for one in runs if one["chosen"].any()]
+    if not own:
         return np.nan, np.nan
-    return binomtest(min(round(hits), round(windows)), round(windows)).proportion_ci(level, "wilson")
+    hits, windows = sum(one["hit"].sum() for one in own), sum(len(one) for one in own)
+    shares = [one["hit"].mean() for one in own]
+    apart = pd.concat([(one["hit"] - share) / windows for one, share in zip(own, shares, strict=True)])
+    clips = (apart.groupby(pd.concat([one["clip"] for one in own]).to_numpy()).sum() ** 2).sum()
+    known, share = windows / len(own), hits / windows
+    clips = max(clips, share * (1 - share) / known)
+    spare = unseen(share, known, min(hits, windows - hits) / len(own))
+    seeds = (np.var(shares, ddof=1) / len(own), len(own) - 1) if len(own) > 1 else ()
+    return proportion(share, share, Variances(clips + spare / known, np.inf, *seeds), spare, level)
 
 
-def gains(plain: Measured, glat: Measured, names: dict[str, str], duration: pd.Series) -> pd.DataFrame:
-    """AP with GL-AT minus AP without, one row a class that both score, with its bootstrap interval over clips and seeds.
+def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
+    """AP with GL-AT minus AP without, one row a class that both score, with its interval over clips and seeds.
 
-    Means over the seeds that both have; `duration`: median seconds of the class's events, by mid.
+    Means over the seeds that both have; `duration`: median seconds of the class's events, by mid. p is corrected by Holm's
+    method over the classes (`measured.decide`).
     """
     seeds = [seed for seed in plain.metrics if seed in glat.metrics]
-    level = plain.first["evaluation"]["confidence"]
-    ap = {}
-    for key, one in (("alone", plain), ("glat", glat)):
-        runs = [run for run in one.system.runs if run.seed in seeds]
-        ap[key] = np.mean([pd.read_csv(run.folder / "per_class.csv")["AP_fused"] for run in runs], axis=0)
-    resampled = [glat.resamples[seed]["AP"].astype(float) - plain.resamples[seed]["AP"] for seed in seeds]
-    bounds = percentiles(over_seeds(np.array(resampled)), level)  # (2, classes)
-    rows = []
-    for index, (mid, name) in enumerate(names.items()):
-        if mid not in duration or np.isnan(ap["alone"][index]):
+    folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
+    kept = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
+    level, rows = confidence([plain, glat]), []
+    for index, (mid, name) in enumerate(zip(kept[0][0]["mid"], kept[0][0]["display_name"], strict=True)):
+        if mid not in duration:
             continue
-        low, high = bounds[:, index]
-        gain = ap["glat"][index] - ap["alone"][index]
-        rows.append([mid, name, duration[mid], ap["alone"][index], ap["glat"][index], gain, low, high, len(seeds)])
-    columns = [
-        "mid",
-        "display_name",
-        "median_duration",
-        "AP_alone",
-        "AP_glat",
-        "gain",
-        "gain_low",
-        "gain_high",
-        "seeds",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        column = slice(index, index + 1)
+        found = [
+            [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of] for of in kept
+        ]
+        if None in found[0]:
+            continue
+        alone, both = ([ap for ap, _ in of] for of in found)
+        row = {"mid": mid, "display_name": name, "median_duration": duration[mid]}
+        row |= {"AP_alone": np.mean([ap.value for ap in alone]), "AP_glat": np.mean([ap.value for ap in both])}
+        row |= difference_columns("gain", difference(both, alone, level)) | {"seeds": len(seeds)}
+        if plain.not_converged or glat.not_converged:
+            row |= {"gain_p": np.nan, "gain_verdict": NO_VERDICT}
+        rows.append(row)
+    return decide(rows, level).reindex(columns=GAINS)
 
 
 def draw_hits(table: pd.DataFrame, tau: float, path: Path, half: bool = False) -> None:
@@ -183,7 +207,7 @@ def draw_hits(table: pd.DataFrame, tau: float, path: Path, half: bool = False) -
     with figure(path, size=(7.2, 1.2 + 0.26 * len(table))) as (fig, ax):
         y = range(len(table))
         ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
-        ax.plot(table["hit"], y, "o", color=METHOD, label="window chosen for the class (interval: Wilson)")
+        ax.plot(table["hit"], y, "o", color=METHOD, label="window chosen for the class (line: interval)")
         if half:
             open_marks(ax, table["hit"], y, METHOD)
             foot(fig, [text.OPEN_MARKS])
@@ -197,7 +221,7 @@ def draw_hits(table: pd.DataFrame, tau: float, path: Path, half: bool = False) -
         fig.legend(loc="outside upper center", ncols=2)
 
 
-def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path, half: bool = False) -> None:
+def draw_gains(table: pd.DataFrame, rho: float, level: float, path: Path, half: bool = False) -> None:
     """AP gain of each class against the median duration of its events; open marks where one of the two trainings had not
     converged (`half`)."""
     with figure(path, size=(7.2, 4.8)) as (fig, ax):
@@ -215,9 +239,7 @@ def draw_gains(table: pd.DataFrame, rho: float, p: float, path: Path, half: bool
         ax.set_xscale("log")
         ax.set_xlabel("median duration of the class's events (s)")
         ax.set_ylabel("AP with GL-AT minus AP without")
-        ax.set_title(
-            f"{len(table)} classes, bars: bootstrap interval; Spearman's rho = {rho:.2f}, p = {p:.2f}", loc="left"
-        )
+        ax.set_title(f"{len(table)} classes, bars: {level:.0%} interval; Spearman's rho = {rho:.2f}", loc="left")
 
 
 def strong_labels(params: Params) -> pd.DataFrame:
@@ -240,25 +262,25 @@ def write(params: Params, folder: Path) -> None:
     clips, half = behind_columns(glat) | convergence_columns(glat), bool(glat.not_converged)
     strong = strong_labels(params)
     kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
-    found = pd.concat([localise(one, strong, tau, seconds) for one in kept], ignore_index=True)
-    if found.empty:
+    found = [localise(one, strong, tau, seconds) for one in kept]
+    if found[0].empty:
         _skip(f"{params.dataset} has no strong labels of its evaluation clips: localisation was skipped", folder)
         return
     names = dict(zip(kept[0]["mid"], kept[0]["display_name"], strict=True))
-    level = plain.first["evaluation"]["confidence"]
+    level = confidence([plain, glat])
     chosen = sum(selected(one, strong) for one in kept)
-    table = by_class(found, strong, names, chosen, len(kept), level)
+    table = by_class(found, strong, names, chosen, level)
     draw_hits(table, tau, folder / "localisation", half)
-    gain = gains(plain, glat, names, table.set_index("mid")["median_duration"])
-    rho, p = spearmanr(gain["median_duration"], gain["gain"]) if len(gain) > 2 else (np.nan, np.nan)
-    draw_gains(gain, rho, p, folder / "durations", half or bool(plain.not_converged))
+    gain = gains(plain, glat, table.set_index("mid")["median_duration"])
+    rho = spearmanr(gain["median_duration"], gain["gain"]).statistic if len(gain) > 2 else np.nan
+    draw_gains(gain, rho, level, folder / "durations", half or bool(plain.not_converged))
     alone = behind_columns(plain) | convergence_columns(plain)
     both = {key: value if value == alone[key] else f"{alone[key]} / {value}" for key, value in clips.items()}
     tables.write(gain.assign(**both), None, folder / "durations")
-    tables.write(table.assign(**clips), markdown(table, glat, tau, rho, p, level), folder / "localisation")
+    tables.write(table.assign(**clips), markdown(table, gain, glat, tau, rho, level), folder / "localisation")
 
 
-def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: float, level: float) -> str:
+def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float, rho: float, level: float) -> str:
     """The localisation as a table with what it means."""
     lines = [
         [
@@ -279,8 +301,8 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
         f"Windows of {tau:g} s, over {len(glat.metrics)} run(s). Hit: the share that overlaps an event of the class that the "
         "window was chosen for; first of the windows in clips that hold the class, then of all windows that were chosen "
         "for it, most of which are in clips without it, as each clip gets N windows whatever it holds. Random: what "
-        f"windows anywhere in the same clips would score. In brackets: the {level:.0%} Wilson interval, as wide as for one "
-        "run. Centre error: mean distance from the window's centre to that of the nearest event. Covered: the share of all "
+        f"windows anywhere in the same clips would score. In brackets: the {level:.0%} interval over clips and runs. "
+        "Centre error: mean distance from the window's centre to that of the nearest event. Covered: the share of all "
         "(clip, class) pairs of which any of the clip's windows overlaps an event."
     )
     mark = {"method": glat.system.label} | convergence_columns(glat)
@@ -289,10 +311,22 @@ def markdown(table: pd.DataFrame, glat: Measured, tau: float, rho: float, p: flo
         what,
         text.behind([behind_columns(glat)]),
         text.markdown(header, lines).rstrip(),
-        f"AP gain against event duration, over classes: Spearman's rho = {text.number(rho, 2)}, p = {text.number(p, 2)}.",
+        f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. {_told(gain)}",
         *text.marks([mark]),
     ]
     return "\n\n".join(told) + "\n"
+
+
+def _told(gain: pd.DataFrame) -> str:
+    """The classes whose AP is higher or lower, p being corrected for their number, or why none is called so."""
+    for reason in (ONE_SEED, NO_VERDICT):
+        if not len(gain) or (gain["gain_verdict"] == reason).all():
+            return f"Single classes: {reason}."
+    said = []
+    for verdict in ("higher", "lower"):
+        classes = gain.loc[gain["gain_verdict"] == verdict, "display_name"].tolist()
+        said.append(f"{verdict} in {len(classes)}" + (f" ({', '.join(classes)})" if 0 < len(classes) <= 10 else ""))
+    return f"AP is {' and '.join(said)} of them, by p corrected (Holm) for their number; undecided in the others."
 
 
 def _skip(reason: str, folder: Path) -> None:

@@ -1,23 +1,25 @@
 """What was measured of a system: its runs' metrics files, put together over seeds, and differences between systems.
 
-Every number in a table or figure is made here, from `metrics.json` and `resamples.npz` of the runs; no model is loaded.
+Every number in a table or figure is made here, from `metrics.json` and `influence.npz` of the runs; no model is loaded.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .. import convergence
-from ..bootstrap import Difference, difference, interval
 from ..errors import GlatError
 from ..experiments import System
+from ..intervals import NONE, Difference, d_prime_interval, difference, holm, interval
+from ..jackknife import Estimate
 from ..manifest import DIGITS, common
-from ..predictions import METRICS, read_resamples
+from ..predictions import METRICS, VERSION, Influence, read_influence
 from ..provenance import hardware, versions
 from ..runs import Run, evaluated
 
@@ -29,7 +31,7 @@ class Measured(NamedTuple):
 
     system: System
     metrics: dict[int, dict[str, Any]]  # metrics.json
-    resamples: dict[int, dict[str, Any]]  # resamples.npz
+    influence: dict[int, Influence]  # influence.npz
     missing: dict[str, str]  # runs that are not there, and why
 
     @property
@@ -52,23 +54,26 @@ class Measured(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A metric of a system: mean over seeds, interval over clips and seeds, standard deviation over seeds (NaN for one)."""
+    """A metric of a system: mean over seeds, interval over clips and seeds, mean without its lean on few positives
+    (`glat.jackknife`), standard deviation over seeds (NaN for one)."""
 
     mean: float
     low: float
     high: float
+    centre: float
     std: float
-    seeds: int
 
 
 def read_metrics(path: str | Path) -> dict[str, Any]:
-    """One run's metrics.json. Raises GlatError if it is missing, damaged, or names no clips."""
+    """One run's metrics.json. Raises GlatError if it is missing, damaged, of another version, or names no clips."""
     try:
         metrics = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; evaluate the run first") from None
     except json.JSONDecodeError:
         raise GlatError(f"{path}: damaged; evaluate the run again") from None
+    if metrics.get("version") != VERSION:
+        raise GlatError(f"{path}: made by another version of glat, with other intervals; evaluate the run again")
     if "manifest" not in metrics:
         raise GlatError(f"{path}: does not say which clips it stands on; evaluate the run again")
     return metrics
@@ -80,16 +85,16 @@ def read(system: System, partial: bool = False) -> Measured:
     Raises:
         GlatError: a run that is not evaluated (unless `partial`) or whose files are damaged.
     """
-    metrics, resamples, missing = {}, {}, {}
+    metrics, influence, missing = {}, {}, {}
     for run in system.runs:
         if partial and (reason := why_missing(run)):
             missing[run.name] = reason
             continue
         metrics[run.seed] = read_metrics(run.folder / "metrics.json")
-        resamples[run.seed] = read_resamples(run.folder / "resamples.npz")
+        influence[run.seed] = read_influence(run.folder / "influence.npz")
         if (other := _other_settings(run, metrics[run.seed])) is not None:
             raise GlatError(f"{run.folder}/metrics.json: evaluated with {other}; evaluate the run again")
-    return Measured(system, metrics, resamples, missing)
+    return Measured(system, metrics, influence, missing)
 
 
 def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
@@ -129,21 +134,17 @@ def _lines(path: Path) -> list[str]:
 
 
 def same_clips(systems: list[Measured]) -> None:
-    """Raise GlatError unless all were evaluated on the same clips with the same resamples: else nothing is comparable."""
+    """Raise GlatError unless all were evaluated on the same clips in the same order: else nothing is comparable."""
     different_clips(systems)
-    for name, what in (
-        ("clips", "labels or order of the clips"),
-        ("seed", "evaluation.seed"),
-        ("AP", "evaluation.resamples"),
-    ):
-        found: dict[str, str] = {}
-        for one in systems:
-            for seed, kept in one.resamples.items():
-                value = str(kept[name] if name != "AP" else kept[name].shape[0])
-                found.setdefault(value, one.metrics[seed]["run"])
-        if len(found) > 1:
-            first, second = list(found.values())[:2]
-            raise GlatError(f"{first} and {second} differ in {what} and can't be set side by side; evaluate both again")
+    found: dict[str, str] = {}
+    for one in systems:
+        for seed, kept in one.influence.items():
+            found.setdefault(kept.clips, one.metrics[seed]["run"])
+    if len(found) > 1:
+        first, second = list(found.values())[:2]
+        raise GlatError(
+            f"{first} and {second} differ in labels or order of the clips and can't be set side by side; evaluate both again"
+        )
 
 
 def different_clips(systems: list[Measured]) -> None:
@@ -169,47 +170,80 @@ def different_clips(systems: list[Measured]) -> None:
     )
 
 
-def _values(one: Measured, metric: str, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(S,) estimates and (S, resamples) values of the system's stream."""
-    at, stream = METRICS.index(metric), one.system.stream
-    estimates = np.array([one.resamples[seed][f"{stream}_estimate"][at] for seed in seeds])
-    return estimates, np.array([one.resamples[seed][stream][at] for seed in seeds])
+def estimates(one: Measured, metric: str, seeds: Iterable[int] | None = None) -> list[Estimate]:
+    """A metric of the system's stream, one estimate a seed (default: of all seeds)."""
+    kept = (one.influence[seed].streams[one.system.stream] for seed in (one.influence if seeds is None else seeds))
+    return [getattr(stream, metric) for stream in kept]
 
 
-def confidence(one: Measured) -> float:
-    """Of the intervals, as evaluation.confidence was."""
-    return one.first["evaluation"]["confidence"]
+def confidence(systems: Iterable[Measured], default: float = 0.95) -> float:
+    """Of the intervals of systems set side by side, as evaluation.confidence was; the default where no run is there.
+
+    Raises:
+        GlatError: runs that were evaluated with different ones.
+    """
+    found: dict[float, str] = {}
+    for one in systems:
+        for metrics in one.metrics.values():
+            found.setdefault(metrics["evaluation"]["confidence"], metrics["run"])
+    if len(found) > 1:
+        first, second = list(found.values())[:2]
+        raise GlatError(f"{first} and {second} differ in evaluation.confidence; evaluate both again")
+    return next(iter(found), default)
 
 
 def spread(one: Measured, metric: str) -> Spread:
     """A metric ("mAP", "mAUC", "d_prime") of a system that has at least one run."""
-    estimates, values = _values(one, metric, list(one.metrics))
-    std = float(np.std(estimates, ddof=1)) if len(estimates) > 1 else float("nan")
-    return Spread(*interval(estimates, values, confidence(one)), std, len(estimates))
+    found, level = estimates(one, metric), confidence([one])
+    bounds = d_prime_interval(found, estimates(one, "mAUC"), level) if metric == "d_prime" else interval(found, level)
+    values = [estimate.value for estimate in found]
+    std = float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else float("nan")
+    return Spread(*bounds, float(np.mean([estimate.centre for estimate in found])), std)
 
 
 def compare(a: Measured, b: Measured, metric: str = "mAP") -> Difference | None:
     """System a minus b, paired by clip and by seed, over the seeds that both have; None if they share none."""
     seeds = [seed for seed in a.metrics if seed in b.metrics]
-    if not seeds:
-        return None
-    return difference(*_values(a, metric, seeds), *_values(b, metric, seeds), confidence(a))
+    return difference(estimates(a, metric, seeds), estimates(b, metric, seeds), confidence([a])) if seeds else None
 
 
-def verdict(found: Difference | None) -> str:
-    """What may be said of a difference: "higher" or "lower" only where its interval does not hold 0."""
-    if found is None:
+ONE_SEED = "one seed: no verdict"
+
+
+def verdict(difference: float, p: float, level: float) -> str:
+    """What may be said of a difference, by its p corrected for the number of comparisons (NaN: of one seed)."""
+    if np.isnan(difference):
         return "not compared"
-    if found.low > 0:
-        return "higher"
-    return "lower" if found.high < 0 else "undecided"
+    if np.isnan(p):
+        return ONE_SEED
+    if p >= round(1 - level, 12):
+        return "undecided"
+    return "higher" if difference > 0 else "lower"
 
 
 def difference_columns(name: str, found: Difference | None) -> dict[str, Any]:
-    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, `_verdict`."""
-    values = found or Difference(*[float("nan")] * 4)
-    columns = {name: values.difference, f"{name}_low": values.low, f"{name}_high": values.high, f"{name}_p": values.p}
-    return columns | {f"{name}_verdict": verdict(found)}
+    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`, `_verdict`."""
+    values = zip(("", "_low", "_high", "_p"), found or NONE, strict=True)
+    return {f"{name}{end}": value for end, value in values} | {f"{name}_p_holm": np.nan, f"{name}_verdict": ""}
+
+
+def decide(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
+    """Rows that hold `difference_columns` as a table with their verdicts, at the confidence `level`.
+
+    A family of comparisons, over which p is corrected by Holm's method, is all of one metric in the table. A verdict that
+    a row has already, because a training had not converged, stays.
+    """
+    table = pd.DataFrame(rows)
+    families: dict[str, list[str]] = {}
+    for name in (column.removesuffix("_p") for column in table if column.endswith("_p")):
+        families.setdefault(next((m for m in METRICS if name.endswith(f"_{m}")), "mAP"), []).append(name)
+    for names in families.values():
+        corrected = holm(table[[f"{name}_p" for name in names]].to_numpy(float).ravel()).reshape(len(table), -1)
+        for name, values in zip(names, corrected.T, strict=True):
+            told = zip(table[f"{name}_verdict"], table[name], values, strict=True)
+            table[f"{name}_p_holm"] = values
+            table[f"{name}_verdict"] = [given or verdict(found, p, level) for given, found, p in told]
+    return table
 
 
 def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
@@ -220,6 +254,7 @@ def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
         columns |= difference_columns(name if metric == "mAP" else f"{name}_{metric}", found)
     if other and (one.not_converged or other.not_converged):
         columns |= {column: convergence.NO_VERDICT for column in columns if column.endswith("_verdict")}
+        columns |= {column: np.nan for column in columns if column.endswith("_p")}
     return columns
 
 
@@ -254,16 +289,17 @@ def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
 
 
 def score_columns(one: Measured) -> dict[str, Any]:
-    """What every table says of a system: each metric with `_low`, `_high` and `_std`, the seeds, and the clips.
+    """What every table says of a system: each metric with `_low`, `_high` and `_std`, mAP without its lean on few
+    positives as `mAP_centre` (`glat.jackknife`), the seeds, and the clips.
 
     `convergence` says whether its trainings had converged (`glat.convergence`), `not_converged` how many are marked;
     `collapsed` counts the seeds that scored all clips the same. All numbers are NaN where no run is there.
     """
     columns: dict[str, Any] = {}
     for metric in METRICS:
-        found = spread(one, metric) if one.metrics else Spread(*[float("nan")] * 4, 0)
+        found = spread(one, metric) if one.metrics else Spread(*[float("nan")] * 5)
         columns |= {metric: found.mean, f"{metric}_low": found.low, f"{metric}_high": found.high}
-        columns[f"{metric}_std"] = found.std
+        columns |= {f"{metric}_std": found.std} | ({"mAP_centre": found.centre} if metric == "mAP" else {})
     columns |= {"seeds": len(one.metrics)} | convergence_columns(one)
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())

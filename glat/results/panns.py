@@ -5,7 +5,7 @@ scores differ by a normal deviate of variance
 
     n s^2 (1/n + 1/m - 2/N)
 
-where s is the bootstrap's standard deviation on our n clips, m the clips that PANNs scored, and N those that the list
+where s is the standard deviation over sets of clips, from our n, m the clips that PANNs scored, and N those that the list
 has: each subset varies about the whole list's score with the finite population's correction. Clips are not lost at
 random (whole channels vanish), so a difference beyond that is not yet an error: it is judged against two lists that
 were drawn independently, of variance n s^2 (1/n + 1/m), beyond which clips alone hardly explain it.
@@ -26,12 +26,13 @@ from scipy.stats import norm
 from ..config import Params
 from ..errors import GlatError
 from ..experiments import System
+from ..intervals import variances
 from ..predictions import METRICS
 from ..registry import BACKBONES
 from ..runs import read_run
 from ..weights import place
 from . import published, tables, text
-from .measured import Measured, confidence, read, same_clips, score_columns
+from .measured import Measured, confidence, estimates, read, same_clips, score_columns
 
 PUBLISHED_CLIPS, LISTED_CLIPS = 18_887, 20_371  # of the evaluation set: those that PANNs had, and all
 ROUNDING = 0.0005  # of a published score, of three decimals
@@ -50,7 +51,7 @@ class Reach(NamedTuple):
 def reach(
     score: float, deviation: float, clips: int, printed: float, level: float = 0.95, all_classes: bool = True
 ) -> Reach:
-    """Whether a score on `clips` clips, of bootstrap deviation `deviation`, agrees with the printed one.
+    """Whether a score on `clips` clips, whose standard deviation over sets of clips is `deviation`, agrees with the printed one.
 
     all_classes: whether each class has a positive clip, as in the published score.
     """
@@ -100,14 +101,13 @@ def row_of(one: Measured) -> dict[str, Any]:
     row |= {f"published_{metric}": getattr(printed, metric) for metric in METRICS} | {
         "published_clips": PUBLISHED_CLIPS
     }
-    (resamples,) = one.resamples.values()
-    deviation = float(np.nanstd(resamples["fused"][METRICS.index("mAP")]))
+    deviation = variances(estimates(one, "mAP")).clips ** 0.5
     found = reach(
         row["mAP"],
         deviation,
         row["evaluation_clips"],
         printed.mAP,
-        confidence(one),
+        confidence([one]),
         row["classes_scored"] == row["classes"],
     )
     return row | found._asdict()
@@ -137,7 +137,7 @@ def markdown(rows: list[dict[str, Any]], level: float) -> str:
         lines.append([row["method"], *scores, row["verdict"]])
     told = [
         f"# PANNs' weights on `{rows[0]['dataset']}`",
-        f"In brackets: the {level:.0%} bootstrap interval over clips. {text.behind(rows)}",
+        f"In brackets: the {level:.0%} interval over clips. {text.behind(rows)}",
         text.markdown(header, lines).rstrip(),
         "They were published without their training's curve: whether it had converged can't be judged here.",
         *(sentence(row) for row in rows),
@@ -156,4 +156,4 @@ def write(params: Params, folder: Path) -> None:
         raise GlatError("weights: params.yaml names none; give the address or path of PANNs' checkpoint of a backbone")
     same_clips(found)
     rows = [row_of(one) for one in found]
-    tables.write(pd.DataFrame(rows), markdown(rows, confidence(found[0])), folder / "panns")
+    tables.write(pd.DataFrame(rows), markdown(rows, confidence(found)), folder / "panns")

@@ -12,7 +12,7 @@ from ..config import Params
 from ..files import whole
 from ..predictions import METRICS
 from . import published, text
-from .measured import Measured, against, confidence, read, same_clips, score_columns
+from .measured import Measured, against, confidence, decide, read, same_clips, score_columns
 
 AUDIOSET = (
     "The columns of the paper are what it prints for **AudioSet**{}: another corpus and another size of network, to be "
@@ -25,8 +25,8 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
 
     Two networks on the whole clip, where `params.table1` asks for them, are a row after GL-AT's.
 
-    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime` (with interval, p and
-    verdict), with GL-AT minus without, paired; `vs_glat` alike, two networks on the whole clip minus GL-AT;
+    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime` (with interval, p,
+    p corrected and verdict), with GL-AT minus without, paired; `vs_glat` alike, two networks on the whole clip minus GL-AT;
     `multiply_adds_per_clip`; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own publication,
     or the paper's GL-AT) and `paper_reproduced_audioset_*`.
 
@@ -52,7 +52,7 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
             for metric in METRICS:
                 row[f"{prefix}_{metric}"] = getattr(scores.get(backbone), metric, None)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return decide(rows, confidence(systems))
 
 
 def markdown1(table: pd.DataFrame, confidence: float) -> str:
@@ -112,7 +112,7 @@ def table2(systems: list[Measured]) -> pd.DataFrame:
         printed = published.TABLE2.get((one.first["backbone"], stream if glat else "alone"), (None, None))
         row |= {"paper_audioset_mAP": printed[0], "paper_audioset_mAUC": printed[1]}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return decide(rows, confidence(systems))
 
 
 def markdown2(table: pd.DataFrame, confidence: float) -> str:
@@ -144,14 +144,14 @@ def write_table1(params: Params, folder: Path) -> None:
     """Write table1.csv and table1.md into `folder`."""
     systems = [read(system) for system in experiments.table1(params)]
     table = table1(systems)
-    write(table, markdown1(table, confidence(systems[0])), folder / "table1")
+    write(table, markdown1(table, confidence(systems)), folder / "table1")
 
 
 def write_table2(params: Params, folder: Path) -> None:
     """Write table2.csv and table2.md into `folder`."""
     systems = [read(system) for system in experiments.table2(params)]
     table = table2(systems)
-    write(table, markdown2(table, confidence(systems[0])), folder / "table2")
+    write(table, markdown2(table, confidence(systems)), folder / "table2")
 
 
 def write(table: pd.DataFrame, markdown: str | None, path: Path) -> None:

@@ -6,9 +6,9 @@ import math
 import re
 from typing import Any
 
-from ..bootstrap import Difference
 from ..convergence import MARK, NO_VERDICT
 from ..escaping import markdown as escaped
+from ..intervals import Difference
 from ..registry import OUR_READING, READING
 
 _BAR = re.compile(r"(?<!\\)\|")  # that would end a cell
@@ -49,15 +49,16 @@ OPEN_MARKS = (
 
 
 def difference(row: dict[str, Any], name: str) -> str:
-    """A difference of a table's row, with its interval, p and verdict; empty where there is none."""
-    found = Difference(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_p")))
+    """A difference of a table's row, with its interval, corrected p and verdict; empty where there is none."""
+    found = Difference(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_p_holm")))
     if math.isnan(found.difference):
         return ""
-    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p {_p(found.p)}: {row[f'{name}_verdict']}"
+    p = "" if math.isnan(found.p) else f" p {_p(found.p)}:"
+    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}],{p} {row[f'{name}_verdict']}"
 
 
 def _p(p: float) -> str:
-    return "< 0.01" if p < 0.01 else f"= {p:.2f}"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -71,16 +72,12 @@ def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int
     row = rows[0]
     several = max(seeds) > 1
     over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
-    alone = (
-        " So few seeds show less than their whole spread, so these intervals are somewhat too narrow."
-        if several
-        else " One seed says nothing about the spread over seeds."
-    )
+    alone = "" if several else " One seed says nothing about the spread over seeds, so no verdict follows from it."
     return (
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
-        f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} bootstrap interval over {over}.{alone}"
-        f" {behind(rows)}"
+        f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} interval over {over}.{alone} "
+        f"{INTERVALS_ARE_FOR} {behind(rows)}"
     )
 
 
@@ -96,9 +93,13 @@ def behind(rows: list[dict[str, Any]]) -> str:
     )
 
 
+INTERVALS_ARE_FOR = (
+    "An interval is for what the metric would be on endlessly many clips with the same share of each class. mAP on few "
+    "positives leans above that, as each positive counts itself, so its interval reaches further down than up."
+)
 HOW_DIFFERENCES_READ = (
-    "Differences are paired by clip and seed; a difference is called higher or lower only where its interval does not "
-    "hold 0, else it is undecided. p is two-sided and not corrected for the number of comparisons. Resampled AP leans "
-    "upwards where a class has few positives, so a score may lie near the lower end of its interval; differences lean "
-    "far less."
+    "Differences are paired by clip and seed. p is two-sided, of both sources of variance, and corrected by Holm's method "
+    "for all comparisons of one metric in this table; a difference is called higher or lower where that p is below what "
+    "the interval leaves out, else it is undecided. The interval is that of one comparison alone. One seed gives no "
+    "verdict."
 )

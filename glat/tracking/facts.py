@@ -188,7 +188,7 @@ def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:
     if found.empty:
         return {}
     names = dict(zip(kept["mid"], kept["display_name"], strict=True))
-    every = by_class(found, strong, names, selected(kept, strong), 1, params.evaluation.confidence).iloc[-1]
+    every = by_class([found], strong, names, selected(kept, strong), params.evaluation.confidence).iloc[-1]
     keys = (
         "hit",
         "hit_low",

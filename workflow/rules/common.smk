@@ -188,7 +188,7 @@ def kept(of, *names):
 
 def measured(of):
     """What a table or figure reads of the runs of these systems."""
-    return kept(of, "metrics.json", "resamples.npz")
+    return kept(of, "metrics.json", "influence.npz")
 
 
 def made(names, *kinds):

@@ -9,7 +9,7 @@ STAGES = {
     "audit": made(["audit"], "csv", "html"),
     "train": kept(systems("report"), "config.yaml", "checkpoint.pt", "train.csv"),
     "evaluate": [
-        *kept(systems("report"), "predictions.h5", "resamples.npz", "per_class.csv", "clips.txt", "metrics.json"),
+        *kept(systems("report"), "predictions.h5", "influence.npz", "per_class.csv", "clips.txt", "metrics.json"),
         *made(["metrics"], "json"),
     ],
     "table1": made(["table1"], "csv", "md"),

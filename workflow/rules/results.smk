@@ -1,6 +1,6 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
-MEASURES = ["bootstrap.py", "convergence.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
+MEASURES = ["metrics.py", "jackknife.py", "intervals.py", "convergence.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
 TABLES = [*MEASURES, "provenance.py", "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
 FILES = [
@@ -68,7 +68,7 @@ use rule table1 as table2 with:
 # What PANNs' published weights score on the packs, as the proof that the data are right; not part of `all`.
 use rule table1 as panns with:
     input:
-        expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "resamples.npz"]),
+        expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "influence.npz"]),
         code=code(*TABLES, "results/panns.py"),
     output:
         multiext("results/{dataset}/panns", ".csv", ".md"),
