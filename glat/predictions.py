@@ -4,7 +4,9 @@ does to the metrics (`influence.npz`), from which any two runs are compared with
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ import pandas as pd
 
 from .errors import GlatError
 from .files import whole
-from .hdf5 import DAMAGED, dataset, open_hdf5
+from .hdf5 import DAMAGED, DENSEST, dataset, open_hdf5
 from .jackknife import Estimate, Jackknife
 
 VERSION = 2  # of these files and of metrics.json
@@ -87,6 +89,7 @@ def write_influence(path: Path, found: Influence) -> None:
 def read_influence(path: str | Path) -> Influence:
     """What `write_influence` kept. Raises GlatError if the file is not such a one."""
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
                 raise GlatError(f"{path}: of version {file['version']}, expected {VERSION}; evaluate the run again")
@@ -99,5 +102,19 @@ def read_influence(path: str | Path) -> Influence:
                 ]
                 streams[name] = Jackknife(*estimates)
             return Influence(str(file["clips"]), streams)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (*DAMAGED, EOFError, zipfile.BadZipFile, zlib.error):
         raise GlatError(f"{path}: missing, damaged or not of this version of glat; evaluate the run again") from None
+
+
+def _check_sizes(path: str | Path) -> None:
+    """Raise ValueError if an array of an .npz file claims more bytes than are there, before they are allocated."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                header = np.lib.format.read_array_header_1_0 if np.lib.format.read_magic(file) == (1, 0) else None
+                if header is None:
+                    raise ValueError(f"{entry.filename} has another kind of header")
+                shape, _, dtype = header(file)
+            claimed = max(math.prod(shape) * dtype.itemsize, entry.file_size)
+            if claimed > min(entry.file_size, DENSEST * entry.compress_size):
+                raise ValueError(f"{entry.filename} claims more than is there")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import random
 import subprocess
 import sys
+import zipfile
 
 import h5py
 import numpy as np
@@ -19,7 +21,8 @@ from glat import checkpoints, files, runs
 from glat.data.packed import Packs
 from glat.errors import GlatError
 from glat.hdf5 import open_hdf5
-from glat.predictions import read_predictions, write_predictions
+from glat.jackknife import jackknife
+from glat.predictions import Influence, read_influence, read_predictions, write_influence, write_predictions
 
 PACK = "data/mini/packs/eval/000.h5"
 
@@ -232,6 +235,20 @@ def test_damaged_predictions_are_read_or_named(tmp_path):
             file[name] = value
         with pytest.raises(GlatError, match=rf"predictions\.h5: {name} is"):
             read_predictions(path)
+
+
+def test_damaged_influences_are_read_or_named(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "influence.npz"
+    target, score = rng.random((20, 3)) < 0.5, rng.random((20, 3))
+    write_influence(path, Influence("abc", {"fused": jackknife(target, score)}))
+    read_influence(path)
+    assert reads_or_says(path, read_influence, path.read_bytes(), 150) > 20
+    claim = io.BytesIO()
+    np.lib.format.write_array_header_1_0(claim, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("version.npy", claim.getvalue())
+    with pytest.raises(GlatError, match=r"influence\.npz: missing, damaged"):
+        read_influence(path)
 
 
 def test_damaged_settings_and_checkpoints_are_read_or_named(params, tmp_path):
