@@ -17,7 +17,7 @@ from glat.config import load
 from glat.convergence import CONVERGED, MOVING, NO_CURVE, NO_VERDICT, UNKNOWN, change, judge, marked
 from glat.results import RESULTS, curves, fig2
 from glat.results import controls as controls_page
-from glat.results.measured import against, read
+from glat.results.measured import against, decide, read
 from glat.runs import write_run
 
 # Loss of CNN10 over mini's 800 steps, a line every 20, as docs/mlflow/cnn10_curves.png shows it: 0.57 mAP, where 2000
@@ -152,12 +152,14 @@ def test_one_marked_training_of_several_seeds_leaves_no_verdict(tmp_path, monkey
     for one in (*plain.runs, *glat.runs):
         make_run(one, corpus, 1.5 if one.glat else 1.0)
     sure = against("vs", read(glat), read(plain))
-    assert NO_VERDICT not in sure.values() and sure["vs_verdict"] in ("higher", "undecided")
+    assert NO_VERDICT not in sure.values() and sure["vs_p"] < 1
+    assert decide([sure], 0.95)["vs_verdict"][0] in ("higher", "undecided")
     make_run(plain.runs[1], corpus, 1.0, convergence={"state": MOVING, "told": ""})
     for pair in ((glat, plain), (plain, glat)):
         found = against("vs", *map(read, pair))
         assert {found[f"vs{metric}_verdict"] for metric in ("", "_mAUC", "_d_prime")} == {NO_VERDICT}
-        assert abs(found["vs"]) == abs(sure["vs"])  # the numbers stand
+        assert abs(found["vs"]) == abs(sure["vs"]) and np.isnan(found["vs_p"])  # the numbers stand, but no p
+        assert decide([found], 0.95)["vs_verdict"][0] == NO_VERDICT
     make_run(plain.runs[1], corpus, 1.0, convergence=None)  # evaluated before anybody looked
     assert read(plain).not_converged == ["cnn10-s1"]
 
@@ -185,7 +187,7 @@ def test_tables_mark_them_and_give_no_verdict(half_trained):
     assert table.loc["CNN10 + GL-AT", "vs_alone_verdict"] != NO_VERDICT
     page = Path("results/mini/table1.md").read_text()
     assert "| AT-SCA (our reading) † |" in page and "| CNN10 |" in page and page.count("† In at least one seed") == 1
-    assert f": {NO_VERDICT} |" in page
+    assert f", {NO_VERDICT} |" in page
     controls = pd.read_csv("results/mini/controls.csv").set_index("setting")
     assert (controls["vs_alone_verdict"].drop("backbone alone") == NO_VERDICT).all()
     assert controls.loc["random", "vs_glat_verdict"] != NO_VERDICT
