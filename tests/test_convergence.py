@@ -151,13 +151,15 @@ def test_one_marked_training_of_several_seeds_leaves_no_verdict(tmp_path, monkey
     corpus = Corpus()
     for one in (*plain.runs, *glat.runs):
         make_run(one, corpus, 1.5 if one.glat else 1.0)
-    sure = decide([against("vs", read(glat), read(plain))], 0.95).iloc[0]
-    assert sure["vs_verdict"] in ("higher", "undecided")
+    sure = against("vs", read(glat), read(plain))
+    assert NO_VERDICT not in sure.values() and sure["vs_p"] < 1
+    assert decide([sure], 0.95)["vs_verdict"][0] in ("higher", "undecided")
     make_run(plain.runs[1], corpus, 1.0, convergence={"state": MOVING, "told": ""})
     for pair in ((glat, plain), (plain, glat)):
-        found = decide([against("vs", *map(read, pair))], 0.95).iloc[0]
+        found = against("vs", *map(read, pair))
         assert {found[f"vs{metric}_verdict"] for metric in ("", "_mAUC", "_d_prime")} == {NO_VERDICT}
-        assert abs(found["vs"]) == abs(sure["vs"])  # the numbers stand
+        assert abs(found["vs"]) == abs(sure["vs"]) and np.isnan(found["vs_p"])  # the numbers stand, but no p
+        assert decide([found], 0.95)["vs_verdict"][0] == NO_VERDICT
     make_run(plain.runs[1], corpus, 1.0, convergence=None)  # evaluated before anybody looked
     assert read(plain).not_converged == ["cnn10-s1"]
 
