@@ -211,6 +211,7 @@ def test_the_graph_is_one_that_can_be_read(recorded):
     results = {"table1", "table2", "fig2", "controls", "localisation", "curves"}
     wanted = {
         ("source", "packs"),
+        ("source", "report"),
         ("packs", "train"),
         ("packs", "evaluate"),
         ("train", "evaluate"),

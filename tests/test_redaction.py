@@ -96,7 +96,7 @@ class Lists(BaseHTTPRequestHandler):
     """Has the class list, and refuses the rest."""
 
     def do_GET(self):
-        body = b"index,mid,display_name\n0,/m/0,Dog\n"
+        body = b"index,mid,display_name\n" + b"".join(b"%d,/m/%d,Dog %d\n" % (i, i, i) for i in range(5))
         self.send_response(200 if "class" in self.path else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

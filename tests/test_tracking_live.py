@@ -123,7 +123,7 @@ def test_a_failed_training_ends_as_failed_with_its_sentence(project):
     with pytest.raises(GlatError):
         train_here(run)
     found = sent(run, "FAILED")
-    assert "learning_rate" in found.data.tags["mlflow.note.content"]
+    assert "learning\\_rate" in found.data.tags["mlflow.note.content"]  # as Markdown
 
 
 def busy(folder):

@@ -114,9 +114,9 @@ def test_a_longer_sweep_trains_only_the_new_points_and_a_failed_one_leaves_the_r
     project = shutil.copytree(finished, tmp_path / "copy", symlinks=True)
     cli = project / "glat/cli/training.py"  # no rule depends on it, so this makes one training fail and none run again
     fault = '    if "tau1-" in str(config):\n        raise GlatError("made to fail")\n'
-    cli.write_text(
-        cli.read_text().replace("    from .. import training  # takes", fault + "    from .. import training  # takes")
-    )
+    imports = "    from .. import convergence, training  # takes"
+    assert imports in cli.read_text()
+    cli.write_text(cli.read_text().replace(imports, fault + imports))
     change = ["--config", "fig2={tau: [1, 2, 3, 4]}", "tracking={enabled: true}"]
     assert reruns(project, "results/fig2b.csv", *change) == {"configure", "train_glat", "evaluate", "fig2b", "chosen"}
     names = ("table1.csv", "fig2a.svg", "fig2b.csv", "report.html")
@@ -159,7 +159,7 @@ def test_the_presets_for_the_real_audioset_give_the_right_jobs(tmp_path, dataset
     assert (int(jobs["train"]), int(jobs["train_glat"]), int(jobs["evaluate"])) == (1, 1, 2)
     # Only a source that makes its own lists can change them; a pack depends on what its waveforms are stored as.
     assert "glat/data/sources/files.py" in inputs(out.stdout, "download")
-    assert "glat/data/sources" not in inputs(out.stdout, "metadata") and "glat/data/codecs.py" in inputs(
+    assert "glat/data/sources/files.py" not in inputs(out.stdout, "metadata") and "glat/data/codecs.py" in inputs(
         out.stdout, "pack"
     )
     own = snakemake(project, "data/mini/metadata", "-n", "--cores", "8").stdout

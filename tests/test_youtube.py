@@ -325,7 +325,7 @@ def test_an_archive_that_a_killed_run_left(folder):
         Archive(folder, "A", []).add(clip, Failure(GONE, reason))
     archive = folder / "archive.jsonl"
     archive.write_bytes(archive.read_bytes().partition("é".encode()[1:])[0])  # in the middle of the letter
-    assert [Archive(folder, "A", []).gone(clip) for clip in clips] == ["gone: a\u2028line", None]
+    assert [Archive(folder, "A", []).gone(clip) for clip in clips] == ["gone: a\\u2028line", None]
     Archive(folder, "A", []).add(clips[1], Failure(GONE, "private"))
     assert Archive(folder, "A", []).gone(clips[1]) == "gone: private"
 
