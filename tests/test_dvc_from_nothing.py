@@ -1,4 +1,4 @@
-"""`dvc repro` in a fresh clone makes everything, stage by stage; an experiment there makes what it changes, and no more."""
+"""`dvc repro` in a fresh clone makes what a stage needs, and an experiment there what it changes, and no more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 import pytest
 import yaml
-from test_dvc import RAN, STAGES, dvc, git
+from test_dvc import RAN, dvc, git
 from tiny_project import copy_of_the_project, reruns
 
 
@@ -32,22 +32,23 @@ def rules(done):
     return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
 
 
-def test_repro_makes_everything_then_nothing_and_an_experiment_what_it_changes(clone):
-    done = dvc(clone, "repro")
-    assert (done.stdout + done.stderr).count(RAN) == len(STAGES)
-    assert {"metadata", "pack", "audit", "train", "train_glat", "evaluate", "table1", "fig2a", "report"} <= rules(done)
-    for name in ("table1.md", "table2.md", "fig2a.svg", "fig2b.svg", "controls.md", "metrics.json", "report.html"):
+def test_repro_makes_a_stage_with_all_before_it_then_nothing_and_an_experiment_what_it_changes(clone):
+    """Table 1 from lists on. The other results' stages are of the same form; `test_dvc` has all of them."""
+    done = dvc(clone, "repro", "table1")
+    assert (done.stdout + done.stderr).count(RAN) == len(["source", "packs", "train", "evaluate", "table1"])
+    assert {"metadata", "pack", "train", "train_glat", "evaluate", "table1"} <= rules(done)
+    for name in ("table1.md", "table1.csv", "metrics.json"):
         assert (clone / "results" / name).stat().st_size > 0
-    assert reruns(clone) == set()
-    assert RAN not in dvc(clone, "repro").stdout
+    assert reruns(clone, "results/table1.csv") == set()
+    assert RAN not in dvc(clone, "repro", "table1").stdout
     assert git(clone, "status", "--porcelain") == "?? dvc.lock\n"
     git(clone, "add", "-A")
     git(clone, "commit", "-qm", "made")
 
-    source = clone / "glat/results/fig2.py"
+    source = clone / "glat/results/tables.py"
     source.write_text(source.read_text() + "# edited\n")
-    assert rules(dvc(clone, "repro", "fig2")) == {"fig2a", "fig2b", "chosen", "record", "fig2_record"}
-    assert RAN not in dvc(clone, "repro", "fig2").stdout
+    assert rules(dvc(clone, "repro", "table1")) == {"table1", "chosen", "record", "table1_record"}
+    assert RAN not in dvc(clone, "repro", "table1").stdout
 
     before = {name: json.loads((clone / f"runs/mini/{name}/metrics.json").read_text()) for name in ("cnn10-s0",)}
     done = dvc(clone, "exp", "run", "--name", "three", "-S", "glat.n=3", "evaluate")
