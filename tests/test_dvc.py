@@ -224,7 +224,7 @@ def test_the_graph_is_one_that_can_be_read(recorded):
 
 def test_experiments_start_from_what_is_there_and_are_compared(clone):
     """A queue of experiments, each in a copy of the project of its own: a shorter sweep needs no training."""
-    for name, change in (("shorter", "fig2.tau=[3]"), ("fewer", "fig2.n=[5]")):
+    for name, change in (("shorter", "fig2.tau=[3]"), ("fewer", "controls.settings=[random]")):
         dvc(clone, "exp", "run", "--queue", "--name", name, "-S", change, "evaluate")
     done = dvc(clone, "exp", "run", "--run-all", "--jobs", "1")
     ran = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
