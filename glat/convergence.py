@@ -14,6 +14,9 @@ that still falls while validation mAP is flat or sinks (overfitting) still moves
 loss, but for a frozen global stream, which does not train. Weights that were published without a curve have "no curve", and
 no mark.
 
+Validation mAP is watched only with `tracking` on (`tracking.watch`), so one training may be marked with it and not without:
+the looks can set the mark, never remove it, and no score depends on them.
+
 What it is not. It sees motion and not success: a network that never learned anything is flat. And it is no promise that a
 longer training would score the same.
 """
@@ -132,7 +135,17 @@ def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def marked(finding: dict[str, Any] | None) -> bool:
     """Whether a training is marked, by what its metrics.json says (None: an evaluation that did not look)."""
-    return (finding or {}).get("state", UNKNOWN) in (MOVING, UNKNOWN)
+    return state(finding) in (MOVING, UNKNOWN)
+
+
+def state(finding: dict[str, Any] | None) -> str:
+    """The state that metrics.json says, "cannot tell" where nobody looked."""
+    return (finding or {}).get("state", UNKNOWN)
+
+
+def name(title: str, finding: dict[str, Any] | None) -> str:
+    """A method's title, with the mark of a training that had not converged."""
+    return f"{title} {MARK}" if marked(finding) else title
 
 
 def sentence(run: Run, finding: dict[str, Any]) -> str:

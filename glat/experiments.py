@@ -43,12 +43,17 @@ class Control(NamedTuple):
     system: System
 
 
+def title(run: Run) -> str:
+    """A run's method as tables and figures name it."""
+    return BACKBONES[run.backbone].title + (" + GL-AT" if run.glat else "")
+
+
 def system(
     params: Params, backbone: str, glat: dict[str, Any] | None, seeds: list[int] | None = None, **settings: Any
 ) -> System:
     """The runs of a backbone alone (`glat` None) or in GL-AT, for `seeds` (default: those of params.yaml)."""
-    label = BACKBONES[backbone].title + ("" if glat is None else " + GL-AT")
-    return System(label, [resolve(params, backbone, seed, glat, **settings) for seed in seeds or params.seeds])
+    runs = [resolve(params, backbone, seed, glat, **settings) for seed in seeds or params.seeds]
+    return System(title(runs[0]), runs)
 
 
 def table1(params: Params) -> list[System]:

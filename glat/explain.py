@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import checkpoints, experiments, hardware
+from . import checkpoints, convergence, experiments, hardware
 from .config import Params
 from .data.audio import AudioError
 from .data.packed import Packs
@@ -19,8 +19,9 @@ from .escaping import file_name
 from .files import whole
 from .models import Tagger, TwoStream
 from .randomness import Use, clip_generators, generator
+from .results import text
 from .results.localisation import strong_labels
-from .results.plots import COLOURS, figure
+from .results.plots import COLOURS, figure, foot
 from .runs import split_packs
 from .tagging import listen
 
@@ -73,6 +74,7 @@ def draw(
 
     Above, the log-mel with the windows as brackets in the colour of the class that each was chosen for; then the
     activations of these classes, the clip's labels and the top ones over time; then, where known, the true events; to the right, the streams' scores.
+    title: the network's name, with the mark of a half-trained one, and the clip's.
     truth: label (class index), start, end; weak: indices of the clip's labels; None where not known.
     """
     chosen, best = heard.classes[heard.classes >= 0].tolist(), (-heard.streams["fused"]).argsort()[:5].tolist()
@@ -115,6 +117,7 @@ def draw(
         _scores(axes[0, 1], heard, names, top, colour, weak)
         for ax in axes[1:, 1]:
             ax.set_axis_off()
+        foot(fig, [text.OPEN_MARKS] if convergence.MARK in title.partition(": ")[0] else [])
         legend = "Brackets: the windows of the local stream." if len(heard.windows) else ""
         axes[1, 1].text(
             0, 0.1, f"{legend}\n* the clip's weak label" if weak is not None else legend, va="bottom", fontsize=8
@@ -178,7 +181,8 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
         hardware.precision(run.training.precision, "cpu"),
         clip_generators(seed, [name]),
     )
-    draw(heard, names, truth, weak, f"{run.name}: {Path(clip).name}", out)
+    network = convergence.name(experiments.title(run), convergence.judge(run, checkpoint.parent))
+    draw(heard, names, truth, weak, f"{network} ({run.name}): {Path(clip).name}", out)
 
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:

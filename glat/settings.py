@@ -177,7 +177,7 @@ class Evaluation(Settings):
 class Table1(Settings):
     """Backbones of which Table 1, where it has them, shows two networks on the whole clip beside GL-AT."""
 
-    two_networks: list[str] = []
+    two_networks: list[str] = ["cnn10"]
 
 
 class Table2(Settings):
@@ -223,7 +223,8 @@ class Served(Settings):
 
 
 class Tracking(Settings):
-    """What MLflow is told; nothing that a training, an evaluation or a result depends on."""
+    """What MLflow is told; no training and no score depends on it. The looks of `watch`, where there are any, may mark a
+    training as not converged (`glat.convergence`); nothing else depends on them."""
 
     enabled: bool = True
     models: list[Literal["table1", "table2", "fig2a", "fig2b", "controls"]] | None = None

@@ -22,6 +22,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 SPLITS = {"train": 24, "eval": 12}
 TINY = {
+    "table1.two_networks": [],
     "datasets.mini.splits": SPLITS,
     "datasets.mini.shard_size": 12,
     "datasets.mini.width": 0.125,

@@ -101,6 +101,10 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     explain.explain(checkpoint, str(encode(project / "tone.wav", tone(4.0))), packs, NONE, project / "b")
     for name in ("a.svg", "a.png", "b.svg", "b.png"):
         assert (project / name).stat().st_size > 10_000
+    assert (
+        f"CNN10 + GL-AT † (cnn10-glat-s0): {clip}" in (project / "a.svg").read_text()
+    )  # untrained, so nothing says that it converged
+    assert "Open marks and †" in (project / "a.svg").read_text()
     with pytest.raises(GlatError, match="nothing_0: neither an audio file nor a clip"):
         explain.explain(checkpoint, "nothing_0", packs, NONE, project / "c")
 

@@ -51,6 +51,7 @@ def copy_of_the_project(folder: Path) -> Path:
         shutil.copy(ROOT / name, folder / name)
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     settings |= {"backbones": ["cnn10"], "report": {"clips": 1}, "tracking": {"enabled": False}}
+    settings["table1"]["two_networks"] = []
     settings["fig2"] |= {"n": [5], "tau": [2, 3]}
     # One control of each kind: more steps, another selection, a run that starts from another.
     settings["controls"]["settings"] = ["equal compute", "random", "frozen global stream"]

@@ -53,9 +53,7 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
             "method": BACKBONES[control.backbone].title, "backbone": control.backbone, "question": control.question, "setting": control.setting,
             "run": one.system.runs[0].name.rpartition("-")[0],
         } | score_columns(one)  # fmt: skip
-        same = one.system.runs == glat.system.runs
-        row |= against("vs_glat", one, None if same else glat)
-        row |= against("vs_alone", one, None if one is plain else plain)
+        row |= against("vs_glat", one, glat) | against("vs_alone", one, plain)
         row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
         if one.metrics and plain.metrics:
             row["steps"] = one.mean("steps")

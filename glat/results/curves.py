@@ -13,7 +13,7 @@ from ..config import Params
 from ..predictions import read_predictions
 from ..registry import BACKBONES, OUR_READING, of_run
 from . import tables, text
-from .measured import Measured, behind_columns, read, same_clips, why_missing
+from .measured import Measured, behind_columns, convergence_columns, read, same_clips, why_missing
 from .plots import COLOURS, figure, foot, open_marks
 
 RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
@@ -85,7 +85,9 @@ def write_pr(params: Params, folder: Path) -> None:
         kept = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
         curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
     lines = [
-        pd.DataFrame({"method": label, "recall": RECALL, "precision": precision}).assign(**behind_columns(one))
+        pd.DataFrame({"method": label, "recall": RECALL, "precision": precision}).assign(
+            **convergence_columns(one), **behind_columns(one)
+        )
         for one, (label, precision) in zip(measured, curves.items(), strict=True)
     ]
     tables.write(pd.concat(lines), None, folder / "pr_curves")

@@ -31,7 +31,7 @@ def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) ->
     rows = []
     for value, one in [(None, plain), *points]:
         row: dict[str, Any] = {"method": one.system.label, "setting": setting, "value": value} | score_columns(one)
-        row |= against("vs_alone", one, plain if one is not plain else None)
+        row |= against("vs_alone", one, plain)
         if one.metrics:
             row |= {key: one.mean("cost", key) for key in ("multiply_adds_per_clip", "seconds_per_clip")}
             row["clock"] = one.first["cost"]["clock"]

@@ -194,21 +194,21 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
         alone, both = ([ap for ap, _ in of] for of in found)
         row = {"mid": mid, "display_name": name, "median_duration": duration[mid]}
         row |= {"AP_alone": np.mean([ap.value for ap in alone]), "AP_glat": np.mean([ap.value for ap in both])}
-        row |= difference_columns("gain", difference(both, alone, level)) | {"seeds": len(seeds)}
+        row |= difference_columns("gain", difference(both, alone, level), mid) | {"seeds": len(seeds)}
         if plain.not_converged or glat.not_converged:
             row |= {"gain_p": np.nan, "gain_verdict": NO_VERDICT}
         rows.append(row)
     return decide(rows, level).reindex(columns=GAINS)
 
 
-def draw_hits(table: pd.DataFrame, tau: float, path: Path, half: bool = False) -> None:
+def draw_hits(table: pd.DataFrame, tau: float, glat: Measured, path: Path) -> None:
     """The share of windows that hit, by class from short to long, against random windows; open marks where the training
-    had not converged (`half`)."""
+    had not converged."""
     with figure(path, size=(7.2, 1.2 + 0.26 * len(table))) as (fig, ax):
         y = range(len(table))
         ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
         ax.plot(table["hit"], y, "o", color=METHOD, label="window chosen for the class (line: interval)")
-        if half:
+        if glat.not_converged:
             open_marks(ax, table["hit"], y, METHOD)
             foot(fig, [text.OPEN_MARKS])
         ax.plot(table["hit_random"], y, "|", color="black", ms=10, label="random window, expected")
@@ -217,18 +217,18 @@ def draw_hits(table: pd.DataFrame, tau: float, path: Path, half: bool = False) -
         ax.set_xlim(-0.02, 1.02)
         ax.invert_yaxis()
         ax.set_xlabel("share that overlaps an event of the class, in clips that hold it")
-        ax.set_title(f"windows of {tau:g} s", loc="left")
+        ax.set_title(f"{_named(glat)}: windows of {tau:g} s", loc="left")
         fig.legend(loc="outside upper center", ncols=2)
 
 
-def draw_gains(table: pd.DataFrame, rho: float, level: float, path: Path, half: bool = False) -> None:
+def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, glat: Measured, path: Path) -> None:
     """AP gain of each class against the median duration of its events; open marks where one of the two trainings had not
-    converged (`half`)."""
+    converged."""
     with figure(path, size=(7.2, 4.8)) as (fig, ax):
         ax.axhline(0, color=CHANCE)
         ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
         ax.plot(table["median_duration"], table["gain"], "o", color=METHOD)
-        if half:
+        if plain.not_converged or glat.not_converged:
             open_marks(ax, table["median_duration"], table["gain"], METHOD)
             foot(fig, [text.OPEN_MARKS])
         # Names where there is room for them, slanted, as classes of like duration stand close together.
@@ -239,7 +239,15 @@ def draw_gains(table: pd.DataFrame, rho: float, level: float, path: Path, half: 
         ax.set_xscale("log")
         ax.set_xlabel("median duration of the class's events (s)")
         ax.set_ylabel("AP with GL-AT minus AP without")
-        ax.set_title(f"{len(table)} classes, bars: {level:.0%} interval; Spearman's rho = {rho:.2f}", loc="left")
+        ax.set_title(
+            f"{_named(glat)} minus {_named(plain)}\n"
+            f"{len(table)} classes, bars: {level:.0%} interval; Spearman's rho = {rho:.2f}",
+            loc="left",
+        )
+
+
+def _named(one: Measured) -> str:
+    return text.marked(one.system.label, convergence_columns(one))
 
 
 def strong_labels(params: Params) -> pd.DataFrame:
@@ -259,7 +267,7 @@ def write(params: Params, folder: Path) -> None:
     plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
     same_clips([plain, glat])
     tau, seconds = params.glat.tau, params.audio.clip_seconds
-    clips, half = behind_columns(glat) | convergence_columns(glat), bool(glat.not_converged)
+    clips = behind_columns(glat) | convergence_columns(glat)
     strong = strong_labels(params)
     kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
     found = [localise(one, strong, tau, seconds) for one in kept]
@@ -270,10 +278,10 @@ def write(params: Params, folder: Path) -> None:
     level = confidence([plain, glat])
     chosen = sum(selected(one, strong) for one in kept)
     table = by_class(found, strong, names, chosen, level)
-    draw_hits(table, tau, folder / "localisation", half)
+    draw_hits(table, tau, glat, folder / "localisation")
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])
     rho = spearmanr(gain["median_duration"], gain["gain"]).statistic if len(gain) > 2 else np.nan
-    draw_gains(gain, rho, level, folder / "durations", half or bool(plain.not_converged))
+    draw_gains(gain, rho, level, plain, glat, folder / "durations")
     alone = behind_columns(plain) | convergence_columns(plain)
     both = {key: value if value == alone[key] else f"{alone[key]} / {value}" for key, value in clips.items()}
     tables.write(gain.assign(**both), None, folder / "durations")
@@ -307,7 +315,7 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
     )
     mark = {"method": glat.system.label} | convergence_columns(glat)
     told = [
-        f"# Where {text.marked(glat.system.label, mark)} listens, on `{glat.first['dataset']}`",
+        f"# Where {_named(glat)} listens, on `{glat.first['dataset']}`",
         what,
         text.behind([behind_columns(glat)]),
         text.markdown(header, lines).rstrip(),

@@ -6,7 +6,7 @@ Every number in a table or figure is made here, from `metrics.json` and `influen
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,11 @@ class Measured(NamedTuple):
     @property
     def first(self) -> dict[str, Any]:
         return next(iter(self.metrics.values()))
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Its runs and the stream of them that is scored, whatever a table calls it."""
+        return (self.system.stream, *(run.name for run in self.system.runs))
 
     @property
     def not_converged(self) -> list[str]:
@@ -221,25 +226,32 @@ def verdict(difference: float, p: float, level: float) -> str:
     return "higher" if difference > 0 else "lower"
 
 
-def difference_columns(name: str, found: Difference | None) -> dict[str, Any]:
-    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`, `_verdict`."""
+def difference_columns(name: str, found: Difference | None, pair: Hashable) -> dict[str, Any]:
+    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`, `_verdict`.
+
+    `_pair` is for `decide` alone: what is compared, the same for a comparison that the table has again.
+    """
     values = zip(("", "_low", "_high", "_p"), found or NONE, strict=True)
-    return {f"{name}{end}": value for end, value in values} | {f"{name}_p_holm": np.nan, f"{name}_verdict": ""}
+    columns = {f"{name}{end}": value for end, value in values}
+    return columns | {f"{name}_p_holm": np.nan, f"{name}_verdict": "", f"{name}_pair": pair}
 
 
 def decide(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
     """Rows that hold `difference_columns` as a table with their verdicts, at the confidence `level`.
 
-    A family of comparisons, over which p is corrected by Holm's method, is all of one metric in the table. A verdict that
-    a row has already, because a training had not converged, stays.
+    A family of comparisons, over which p is corrected by Holm's method, is all of one metric in the table, each pair of
+    systems once, however often and whichever way round the table has it. A verdict that a row has already, because a
+    training had not converged, stays.
     """
     table = pd.DataFrame(rows)
     families: dict[str, list[str]] = {}
     for name in (column.removesuffix("_p") for column in table if column.endswith("_p")):
         families.setdefault(next((m for m in METRICS if name.endswith(f"_{m}")), "mAP"), []).append(name)
     for names in families.values():
-        corrected = holm(table[[f"{name}_p" for name in names]].to_numpy(float).ravel()).reshape(len(table), -1)
-        for name, values in zip(names, corrected.T, strict=True):
+        p = {pair: p for name in names for pair, p in zip(table[f"{name}_pair"], table[f"{name}_p"], strict=True)}
+        corrected = dict(zip(p, holm(list(p.values())), strict=True))
+        for name in names:
+            values = [corrected[pair] for pair in table.pop(f"{name}_pair")]
             told = zip(table[f"{name}_verdict"], table[name], values, strict=True)
             table[f"{name}_p_holm"] = values
             table[f"{name}_verdict"] = [given or verdict(found, p, level) for given, found, p in told]
@@ -247,11 +259,14 @@ def decide(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
 
 
 def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
-    """A system minus another as columns: `<name>` for mAP, `<name>_mAUC` and `<name>_d_prime`; NaN without another."""
-    columns: dict[str, Any] = {}
+    """A system minus another as columns: `<name>` for mAP, `<name>_mAUC` and `<name>_d_prime`; NaN without another, or
+    against itself: the same stream of the same runs."""
+    if other and one.identity == other.identity:
+        other = None
+    pair, columns = frozenset((one.identity, other.identity)) if other else None, {}
     for metric in METRICS:
         found = compare(one, other, metric) if other else None
-        columns |= difference_columns(name if metric == "mAP" else f"{name}_{metric}", found)
+        columns |= difference_columns(name if metric == "mAP" else f"{name}_{metric}", found, pair)
     if other and (one.not_converged or other.not_converged):
         columns |= {column: convergence.NO_VERDICT for column in columns if column.endswith("_verdict")}
         columns |= {column: np.nan for column in columns if column.endswith("_p")}
@@ -275,7 +290,7 @@ def behind_columns(one: Measured) -> dict[str, Any]:
 
 def convergence_columns(one: Measured) -> dict[str, Any]:
     """`convergence`: whether a system's trainings had converged (`glat.convergence`); `not_converged`: how many are marked."""
-    states = [(found.get("convergence") or {}).get("state", convergence.UNKNOWN) for found in one.metrics.values()]
+    states = [convergence.state(found.get("convergence")) for found in one.metrics.values()]
     return {"convergence": " / ".join(dict.fromkeys(states)), "not_converged": len(one.not_converged)}
 
 

@@ -19,7 +19,7 @@ from ..page import image, render
 from ..provenance import commit
 from ..registry import BACKBONES
 from ..runs import Run
-from . import PARTIAL
+from . import PARTIAL, text
 from .fig2 import caption
 from .measured import read_metrics, why_missing
 
@@ -66,13 +66,23 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
     names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit"), ("durations.svg", "AP gain")]
     yield part("Where it listens", ["localisation"], names)
     clips = [(f"clips/{path.name}", path.stem) for path in sorted((folder / "clips").glob("*.png"))]
-    yield part(
-        "Clips", ["table2"], clips, "Evaluation clips drawn by lot (evaluation.seed), whatever a network makes of them."
-    )
+    heard, marks = _hears(experiments.table2(params)[-1].runs[0], missing)
+    told = "Evaluation clips drawn by lot (evaluation.seed), whatever a network makes of them."
+    yield part(f"Clips: {heard}", ["table2"], clips, " ".join([told, *marks]))
     names = [(f"training_{of}.svg", f"Loss of the runs of {of}") for of in ("table1", "fig2", "controls")]
     yield part(
         "Training", ["training_curves"], names, "The loss of every run of Table 1, of Fig. 2 and of the controls."
     )
+
+
+def _hears(run: Run, missing: dict[str, str]) -> tuple[str, list[str]]:
+    """The network that clips are pictured with, with its marks, and what these mean."""
+    title = experiments.title(run)
+    if run.name in missing:
+        return title, []
+    finding = read_metrics(run.folder / "metrics.json").get("convergence")
+    named = {"method": title, "not_converged": convergence.marked(finding)}
+    return convergence.name(title, finding), text.marks([named])
 
 
 def run_rows(runs: list[Run]) -> list[dict[str, Any]]:

@@ -1,20 +1,21 @@
-"""mAP, mAUC and d' of every run in one small file: what `dvc metrics` and `dvc exp show` compare."""
+"""mAP, mAUC and d' of every run in one small file, with the run's marks: what `dvc metrics` and `dvc exp show` compare."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from .. import experiments
+from .. import convergence, experiments
 from ..config import Params
 from ..files import whole
 from ..predictions import METRICS
 from .measured import read
 
 
-def summary(params: Params) -> dict[str, dict[str, float | None]]:
+def summary(params: Params) -> dict[str, dict[str, float | str | None]]:
     """mAP, mAUC and d' of each run by name: of the fused score where there are two streams, to six digits;
-    None for one that has no finite value (d' of a perfect AUC).
+    None for one that has no finite value (d' of a perfect AUC). `method` is the system with its marks, `convergence` the
+    state of the run's training at its end (`glat.convergence`).
 
     Raises:
         GlatError: a run that is not evaluated.
@@ -25,11 +26,14 @@ def summary(params: Params) -> dict[str, dict[str, float | None]]:
             continue  # a stream of a run that is there as a whole
         for run, metrics in zip(system.runs, read(system).metrics.values(), strict=True):
             values = {name: metrics["streams"]["fused"][name]["value"] for name in METRICS}
-            found[run.name] = {name: value if value is None else round(value, 6) for name, value in values.items()}
+            finding = metrics.get("convergence")
+            found[run.name] = {name: value if value is None else round(value, 6) for name, value in values.items()} | {
+                "method": convergence.name(system.label, finding), "convergence": convergence.state(finding)
+            }  # fmt: skip
     return found
 
 
 def write(params: Params, folder: Path) -> None:
     """Write metrics.json into `folder`."""
     with whole(folder / "metrics.json") as part:
-        part.write_text(json.dumps(summary(params), indent=2) + "\n")
+        part.write_text(json.dumps(summary(params), indent=2, ensure_ascii=False) + "\n")

@@ -42,7 +42,7 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
         two = one.system.control == experiments.TWO_NETWORKS
         row: dict[str, Any] = {"method": one.system.label, "backbone": backbone, "glat": second and not two}
         row |= score_columns(one)
-        row |= against("vs_alone", one, alone[backbone] if second else None)
+        row |= against("vs_alone", one, alone[backbone])
         row |= against("vs_glat", one, with_glat[backbone] if two else None)
         row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
         for prefix, scores in (
@@ -108,7 +108,7 @@ def table2(systems: list[Measured]) -> pd.DataFrame:
         glat, stream = one.first["glat"] is not None, one.system.stream
         row: dict[str, Any] = {"method": one.system.label}
         row |= {"global": not glat or stream != "local", "local": glat and stream != "global"} | score_columns(one)
-        row |= against("vs_alone", one, plain if one is not plain else None)
+        row |= against("vs_alone", one, plain)
         printed = published.TABLE2.get((one.first["backbone"], stream if glat else "alone"), (None, None))
         row |= {"paper_audioset_mAP": printed[0], "paper_audioset_mAUC": printed[1]}
         rows.append(row)

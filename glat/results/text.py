@@ -99,7 +99,7 @@ INTERVALS_ARE_FOR = (
 )
 HOW_DIFFERENCES_READ = (
     "Differences are paired by clip and seed. p is two-sided, of both sources of variance, and corrected by Holm's method "
-    "for all comparisons of one metric in this table; a difference is called higher or lower where that p is below what "
+    "for all comparisons of one metric in this table, each pair of systems counted once; a difference is called higher or lower where that p is below what "
     "the interval leaves out, else it is undecided. The interval is that of one comparison alone. One seed gives no "
     "verdict."
 )

@@ -165,9 +165,10 @@ use rule table1 as training_curves with:
 use rule table1 as examples with:
     input:
         kept(systems("table2")[-1:], "checkpoint.pt")[:1],
+        kept(systems("table2")[-1:], "train.csv")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*FIGURES, "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "data/labels.py", "data/rows.py", "results/localisation.py"),
+        code=code(*FIGURES, "convergence.py", "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "data/labels.py", "data/rows.py", "results/localisation.py", "results/text.py"),
     output:
         directory("results/{dataset}/clips"),
     log:
@@ -182,7 +183,7 @@ use rule table1 as report with:
         measured(systems("report")),
         kept(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in SHOWN],
-        code=code("convergence.py", "experiments.py", "provenance.py", "registry.py", "page.*", "results/report.*", "results/fig2.py", "results/measured.py", "results/published.py"),
+        code=code("convergence.py", "experiments.py", "provenance.py", "registry.py", "page.*", "results/report.*", "results/fig2.py", "results/measured.py", "results/published.py", "results/text.py"),
     output:
         "results/{dataset}/report.html",
     log:
