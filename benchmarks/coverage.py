@@ -1,12 +1,15 @@
 """How often intervals hold the truth, and how often equal systems are called different, by simulation.
 
 `python -m benchmarks.coverage --labels DIRECTORY`, where DIRECTORY holds AudioSet's `eval_segments.csv` and
-`class_labels_indices.csv` (default: made-up labels of as many clips and classes, with such frequencies).
+`class_labels_indices.csv`, as they are published or as plain CSV (without it: made-up labels of as many clips and classes,
+with such frequencies).
 
 Coverage: the labels stay, scores are normal, d_c higher for the positives of class c. Two truths are known: the
 *population's*, which a class would score on endlessly many clips with its share of positives, computed from the two
 normal distributions; and the *expectation*, the mean of what sets of this size score, taken from the simulations. The
 intervals are for the first; where they hold the second too often or too seldom, that is AP's lean.
+
+Misses: to which side the intervals of single classes miss, with few positives and many, near AUC 1 and far from it.
 
 Verdicts: S seeds of two systems whose difference is 0 in the mean over seeds and clips. Metrics are made here as sums
 of normal effects of clips, of seeds, and of both, whose variances stand in any ratio; and of scores, as a training's.
@@ -21,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.stats import norm
 
+from glat.data import audioset
 from glat.intervals import d_prime_interval, difference, interval
 from glat.jackknife import Estimate, class_estimates, jackknife
 from glat.metrics import d_primes
@@ -50,9 +53,8 @@ def labels_of_mini(clips: int = 600, classes: int = 16) -> np.ndarray:
 def labels_of_audioset(folder: Path | None, clips: int = 20_371, classes: int = 527) -> np.ndarray:
     """AudioSet's evaluation labels, or without `folder` made-up ones: 60 positives or more, and two frequent classes."""
     if folder is not None:
-        mids = pd.read_csv(folder / "class_labels_indices.csv")["mid"]
-        listed = pd.read_csv(folder / "eval_segments.csv")["positive_labels"]
-        return np.stack([np.isin(mids, row.split(",")) for row in listed])
+        listed = audioset.read_class_list(folder / "class_labels_indices.csv")
+        return audioset.targets(audioset.read_segments(folder / "eval_segments.csv", listed), listed).astype(bool)
     random = np.random.default_rng(0)
     target = np.zeros((clips, classes), bool)
     for label, count in enumerate(np.maximum(59, 5695 / np.arange(1, classes + 1)).astype(int)):
@@ -101,6 +103,27 @@ def coverage(name: str, target: np.ndarray, apart: np.ndarray, evaluations: int)
             "holds the population's": f"{held.mean():.1%}",
             "worst class": f"{held.min():.1%}" if held.ndim else None,
             "holds the expectation": f"{((low <= expected) & (expected <= high)).mean():.1%}",
+            "evaluations": evaluations,
+        }
+
+
+def misses(clips: int, positives: int, apart: float, evaluations: int) -> Iterator[dict[str, Any]]:
+    """To which side the intervals of a single class miss its truth: one row a metric."""
+    target = np.zeros((clips, evaluations), bool)  # each column an evaluation of the same class
+    target[:positives] = True
+    score = np.random.default_rng(3).standard_normal(target.shape) + apart * target
+    truths = population(target[:, :1], np.array([apart]))
+    for metric, (truth,), found in zip(
+        ("AP", "AUC"), truths, zip(*class_estimates(target, score), strict=True), strict=True
+    ):
+        _, low, high = np.array([interval([one]) for one in found]).T
+        yield {
+            "metric": metric,
+            "clips": clips,
+            "positives": positives,
+            "truth": float(truth),
+            "all of it below the truth": f"{(high < truth).mean():.1%}",
+            "all of it above the truth": f"{(low > truth).mean():.1%}",
             "evaluations": evaluations,
         }
 
@@ -159,13 +182,16 @@ def main() -> None:
     settings = parser.parse_args()
     made_on = environment()
     random = np.random.default_rng(0)
-    mini, audioset = labels_of_mini(), labels_of_audioset(settings.labels)
+    mini, real = labels_of_mini(), labels_of_audioset(settings.labels)
     name = f"AudioSet's{'' if settings.labels else ' kind'}, 20 371 x 527"
     held = [
         *coverage("mini's kind, 600 x 16", mini, random.uniform(0.8, 2.5, 16), 5 * settings.evaluations),
-        *coverage(name, audioset, random.uniform(1.5, 3.5, 527), settings.evaluations),
+        *coverage(name, real, random.uniform(1.5, 3.5, 527), settings.evaluations),
     ]
     report("coverage", held, made_on)
+    few = [(2000, 20, 1.0), (2000, 20, 3.0), (2000, 500, 1.0), (2000, 500, 3.0)]
+    missed = [row for case in few for row in misses(*case, 5 * settings.evaluations)]
+    report("misses", missed, made_on)
     called = [*verdicts_of_effects(settings.trials), *verdicts_of_scores(settings.trials // 5)]
     report("verdicts", called, made_on)
 

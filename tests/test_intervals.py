@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, norm, t
 from test_metrics import clips_and_scores
 
-from benchmarks.coverage import coverage, effects, labels_of_mini, population
+from benchmarks.coverage import coverage, effects, labels_of_audioset, labels_of_mini, misses, population
 from glat.errors import GlatError
 from glat.intervals import Variances, d_prime_interval, difference, holm, interval, proportion, variances
 from glat.jackknife import Estimate, class_estimates, jackknife, unseen
@@ -222,21 +222,54 @@ def test_holm_equals_stepping_down_by_hand(p):
 
 
 def test_intervals_hold_the_population_s_truth():
-    """On labels of mini's kind and normal scores; 80 simulated evaluations, 95 % give or take what chance gives."""
+    """On labels of mini's kind and normal scores: in 92 to 97 % of 300 simulated evaluations, a share whose standard error
+    is 1.3 % of one metric; the draws are always the same."""
     target, apart = labels_of_mini(), np.linspace(1, 2.4, 16)
     ap, _ = population(target, apart)
     assert ap[0] == pytest.approx(average_precision(*large(target[:, 0].mean(), apart[0]))[0], abs=0.01)
-    rows = {row["metric"]: row for row in coverage("mini", target, apart, 80)}
-    for metric in ("mAP", "mAUC", "d'", "AP of a class", "AUC of a class"):
+    rows = {row["metric"]: row for row in coverage("mini", target, apart, 300)}
+    for metric in ("mAP", "mAUC", "d'", "AP of a class", "AUC of a class", "d' of a class"):
         held = float(rows[metric]["holds the population's"].rstrip("%"))
-        assert 90 <= held <= 99, rows[metric]
+        assert 92 <= held <= 97, rows[metric]
     assert rows["mAP"]["lean / deviation"] > 0.3  # which the interval has to take out
+
+
+def test_single_classes_are_missed_to_the_side_that_the_docs_name():
+    """Few positives: AP near 0 from below, AUC near 1 from above; many positives, or neither: nearly to no side."""
+
+    def sides(*case):
+        rows = [list(row.values())[4:6] for row in misses(*case, 1000)]
+        return [[float(share.rstrip("%")) for share in row] for row in rows]
+
+    (ap_below, ap_above), _ = sides(2000, 20, 1.0)
+    assert 5 < ap_below < 10 and ap_above < 2.5
+    _, (auc_below, auc_above) = sides(2000, 20, 3.0)
+    assert 5 < auc_above < 10 and auc_below < 2.5
+    for side in np.ravel(sides(2000, 500, 1.0)):
+        assert 1 < side < 4
 
 
 def large(share, apart):
     random = np.random.default_rng(0)
     target = random.random((200_000, 1)) < share
     return target, random.standard_normal(target.shape) + apart * target
+
+
+def test_the_benchmark_reads_audioset_s_list_as_it_is_published_and_as_plain_csv(tmp_path):
+    (tmp_path / "class_labels_indices.csv").write_text(
+        'index,mid,display_name\n0,/m/a,"Tick, tock"\n1,/m/b,Bell\n2,/m/c,Dog\n'
+    )
+    rows = (("AAAAAAAAAAA", "/m/c,/m/a"), ("BBBBBBBBBBB", "/m/b"))
+    published = [
+        "# Segments csv created Sun Mar  5 10:54:25 2017",
+        "# num_ytids=2, num_segs=2, num_unique_labels=3, num_positive_labels=3",
+        "# YTID, start_seconds, end_seconds, positive_labels",
+        *(f'{clip}, 0.000, 10.000, "{labels}"' for clip, labels in rows),
+    ]
+    plain = ["YTID,start_seconds,end_seconds,positive_labels", *(f'{clip},0,10,"{labels}"' for clip, labels in rows)]
+    for dialect in (published, plain):
+        (tmp_path / "eval_segments.csv").write_text("\n".join(dialect) + "\n")
+        assert labels_of_audioset(tmp_path).tolist() == [[True, False, True], [False, True, False]]
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])

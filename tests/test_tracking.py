@@ -34,7 +34,7 @@ from glat.files import digest
 from glat.results import RESULTS
 from glat.runs import resolve, write_run
 from glat.tracking import attempt as attempts
-from glat.tracking import facts, views
+from glat.tracking import facts, pictures, views
 from glat.tracking.send import Busy, Deleted, Sending, alone, read_state
 from glat.tracking.store import NotSent, Store, name_of, sentence
 from glat.tracking.system import parse_gpus
@@ -133,6 +133,12 @@ def test_a_table_and_mlflow_have_the_same_numbers(project):
         means = [told(store, run).data.metrics["final/mAP"] for run in system.runs]
         assert means == [value(run) for run in system.runs]
         assert row == pytest.approx(np.mean(means), abs=5e-5)
+
+
+def test_curves_of_a_run_name_its_network_with_its_marks(project, params, tmp_path):
+    run = made(params, {})
+    pictures.draw(run, run.folder, params, tmp_path / "drawn")
+    assert "CNN10 + GL-AT †" in (tmp_path / "drawn/pr_curves.svg").read_text()  # three lines of a curve: cannot tell
 
 
 def test_a_repeated_run_replaces_its_predecessor_visibly(project, params):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import convergence
+from .. import convergence, experiments
 from ..config import Params
 from ..errors import GlatError
 from ..escaping import file_name
 from ..predictions import STREAMS, read_predictions
+from ..results import text
 from ..results.curves import RECALL, draw_training, macro_pr
-from ..results.plots import COLOURS, figure
+from ..results.plots import COLOURS, figure, foot
 from ..runs import Run
 
 CLIPS = 2  # pictures of clips a run: each takes a second to draw
@@ -22,27 +23,29 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
     curve = pd.read_csv(folder / "train.csv")
-    half = {run.name} if convergence.marked(convergence.judge(run, folder)) else set()
-    draw_training({run.name: curve}, out / "curves", half)
-    draw_pr(folder / "predictions.h5", out / "pr_curves")
+    finding = convergence.judge(run, folder)
+    draw_training({run.name: curve}, out / "curves", {run.name} if convergence.marked(finding) else set())
+    draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
     try:
         draw_clips(folder, params, out / "clips")
     except GlatError as error:
         print(f"{folder}: without pictures of clips: {error}", file=sys.stderr)
 
 
-def draw_pr(predictions: Path, path: Path) -> None:
-    """Precision against recall of each stream, the mean over classes: `<path>.svg`, `.png` and `.csv`."""
+def draw_pr(predictions: Path, network: str, path: Path) -> None:
+    """Precision against recall of each stream of a network, the mean over classes: `<path>.svg`, `.png` and `.csv`."""
     kept = read_predictions(predictions)
     curves = {name: macro_pr(kept["target"].astype(bool), kept[name]) for name in STREAMS if name in kept}
     pd.DataFrame({"recall": RECALL} | curves).to_csv(path.with_suffix(".csv"), index=False, float_format="%.6f")
-    with figure(path, size=(5.2, 4)) as (_, ax):
+    with figure(path, size=(5.2, 4)) as (fig, ax):
         for colour, (name, precision) in zip(COLOURS, curves.items(), strict=False):
             ax.plot(RECALL, precision, color=colour, label=name)
         ax.set_xlabel("recall")
         ax.set_ylabel("precision, mean over classes")
         ax.set_ylim(0, 1.02)
+        ax.set_title(network, loc="left")
         ax.legend()
+        foot(fig, [text.OPEN_MARKS] if convergence.MARK in network else [])
 
 
 def draw_clips(folder: Path, params: Params, out: Path) -> None:
