@@ -165,8 +165,8 @@ class Batches(lightning.LightningDataModule):
         settings, packs = self.run.training, self.packs
         # Unbalanced is balanced over a single class that every clip has.
         labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
-        labels = labels.without(held_out(self.run, len(packs)))
-        batches = BalancedBatches(labels, settings.batch_size, self.run.seed)
+        left_out = held_out(self.run, len(packs))
+        batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             PackedClips(packs),

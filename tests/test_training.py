@@ -355,6 +355,21 @@ def test_the_learning_rate_falls_on_a_plateau_of_clips_that_no_step_trains_on(pr
         held_out(run, 1)
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_no_batch_holds_a_held_out_clip_and_clips_without_a_label_stay(project, params, balanced):
+    run = run_with(params, balanced=balanced, steps=60, schedule="plateau", plateau=Plateau(held_out=0.25))
+    packs, held = Packs(run.packs), held_out(run, 24)
+    kept = np.setdiff1d(range(24), held)
+    unlabelled = np.array([*held[:2], *kept[:2]])
+    packs.labels = packs.labels.without(unlabelled)
+    batches = training.Batches(run, packs, 0)
+    batches.trainer = SimpleNamespace(global_rank=0, world_size=1)
+    drawn = np.concatenate(list(batches.train_dataloader().batch_sampler))
+    assert len(drawn) == 240 and np.unique(drawn).tolist() == kept.tolist()
+    if not balanced:  # every clip equally often: 240 draws over 18 clips
+        assert set(np.unique(drawn, return_counts=True)[1]) == {13, 14}
+
+
 def test_held_out_clips_are_scored_as_the_network_is_used(project, params):
     run = run_with(params, {}, steps=2, schedule="plateau", plateau=Plateau(every=2, patience=0, held_out=0.5))
     looks, look = [], HeldOut.look
