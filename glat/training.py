@@ -271,7 +271,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            callbacks=[EndAtOnce(), curve, *plateau, kept, resume, progress, *callbacks],
+            callbacks=[EndAtOnce(), curve, *plateau, kept, progress, resume, *callbacks],  # resume: of those before it
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
