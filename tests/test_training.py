@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import lightning
 import numpy as np
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 
 from glat import checkpoints, hardware, progress, training
 from glat.data.packed import Packs
@@ -341,6 +344,30 @@ def test_other_data_does_not_resume(project, params, capsys, monkeypatch):
     assert len(json.loads(provenance)["waveforms_blake2b"]) == 32
     packs.attributes[0] |= {"provenance": provenance.replace('"waveforms_blake2b": "', '"waveforms_blake2b": "0')}
     assert one != training.fingerprint(run, packs, "bf16")
+
+
+def test_other_code_does_not_resume_and_trains_anew(project, params, tmp_path, monkeypatch):
+    run = run_with(params)
+    packs, package = Packs(run.packs), shutil.copytree(ROOT / "glat", tmp_path / "glat")
+    monkeypatch.setattr(training, "__file__", str(package / "training.py"))
+    seen = {training.fingerprint(run, packs, "bf16")}
+    code = ("training.py", "heldout.py", "metrics.py", "progress.py", "hdf5.py", "data/packed.py", "models/cnn10.py")
+    for name in code:
+        with (package / name).open("a") as file:
+            file.write("# edited")
+        seen.add(training.fingerprint(run, packs, "bf16"))
+    assert len(seen) == 1 + len(code)
+    rule = (ROOT / "workflow/rules/train.smk").read_text()
+    assert [name for name in training.CODE if f'"{name}"' not in rule] == []
+
+
+def test_rules_that_read_packs_or_predictions_depend_on_how_hdf5_is_read():
+    lists = [line for path in ROOT.glob("workflow/rules/*.smk") for line in path.read_text().splitlines()]
+    lists = [line for line in lists if '"data/packed.py"' in line or '"predictions.py"' in line]
+    assert len(lists) >= 5 and all('"hdf5.py"' in line for line in lists)
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        if {"glat/data/packed.py", "glat/predictions.py"} & set(stage["deps"]):
+            assert "glat/hdf5.py" in stage["deps"], name
 
 
 def test_a_damaged_resume_point_is_not_used(project, params, capsys):
