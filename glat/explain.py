@@ -178,7 +178,8 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
         hardware.precision(run.training.precision, "cpu"),
         clip_generators(seed, [name]),
     )
-    draw(heard, names, truth, weak, f"{run.name}: {Path(clip).name}", out)
+    shown = Path(clip).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
+    draw(heard, names, truth, weak, f"{run.name}: {shown}", out)
 
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:
