@@ -78,6 +78,10 @@ def initialise(
                 f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
                 f"but this run has {ours.sample_rate} Hz and hop {ours.hop}"
             )
+        _check_window(ours, theirs.state_dict(), "this run")
+        mels, known_mels = ours.mel_scale.fb, theirs.mel_scale.fb
+        if known_mels.shape != mels.shape or not torch.allclose(known_mels, mels, rtol=1e-4, atol=1e-6):
+            raise ValueError("trained on log-mels of other mel bands than this run has")
         if classes is not None and [c["mid"] for c in known] != [c["mid"] for c in classes]:
             raise ValueError("trained on other classes, or on the same in another order")
         streams = other.backbones()
@@ -143,6 +147,8 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
         weights = _weights(content["model"])
         _check_size(run, weights)
         tagger = untrained(run)
+        kept = {key.removeprefix("front_end."): weight for key, weight in weights.items()}
+        _check_window(tagger.front_end, kept, "this version of glat")
         _load(tagger, weights)
         _check_classes(content["classes"], run.classes)
     except ValidationError as error:
@@ -182,6 +188,16 @@ def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
     with torch.device("meta"):
         own = cls(run.classes, width=run.width, mels=cls.front_end.get("mels", 64)).state_dict(prefix=prefix)
     _same_shapes(own, {key: weight for key, weight in weights.items() if key.startswith(prefix)})
+
+
+def _check_window(ours: models.LogMel, theirs: dict[str, torch.Tensor], where: str) -> None:
+    """Raise ValueError unless a front end's weights are of our STFT's window, which may differ where the hop is the same."""
+    found, own = theirs.get("stft.window"), ours.stft.window
+    if found is not None and found.shape != own.shape:
+        raise ValueError(
+            f"trained on log-mels of another STFT window: {found.numel()} samples at hop {ours.hop}, where {where} has "
+            f"{own.numel()}; train it again"
+        )
 
 
 def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:

@@ -96,8 +96,9 @@ class Params(Settings):
         return self.datasets[self.dataset]
 
     def training_of(self, dataset: str, backbone: str | None = None) -> Training:
-        """How a backbone is trained on a dataset (None: one that `by_backbone` does not name). Each goes before the last:
-        `training`, the dataset's `training`, `training.by_backbone`, the dataset's `training.by_backbone`."""
+        """How a backbone is trained on a dataset (None: one that `by_backbone` does not name). Each of these overrides the
+        ones before it: `training`, the dataset's `training`, `training.by_backbone`, the dataset's `training.by_backbone`.
+        """
         common = self._trainings(dataset)
         training = Training.model_validate(common.model_dump(exclude={"by_backbone"}))
         if backbone not in common.by_backbone:

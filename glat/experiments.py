@@ -150,8 +150,12 @@ def controls(params: Params) -> list[Control]:
 
 def equal_compute_steps(params: Params, backbone: str) -> int:
     """Steps in which the backbone alone costs as many multiply-adds as GL-AT in its budget: the local stream hears
-    N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the backbone."""
-    factor = 1 + params.glat.n * params.glat.tau / params.audio.clip_seconds
+    N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the backbone; where
+    the global stream is frozen, (1 + 3 N tau / T0) / 3, as that runs forward only, a third of a step. That the weights
+    it is frozen at were trained once is no part of the budget: they are given to the backbone alone too (`init.global`).
+    """
+    windows = params.glat.n * params.glat.tau / params.audio.clip_seconds
+    factor = (1 / 3 if params.glat.training == "frozen_global" else 1) + windows
     return round(params.training_of(params.dataset, backbone).steps * factor)
 
 

@@ -182,7 +182,8 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
         clip_generators(seed, [name]),
     )
     network = convergence.name(experiments.title(run), convergence.judge(run, checkpoint.parent))
-    draw(heard, names, truth, weak, f"{network} ({run.name}): {Path(clip).name}", out)
+    shown = Path(clip).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
+    draw(heard, names, truth, weak, f"{network} ({run.name}): {shown}", out)
 
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:

@@ -44,7 +44,7 @@ def alone(lock: Path) -> Iterator[bool]:
 
 def over_processes(trainer: lightning.Trainer, values: dict[str, float]) -> dict[str, float]:
     """Means over the processes of a training, whose parts of a batch are equal: what the whole batch has."""
-    if trainer.world_size == 1:
+    if trainer.world_size == 1 or not values:
         return values
     own = torch.tensor(list(values.values()), dtype=torch.float64, device=trainer.strategy.root_device)
     return dict(zip(values, trainer.strategy.reduce(own, reduce_op="mean").tolist(), strict=True))
@@ -54,7 +54,7 @@ class Curve(lightning.Callback):
     """train.csv: every `log_every` steps the means since the last line, over the whole batches, and the speed.
 
     The lines are kept in a hidden file while the training runs and moved to `path` at its end; a resumed training
-    keeps the lines up to its first step.
+    keeps the lines up to its first step. The sums since the last of them, and the time, are part of the resume point.
     """
 
     def __init__(self, path: Path, settings: Training, start: int):
@@ -64,12 +64,26 @@ class Curve(lightning.Callback):
         if start and self.part.exists():
             with self.part.open() as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
-        self.before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
         self.sums: dict[str, float] = {}  # of the steps since the last line
         self.steps = 0
+        self.seconds = self.since = 0.0  # of training before this process, in all and since the last line
+
+    def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:
+        now = time.monotonic()
+        checkpoint["glat_curve"] = {
+            "sums": over_processes(trainer, self.sums),
+            "steps": self.steps,
+            "seconds": now - self.begin,
+            "since": now - self.last,
+        }
+
+    def on_load_checkpoint(self, trainer, stage, checkpoint) -> None:
+        for name, value in checkpoint["glat_curve"].items():
+            setattr(self, name, value)
 
     def on_train_start(self, trainer, stage) -> None:
-        self.begin = self.last = time.monotonic()
+        now = time.monotonic()
+        self.begin, self.last = now - self.seconds, now - self.since
         if trainer.is_global_zero:
             self._write()
 
@@ -84,9 +98,7 @@ class Curve(lightning.Callback):
         now = time.monotonic()
         if trainer.is_global_zero:
             speed = round(self.steps * self.batch_size / (now - self.last), 2)
-            self.rows.append(
-                {"step": step, **means, "clips_per_second": speed, "seconds": round(self.before + now - self.begin, 2)}
-            )
+            self.rows.append({"step": step, **means, "clips_per_second": speed, "seconds": round(now - self.begin, 2)})
             self._write()
         self.sums, self.steps, self.last = {}, 0, now
 
@@ -173,7 +185,13 @@ class PlainProgress(lightning.Callback):
     def __init__(self, run: Run, start: int, where: str):
         self.run, self.start, self.where = run, start, where
         self.live = sys.stderr.isatty()  # then Lightning draws its bar
-        self.equal = 0
+        self.equal = 0  # looks in a row that found all scores the same
+
+    def state_dict(self) -> dict:
+        return {"equal": self.equal}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.equal = state["equal"]
 
     def on_train_start(self, trainer, stage) -> None:
         if trainer.is_global_zero:

@@ -30,7 +30,7 @@ class Use(IntEnum):
     PICTURES = 10  # the clips that a report pictures
     AUDIT = 11  # the clips that an audit listens to; numbers: clips there are
     WATCH = 12  # the evaluation clips scored while training
-    HELD_OUT = 13  # the training clips that `schedule: plateau` holds out, and their windows
+    HELD_OUT = 13  # the training clips that `schedule: plateau` holds out; numbers: of a clip, for its windows
 
 
 def generator(use: Use, seed: int, *numbers: int) -> np.random.Generator:
@@ -54,8 +54,6 @@ def torch_seed(use: Use, seed: int, *numbers: int) -> int:
 
 def clip_generators(seed: int, clips: Iterable[str]) -> list[torch.Generator]:
     """What draws the random windows of each clip in an evaluation by `seed`: a function of the seed and the clip's name, so
-    that a clip has the same windows in any batch, among any others, and in its picture."""
-    return [
-        torch_generator(Use.EVALUATION_WINDOWS, seed, int.from_bytes(hashlib.sha256(str(clip).encode()).digest()[:8]))
-        for clip in clips
-    ]
+    that a clip has the same windows in any batch, among any others, and in its picture. A file's name may be any bytes."""
+    hashes = [hashlib.sha256(str(clip).encode("utf-8", "backslashreplace")).digest() for clip in clips]
+    return [torch_generator(Use.EVALUATION_WINDOWS, seed, int.from_bytes(found[:8])) for found in hashes]

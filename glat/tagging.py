@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -124,9 +123,8 @@ def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLI
     seed = evaluation_seed(checkpoint.parent)
     for file in files:
         try:
-            name = os.fsencode(file.stem).decode("utf-8", "backslashreplace")
             heard = stream(file, run.audio.sample_rate, limits=limits)
-            for start, end, streams in clips(tagger, heard, run.audio.clip_seconds, name, seed):
+            for start, end, streams in clips(tagger, heard, run.audio.clip_seconds, file.stem, seed):
                 scores = streams.fused[0]  # (L,)
                 for index in scores.argsort(descending=True)[:top].tolist():
                     yield Tag(file, start, end, classes[index]["display_name"], scores[index].item())

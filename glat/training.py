@@ -37,6 +37,12 @@ from .randomness import Use, generator, torch_generator, torch_seed
 from .registry import sources
 from .runs import Run, read_run
 
+# What a training's weights and its resume point are made by, beside the networks; rules/train.smk names them too.
+CODE = (
+    "training.py", "augment.py", "batchnorm.py", "heldout.py", "metrics.py", "progress.py", "randomness.py", "hdf5.py",
+    "data/sampling.py", "data/packed.py", "data/codecs.py", "data/labels.py",
+)  # fmt: skip
+
 
 def bce(scores: Tensor, target: Tensor) -> Tensor:
     """Binary cross entropy of probabilities (B, L), the mean over clips and classes; NaN if a score is not finite."""
@@ -165,8 +171,8 @@ class Batches(lightning.LightningDataModule):
         settings, packs = self.run.training, self.packs
         # Unbalanced is balanced over a single class that every clip has.
         labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
-        labels = labels.without(held_out(self.run, len(packs)))
-        batches = BalancedBatches(labels, settings.batch_size, self.run.seed)
+        left_out = held_out(self.run, len(packs))
+        batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             PackedClips(packs),
@@ -182,11 +188,7 @@ def fingerprint(run: Run, packs: Packs, precision: str) -> str:
     """A hash of the run, its data, the weights it starts from and its code: a half-done training goes on only where
     all of them are the same."""
     package = Path(__file__).parent
-    files = [
-        package / name
-        for name in (*sources(run.backbone), "training.py", "augment.py", "batchnorm.py", "heldout.py", "randomness.py")
-    ]
-    files += [package / "data" / name for name in ("sampling.py", "packed.py", "codecs.py", "labels.py")]
+    files = [package / name for name in (*sources(run.backbone), *CODE)]
     files += [Path(path) for path in run.init.values() if path]
     provenance = [str(shard["provenance"]) for shard in packs.attributes]  # with a hash of the waveforms
     facts = [run.model_dump_json(), precision, *provenance, *packs.clips, *packs.classes["mid"]]
@@ -271,7 +273,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            callbacks=[EndAtOnce(), curve, *plateau, kept, resume, progress, *callbacks],
+            callbacks=[EndAtOnce(), curve, *plateau, kept, progress, resume, *callbacks],  # resume: of those before it
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -11,7 +11,7 @@ import torch
 
 from glat import checkpoints
 from glat.errors import GlatError
-from glat.models import build
+from glat.models import LogMel, build
 from glat.runs import Run, resolve
 
 CLASSES = [{"mid": f"/m/{i}", "display_name": f"Class {i}"} for i in range(14)]
@@ -269,6 +269,29 @@ def test_frozen_training_from_a_checkpoint_of_glat_starts_both_streams_from_its_
     expected = source.network.global_stream.state_dict()
     for stream in (network.global_stream, network.local_stream):
         assert all(torch.equal(value, expected[key]) for key, value in stream.state_dict().items())
+
+
+def test_weights_trained_on_other_log_mels_at_the_same_hop_are_refused(saved, params, tmp_path):
+    path, tagger = saved()
+    run = run_of(params, init={"global": str(path), "local": None})
+    before, bands = LogMel(hop=run.hop, window=1024), LogMel(hop=run.hop, fmax=8000.0)
+    for other, told, loads in (
+        (before, f"another STFT window: 1024 samples at hop {run.hop}, where this version of glat has 2048", False),
+        (bands, r"init\.global: trained on log-mels of other mel bands", True),
+    ):
+        front_end = {f"front_end.{key}": value for key, value in other.state_dict().items()}
+        checkpoints.save(tagger, run, CLASSES, 7, path)
+        content = checkpoints.read(path)
+        torch.save(content | {"model": content["model"] | front_end}, path)
+        with pytest.raises(GlatError, match=told) as error:
+            checkpoints.build(run)
+        one_sentence(error, path)
+        if loads:  # it hears as it was trained
+            assert torch.equal(checkpoints.load(path)[0].front_end.mel_scale.fb, other.mel_scale.fb)
+            continue
+        with pytest.raises(GlatError, match=told) as error:
+            checkpoints.load(path)
+        one_sentence(error, path)
 
 
 def test_weights_trained_on_other_classes_are_refused(saved, params):

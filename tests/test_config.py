@@ -263,6 +263,8 @@ def test_equal_compute_is_of_the_backbones_own_steps():
     params = load(PARAMS, {"datasets.mini.training.by_backbone": {"cnn10": {"steps": 100}}})
     assert equal_compute_steps(params, "cnn10") == 250
     assert equal_compute_steps(params, "atsca") == 2.5 * params.training_of("mini").steps
+    frozen = load(PARAMS, {"glat.training": "frozen_global", "datasets.mini.training.steps": 600})
+    assert equal_compute_steps(frozen, "cnn10") == 600 * (1 + 3 * 1.5) / 3
 
 
 def test_batch_norm_is_over_all_processes_where_there_are_several():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
+from conftest import ROOT
 from data_fixtures import encode, tone
+from typer.testing import CliRunner
 
-from glat import checkpoints, evaluation, explain, tagging
+from glat import checkpoints, cli, evaluation, explain, tagging
 from glat.data.packed import Packs
 from glat.errors import GlatError
 from glat.randomness import clip_generators
-from glat.runs import resolve, split_packs
+from glat.runs import resolve, split_packs, write_run
 
 NONE = pd.DataFrame(columns=["clip", "start", "end", "label"])  # no strong labels
 
@@ -83,6 +89,24 @@ def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where
     soundfile.write(sound, waveform, 32000, "FLOAT")
     explain.explain(checkpoint, str(sound), paths, NONE, project / "b", seed=3)
     np.testing.assert_array_equal(drawn, [expected[9]] * 2)
+
+
+def test_a_file_whose_name_is_not_utf_8_is_pictured_with_the_windows_it_is_tagged_by(project, params, monkeypatch):
+    checkpoint = untrained(params, project / "run", {"selection": "random"})
+    sound, windows = os.fsdecode(os.fsencode(project) + b"/caf\xe9.wav"), {"tag": [], "explain": []}
+    os.rename(encode(project / "cafe.wav", tone(4.0)), sound)
+    streams, draw = tagging.Tagger.streams, explain.draw
+    heard = lambda *given: (found := streams(*given), windows["tag"].append(found.windows[0].tolist()))[0]
+    monkeypatch.setattr(tagging.Tagger, "streams", heard)
+    assert [tag.file.name for tag in tagging.tag(checkpoint, [Path(sound)], 1)] == [Path(sound).name]
+    drawn = lambda heard, *given: (windows["explain"].append(heard.windows.tolist()), draw(heard, *given))
+    monkeypatch.setattr(explain, "draw", drawn)
+    write_run(checkpoints.load(checkpoint)[1], project / "run/config.yaml")
+    shutil.copy(ROOT / "params.yaml", project)
+    told = CliRunner().invoke(cli.app, ["explain", "run", sound, "--out", Path(sound).stem], catch_exceptions=False)
+    assert told.stdout_bytes == b"caf\xe9.svg\ncaf\xe9.png\n"
+    assert len(windows["tag"]) == 1 and windows["tag"] == windows["explain"]
+    assert "caf\\udce9.wav" in Path(sound).with_suffix(".svg").read_text()
 
 
 def test_tags_are_drawn_by_the_seed_that_the_run_was_evaluated_by(tmp_path):

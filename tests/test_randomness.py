@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import product
 
 import torch
@@ -26,4 +27,7 @@ def test_a_clip_s_stream_is_that_of_its_name_and_the_seed():
         return [torch.rand(3, generator=g).tolist() for g in clip_generators(seed, names)]
 
     assert draws(0, ["a", "b", "-c_30000"]) == [draws(0, [name])[0] for name in ("a", "b", "-c_30000")]
+    # Stay what they are: scores of random windows hang on them. A file's name may be no UTF-8, too.
+    assert clip_generators(0, ["-c_30000", "Ü"])[0].initial_seed() == 4541271520569347330
+    assert draws(0, [os.fsdecode(b"\xff")]) != draws(0, [os.fsdecode(b"\xfe")])
     assert len({tuple(d) for seed in (0, 1) for d in draws(seed, ["", "a", "b", "ab"])}) == 8

@@ -345,6 +345,19 @@ def test_controls_answer_each_question_against_glat_and_against_the_backbone(pro
     assert frozen == pytest.approx((3 + 1 + 4.5) / 3, rel=0.01)
 
 
+def test_equal_compute_of_a_frozen_global_stream_counts_no_backward_pass_of_it(project):
+    given = {"cnn10": "weights/cnn10.pth", "talnet": "weights/talnet.pth"}
+    params = settings(**{"glat.training": "frozen_global", "init.global": given})
+    for run in experiments.runs_of([control.system for control in experiments.controls(params)]):
+        make_run(run, Corpus())
+    RESULTS["controls"].write(params)
+    compute = pd.read_csv("results/mini/controls.csv").set_index("setting")["training_compute"]
+    # 1 unit for the forward pass of the clip, 3 x 1.5 for the windows; over 3. The given weights cost nothing here.
+    glat = pytest.approx((1 + 4.5) / 3, rel=0.01)
+    assert compute["equal compute"] == compute["GL-AT"] == compute["frozen global stream"] == glat
+    assert compute["joint"] == pytest.approx(2.5)
+
+
 def test_two_networks_on_the_whole_clip_stand_beside_glat_in_table_1(project):
     two = "cnn10-glat-n1-tau10-s0"
     assert two not in [run.name for run in experiments.runs_of(experiments.table1(settings()))]

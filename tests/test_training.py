@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +19,15 @@ import lightning
 import numpy as np
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 
 from glat import checkpoints, hardware, progress, training
 from glat.data.packed import Packs
 from glat.errors import GlatError
 from glat.heldout import HeldOut, held_out
 from glat.metrics import summary
-from glat.models import Streams
+from glat.models import Streams, Tagger
 from glat.models.cnn10 import Cnn10
 from glat.runs import read_run, resolve, write_run
 from glat.settings import Plateau, SpecAugment
@@ -81,6 +84,11 @@ def in_double_precision(replace=setattr):
     replace(lightning, "Trainer", lambda **settings: trainer(**settings | {"precision": "64-true"}))
 
 
+def in_double_precision_to_be_resumed(replace=setattr):
+    in_double_precision(replace)
+    replace(progress.ResumePoint, "remove", lambda self: None)
+
+
 def before_the_end_of(step, do, replace=setattr):
     """`do` in the middle of a step, when its gradient is there and its weights are not."""
     clip = training.Stage.configure_gradient_clipping
@@ -123,7 +131,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(project, p
 def test_a_killed_training_goes_on_exactly_as_an_unbroken_one(project, params, capsys):
     plateau = Plateau(every=1, patience=0, held_out=0.2)
     settings = {"mixup_alpha": 1.0, "steps": 8, "schedule": "plateau", "plateau": plateau, "amsgrad": True}
-    run = run_with(params, {}, **settings)
+    run = run_with(params, {}, **settings, log_every=3)  # resumed at step 4, between two lines
     training.train(run, project / "unbroken", threads=1)
     write_run(run, project / "killed/config.yaml")
     process = started(killed, "killed")
@@ -135,6 +143,7 @@ def test_a_killed_training_goes_on_exactly_as_an_unbroken_one(project, params, c
     assert equal(weights(project / "unbroken"), weights(project / "killed"))
     assert not (project / "killed/resume.ckpt").exists()
     assert rows(project / "unbroken") == rows(project / "killed")
+    assert [row[0] for row in rows(project / "killed")] == ["3", "6", "8"]
 
 
 def killed_at(step, run, folder):
@@ -198,8 +207,10 @@ def test_a_collapsed_training_warns(project, params, capsys, monkeypatch):
     run = run_with(params, steps=6, log_every=2).model_copy(update={"dropout": 1.0})
     features = Cnn10.features
     monkeypatch.setattr(Cnn10, "features", lambda self, logmel: features(self, logmel) * 0 + 1)
+    killed_at(3, run, project / "a")  # between the first look and the second
     training.train(run, project / "a", threads=1)
-    assert capsys.readouterr().err.count("training has collapsed") == 1
+    told = capsys.readouterr().err
+    assert told.count("training has collapsed") == 1 and "step 4: training has collapsed" in told
     monkeypatch.undo()
     monkeypatch.chdir(project)
     training.train(run, project / "b", threads=1)
@@ -214,7 +225,8 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
         accelerator="cpu",
         precision="float32",
         steps=3,
-        log_every=1,
+        checkpoint_every=2,
+        log_every=3,
         warmup=0,
         mixup_alpha=1.0,
         spec_augment=SpecAugment(time_stripes=1, mel_stripes=1),
@@ -223,15 +235,19 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
     )
     two = run.model_copy(update={"training": run.training.model_copy(update={"devices": 2})})
     write_run(two, project / "two/config.yaml")
-    process = started(in_double_precision, "two", threads=2)
+    process = started(in_double_precision_to_be_resumed, "two", threads=2)
     told, _ = process.communicate()
     assert process.returncode == 0, told
-    in_double_precision(monkeypatch.setattr)
+    in_double_precision_to_be_resumed(monkeypatch.setattr)
     training.train(run, project / "one", threads=1)
     np.testing.assert_allclose(*(np.array(rows(project / name), float) for name in ("two", "one")), rtol=1e-9)
     one, two = weights(project / "one"), weights(project / "two")
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-7, atol=1e-9, msg=key)
+    # What the next line of train.csv is made from is in the resume point, of both processes.
+    one, two = (torch.load(project / name / "resume.ckpt", weights_only=True)["glat_curve"] for name in ("one", "two"))
+    assert one["steps"] == two["steps"] == 2 and two["seconds"] >= two["since"] > 0
+    assert two["sums"] == pytest.approx(one["sums"], rel=1e-9) and one["sums"]["loss"] > 0
 
 
 def test_a_batch_that_does_not_divide_is_refused(project, params):
@@ -330,6 +346,30 @@ def test_other_data_does_not_resume(project, params, capsys, monkeypatch):
     assert one != training.fingerprint(run, packs, "bf16")
 
 
+def test_other_code_does_not_resume_and_trains_anew(project, params, tmp_path, monkeypatch):
+    run = run_with(params)
+    packs, package = Packs(run.packs), shutil.copytree(ROOT / "glat", tmp_path / "glat")
+    monkeypatch.setattr(training, "__file__", str(package / "training.py"))
+    seen = {training.fingerprint(run, packs, "bf16")}
+    code = ("training.py", "heldout.py", "metrics.py", "progress.py", "hdf5.py", "data/packed.py", "models/cnn10.py")
+    for name in code:
+        with (package / name).open("a") as file:
+            file.write("# edited")
+        seen.add(training.fingerprint(run, packs, "bf16"))
+    assert len(seen) == 1 + len(code)
+    rule = (ROOT / "workflow/rules/train.smk").read_text()
+    assert [name for name in training.CODE if f'"{name}"' not in rule] == []
+
+
+def test_rules_that_read_packs_or_predictions_depend_on_how_hdf5_is_read():
+    lists = [line for path in ROOT.glob("workflow/rules/*.smk") for line in path.read_text().splitlines()]
+    lists = [line for line in lists if '"data/packed.py"' in line or '"predictions.py"' in line]
+    assert len(lists) >= 5 and all('"hdf5.py"' in line for line in lists)
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        if {"glat/data/packed.py", "glat/predictions.py"} & set(stage["deps"]):
+            assert "glat/hdf5.py" in stage["deps"], name
+
+
 def test_a_damaged_resume_point_is_not_used(project, params, capsys):
     (project / "a").mkdir()
     (project / "a/resume.ckpt").write_bytes(b"half")
@@ -355,6 +395,21 @@ def test_the_learning_rate_falls_on_a_plateau_of_clips_that_no_step_trains_on(pr
         held_out(run, 1)
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_no_batch_holds_a_held_out_clip_and_clips_without_a_label_stay(project, params, balanced):
+    run = run_with(params, balanced=balanced, steps=60, schedule="plateau", plateau=Plateau(held_out=0.25))
+    packs, held = Packs(run.packs), held_out(run, 24)
+    kept = np.setdiff1d(range(24), held)
+    unlabelled = np.array([*held[:2], *kept[:2]])
+    packs.labels = packs.labels.without(unlabelled)
+    batches = training.Batches(run, packs, 0)
+    batches.trainer = SimpleNamespace(global_rank=0, world_size=1)
+    drawn = np.concatenate(list(batches.train_dataloader().batch_sampler))
+    assert len(drawn) == 240 and np.unique(drawn).tolist() == kept.tolist()
+    if not balanced:  # every clip equally often: 240 draws over 18 clips
+        assert set(np.unique(drawn, return_counts=True)[1]) == {13, 14}
+
+
 def test_held_out_clips_are_scored_as_the_network_is_used(project, params):
     run = run_with(params, {}, steps=2, schedule="plateau", plateau=Plateau(every=2, patience=0, held_out=0.5))
     looks, look = [], HeldOut.look
@@ -367,6 +422,30 @@ def test_held_out_clips_are_scored_as_the_network_is_used(project, params):
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision):
         scores = [tagger(torch.from_numpy(packs.read(held[i : i + 4]))).float().numpy() for i in range(0, len(held), 4)]
     assert looks == [summary(packs.labels.dense(held), np.concatenate(scores)).mAP]
+
+
+def test_windows_of_held_out_clips_do_not_depend_on_the_number_of_processes(project, params, monkeypatch):
+    plateau = Plateau(every=2, patience=0, held_out=0.25)
+    run = run_with(params, {"selection": "random"}, schedule="plateau", plateau=plateau)
+    watched, tagger, drawn, streams = HeldOut(run, Packs(run.packs)), checkpoints.build(run), [], Tagger.streams
+    seen = lambda *given: (found := streams(*given), drawn.extend(found.windows.tolist()))[0]
+    monkeypatch.setattr(Tagger, "streams", seen)
+
+    def windows(world):
+        """Of each held-out clip, in their order."""
+        found = {}
+        for rank in range(world):
+            gathered = lambda scores: torch.stack([scores] * world)
+            trainer = SimpleNamespace(world_size=world, precision="32-true")
+            drawn.clear()
+            watched.look(SimpleNamespace(
+                trainer=trainer, tagger=tagger, device=torch.device("cpu"), global_rank=rank, all_gather=gathered
+            ))  # fmt: skip
+            found |= dict(zip(watched.clips[rank::world].tolist(), drawn, strict=False))
+        return [found[clip] for clip in watched.clips.tolist()]
+
+    one = windows(1)
+    assert len(one) == 6 and len(set(map(tuple, one))) == 6 and one == windows(2) == windows(3)
 
 
 def test_networks_on_the_way_are_kept_as_runs_of_their_own(project, params):

@@ -39,6 +39,7 @@ def explain(
     out = out or run / "explain" / Path(clip).stem
     params = load_params()
     explaining.explain(run / "checkpoint.pt", clip, *explaining.corpus(params), out, params.evaluation.seed)
+    _let_names_out()
     print(f"{out}.svg\n{out}.png")
 
 
@@ -54,8 +55,7 @@ def tag(
     from .. import tagging
     from ..data.audio import Limits
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of any bytes come out as they are
+    _let_names_out()
     limits = load_params().audio.limits if chosen["path"].exists() or chosen["overrides"] else settings.Limits()
     lost = 0
     for found in tagging.tag(checkpoint, files, top, Limits(**limits.model_dump())):
@@ -68,6 +68,12 @@ def tag(
         print(printable(line), flush=True)
     if lost:
         raise GlatError(f"{lost} of {len(files)} files were not tagged")
+
+
+def _let_names_out() -> None:
+    """Have names of any bytes printed as they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 def _one_line(file: Path) -> str:

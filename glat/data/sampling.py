@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,17 +19,22 @@ class BalancedBatches:
     come from (seed, r) and shuffles from (seed, c, r // n_c), so any batch can be drawn first. Clips without a label, which
     are negatives of every class, are walked as one class more, numbered after the others.
 
-    target: (clips, classes) bool, or `Labels`. `empty`: indices of the classes without a clip, which are left out.
-    Raises GlatError if no clip has a label or batch_size < 1.
+    target: (clips, classes) bool, or `Labels`. left_out: indices of clips that no batch holds. `empty`: indices of the
+    classes without a clip, which are left out too.
+    Raises GlatError if no clip that may be drawn has a label, or batch_size < 1.
     """
 
-    def __init__(self, target: np.ndarray | Labels, batch_size: int, seed: int):
+    def __init__(
+        self, target: np.ndarray | Labels, batch_size: int, seed: int, left_out: Sequence[int] | np.ndarray = ()
+    ):
         labels = target if isinstance(target, Labels) else Labels.from_dense(np.asarray(target))
         if batch_size < 1:
             raise GlatError(f"batch_size is {batch_size}; it must be at least 1")
         self.batch_size, self.seed = batch_size, seed
-        self._clip, self._start = labels.by_class()
-        negatives = np.flatnonzero(np.diff(labels.indptr) == 0).astype(self._clip.dtype)
+        left_out = np.asarray(left_out, np.int64)
+        self._clip, self._start = labels.without(left_out).by_class()
+        # Of the labels as they are: a clip that is left out has its own, and is no negative.
+        negatives = np.setdiff1d(np.flatnonzero(np.diff(labels.indptr) == 0), left_out).astype(self._clip.dtype)
         if len(self._clip) and len(negatives):
             self._clip = np.concatenate([self._clip, negatives])
             self._start = np.append(self._start, len(self._clip))
@@ -37,7 +42,8 @@ class BalancedBatches:
         self.classes = np.flatnonzero(self._counts)
         self.empty = np.flatnonzero(self._counts == 0)
         if not len(self.classes):
-            raise GlatError("no clip has a label, so there is nothing to balance; check the segment and class lists")
+            of = f"no clip but the {len(left_out)} left out" if len(left_out) else "no clip"
+            raise GlatError(f"{of} has a label, so there is nothing to balance; check the segment and class lists")
         self._orders: dict[int, np.ndarray] = {}
         self._shuffles: dict[int, tuple[int, np.ndarray]] = {}
 

@@ -21,14 +21,17 @@ WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.T
 def training_multiply_adds(one: Measured, plain: Measured) -> float:
     """Multiply-adds of one training by clip-steps: steps x (forward + backward, which is twice the forward).
 
-    A frozen global stream runs forward only; the training of the backbone that it is counts too.
+    A frozen global stream runs forward only. Where it starts from one of the runs of `plain`, that training counts too;
+    weights that were given (`init.global`) do not, as the backbone alone starts from them too.
     """
     macs = one.mean("cost", "multiply_adds_per_clip")
     steps = one.mean("steps")
     glat = one.first["glat"]
     if glat and glat["training"] == "frozen_global":
         frozen = plain.mean("cost", "multiply_adds_per_clip")
-        return steps * (frozen + 3 * (macs - frozen)) + plain.mean("steps") * 3 * frozen
+        own = {str(run.folder / "checkpoint.pt") for run in plain.system.runs}
+        before = plain.mean("steps") if own.issuperset(run.init["global"] for run in one.system.runs) else 0
+        return steps * (frozen + 3 * (macs - frozen)) + before * 3 * frozen
     return steps * 3 * macs
 
 
@@ -73,10 +76,11 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     told.append(text.HOW_DIFFERENCES_READ)
     told.append(
         "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses nothing. "
-        "Equal compute: the backbone alone, in as many more steps as give it GL-AT's multiply-adds. The last column is that "
-        "of the training's multiply-adds, forward and backward, relative to the backbone's alone; with a frozen global "
-        "stream, the training of that stream counts too: its budget is larger than that of the others. All are trained at "
-        "the learning rate of params.yaml; the released code gives a stream that starts from trained weights a fifth of it."
+        "Equal compute: the backbone alone, in as many steps as give it GL-AT's multiply-adds. The last column is that "
+        "of the training's multiply-adds, forward and backward, relative to the backbone's alone. A frozen global stream "
+        "runs forward only; where it is the backbone alone of this table, and not one that was given to both, its training "
+        "counts too: the budget is then larger than that of the others. All are trained at the learning rate of params.yaml; "
+        "the released code gives a stream that starts from trained weights a fifth of that for training from scratch."
     )
     header = [
         "Backbone",

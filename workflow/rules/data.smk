@@ -111,7 +111,7 @@ rule audit:
         "data/{dataset}/metadata",
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
         told(),
-        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "randomness.py", "data/packed.py", "data/codecs.py", "data/labels.py", "data/audioset.py", "data/rows.py", "results/plots.py", "results/published.py"),
+        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "randomness.py", "hdf5.py", "data/packed.py", "data/codecs.py", "data/labels.py", "data/audioset.py", "data/rows.py", "results/plots.py", "results/published.py"),
     output:
         multiext("results/{dataset}/audit", ".csv", ".html"),
     log:

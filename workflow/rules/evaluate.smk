@@ -7,7 +7,7 @@ rule evaluate:
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
         only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
-        code=network("evaluation.py", "convergence.py", "manifest.py", "predictions.py", "cost.py", "metrics.py", "jackknife.py", "intervals.py", "checkpoints.py", "hardware.py", "randomness.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
+        code=network("evaluation.py", "convergence.py", "manifest.py", "predictions.py", "cost.py", "metrics.py", "jackknife.py", "intervals.py", "checkpoints.py", "hardware.py", "randomness.py", "hdf5.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/predictions.h5",
         "runs/{dataset}/{run}/influence.npz",

@@ -1,6 +1,6 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
-MEASURES = ["metrics.py", "jackknife.py", "intervals.py", "convergence.py", "manifest.py", "predictions.py", "experiments.py", "registry.py", "results/measured.py"]
+MEASURES = ["metrics.py", "jackknife.py", "intervals.py", "convergence.py", "manifest.py", "predictions.py", "hdf5.py", "experiments.py", "registry.py", "results/measured.py"]
 TABLES = [*MEASURES, "provenance.py", "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
 FILES = [
@@ -168,7 +168,7 @@ use rule table1 as examples with:
         kept(systems("table2")[-1:], "train.csv")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*FIGURES, "convergence.py", "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "data/labels.py", "data/rows.py", "results/localisation.py", "results/text.py"),
+        code=code(*FIGURES, "convergence.py", "experiments.py", "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", "data/audioset.py", "data/labels.py", "data/rows.py", "results/localisation.py", "results/text.py", "hdf5.py"),
     output:
         directory("results/{dataset}/clips"),
     log:

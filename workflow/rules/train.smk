@@ -24,7 +24,7 @@ rule train:
         packs_of,
         start_weights,
         config="runs/{dataset}/{run}/config.yaml",
-        code=network("training.py", "augment.py", "batchnorm.py", "heldout.py", "checkpoints.py", "progress.py", "hardware.py", "randomness.py", "data/sampling.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
+        code=network("training.py", "augment.py", "batchnorm.py", "heldout.py", "metrics.py", "checkpoints.py", "progress.py", "hardware.py", "randomness.py", "data/sampling.py", "hdf5.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/checkpoint.pt",
         "runs/{dataset}/{run}/train.csv",
