@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from .. import convergence
 from ..config import Params
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from ..escaping import file_name
 from ..predictions import STREAMS, read_predictions
 from ..results.curves import RECALL, draw_training, macro_pr
@@ -28,7 +27,7 @@ def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     try:
         draw_clips(folder, params, out / "clips")
     except GlatError as error:
-        print(f"{folder}: without pictures of clips: {error}", file=sys.stderr)
+        tell(f"{folder}: without pictures of clips: {error}")
 
 
 def draw_pr(predictions: Path, path: Path) -> None:
