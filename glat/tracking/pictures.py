@@ -21,7 +21,7 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
     curve = pd.read_csv(folder / "train.csv")
-    half = {run.name} if convergence.marked(convergence.judge(run, folder)) else set()
+    half = {run.name} if convergence.marked(convergence.found(run, folder)) else set()
     draw_training({run.name: curve}, out / "curves", half)
     draw_pr(folder / "predictions.h5", out / "pr_curves")
     try:
