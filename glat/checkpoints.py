@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import reprlib
 import struct
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from . import models
-from .config import sentence
 from .errors import GlatError
 from .files import whole
 from .models import Tagger
-from .runs import Run
+from .runs import Run, checked
 
 VERSION = 1
 # What torch's reader has been seen to raise on damaged bytes, and its neighbours.
@@ -143,7 +142,7 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
     content = read(path)
     _check(content, path)
     try:
-        run = Run.model_validate(content["run"])
+        run = checked(content["run"], "run.")
         weights = _weights(content["model"])
         _check_size(run, weights)
         tagger = untrained(run)
@@ -151,24 +150,29 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
         _check_window(tagger.front_end, kept, "this version of glat")
         _load(tagger, weights)
         _check_classes(content["classes"], run.classes)
-    except ValidationError as error:
-        raise GlatError(f"{path}: {sentence(error, 'run.')}") from None
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
+        raise GlatError(
+            f"{path}: its run is of a network that cannot be made: {' '.join(str(error).split())[:100]}"
+        ) from None
     return tagger.eval(), run, content["classes"]
 
 
 def _check(content: dict[str, Any], path: str | Path) -> None:
-    if content.get("glat") != VERSION:
+    version = content.get("glat")
+    if not isinstance(version, int) or version != VERSION:
         raise GlatError(
-            f"{path}: checkpoint version {content.get('glat')}, expected {VERSION}; evaluate it with the glat that made it"
+            f"{path}: checkpoint version {reprlib.repr(version)}, expected {VERSION}; evaluate it with the glat that made it"
         )
     if lacking := [key for key in ("run", "classes", "model") if key not in content]:
         raise GlatError(f"{path}: not a whole checkpoint: it lacks {', '.join(lacking)}")
 
 
 def _weights(value: Any) -> dict[str, torch.Tensor]:
-    if not isinstance(value, dict) or not all(isinstance(weight, torch.Tensor) for weight in value.values()):
+    if not isinstance(value, dict) or not all(
+        isinstance(key, str) and isinstance(weight, torch.Tensor) for key, weight in value.items()
+    ):
         raise ValueError("not a checkpoint of weights: it holds other things where tensors should be")
     return value
 

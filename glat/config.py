@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from . import checks
 from .data.sources import identity
+from .documents import parse_yaml, read_yaml
 from .errors import GlatError
 from .redaction import redact
 from .registry import BACKBONES
@@ -133,14 +133,7 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
     Raises:
         GlatError: no such file, not YAML, or a key or value that is not allowed.
     """
-    try:
-        settings = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise GlatError(f"{path}: no such file; run from the project's root or name it with --params") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise GlatError(f"{path}: cannot be read as settings: {error}") from None
-    except yaml.YAMLError as error:
-        raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    settings = read_yaml(path, "settings", "run from the project's root or name it with --params")
     if not isinstance(settings, dict):
         raise GlatError(f"{path}: expected keys and values, found {type(settings).__name__}")
     for key, value in (overrides or {}).items():
@@ -231,14 +224,14 @@ def hand_down(changes: dict[str, Any]) -> None:
 def plain(value: Any) -> Any:
     """Settings from Snakemake's command line, where whatever lies inside another is text: numbers, true, false and null
     as such."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, dict):  # a dataset's name is a text, whatever it reads as
+        return {key: inner if key == "dataset" else plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [plain(inner) for inner in value]
     if isinstance(value, str):
         try:
-            read = yaml.safe_load(value)
-        except yaml.YAMLError:
+            read = parse_yaml(value)
+        except ValueError:
             return value
         return read if value and isinstance(read, bool | int | float | None) else value
     return value

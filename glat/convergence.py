@@ -24,17 +24,19 @@ longer training would score the same.
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .runs import Run
+from .runs import Run, evaluated
 
 TOLERANCE = 0.03  # of the loss at the beginning, or of validation mAP
 ROWS = 5  # in each of the last two quarters of a curve, at least
 CONVERGED, MOVING, UNKNOWN, NO_CURVE = "converged", "still moving", "cannot tell", "no curve"
-CURVE, WATCHED = "train.csv", "validation.csv"
+STATES = (CONVERGED, MOVING, UNKNOWN, NO_CURVE)
+CURVE, WATCHED, METRICS = "train.csv", "validation.csv", "metrics.json"
 MARK = "†"
 NO_VERDICT = "not converged: no verdict"
 
@@ -108,6 +110,19 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     state = next((one for one in (MOVING, UNKNOWN) if one in states.values()), CONVERGED)
     told = "; ".join(_say(name, curves[name]) for name, one in states.items() if one == state)
     return _finding(state, told, {name: {**one._asdict(), "state": states[name]} for name, one in curves.items()})
+
+
+def found(run: Run, folder: Path) -> dict[str, Any]:
+    """The finding of a run as its metrics.json has it, and so tables: validation.csv, which DVC does not carry, may be gone
+    since. Of one that is not evaluated (`runs.evaluated`), as `judge` finds it."""
+    if evaluated(folder):
+        try:
+            finding = json.loads((folder / METRICS).read_text())["convergence"]
+            if finding["state"] in STATES:
+                return finding
+        except (OSError, ValueError, LookupError, TypeError):
+            pass  # damaged, or of an evaluation that did not look
+    return judge(run, folder)
 
 
 def _finding(state: str, told: str, curves: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and the one way of telling him a sentence."""
+
+import sys
 
 from .escaping import printable
 from .redaction import redact
@@ -14,3 +16,8 @@ class GlatError(Exception):
 
     def __init__(self, told: str = ""):
         super().__init__(printable(redact(str(told))))
+
+
+def tell(sentence: str) -> None:
+    """Write a sentence to stderr, and so into the log of a step, with as little in it as a `GlatError` has."""
+    print(printable(redact(sentence)), file=sys.stderr, flush=True)

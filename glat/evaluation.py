@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from . import checkpoints, convergence, hardware
 from .config import Evaluation
 from .cost import Stopwatch, multiply_adds
 from .data.packed import PackedClips, Packs, as_is
-from .errors import GlatError
+from .errors import GlatError, tell
 from .files import digest, whole
 from .intervals import d_prime_interval, interval
 from .jackknife import Jackknife, class_estimates, jackknife
@@ -141,7 +140,7 @@ def evaluate(
         )
     only = choose(corpus.clips, settings.only) if settings.only else None
     if only:
-        print(only.sentence, file=sys.stderr)
+        tell(only.sentence)
     heard = only.indices if only else np.arange(len(corpus))
     clips, target = corpus.clips[heard], corpus.labels.dense(heard)
     accelerator = hardware.accelerator(run.training.accelerator)

@@ -181,7 +181,7 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
         hardware.precision(run.training.precision, "cpu"),
         clip_generators(seed, [name]),
     )
-    network = convergence.name(experiments.title(run), convergence.judge(run, checkpoint.parent))
+    network = convergence.name(experiments.title(run), convergence.found(run, checkpoint.parent))
     shown = Path(clip).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
     draw(heard, names, truth, weak, f"{network} ({run.name}): {shown}", out)
 

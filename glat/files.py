@@ -9,13 +9,12 @@ import hashlib
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from .errors import GlatError
+from .errors import GlatError, tell
 
 # What a file system says that keeps no locks, as some network file systems do not.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -59,7 +58,7 @@ def locked(path: str | Path, waiting: str) -> Iterator[bool]:
     with path.open("w") as file:
         waited = not lock(file, wait=False)
         if waited:
-            print(waiting, file=sys.stderr, flush=True)
+            tell(waiting)
             lock(file)
         yield waited
 
@@ -84,11 +83,9 @@ def lock(file: IO, wait: bool = True, shared: bool = False) -> bool:
             ) from None
         if folder not in _lockless:
             _lockless.add(folder)
-            print(
+            tell(
                 f"warning: {folder}: this file system keeps no locks ({error.strerror}); going on without: do not start "
-                "the same work twice at once there",
-                file=sys.stderr,
-                flush=True,
+                "the same work twice at once there"
             )
     return True
 

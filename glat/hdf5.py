@@ -16,7 +16,7 @@ HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # of a lock that another pro
 DENSEST = 1100  # bytes that a compressed byte may hold: gzip reaches 1 030
 # What h5py has been seen to raise on damaged bytes, and its neighbours.
 DAMAGED = (AttributeError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
-KINDS = {"text": "SO", "whole numbers": "iub", "numbers": "fiub"}
+KINDS = {"text": "SO", "variable-length uint8": "O", "whole numbers": "iub", "numbers": "fiub"}
 
 
 def open_hdf5(path: str | Path, absent: str, damaged: str, **options) -> h5py.File:
@@ -57,8 +57,13 @@ def _cause(error: Exception, damaged: str) -> str:
     return f"not a readable HDF5 file; {damaged}"
 
 
-def dataset(file: h5py.File, name: str, kind: str, shape: tuple[int | None, ...], damaged: str) -> h5py.Dataset:
+def dataset(
+    file: h5py.File, name: str, kind: str, shape: tuple[int | None, ...], damaged: str, own: bool = True
+) -> h5py.Dataset:
     """The dataset `name` of a file, of one of `KINDS` and of a shape in which None stands for any length.
+
+    own: whether glat wrote the file. In one of somebody else's, a link to another file and places that were never
+    written are no damage: whoever reads from it must look at its width first.
 
     Raises:
         GlatError: it is not there, of another type or shape, lies in another file, or is not filled with data.
@@ -67,15 +72,34 @@ def dataset(file: h5py.File, name: str, kind: str, shape: tuple[int | None, ...]
     link = file.get(name, getlink=True)
     if link is None:
         raise GlatError(f"{file.filename}: {name} is missing, {expected}; {damaged}")
-    found = file[name] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
-        raise GlatError(f"{file.filename}: {name} is no data of this file, but a link or a group; {damaged}")
+    if own:
+        found = file[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+            raise GlatError(f"{file.filename}: {name} is no data of this file, but a link or a group; {damaged}")
+    else:
+        found = _followed(file, name, link)
     fits = len(found.shape or ()) == len(shape) and all(n in (None, m) for n, m in zip(shape, found.shape or ()))
     if not fits or found.dtype.kind not in KINDS[kind]:
         raise GlatError(f"{file.filename}: {name} is {found.dtype} {found.shape}, {expected}; {damaged}")
     stored = found.id.get_storage_size() * (DENSEST if found.id.get_create_plist().get_nfilters() else 1)
-    if found.nbytes > stored:
+    if own and found.nbytes > stored:
         raise GlatError(
             f"{file.filename}: {name} should hold {found.nbytes} bytes, of which most were never written; {damaged}"
         )
+    return found
+
+
+def _followed(file: h5py.File, name: str, link: object) -> h5py.Dataset:
+    """The dataset that a name leads to, in whatever file."""
+    try:
+        found = file[name]
+    except DAMAGED:
+        place = f"{getattr(link, 'filename', '')} {getattr(link, 'path', '')}".strip()
+        raise GlatError(
+            f"{file.filename}: {name} is a link to {place}, where nothing can be read; put that back"
+            if place
+            else f"{file.filename}: {name} cannot be opened; the file is damaged, so fetch it again"
+        ) from None
+    if not isinstance(found, h5py.Dataset):
+        raise GlatError(f"{file.filename}: {name} is a group; a dataset of that name is needed")
     return found

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import lightning
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .data.packed import PackedClips, Packs
-from .errors import GlatError
+from .errors import GlatError, tell
 from .metrics import summary
 from .randomness import Use, generator, torch_generator
 from .runs import Run
@@ -69,10 +67,9 @@ class HeldOut(lightning.Callback):
         self.rule.step(value)
         stage.reduction = self.reduction
         if trainer.is_global_zero:
-            print(
+            tell(
                 f"{self.run.folder}: step {step}: mAP {value:.4f} on {len(self.clips)} held-out clips, "
-                f"learning rate x {self.reduction:.3g}",
-                file=sys.stderr,
+                f"learning rate x {self.reduction:.3g}"
             )
 
     @torch.no_grad()

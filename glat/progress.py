@@ -17,6 +17,7 @@ import lightning
 import torch
 
 from .config import Training
+from .errors import tell
 from .files import locked, whole
 from .runs import Run, write_run
 
@@ -128,10 +129,10 @@ class ResumePoint(lightning.Callback):
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
-            print(f"{self.path}: damaged ({type(error).__name__}); training from the start", file=sys.stderr)
+            tell(f"{self.path}: damaged ({type(error).__name__}); training from the start")
             return 0
         if not isinstance(content, dict) or content.get("glat_fingerprint") != self.fingerprint:
-            print(f"{self.path}: made with other settings or code; training from the start", file=sys.stderr)
+            tell(f"{self.path}: made with other settings or code; training from the start")
             return 0
         return int(content["global_step"])
 
@@ -196,7 +197,7 @@ class PlainProgress(lightning.Callback):
     def on_train_start(self, trainer, stage) -> None:
         if trainer.is_global_zero:
             begun = f"resumed at step {self.start}" if self.start else "from the start"
-            print(f"{self.run.folder}: {self.run.training.steps} steps, {begun} ({self.where})", file=sys.stderr)
+            tell(f"{self.run.folder}: {self.run.training.steps} steps, {begun} ({self.where})")
         self.begin = time.monotonic()
 
     def on_train_batch_end(self, trainer, stage, outputs, batch, *_) -> None:
@@ -204,10 +205,9 @@ class PlainProgress(lightning.Callback):
         if trainer.is_global_zero and step % self.run.training.log_every == 0:
             self.equal = self.equal + 1 if stage.collapsed(batch["waveform"]) else 0
             if self.equal == 2:
-                print(
+                tell(
                     f"warning: {self.run.folder}: step {step}: training has collapsed: all clips of a batch get the "
-                    "same scores, now and at the last look; lower training.learning_rate or start again with another seed",
-                    file=sys.stderr,
+                    "same scores, now and at the last look; lower training.learning_rate or start again with another seed"
                 )
         if step % max(1, steps // 20) and step != steps:
             return
@@ -216,9 +216,7 @@ class PlainProgress(lightning.Callback):
             return
         speed = (step - self.start) / (time.monotonic() - self.begin)
         left = (steps - step) / speed
-        print(
+        tell(
             f"{self.run.folder}: step {step}/{steps}, loss {loss:.4f}, "
-            f"{speed * self.run.training.batch_size:.1f} clips/s, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
+            f"{speed * self.run.training.batch_size:.1f} clips/s, {left:.0f} s left"
         )

@@ -19,7 +19,9 @@ LONGEST = 24  # characters of a value in a query; a longer one may well be a key
 _BEGIN = re.compile(r"(?<![\w+.-])(?:[A-Za-z][\w+.-]*:)?//")  # of an address in a text
 _REST = re.compile(r"[^\s\"'<>`|]*")  # of it, where nothing is odd
 _UP_TO_AT = re.compile(r"[^\n@]{0,300}@(?:[^\s@]{0,300}@)*")  # a password that splits its own address in two
-_BARE = re.compile(r"(?<![\w/@.%+-])[^\s:/@'\"(]+:(?!//)[^\s'\"]{1,300}@(?=[\w\[])")  # name:password@ without a scheme
+_BARE = re.compile(
+    r"(?<![\w/@.%+-])(?![A-Za-z]:[\\/])[^\s:/@'\"(]+:(?!//)[^\s'\"]{1,300}@(?=[\w\[])"
+)  # name:password@ without a scheme, not C:/
 _QUERY = re.compile(r"(?<=[?&#;])([\w.~%+\[\]-]{1,80})=([^&#;\s\"'<>`)]+)")
 _QUERY_SECRET = re.compile(
     r"token|sig|key|auth|pass|pwd|secret|credential|session|cookie|jwt|policy|^code$", re.IGNORECASE

@@ -14,12 +14,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from .config import Count, Glat, Name, Natural, Params, Positive, Settings, Training
+from .config import Count, Glat, Name, Natural, Params, Settings, Training
+from .documents import read_yaml
 from .errors import GlatError
 from .files import digest, whole
 from .settings import Waveform, sentence
-
-LONGEST = 2**20  # characters of a config.yaml
 
 
 class Run(Settings):
@@ -28,7 +27,7 @@ class Run(Settings):
     dataset: Name
     name: Name
     backbone: Name
-    width: Positive
+    width: Annotated[float, Field(gt=0, allow_inf_nan=True)]  # infinite: there is none for this backbone
     dropout: Annotated[float, Field(ge=0)]
     hop: Count
     classes: Count
@@ -117,22 +116,22 @@ def write_run(run: Run, path: str | Path) -> None:
 
 def read_run(path: str | Path) -> Run:
     """Read a run's config.yaml. Raises GlatError naming the file and the key if it is not one."""
+    settings = read_yaml(path, "a run's settings", "`glat configure` writes it")
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(LONGEST + 1)
-        if len(text) > LONGEST:
-            raise GlatError(f"{path}: longer than a run's settings can be; `glat configure` writes them")
-        return Run.model_validate(yaml.safe_load(text))
-    except FileNotFoundError:
-        raise GlatError(f"{path}: no such file; `glat configure` writes it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise GlatError(f"{path}: cannot be read as a run's settings: {error}") from None
-    except RecursionError:
-        raise GlatError(f"{path}: nested deeper than a run's settings are; `glat configure` writes them") from None
-    except yaml.YAMLError as error:
-        raise GlatError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        return checked(settings)
+    except ValueError as error:
+        raise GlatError(f"{path}: {error}") from None
+
+
+def checked(settings: Any, prefix: str = "") -> Run:
+    """A run from settings that were read somewhere. Raises ValueError: what is wrong, under its key behind `prefix`."""
+    try:
+        run = Run.model_validate(settings)
     except ValidationError as error:
-        raise GlatError(f"{path}: {sentence(error)}") from None
+        raise ValueError(sentence(error, prefix)) from None
+    if math.isinf(run.width):
+        raise ValueError(f"{prefix}width: inf is not allowed: a network has a width")
+    return run
 
 
 def evaluated(folder: Path) -> bool:

@@ -35,7 +35,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Glat(Settings):
@@ -308,7 +308,7 @@ def _sentence(found: ErrorDetails, prefix: str) -> str:
         return f"key {place} is missing"
     if found["type"] == "value_error":
         return f"{place}: {found['ctx']['error']}" if parts else str(found["ctx"]["error"])
-    message = found["msg"]
+    message, place = found["msg"], f"{place}: " if place else ""
     if any(SECRET.search(str(part)) for part in found["loc"]):
-        return f"{place}: not allowed: {message[0].lower()}{message[1:]}"
-    return f"{place}: {reprlib.repr(found['input'])} is not allowed: {message[0].lower()}{message[1:]}"
+        return f"{place}not allowed: {message[0].lower()}{message[1:]}"
+    return f"{place}{reprlib.repr(found['input'])} is not allowed: {message[0].lower()}{message[1:]}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from .cores import cores
 from .data.labels import Labels
 from .data.packed import PackedClips, Packs, as_is
 from .data.sampling import BalancedBatches
-from .errors import GlatError
+from .errors import GlatError, tell
 from .heldout import HeldOut, held_out
 from .models import Streams, Tagger
 from .progress import Curve, EndAtOnce, Kept, PlainProgress, ResumePoint, alone
@@ -248,7 +247,7 @@ def _train(run: Run, folder: Path, threads: int | None, waited: bool, callbacks:
     made_from = fingerprint(run, packs, precision)
     done = folder / "checkpoint.pt"
     if waited and done.exists() and checkpoints.read(done).get("fingerprint") == made_from:
-        print(f"{folder}: trained meanwhile by the other process", file=sys.stderr)
+        tell(f"{folder}: trained meanwhile by the other process")
         return
     resume = ResumePoint(folder / "resume.ckpt", made_from, settings.checkpoint_every)
     start = resume.step()

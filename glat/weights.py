@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from .config import Params, sentence
-from .errors import GlatError
+from .errors import GlatError, tell
 from .fetching import LIMITS, address_hash, check_file, fetch_file, file_name, hash_file, is_address
 from .files import remove
 from .runs import Run, read_run, split_packs, write_run
@@ -99,7 +98,7 @@ def evaluate(params: Params, run: Run, threads: int | None = None) -> None:
     made_from = [run.folder / "checkpoint.pt", *map(Path, packs), *([Path(only)] if only else [])]
     newest = max((path.stat().st_mtime for path in made_from if path.exists()), default=0)
     if metrics.exists() and newest <= metrics.stat().st_mtime and _scored_with(metrics, params):
-        print(f"{metrics}: scored before with these settings; remove it to score again", file=sys.stderr)
+        tell(f"{metrics}: scored before with these settings; remove it to score again")
         return
     from . import evaluation  # imports torch
 

@@ -140,6 +140,10 @@ def of_another_width(content):
     content["run"]["width"] = 0.5
 
 
+def of_width(width):
+    return lambda content: content["run"].update(width=width)
+
+
 def with_an_unknown_setting(content):
     content["run"]["loudness"] = 3
 
@@ -164,6 +168,12 @@ def of_a_lost_weight(content):
         (without("glat"), "version None, expected 1"),
         (of_another_backbone, "another network"),
         (of_another_width, "another network"),
+        (of_width(float("inf")), "run.width: inf is not allowed"),
+        (of_width(float("nan")), "run.width: nan is not allowed"),
+        (of_width(1e9), "run is of a network that cannot be made"),
+        (of_width(1e300), "run is of a network that cannot be made"),
+        (replaced(glat=torch.zeros(2)), "version tensor"),
+        (replaced(model={1: torch.zeros(2)}), "not a checkpoint of weights"),
         (of_a_lost_weight, r"1 of \d+ weights missing.*network.fc1.bias"),
         (replaced(model={}), "another network"),
         (replaced(model=3), "not a checkpoint of weights"),

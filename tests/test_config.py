@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 from conftest import ROOT
+from typer.testing import CliRunner
 
 from glat import experiments
+from glat.cli import app
 from glat.config import load, parse, plain
 from glat.errors import GlatError
 from glat.experiments import equal_compute_steps
@@ -178,6 +180,53 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / "params.yaml").write_text("dataset: mini")
     with pytest.raises(GlatError, match=r"params.yaml: key seeds is missing"):
         load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: 2020-99-99", r"not valid YAML: one of its values is none \(month must be in 1..12\)"),
+        (f"a: {'9' * 6000}", "not valid YAML: one of its values is none"),
+        ("a: !!bool x", "not valid YAML: one of its values is none"),
+        ("a: !!timestamp x", "not valid YAML: one of its values is none"),
+        ("[" * 5000, "nested deeper than settings are"),
+        ("x" * (2**20 + 1), "longer than"),
+    ],
+)
+def test_what_yaml_has_no_value_for_is_one_sentence(tmp_path, text, told):
+    for name, reader in (("params.yaml", load), ("config.yaml", read_run)):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(GlatError, match=rf"{name}: {told}") as refused:
+            reader(tmp_path / name)
+        assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+    assert plain({"a": text}) == {"a": text}
+
+
+def test_an_empty_config_has_no_key_to_name(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(GlatError, match=r"config\.yaml: None is not allowed"):
+        read_run(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("key", [
+    "glat.tau", "training.learning_rate", "training.mixup_alpha", "fetch.max_hours", "audio.min_seconds",
+    "audio.clip_seconds", "tracking.watch", "datasets.mini.width", "datasets.mini.dropout",
+])  # fmt: skip
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_no_number_is_infinite_or_none(key, value):
+    (told, *_) = refused(changed(**{key: value}))
+    assert told.startswith(f"params.yaml: {key}") and "not allowed" in told
+
+
+@pytest.mark.parametrize("name", ["2024", "on", "no", "null", "1e3", "1_0", "2020-01-01", "2020-99-99"])
+def test_a_dataset_may_have_a_name_that_yaml_reads_as_something_else(tmp_path, monkeypatch, name):
+    settings = yaml.safe_load(PARAMS.read_text())
+    settings["datasets"][name] = settings["datasets"]["mini"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["--set", f"dataset={name}", "source"])
+    assert done.exit_code == 0 and (tmp_path / "data" / name / "source.json").is_file(), done.output
+    assert plain({"dataset": name}) == {"dataset": name}
 
 
 def test_table_1_is_every_backbone_with_and_without_glat_for_each_seed_and_two_networks_beside_cnn10():

@@ -294,6 +294,21 @@ def test_the_report_names_the_network_of_its_clips_with_its_marks(half_trained):
     assert "† In at least one seed" in text and "built from what its abstract says" in text
 
 
+def test_the_training_figure_says_what_the_tables_say_where_the_looks_are_gone(params, tmp_path, monkeypatch, drawn):
+    """As in a clone, to which DVC brings train.csv and metrics.json but no validation.csv."""
+    monkeypatch.chdir(tmp_path)
+    make_all(params, Corpus())
+    run = experiments.system(params, "cnn10", None).runs[0]
+    make_run(run, Corpus(), convergence={"state": MOVING, "told": "validation mAP +9.0 ± 0.8 % of itself"})
+    RESULTS["training_curves"].write(params)
+    fig, axes = drawn["training_table1"]
+    marked_ = [text.get_text() for text in fig.legends[0].get_texts() if "†" in text.get_text()]
+    assert marked_ == ["cnn10 †"] and len(open_points(axes[0])) == 1
+    assert convergence.found(run, run.folder)["state"] == MOVING
+    (run.folder / "checkpoint.pt").write_bytes(b"of a later training")
+    assert convergence.found(run, run.folder)["state"] == judge(run, run.folder)["state"] == UNKNOWN
+
+
 def test_the_end_of_a_training_says_it_in_one_line(run):
     write(run, MINI, schedule="cosine")
     line = convergence.sentence(run, judge(run, run.folder))

@@ -250,7 +250,7 @@ def test_files_that_are_no_packs(tmp_path):
         with pytest.raises(GlatError, match=rf"a\.h5: {told}"):
             fetch(panns_hdf5, tmp_path)
     for made, told in (
-        ({"rate": None}, "has no attribute sample_rate"),
+        ({"rate": None}, "attribute sample_rate is missing"),
         ({"waveform": np.ones(6, np.int16)}, "waveform is int16"),
         ({"waveform": np.ones((5, 3), np.int16)}, "has 6 names for 5 rows"),
     ):
@@ -259,7 +259,7 @@ def test_files_that_are_no_packs(tmp_path):
             fetch(panns_hdf5, tmp_path)
     with h5py.File(path, "w") as file:
         file["audio_name"], file["mp3"] = [b"a"], np.zeros((1, 3), np.uint8)
-    with pytest.raises(GlatError, match=r"a\.h5: mp3 is uint8; a pack has variable-length uint8"):
+    with pytest.raises(GlatError, match=r"a\.h5: mp3 is uint8 .*expected variable-length uint8"):
         fetch(passt_hdf5, tmp_path)
 
 
@@ -284,3 +284,103 @@ def test_a_file_that_is_gone_stops_the_step(tmp_path):
     path.unlink()
     with pytest.raises(GlatError, match=r"a\.h5: no such file"):
         next(panns_hdf5.read(table, None))
+
+
+def other(name, **options):
+    """A change of a whole file: another dataset of this name."""
+
+    def change(file):
+        del file[name]
+        file.create_dataset(name, **options)
+
+    return change
+
+
+def linked(name, to):
+    def change(file):
+        del file[name]
+        file[name] = to
+
+    return change
+
+
+def group(name):
+    def change(file):
+        del file[name]
+        file.create_group(name)
+
+    return change
+
+
+def at(value):
+    return lambda file: file.attrs.__setitem__("sample_rate", value)
+
+
+GONE = h5py.ExternalLink("gone.h5", "/w")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (other("waveform", data=5), r"waveform is int64 \(\), expected numbers \(any, any\)"),
+        (other("waveform", dtype="f4"), r"waveform is float32 None, expected"),
+        (group("waveform"), "waveform is a group"),
+        (linked("waveform", GONE), "waveform is a link to gone.h5 /w, where nothing can be read"),
+        (linked("waveform", h5py.SoftLink("/w")), "waveform is a link to /w, where"),
+        (other("waveform", shape=(6, 10**11), dtype="i2"), "waveform has 100000000000 samples a clip, more than 3600 s"),
+        (lambda file: (other("waveform", shape=(10**11, 9), dtype="i2")(file), other("audio_name", shape=(10**11,), dtype="S9")(file)),
+         "has 100000000000 names for 100000000000 rows"),
+        (other("audio_name", data=b"a"), r"audio_name is object \(\), expected text"),
+        (other("audio_name", data=np.arange(6)), "audio_name is int64"),
+        (other("audio_name", shape=(6,), dtype="S1000000"), "audio_name has names of 1000000 bytes"),
+        (linked("audio_name", GONE), "audio_name is a link to gone.h5"),
+        (group("target"), "target is a group"),
+        (other("target", data=1), r"target is int64 \(\), expected numbers"),
+        (linked("target", GONE), "target is a link to gone.h5"),
+        (other("target", shape=(6, 10**11), dtype="?"), "target has the shape"),
+        (at("CD quality"), "sample_rate is 'CD quality', no rate; write the rate there with h5py, in whole Hz"),
+        (at(h5py.Empty("f4")), "sample_rate is .*, no rate"),
+        (at(np.zeros(0)), "sample_rate is .*, no rate"),
+        (at(np.nan), "sample_rate is .*nan.*, no rate"),
+        (at(np.inf), "sample_rate is .*inf.*, no rate"),
+        (at(-5), "sample_rate is .*, no rate"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_of_somebody_s_file_is_one_sentence(tmp_path, change, told):
+    path = panns(tmp_path / "a.h5", waveform=np.ones((6, 3), np.int16))
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(GlatError, match=rf"a\.h5: .*{told}"):
+        fetch(panns_hdf5, tmp_path)
+
+
+def test_a_file_of_mp3_that_is_none_is_one_sentence(tmp_path):
+    for change, told in (
+        (group("mp3"), "mp3 is a group"),
+        (linked("mp3", GONE), "mp3 is a link to gone.h5"),
+        (other("mp3", shape=(6,), dtype=h5py.vlen_dtype(np.int16)), "a pack has variable-length uint8"),
+        (other("target", data=np.zeros((6, 1), np.int32)), "target is int32, expected uint8"),
+    ):
+        with h5py.File(passt(tmp_path / "a.h5", content=[b"x"] * 6), "r+") as file:
+            change(file)
+        with pytest.raises(GlatError, match=rf"a\.h5: .*{told}"):
+            fetch(passt_hdf5, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">f4"])
+def test_waveforms_of_the_other_byte_order_and_in_another_file_are_read(tmp_path, dtype):
+    path = panns(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "kept", "w") as kept:
+        kept["w"] = WAVEFORMS.astype(dtype)
+    with h5py.File(path, "r+") as file:
+        del file["waveform"]
+        file["waveform"] = h5py.ExternalLink("kept", "w")
+    got = list(panns_hdf5.read(fetch(panns_hdf5, tmp_path), None))
+    assert all(one.samples.dtype.isnative and one.rate == RATE for one in got)
+    np.testing.assert_array_equal(np.stack([one.samples for one in got]), WAVEFORMS)
+
+
+def test_packs_of_the_other_byte_order_are_used_in_place(project):
+    panns(project / "a.h5", waveform=WAVEFORMS.astype(">i2"))
+    make_project(project, {"kind": "panns_hdf5", "audio": "a.h5", "in_place": True})
+    np.testing.assert_array_equal(Packs(all_steps(project)).read_int16(range(6)), WAVEFORMS)

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from glat import evaluation, training
 from glat.cli import app
-from glat.config import load
+from glat.config import load, parse
 from glat.runs import resolve, write_run
+from glat.settings import Listed, Weights
 from glat.tracking import outbox
 from glat.tracking.send import alone, read_state
 from glat.tracking.store import Store
@@ -153,11 +154,34 @@ def test_a_training_under_way_is_left_to_the_process_that_follows_it(project, pa
 def test_what_waits_holds_no_password_of_a_source_and_is_its_owner_s_alone(project, params):
     run = made(params, 0)
     source = {"kind": "youtube", "cookies": "cookies.txt", "proxy": "http://me:secret@proxy"}
-    dataset = params.datasets["audioset"].model_copy(update={"source": source})
-    outbox._put(run.folder, params.model_copy(update={"datasets": params.datasets | {"audioset": dataset}}))
+    lists = {name: f"http://me:secret@host/{name}?token=secret" for name in params.datasets["audioset"].lists()}
+    lists["eval_segments.csv"] = Listed(file="https://me:secret@host/x.csv", sha256="0" * 64)
+    dataset = params.datasets["audioset"].model_copy(update={"source": source, "metadata": lists})
+    weights = {"cnn10": Weights(file="https://me:secret@host/Cnn10.pth?key=secret")}
+    given = {"datasets": params.datasets | {"audioset": dataset}, "weights": weights}
+    outbox._put(run.folder, params.model_copy(update=given))
     (letter,) = waiting()
     assert "secret" not in letter.read_text() and letter.stat().st_mode & 0o077 == 0
-    assert Path(json.loads(letter.read_text())["folder"]) == run.folder
+    content = json.loads(letter.read_text())
+    assert Path(content["folder"]) == run.folder and parse(content["settings"]).dataset == params.dataset
+
+
+def test_a_run_whose_files_cannot_be_written_waits_and_the_others_go(project, params, monkeypatch):
+    runs, sent = [made(params, seed) for seed in range(2)], []
+    monkeypatch.setattr(outbox.Sender, "finish", lambda sender: sent.append(sender.folder) or True)
+    log = runs[0].folder / "mlflow.log"
+    log.mkdir()  # so that it cannot be opened, by root either
+    for run in runs:
+        outbox._put(run.folder, params)
+    (outbox.box() / "1-other.json").write_text("[1]")
+    with (outbox.box() / "lock").open("w") as lock:
+        assert outbox._taken(lock.fileno()) and not outbox.drain(lock.fileno())
+        (letter,) = waiting()
+        assert json.loads(letter.read_text())["folder"] == str(runs[0].folder)
+        assert sent == [runs[1].folder]
+        log.rmdir()
+        assert outbox._taken(lock.fileno()) and outbox.drain(lock.fileno()) and not waiting()
+    assert sent == [runs[1].folder, runs[0].folder]
 
 
 def test_a_job_of_a_cluster_waits_for_its_sender(project, params, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pickle
 import subprocess
@@ -16,10 +17,11 @@ from conftest import ROOT
 from tiny_project import copy_of_the_project, run
 
 from glat.config import load, public
+from glat.data import metadata
 from glat.data.sources import identity
 from glat.data.sources.youtube import Settings
 from glat.data.sources.youtube_errors import GONE, Failure, classify
-from glat.errors import GlatError
+from glat.errors import GlatError, tell
 from glat.redaction import redact
 from glat.results import report
 from glat.tracking.store import name_of
@@ -48,7 +50,7 @@ PLANTED = "s3cr3t"
         ("Proxy-Authorization: Basic s3cr3t", "Proxy-Authorization: ***"),
         *((same, same) for same in (
             "https://zenodo.org/record/3987831/files/Cnn10_mAP%3D0.380.pth?download=1", "/data/x:y@z/a=b.wav", "a: b",
-            "https://www.youtube.com/watch?v={id}", "git@github.com:a/b", "12:30 at 5@home", "http://host:x/y", "",
+            "https://www.youtube.com/watch?v={id}", "C:/x/y@z/a.wav: gone", r"D:\x\y@z", "git@github.com:a/b", "12:30 at 5@home", "http://host:x/y", "",
         )),
     ],
 )  # fmt: skip
@@ -84,6 +86,31 @@ def test_no_error_of_a_source_or_a_setting_holds_one():
         assert PLANTED not in classify(f"Unable to connect: {proxy}/ said no").reason
         assert PLANTED not in str(Failure(GONE, f"at {proxy}"))
     assert name_of("http://me:p@s3cr3t@host:1/") == "http://host:1"
+
+
+def test_what_is_told_of_a_list_holds_none(tmp_path, capsys):
+    list_ = tmp_path / "train_segments.csv"
+    list_.write_text("YTID,start_seconds,end_seconds,more,positive_labels\n-a,0,10,\x1b[31m,/m/0a\n")
+    classes = tmp_path / "class_labels_indices.csv"
+    classes.write_text("index,mid,display_name\n0,/m/0a,Dog\n")
+    checks = metadata.Checks("mine", 1, {"train": 1})
+    checks.read(classes.name, classes, classes.name)
+    checks.read(list_.name, list_, f"http://me:{PLANTED}@host/train.csv?token={PLANTED}")
+    checks.done()
+    assert "http://host/train.csv?token=***: 'more' of its columns not read" in capsys.readouterr().err
+
+
+def test_every_sentence_to_stderr_goes_through_the_same_door(capsys):
+    tell(f"at http://me:{PLANTED}@host/\x1b[31m")
+    assert capsys.readouterr().err == "at http://host/\\x1b[31m\n"
+    bare = [
+        f"{path}:{call.lineno}"
+        for path in (ROOT / "glat").rglob("*.py")
+        if path.name != "errors.py"
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "print" and "sys.stderr" in ast.unparse(call)
+    ]
+    assert not bare, "glat.errors.tell writes what is told"
 
 
 def test_a_traceback_holds_none():

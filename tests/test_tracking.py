@@ -86,7 +86,7 @@ def test_a_run_is_sent_once_with_parameters_tags_curves_and_files(project, param
     tags = found.data.tags
     expected = {
         "backbone": "CNN10", "method": "GL-AT", "N": "5", "tau": "3", "seed": "0", "dataset": "mini",
-        "git_commit": "c0ffee", "git_dirty": "false", "snakemake_rule": "unknown", "convergence": "cannot tell",
+        "git_commit": "c0ffee", "git_dirty": "false", "snakemake_rule": "unknown", "convergence": "converged",
         "serves": "table1, table2, fig2a, fig2b, controls, localisation",
     }  # fmt: skip
     assert expected == {key: tags[key] for key in expected}

@@ -9,6 +9,7 @@ import time
 import h5py
 import pandas as pd
 import pytest
+import yaml
 from conftest import ROOT
 from tiny_project import copy_of_the_project, reruns, snakemake
 
@@ -176,6 +177,20 @@ def test_a_wrong_setting_stops_before_any_job(tmp_path):
     done = snakemake(project, "-n", "--config", "glat={tau: -1}", check=False)
     assert done.returncode != 0
     assert "glat.tau: -1 is not allowed" in done.stdout + done.stderr
+
+
+def test_a_list_with_its_checksum_is_noted_without_a_password(tmp_path):
+    project = copy_of_the_project(tmp_path)
+    settings = yaml.safe_load((project / "params.yaml").read_text())
+    lists = {name: f"lists/{name}" for name in ("class_labels_indices.csv", "train_segments.csv")}
+    checked = {"file": "https://me:s3cr3t@lists.example/eval.csv", "sha256": "0" * 64}
+    settings["datasets"]["mini"] |= {
+        "source": {"kind": "files", "audio": "."},
+        "metadata": lists | {"eval_segments.csv": checked},
+    }
+    (project / "params.yaml").write_text(yaml.safe_dump(settings))
+    done = snakemake(project, "data/mini/metadata", "-n", "--cores", "1")
+    assert "rule metadata:" in done.stdout and "s3cr3t" not in done.stdout + done.stderr
 
 
 def test_lint_is_clean():

@@ -10,8 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from ..errors import GlatError
-from ..escaping import printable
+from ..errors import GlatError, tell
 from ..redaction import hook
 from .app import app
 
@@ -33,12 +32,12 @@ def main() -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):  # HDF5 has the number in its text alone
             told = _full(error)
         elif error.filename:
-            told = printable(f"{error.filename}: {error.strerror}")
+            told = f"{error.filename}: {error.strerror}"
         else:
             raise
     else:
         return
-    print(f"glat: {told}", file=sys.stderr)
+    tell(f"glat: {told}")
     sys.exit(1)
 
 

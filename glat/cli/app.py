@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from typer.core import TyperCommand, TyperGroup
 
+from ..documents import parse_yaml
 from ..errors import GlatError
+from ..escaping import NAME
 
 
 class InOrder(TyperGroup):
@@ -86,10 +87,13 @@ def options(
         key, equals, value = item.partition("=")
         if not equals:
             raise GlatError(f"--set {item}: expected KEY=VALUE, as in --set glat.tau=2")
+        if key == "dataset" and NAME.fullmatch(value):
+            chosen["overrides"][key] = value  # one may be called 2024 or on: a text, whatever YAML makes of it
+            continue
         try:
-            chosen["overrides"][key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise GlatError(f"--set {item}: {value!r} is not a value in YAML") from None
+            chosen["overrides"][key] = parse_yaml(value)
+        except ValueError:
+            raise GlatError(f"--set {key}={value[:80]}: {value[:80]!r} is not a value in YAML") from None
 
 
 def load_params():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from .app import Shard, Split, Threads, Workers, app, load_params
 
 
@@ -84,7 +83,7 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     with whole(folder.with_suffix(".csv")) as part:
         listing.to_csv(part, index=False)
     lost = int((listing["reason"] != "").sum())
-    print(f"{folder}: {len(listing) - lost} clips, {lost} lost", file=sys.stderr)
+    tell(f"{folder}: {len(listing) - lost} clips, {lost} lost")
 
 
 @app.command()
@@ -114,7 +113,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         getattr(settings, "in_place", False),
         Limits(**audio.limits.model_dump()),
     )
-    print(f"{out}: {kept} clips, {lost} lost", file=sys.stderr)
+    tell(f"{out}: {kept} clips, {lost} lost")
 
 
 @app.command()
@@ -132,7 +131,7 @@ def pack(split: Split, shard: Shard) -> None:
     ledger, rate = out.with_suffix(".ledger.csv"), params.audio.sample_rate
     resampled = _place("resampled", params.dataset, split, shard)
     kept, lost = pack_shard(resampled, segments, classes, out.with_suffix(".h5"), ledger, rate, origin)
-    print(f"{out}.h5: {kept} clips, {lost} lost (see {ledger})", file=sys.stderr)
+    tell(f"{out}.h5: {kept} clips, {lost} lost (see {ledger})")
 
 
 @app.command()

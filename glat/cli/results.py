@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from glob import glob
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..errors import tell
 from ..results import PARTIAL, RESULTS, Result
 from .app import app, load_params
 
@@ -53,7 +53,7 @@ def common_clips(
 
     shared = manifest.common(lists)
     print(manifest.manifest(shared), end="")
-    print(f"{len(shared)} clips in common of {' and '.join(map(str, manifest.counts(lists)))}", file=sys.stderr)
+    tell(f"{len(shared)} clips in common of {' and '.join(map(str, manifest.counts(lists)))}")
 
 
 @app.command()
@@ -83,4 +83,4 @@ def partial() -> None:
             written.append(name)
     if written:
         place = f"results/{params.dataset}/{PARTIAL}"
-        print(f"written without the failed runs, in {place}: {', '.join(written)}", file=sys.stderr)
+        tell(f"written without the failed runs, in {place}: {', '.join(written)}")

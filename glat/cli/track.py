@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from .app import InOrder, app, load_params
 
 track = typer.Typer(cls=InOrder, no_args_is_help=True, help="What MLflow knows of the runs.")
@@ -45,7 +44,7 @@ def sync(
         except GlatError as error:
             if isinstance(error, NotSent):
                 store.ask()  # where the server is at fault, the others would meet the same
-            print(f"glat: {error}", file=sys.stderr)
+            tell(f"glat: {error}")
             failed.append(folder)
             continue
         print(f"{folder}: {attempt.status.lower() if attempt else 'not trained yet'}", flush=True)

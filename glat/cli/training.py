@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from .app import RunFile, Threads, app, chosen, load_params
 
 
@@ -40,7 +39,7 @@ def train(config: RunFile, threads: Threads = 0) -> None:
     with follow(run, config.parent, _settings_if_any()) as callbacks:
         training.train(run, config.parent, threads, callbacks)
     if first_process():
-        print(convergence.sentence(run, convergence.judge(run, config.parent)), file=sys.stderr)
+        tell(convergence.sentence(run, convergence.judge(run, config.parent)))
 
 
 def _settings_if_any():
@@ -48,7 +47,7 @@ def _settings_if_any():
     try:
         return load_params()
     except GlatError as error:
-        print(f"not told to MLflow: {error}", file=sys.stderr)
+        tell(f"not told to MLflow: {error}")
         return None
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from .. import settings
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from ..escaping import printable
 from .app import Threads, app, chosen, inside, load_params
 
@@ -61,7 +61,7 @@ def tag(
     for found in tagging.tag(checkpoint, files, top, Limits(**limits.model_dump())):
         name = _one_line(found.file)
         if isinstance(found, tagging.Failure):
-            print(printable(f"glat: {name}: {found.reason}"), file=sys.stderr)
+            tell(f"glat: {name}: {found.reason}")
             lost += 1
             continue
         line = f"{name}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"
@@ -111,7 +111,7 @@ def weights(
     if until is not Until.file:
         published.classes_of(params)  # before a long download
     file = published.obtain(published.asked(params, backbone, place, md5, sha256), params.fetch)
-    print(f"{file}: {published.identity(file, params.weights.get(backbone))}", file=sys.stderr)
+    tell(f"{file}: {published.identity(file, params.weights.get(backbone))}")
     if until is Until.file:
         return
     run = published.convert(params, backbone, file)

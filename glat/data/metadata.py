@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from ..fetching import LIMITS, address_hash, check_file, fetch_file, is_address
 from ..files import remove
 from ..settings import Fetch
@@ -147,7 +146,7 @@ class Checks:
             self.faults.append(f"datasets.{self.dataset}.{key}: {asked}, but the list {named} has {found}{again}")
 
     def _segments(self, split: str, path: Path, named: str, file: Path | None) -> None:
-        segments = audioset.read_segments(path, self._known, named=named, tell=_tell)
+        segments = audioset.read_segments(path, self._known, named=named, tell=tell)
         clips = self._clips[split] = segments["clip"]
         self.size(f"splits.{split}", self.splits[split], len(clips), named, file)
         if twice := [clip for clip in clips if clip in self._split_of]:
@@ -155,15 +154,15 @@ class Checks:
             self.faults.append(f"{named}: clip {twice[0]} is in both {other} and {split}; a clip has one split")
         self._split_of |= dict.fromkeys(clips, split)
         if several := segments["youtube_id"][segments["youtube_id"].duplicated()].unique().tolist():
-            _tell(
+            tell(
                 f"{split}: {len(several)} videos have several segments, {several[0]} the first; a file that has only the "
                 "id for a name does not tell which of them it is"
             )
         if unlabelled := int((segments["labels"].str.len() == 0).sum()):
-            _tell(f"{split}: {unlabelled} of {len(clips)} clips have no label: negatives of every class")
+            tell(f"{split}: {unlabelled} of {len(clips)} clips have no label: negatives of every class")
         unheard = self._known["display_name"][~self._known["mid"].isin(set().union(*set(segments["labels"])))]
         if len(unheard):
-            _tell(f"{split}: {len(unheard)} of {len(self._known)} classes have no clip, {unheard.iloc[0]!r} the first")
+            tell(f"{split}: {len(unheard)} of {len(self._known)} classes have no clip, {unheard.iloc[0]!r} the first")
 
     def _strong(self, split: str, path: Path, named: str) -> None:
         strong, clips = audioset.read_strong(path, self._known, named), self._clips.get(split)
@@ -180,14 +179,10 @@ class Checks:
                 f"{named}: none of its labels is a class: expected mids or display names of the class list, found "
                 f"{strong['label'].iloc[0]!r}"
             )
-        _tell(f"{split}: {int(clips.isin(strong['clip']).sum())} of {len(clips)} clips have strong labels")
+        tell(f"{split}: {int(clips.isin(strong['clip']).sum())} of {len(clips)} clips have strong labels")
         for column, fits, what in (("clip", of_clip, "the list's clips"), ("label", of_class, "the classes")):
             if len(lost := strong[column][~fits]):
-                _tell(
+                tell(
                     f"{split}: {len(lost)} of {len(strong)} strong labels are of none of {what} and are left out, "
                     f"{lost.iloc[0]!r} the first"
                 )
-
-
-def _tell(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from glat.errors import GlatError
+from glat.errors import GlatError, tell
 
 STRINGS = {"dtype": str, "keep_default_na": False, "encoding": "utf-8"}  # how pandas reads a table of names
 
@@ -24,7 +24,7 @@ def progress(items: Sized, title: str) -> Iterator:
         yield item
         if done * 10 // total > step:
             step = done * 10 // total
-            print(f"{title}: {done} of {total}", file=sys.stderr, flush=True)
+            tell(f"{title}: {done} of {total}")
 
 
 def need_space(path: Path, size: int) -> None:

@@ -31,7 +31,7 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
         there = [run for run in runs if not partial or not why_missing(run)]
         curves = {run.name: pd.read_csv(run.folder / "train.csv") for run in there}
-        half = {run.name for run in there if convergence.marked(convergence.judge(run, run.folder))}
+        half = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
         draw_training(curves, folder / f"training_{name}", half)
         drawn |= curves
     lines = [curve.assign(run=name) for name, curve in drawn.items()]

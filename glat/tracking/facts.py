@@ -71,7 +71,7 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         "mlflow.note.content": note(run, attempt, serves),
     }
     if attempt.status == "FINISHED":
-        found["convergence"] = convergence.judge(run, folder)["state"]
+        found["convergence"] = convergence.found(run, folder)["state"]
     if attempt.user:
         found["mlflow.user"] = attempt.user
     if attempt.weights:

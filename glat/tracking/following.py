@@ -12,6 +12,7 @@ from pathlib import Path
 import lightning
 
 from ..config import Params
+from ..errors import tell
 from ..progress import first_process
 from ..runs import Run, split_packs
 from . import attempt
@@ -40,7 +41,7 @@ def at_no_cost(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is
-        print(f"{folder}: not noted for MLflow: {error}", file=sys.stderr)
+        tell(f"{folder}: not noted for MLflow: {error}")
 
 
 @contextmanager
@@ -89,5 +90,5 @@ def sender(folder: Path, params: Params) -> subprocess.Popen | None:
                 process.stdin.write(params.model_dump_json(by_alias=True).encode())
             return process
     except OSError as error:
-        print(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later", file=sys.stderr)
+        tell(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later")
         return None

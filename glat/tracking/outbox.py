@@ -19,8 +19,9 @@ from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
 from ..config import Params, parse
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from ..files import whole
+from ..redaction import redact
 from . import attempt as attempts
 from .send import Busy, alone
 from .sender import LOG, LOOK, Sender, wait_in_a_job
@@ -48,7 +49,7 @@ def hand_over(folder: Path, params: Params) -> None:
             )
         wait_in_a_job(process)
     except OSError as error:
-        print(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later", file=sys.stderr)
+        tell(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later")
 
 
 def _taken(lock: int) -> bool:
@@ -61,9 +62,9 @@ def _taken(lock: int) -> bool:
 
 
 def _put(folder: Path, params: Params) -> None:
-    settings = params.model_dump(mode="json", by_alias=True)
+    settings = redact(params.model_dump(mode="json", by_alias=True))  # no password in another file
     for dataset in settings["datasets"].values():
-        dataset["source"] = {"kind": dataset["source"].get("kind")}  # no proxy's password in another file
+        dataset["source"] = {"kind": dataset["source"].get("kind")}  # nothing is got here
     with whole(box() / f"{time.time_ns()}-{uuid.uuid4().hex}.json") as part:
         part.touch(0o600)
         part.write_text(json.dumps({"folder": str(folder), "settings": settings}))
@@ -71,28 +72,42 @@ def _put(folder: Path, params: Params) -> None:
 
 def drain(lock: int) -> bool:
     """Send all that waits, by the lock that this process holds; whether all was sent. A run that is not sent for a
-    reason of its own is left to `glat track sync`; where the server is at fault, all that waits is left here."""
-    whole_of_it = True
+    reason of its own is left to `glat track sync`, and here too where its files could not be written; where the server is
+    at fault, all that waits is left here."""
+    whole_of_it, kept = True, set()
     while True:
-        while letters := sorted(box().glob("[0-9]*.json")):
+        while letters := _waiting(kept):
             newest: dict[str, dict] = {}
+            of: dict[str, list[Path]] = {}
             for letter in letters:
-                with suppress(OSError, ValueError):
+                with suppress(OSError, ValueError, KeyError, TypeError):
                     content = json.loads(letter.read_text())
                     newest[content["folder"]] = content["settings"]
+                    of.setdefault(content["folder"], []).append(letter)
             for folder, settings in newest.items():
-                if Path(folder).is_dir() and not _send(Path(folder), settings):
+                try:
+                    sent = not Path(folder).is_dir() or _send(Path(folder), settings)
+                except OSError:  # its folder cannot be written, or the disk is full: another time it may go
+                    kept |= set(of[folder])
+                    whole_of_it = False
+                    continue
+                if not sent:
                     whole_of_it = False
                     try:
                         Store().ask()
                     except NotSent:
                         return False
-            for letter in letters:
+            for letter in set(letters) - kept:
                 letter.unlink(missing_ok=True)
         fcntl.flock(lock, fcntl.LOCK_UN)
         # A command that came before this found the lock taken, and left its run here; one that comes now takes it.
-        if not any(box().glob("[0-9]*.json")) or not _taken(lock):
+        if not _waiting(kept) or not _taken(lock):
             return whole_of_it
+
+
+def _waiting(kept: set[Path]) -> list[Path]:
+    """What waits here, the oldest first, without what is kept for another time."""
+    return sorted(set(box().glob("[0-9]*.json")) - kept)
 
 
 def _send(folder: Path, settings: dict) -> bool:
@@ -106,7 +121,7 @@ def _send(folder: Path, settings: dict) -> bool:
                     return True  # by the process that follows that training
                 time.sleep(LOOK)
             except GlatError as error:
-                print(f"not sent to MLflow: {error}", file=sys.stderr)
+                tell(f"not sent to MLflow: {error}")
                 return False
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from .. import convergence, experiments
 from ..config import Params
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from ..escaping import file_name
 from ..predictions import STREAMS, read_predictions
 from ..results import text
@@ -23,13 +22,13 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
     curve = pd.read_csv(folder / "train.csv")
-    finding = convergence.judge(run, folder)
+    finding = convergence.found(run, folder)
     draw_training({run.name: curve}, out / "curves", {run.name} if convergence.marked(finding) else set())
     draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
     try:
         draw_clips(folder, params, out / "clips")
     except GlatError as error:
-        print(f"{folder}: without pictures of clips: {error}", file=sys.stderr)
+        tell(f"{folder}: without pictures of clips: {error}")
 
 
 def draw_pr(predictions: Path, network: str, path: Path) -> None:

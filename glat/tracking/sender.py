@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..config import Params, parse
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from ..redaction import hook, redact
 from . import attempt as attempts
 from .send import Sending, alone
@@ -58,11 +58,11 @@ class Sender:
                 self.store = None  # a server that comes back is opened anew
             reason = str(error) if isinstance(error, GlatError) else redact(f"{type(error).__name__}: {error}")
             if reason != self.failure:
-                print(f"not sent to MLflow: {reason}", file=sys.stderr, flush=True)
+                tell(f"not sent to MLflow: {reason}")
             self.failure = reason
             return False
         if self.failure:
-            print("sent to MLflow again", file=sys.stderr, flush=True)
+            tell("sent to MLflow again")
         self.failure = ""
         return True
 
@@ -107,7 +107,7 @@ def main() -> int:
         with alone(folder, wait=True):
             return 0 if Sender(folder, parent, params).follow() else 1
     except GlatError as error:
-        print(f"not sent to MLflow: {error}", file=sys.stderr)
+        tell(f"not sent to MLflow: {error}")
         return 1
 
 

@@ -10,7 +10,6 @@ the network is used as in evaluation.
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import torch
 
 from ..convergence import WATCHED
 from ..data.packed import Packs
-from ..errors import GlatError
+from ..errors import GlatError, tell
 from ..files import whole
 from ..metrics import summary
 from ..predictions import STREAMS
@@ -73,7 +72,7 @@ class Watch(lightning.Callback):
                 writer.writerows(self.rows)
         except Exception as error:  # noqa: BLE001 - evaluation packs made only later, a full disk or GPU: no training stops
             if not self.told:
-                print(f"{self.run.folder}: mAP is not watched: {error}", file=sys.stderr)
+                tell(f"{self.run.folder}: mAP is not watched: {error}")
             self.told = True
 
     @torch.no_grad()

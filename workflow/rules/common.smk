@@ -129,7 +129,8 @@ def makes_lists(wildcards):
 def lists_from(wildcards):
     """The settings that say where the lists come from, as they may be noted."""
     of = entry(wildcards)
-    return json.dumps(sources.identity(of.source) if makes_lists(wildcards) else redact(of.metadata))
+    given = of.model_dump(mode="json")  # of which a list with its checksum is settings, too
+    return json.dumps(sources.identity(of.source) if makes_lists(wildcards) else redact(given["metadata"]))
 
 
 def source_code(wildcards):

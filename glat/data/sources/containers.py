@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -16,7 +15,7 @@ import pandas as pd
 from pydantic import BeforeValidator, Field
 
 from ... import settings
-from ...errors import GlatError
+from ...errors import GlatError, tell
 from .. import audioset
 from . import Shard
 from .matching import SplitFolders, Wanted, stem, walk
@@ -81,7 +80,7 @@ def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings:
             raise GlatError(f"{place}: no file ({', '.join(endings)}) there; set datasets.*.source.audio")
         found += paths
     for path in unreadable:
-        print(f"left out: {path}", file=sys.stderr)
+        tell(f"left out: {path}")
     # Whole words: `balanced_train` is not in `unbalanced_train`.
     names_split = re.compile(rf"(?<![a-z]){re.escape(own)}(?![a-z])").search
     return sorted(dict.fromkeys(found), key=lambda path: (not names_split(path), path))

@@ -11,38 +11,63 @@ import numpy as np
 import pandas as pd
 
 from ...errors import GlatError
-from ...hdf5 import open_hdf5
+from ...hdf5 import DAMAGED, dataset, open_hdf5
 from ..audio import AudioError
 
 ENDINGS = (".h5", ".hdf", ".hdf5")
 BLOCK = 10_000  # rows of `target` read at once: 5 MB of 527 classes
 # Of a file in compressed chunks of many rows, the chunks that a row is in are wanted again for the next one.
 CACHE = 128 * 2**20
+MOST_ROWS = 10**8  # of one file: AudioSet has 2 million clips
+LONGEST_NAME = 4096  # bytes
+AGAIN = "fetch it again"
 
 
 def open_file(path: str) -> h5py.File:
     """An HDF5 file for reading. Raises GlatError if it can't be opened."""
     absent = "no such file; put it back, or set datasets.*.source.audio and download again"
-    return open_hdf5(path, absent, "fetch it again", rdcc_nbytes=CACHE, rdcc_nslots=100_003)
+    return open_hdf5(path, absent, AGAIN, rdcc_nbytes=CACHE, rdcc_nslots=100_003)
 
 
-def names(path: str, audio: str, check: Callable[[h5py.File], None] | None = None) -> Iterator[tuple[str, tuple[int]]]:
+def data(file: h5py.File, name: str, kind: str, *shape: int | None) -> h5py.Dataset:
+    """A dataset of a file that somebody made (`glat.hdf5.dataset`), which may be a link to another file's."""
+    return dataset(file, name, kind, shape, AGAIN, own=False)
+
+
+def names(path: str, audio: str, rows_of: Callable[[h5py.File], h5py.Dataset]) -> Iterator[tuple[str, tuple[int]]]:
     """(name, (row,)) of each row of a file that has the dataset `audio`; nothing for a file without it.
 
+    rows_of: gives the audio, a row a clip, checked.
+
     Raises:
-        GlatError: `audio_name` lacks or has another length than the audio, or what `check` raises.
+        GlatError: `audio_name` lacks, is no text, or has another length than the audio, or what `rows_of` raises.
     """
     with open_file(path) as file:
-        if audio not in file:
+        if file.get(audio, getlink=True) is None:
             return
-        if "audio_name" not in file or len(file["audio_name"]) != len(file[audio]):
-            count = f"{len(file['audio_name'])} names for {len(file[audio])} rows" if "audio_name" in file else "none"
-            raise GlatError(f"{path}: needs an audio_name for each row of {audio}, and has {count}; fetch it again")
-        if check:
-            check(file)
-        column = file["audio_name"][:]
-    for row, name in enumerate(column):
-        yield name.decode(errors="replace") if isinstance(name, bytes) else str(name), (row,)
+        count = len(rows_of(file))
+        if file.get("audio_name", getlink=True) is None:
+            raise GlatError(f"{path}: needs an audio_name for each row of {audio}, and has none; {AGAIN}")
+        column = data(file, "audio_name", "text", None)
+        if len(column) != count or count > MOST_ROWS:
+            raise GlatError(
+                f"{path}: needs an audio_name for each row of {audio}, and has {len(column)} names for {count} rows "
+                f"(no more than {MOST_ROWS} are read); {AGAIN}"
+            )
+        if column.dtype.itemsize > LONGEST_NAME:
+            raise GlatError(f"{path}: audio_name has names of {column.dtype.itemsize} bytes; {AGAIN}")
+        for begin in range(0, count, BLOCK):
+            for row, name in enumerate(_read(column, slice(begin, begin + BLOCK)), begin):
+                yield name.decode(errors="replace") if isinstance(name, bytes) else str(name), (row,)
+
+
+def _read(found: h5py.Dataset, rows: slice) -> np.ndarray:
+    """Some rows, in this machine's byte order."""
+    try:
+        return found[rows]
+    except (*DAMAGED, MemoryError) as error:
+        told = " ".join(str(error).split())[:120]
+        raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({told}); {AGAIN}") from None
 
 
 def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np.ndarray | None:
@@ -52,11 +77,13 @@ def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np
     """
     rows = np.array([row for (row,) in parts])
     with open_file(path) as file:
-        if "target" not in file:
+        if file.get("target", getlink=True) is None:
             return None
-        target = file["target"]
+        target = data(file, "target", "whole numbers" if packed else "numbers", None, None)
+        if packed and target.dtype != np.uint8:
+            raise GlatError(f"{path}: target is {target.dtype}, expected uint8, the bits of eight classes; {AGAIN}")
         width = -(-classes // 8) if packed else classes
-        if target.ndim != 2 or target.shape[1] != width or rows[-1] >= len(target):
+        if target.shape[1] != width or rows[-1] >= len(target):
             raise GlatError(
                 f"{path}: target has the shape {target.shape}, and {classes} classes need (rows, {width}); use the "
                 "class list that it was made with"
@@ -65,20 +92,25 @@ def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np
         for begin in range(0, len(target), BLOCK):
             first, last = np.searchsorted(rows, (begin, begin + BLOCK))
             if last > first:
-                found.append(target[begin : begin + BLOCK][rows[first:last] - begin])
+                found.append(_read(target, slice(begin, begin + BLOCK))[rows[first:last] - begin])
     found = np.concatenate(found)
     return np.unpackbits(found, axis=1, count=classes).astype(bool) if packed else found.astype(bool)
 
 
-def read(listing: pd.DataFrame, audio: str, source: Callable[[h5py.File, np.ndarray], Any]) -> Iterator[Any]:
+def read(
+    listing: pd.DataFrame,
+    rows_of: Callable[[h5py.File], h5py.Dataset],
+    source: Callable[[h5py.File, np.ndarray], Any],
+) -> Iterator[Any]:
     """`source(file, row of audio)` for each row of the listing, or the `AudioError` of one that cannot be read.
 
-    One file is open at a time. Raises GlatError for a file that is gone or not whole.
+    rows_of: as `names` has it. One file is open at a time. Raises GlatError for a file that is gone or not whole.
     """
     for path, rows in groupby(zip(listing["file"], listing["part"]), lambda row: row[0]):
         with open_file(path) as file:
+            audio = rows_of(file)
             for _, part in rows:
                 try:
-                    yield source(file, file[audio][int(part)])
-                except (OSError, KeyError, IndexError, ValueError) as error:
+                    yield source(file, audio[int(part)])
+                except (*DAMAGED, IndexError, MemoryError) as error:
                     yield AudioError(f"unreadable: row {part}: {' '.join(str(error).split())[:120]}")

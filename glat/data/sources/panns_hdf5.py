@@ -17,10 +17,12 @@ import pandas as pd
 from pydantic import StrictBool
 
 from ...errors import GlatError
+from ...hdf5 import DAMAGED
 from ..audio import AudioError, Samples
 from . import Shard, containers, hdf5
 
 CODE = ("matching.py", "../formats.py", "containers.py", "hdf5.py")
+HIGHEST_RATE, LONGEST = 768_000, 3600  # Hz, and seconds of a clip: more is damage
 ZEROS = "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
 
 
@@ -39,32 +41,45 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
         GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
     """
     paths = containers.find_files(shard, settings, {}, hdf5.ENDINGS)
-    names = partial(hdf5.names, audio="waveform", check=_check_waveform)
+    names = partial(hdf5.names, audio="waveform", rows_of=_waveforms)
     labels = partial(hdf5.labels, classes=len(shard.classes), packed=False)
     return containers.listing(shard, paths, names, labels)
 
 
-def _check_waveform(file: h5py.File) -> None:
-    waveform = file["waveform"]
-    if waveform.ndim != 2 or waveform.dtype not in (np.int16, np.float32):
+def _waveforms(file: h5py.File) -> h5py.Dataset:
+    waveform = hdf5.data(file, "waveform", "numbers", None, None)
+    if waveform.dtype.newbyteorder("=") not in (np.int16, np.float32):
         raise GlatError(
             f"{file.filename}: waveform is {waveform.dtype} {waveform.shape}; a pack has int16 (clips, samples)"
         )
-    if not _rate(file):
+    if not (rate := _rate(file)):
+        given = f"{file.attrs['sample_rate']!r:.40}, no rate" if "sample_rate" in file.attrs else "missing"
         raise GlatError(
-            f"{file.filename}: has no attribute sample_rate, so its rate is not known; write it there in Hz with h5py"
+            f"{file.filename}: its attribute sample_rate is {given}; write the rate there with h5py, in whole Hz, up to "
+            f"{HIGHEST_RATE}"
         )
+    if waveform.shape[1] > LONGEST * rate:
+        raise GlatError(
+            f"{file.filename}: waveform has {waveform.shape[1]} samples a clip, more than {LONGEST} s at {rate} Hz; "
+            "fetch it again"
+        )
+    return waveform
 
 
 def read(listing: pd.DataFrame, folder: Path) -> Iterator[Samples | AudioError]:
     """The waveforms of the rows of `fetch`'s table, in its order."""
-    return hdf5.read(listing, "waveform", _samples)
+    return hdf5.read(listing, _waveforms, _samples)
 
 
 def _samples(file: h5py.File, row: np.ndarray) -> Samples | AudioError:
+    row = row.astype(row.dtype.newbyteorder("="), copy=False)
     return Samples(row, _rate(file)) if row.any() else AudioError(ZEROS)
 
 
 def _rate(file: h5py.File) -> int:
-    """Hz; 0 if the file does not say."""
-    return int(np.ravel(file.attrs.get("sample_rate", 0))[0])
+    """Hz; 0 if the file does not say, or says what is no rate."""
+    try:
+        rate = float(np.ravel(file.attrs["sample_rate"])[0])
+    except (*DAMAGED, IndexError):
+        return 0
+    return int(rate) if 1 <= rate <= HIGHEST_RATE and rate.is_integer() else 0

@@ -30,17 +30,18 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
         GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
     """
     paths = containers.find_files(shard, settings, {}, hdf5.ENDINGS)
-    names = partial(hdf5.names, audio="mp3", check=_check_mp3)
+    names = partial(hdf5.names, audio="mp3", rows_of=_files)
     labels = partial(hdf5.labels, classes=len(shard.classes), packed=True)
     return containers.listing(shard, paths, names, labels)
 
 
-def _check_mp3(file: h5py.File) -> None:
-    kind = h5py.check_vlen_dtype(file["mp3"].dtype)
-    if kind != np.uint8:
-        raise GlatError(f"{file.filename}: mp3 is {file['mp3'].dtype}; a pack has variable-length uint8")
+def _files(file: h5py.File) -> h5py.Dataset:
+    mp3 = hdf5.data(file, "mp3", "variable-length uint8", None)
+    if h5py.check_vlen_dtype(mp3.dtype) != np.uint8:
+        raise GlatError(f"{file.filename}: mp3 is {mp3.dtype}; a pack has variable-length uint8")
+    return mp3
 
 
 def read(listing: pd.DataFrame, folder: Path) -> Iterator[bytes | AudioError]:
     """The MP3 files of the rows of `fetch`'s table, in its order."""
-    return hdf5.read(listing, "mp3", lambda _, row: row.tobytes())
+    return hdf5.read(listing, _files, lambda _, row: row.tobytes())

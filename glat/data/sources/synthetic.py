@@ -31,7 +31,7 @@ from glat.data.sources import Shard
 from glat.data.sources.backgrounds import BACKGROUNDS
 from glat.data.sources.sounds import SOUNDS
 from glat.data.sources.waves import RATE, log_uniform
-from glat.errors import GlatError
+from glat.errors import GlatError, tell
 from glat.files import whole
 
 CODE = ("sounds.py", "backgrounds.py", "waves.py")  # by which a sound is made, with this file
@@ -289,5 +289,5 @@ def _progress(steps: Iterable[None], total: int, what: str) -> Iterator[None]:
         return
     for done, step in enumerate(steps, start=1):
         if done == total or done * 10 // total > (done - 1) * 10 // total:
-            print(f"{what}: {done} of {total} clips", file=sys.stderr, flush=True)
+            tell(f"{what}: {done} of {total} clips")
         yield step

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ...errors import tell
 from .youtube_clip import Got
 from .youtube_errors import GONE, Failure
 
@@ -54,9 +55,7 @@ class Tally:
     def _line(self) -> None:
         rate = (self.asked - self.left) / max(time.monotonic() - self._begin, 1e-3)
         left = f", about {self.left / rate / 60:.0f} min left" if self.left and rate else ""
-        print(
+        tell(
             f"{self.title}: {self.asked - self.left} of {self.asked}: {self.got} got, {self.gone} gone, "
-            f"{self.passing} passing ({rate * 3600:.0f} clips an hour{left})",
-            file=sys.stderr,
-            flush=True,
+            f"{self.passing} passing ({rate * 3600:.0f} clips an hour{left})"
         )
