@@ -13,6 +13,7 @@ from data_fixtures import encode, tone
 
 from glat.data.audio import AudioError, Cut, Limits, count_wraps, decode, prepare
 from glat.data.decoding import blocks
+from glat.data.headers import ogg_damage
 from glat.tagging import listen
 
 RATE = 16000
@@ -186,6 +187,49 @@ def test_a_bomb_takes_no_more_memory_than_a_clip():
         prepare(bomb, 32000, 10.0)
     assert tracemalloc.get_traced_memory()[1] < 150e6  # two channels of 11 s have 58 MB
     tracemalloc.stop()
+
+
+def test_a_rate_that_no_sound_has_is_refused_before_it_is_resampled():
+    """A second a sample would become 32 000 samples each."""
+    for rate in (1, 999, 2_000_000):
+        for kind in ("WAV", "AU", "PAF"):  # by libsndfile, FFmpeg, and libsndfile where FFmpeg knows it not
+            file = io.BytesIO()
+            soundfile.write(file, tone(0.1, 12000, 1)[0], rate, format=kind)
+            tracemalloc.start()
+            for hear in (listen, lambda source, to: prepare(source, to, 1e6)):
+                with pytest.raises(
+                    AudioError, match=f"^undecodable: a sample rate of {rate} Hz, not of 1000 to 1500000$"
+                ):
+                    hear(file.getvalue(), 32000)
+            assert tracemalloc.get_traced_memory()[1] < 10e6
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AU"])
+def test_many_channels_take_no_more_memory_than_one(kind):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((20_000, 500), "int16"), 8000, format=kind)
+    content = file.getvalue()
+    tracemalloc.start()
+    assert all(block.samples.size < 2**19 for block in blocks(content))
+    assert len(listen(content, 8000)) == 20_000
+    assert tracemalloc.get_traced_memory()[1] < 15e6
+    tracemalloc.stop()
+
+
+def test_the_pages_of_an_ogg_are_read_one_by_one(tmp_path):
+    class File(io.BytesIO):
+        def read(self, size=-1):
+            assert 0 <= size < 2**16
+            return super().read(size)
+
+    content = encode(tmp_path / "a.opus", tone(20)).read_bytes()
+    assert len(content) > 2**17
+    assert ogg_damage(File(content)) == ogg_damage(File(content + b"TAG" + bytes(125))) == ""
+    assert ogg_damage(File(content[:-1])) == "an Ogg page was altered"
+    ticks = iter(range(3))
+    with pytest.raises(StopIteration):
+        ogg_damage(File(content), lambda: next(ticks))
 
 
 def test_limits_of_bytes_seconds_and_time(monkeypatch):

@@ -45,7 +45,11 @@ from glat.errors import GlatError
 PREROLL = 0.5  # seconds decoded before a piece: a decoder needs some of its past to give the right samples
 OVERHANG = 1.0  # seconds by which a clip may be longer than its segment
 LOST = 0.1  # seconds of sound that may be lost: a frame or two, which a decoder drops where MP3s were joined
-BLOCK = 2**17  # samples of a block, about
+BLOCK = 2**18  # samples of a block, about, in all channels
+RATES = (
+    1_000,
+    1_500_000,
+)  # Hz, of any sound that is one: a rate costs memory where it is resampled or held for seconds
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
@@ -59,11 +63,13 @@ class AudioError(GlatError):
 
 
 class Limits(NamedTuple):
-    """What one sound may cost: bytes of its file, seconds of sound decoded, seconds that decoding may take."""
+    """What one sound may cost: bytes of its file, seconds of sound decoded, seconds that decoding may take; names: of the
+    settings that say so, for who goes beyond one."""
 
     bytes: float = math.inf
     seconds: float = math.inf
     time: float = math.inf
+    names: tuple[str, str, str] = ("audio.limits.bytes", "audio.limits.seconds", "audio.limits.time")
 
 
 UNLIMITED = Limits()
@@ -148,9 +154,12 @@ class _Meter:
 
     def check(self, seconds: float) -> None:
         if seconds > self.limits.seconds:
-            raise AudioError(f"too long: over {self.limits.seconds:g} s to decode, the limit (audio.limits.seconds)")
+            raise AudioError(f"too long: over {self.limits.seconds:g} s to decode, the limit ({self.limits.names[1]})")
+        self.check_time()
+
+    def check_time(self) -> None:
         if time.monotonic() > self.deadline:
-            raise AudioError(f"too slow: decoding took over {self.limits.time:g} s, the limit (audio.limits.time)")
+            raise AudioError(f"too slow: decoding took over {self.limits.time:g} s, the limit ({self.limits.names[2]})")
 
 
 def blocks(
@@ -180,6 +189,8 @@ def blocks(
         fast = _by_sndfile(file, place, piece, meter)
         block = None
         for block in _by_ffmpeg(file, piece, meter) if fast is None else fast:
+            if not RATES[0] <= block.rate <= RATES[1]:
+                raise AudioError(f"undecodable: a sample rate of {block.rate} Hz, not of {RATES[0]} to {RATES[1]}")
             with meter.waiting():
                 yield block
         if block is None:
@@ -227,7 +238,7 @@ def opened(source: str | Path | BinaryIO | bytes, limits: Limits = UNLIMITED) ->
 
 def _check_size(size: int, limits: Limits) -> None:
     if size > limits.bytes:
-        raise AudioError(f"too big: {size} bytes, over the limit of {limits.bytes:.0f} (audio.limits.bytes)")
+        raise AudioError(f"too big: {size} bytes, over the limit of {limits.bytes:.0f} ({limits.names[0]})")
 
 
 def _by_sndfile(file: BinaryIO, place: bytes | BinaryIO, piece: _Piece, meter: _Meter) -> Iterator[Block] | None:
@@ -272,9 +283,10 @@ def _read(
         sound.subtype, ("float32", 4)
     )
     digest = hashlib.md5(usedforsecurity=False)
+    step = max(1, BLOCK // sound.channels)
     with sound:
-        for begin in range(first, end, BLOCK):
-            wanted = min(BLOCK, end - begin)
+        for begin in range(first, end, step):
+            wanted = min(step, end - begin)
             try:
                 samples = sound.read(wanted, dtype=kind, always_2d=True)  # (samples, channels)
             except soundfile.LibsndfileError:
@@ -446,7 +458,7 @@ class _Decoding:
                 array = np.pad(array, ((0, 0), (-skip, 0))) if skip < 0 else array[:, skip:]
             frames.append(array)
             waiting += array.shape[1]
-            if waiting >= BLOCK:
+            if waiting * self.channels >= BLOCK:
                 yield self._block(frames, most - given)
                 given, waiting, frames = given + waiting, 0, []
             if self.end > piece.end * self.rate:
@@ -455,7 +467,7 @@ class _Decoding:
             self._check_end(piece, asked, begun)
         if frames and given < most:
             yield self._block(frames, most - given)
-        self._check_lost(piece)
+        self._check_lost(piece, meter)
 
     def _planar(self, frame: av.AudioFrame) -> np.ndarray:
         array = frame.to_ndarray()
@@ -585,14 +597,14 @@ class _Decoding:
             return True
         return self.last_fails or self.corrupt > self.end - LOST * self.rate
 
-    def _check_lost(self, piece: _Piece) -> None:
+    def _check_lost(self, piece: _Piece, meter: _Meter) -> None:
         for place, size, seconds in self.holes:
             self.file.seek(place)
             if not is_tag(self.file.read(min(size, 8))):
                 self.lost += seconds
         if self.lost > (0 if self.lossless else LOST):
             raise AudioError(f"damaged: {self.lost:.2f} s of the sound are lost")
-        if self.name == "ogg" and not piece.exact and (why := ogg_damage(self.file)):
+        if self.name == "ogg" and not piece.exact and (why := ogg_damage(self.file, meter.check_time)):
             raise AudioError(f"damaged: {why}")
 
 

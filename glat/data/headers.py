@@ -6,6 +6,7 @@ import math
 import os
 import re
 import zlib
+from collections.abc import Callable
 from typing import BinaryIO
 
 import av
@@ -204,17 +205,22 @@ def ogg_end(file: BinaryIO) -> str:
     return "" if tail[page + 5] & 4 else "the Ogg stream has no end"
 
 
-def ogg_damage(file: BinaryIO) -> str:
+def ogg_damage(file: BinaryIO, tick: Callable[[], None] = lambda: None) -> str:
     """What is wrong with the pages of an Ogg file (RFC 3533, 6), "" if nothing: all follow each other, none was altered.
 
-    What stands behind the end of the streams does not count.
+    What stands behind the end of the streams does not count. tick: called with each page, to stop one who takes too long.
     """
-    file.seek(0)
-    content, place, numbers = memoryview(file.read()), 0, {}
-    while place < len(content):
-        page = content[place : place + _page_bytes(content[place : place + 282])]
-        if page[:4] != b"OggS":
+    place, numbers = 0, {}
+    while True:
+        tick()
+        file.seek(place)
+        head = file.read(27 + 255)
+        if not head:
+            return ""
+        if head[:4] != b"OggS":
             return "" if place and not numbers else "bytes that belong to no Ogg page"
+        page = head[: _page_bytes(head)]
+        page += file.read(_page_bytes(head) - len(page))
         stream, number = bytes(page[14:18]), int.from_bytes(page[18:22], "little")
         if numbers.setdefault(stream, number) != number:
             return "an Ogg page is missing"
@@ -224,7 +230,6 @@ def ogg_damage(file: BinaryIO) -> str:
         if page[5] & 4:
             del numbers[stream]
         place += len(page)
-    return ""
 
 
 def _page_bytes(page: bytes) -> int:

@@ -12,6 +12,7 @@ window was chosen for it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +37,9 @@ from ..tagging import clips, stream
 
 INPUTS = ("waveform", "audio")
 TOO_LONG = "longer than the {:g} s of sound that one request may have; send it in parts"
+LIMITS = (
+    "tracking.served.max_bytes", "twice tracking.served.max_seconds", "what a request has left of tracking.served.timeout",
+)  # fmt: skip
 REQUIREMENTS = (
     "mlflow", "torch", "torchaudio", "numpy", "pandas", "scipy", "h5py", "soxr", "soundfile", "av", "pydantic", "pyyaml",
 )  # fmt: skip
@@ -129,7 +133,7 @@ class Tags(PythonModel):
         if len(value) > self.limits.max_bytes:
             raise _refused(number, f"audio: {len(value)} bytes, over the limit of {self.limits.max_bytes}")
         samples = 0
-        limits = Limits(seconds=2 * self.limits.max_seconds, time=max(end - time.monotonic(), 0.0))
+        limits = Limits(math.inf, 2 * self.limits.max_seconds, max(end - time.monotonic(), 0.0), LIMITS)
         for piece in stream(bytes(value), rate, limits=limits):
             samples += len(piece)
             if samples > left * rate:
