@@ -144,6 +144,38 @@ def test_what_ffmpeg_knows_is_read(tmp_path, container, codec):
     assert prepare(tmp_path / "a", RATE, 2.0).seconds == pytest.approx(2.0, abs=0.1)
 
 
+@pytest.mark.parametrize(("kind", "codec"), [
+    ("WAV", "MS_ADPCM"), ("WAV", "IMA_ADPCM"), ("WAV", "GSM610"), ("WAV", "PCM_16"), ("WAVEX", "PCM_24"), ("W64", "PCM_16"),
+    ("W64", "MS_ADPCM"), ("W64", "GSM610"), ("AIFF", "GSM610"), ("AIFF", "IMA_ADPCM"), ("AIFF", "PCM_16"),
+])  # fmt: skip
+def test_no_byte_rate_and_no_count_of_samples_is_believed(tmp_path, kind, codec):
+    """They are wrong in many compressed WAVs; where the sound ends, the size of its chunk says."""
+    file, wanted = io.BytesIO(), tone(4, 8000, 1)[0]
+    soundfile.write(file, wanted, 8000, codec, format=kind)
+    whole = file.getvalue()
+    samples = decode(whole).samples[0]
+    assert len(samples) == pytest.approx(len(wanted), abs=600)
+    wrong = [bytearray(whole) for _ in range(2)]
+    for content, factor in zip(wrong, (0.5, 2)):
+        places = [content.find(b"fmt ") + {"W64": 32}.get(kind, 16), content.find(b"fact") + {"W64": 24}.get(kind, 8)]
+        for place, name in zip(places, (b"fmt ", b"fact")):
+            if name in content and (name == b"fmt " or "ADPCM" in codec):
+                field = int.from_bytes(content[place : place + 4], "little")
+                content[place : place + 4] = (int(factor * field) % 2**32).to_bytes(4, "little")
+    for content in (whole, *map(bytes, wrong[: None if kind != "AIFF" else 0])):
+        (tmp_path / "a").write_bytes(content)
+        np.testing.assert_allclose(decode(content).samples[0], samples, atol=1e-6)
+        piece = decode(Cut(tmp_path / "a", 2.0, 1.0)).samples[0]
+        np.testing.assert_allclose(piece, samples[16000:24000], atol=1e-6)
+        assert lost(content[: len(content) * 9 // 10]).startswith("truncated: ")
+
+
+def test_what_neither_decoder_can_read_to_its_end_is_damaged():
+    file = io.BytesIO()
+    soundfile.write(file, tone(1, 8000, 1)[0], 8000, "DWVW_16", format="AIFF")
+    assert lost(file.getvalue()).startswith("damaged: ")
+
+
 @pytest.mark.parametrize(
     "kind", ["AIFF", "AU", "CAF", "W64", "RF64", "VOC", "NIST", "IRCAM", "SVX", "AVR", "PAF", "MAT5"]
 )
