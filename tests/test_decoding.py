@@ -13,6 +13,7 @@ from data_fixtures import encode, tone
 
 from glat.data.audio import AudioError, Cut, Limits, count_wraps, decode, prepare
 from glat.data.decoding import blocks
+from glat.data.headers import ogg_damage
 from glat.tagging import listen
 
 RATE = 16000
@@ -143,6 +144,38 @@ def test_what_ffmpeg_knows_is_read(tmp_path, container, codec):
     assert prepare(tmp_path / "a", RATE, 2.0).seconds == pytest.approx(2.0, abs=0.1)
 
 
+@pytest.mark.parametrize(("kind", "codec"), [
+    ("WAV", "MS_ADPCM"), ("WAV", "IMA_ADPCM"), ("WAV", "GSM610"), ("WAV", "PCM_16"), ("WAVEX", "PCM_24"), ("W64", "PCM_16"),
+    ("W64", "MS_ADPCM"), ("W64", "GSM610"), ("AIFF", "GSM610"), ("AIFF", "IMA_ADPCM"), ("AIFF", "PCM_16"),
+])  # fmt: skip
+def test_no_byte_rate_and_no_count_of_samples_is_believed(tmp_path, kind, codec):
+    """They are wrong in many compressed WAVs; where the sound ends, the size of its chunk says."""
+    file, wanted = io.BytesIO(), tone(4, 8000, 1)[0]
+    soundfile.write(file, wanted, 8000, codec, format=kind)
+    whole = file.getvalue()
+    samples = decode(whole).samples[0]
+    assert len(samples) == pytest.approx(len(wanted), abs=600)
+    wrong = [bytearray(whole) for _ in range(2)]
+    for content, factor in zip(wrong, (0.5, 2)):
+        places = [content.find(b"fmt ") + {"W64": 32}.get(kind, 16), content.find(b"fact") + {"W64": 24}.get(kind, 8)]
+        for place, name in zip(places, (b"fmt ", b"fact")):
+            if name in content and (name == b"fmt " or "ADPCM" in codec):
+                field = int.from_bytes(content[place : place + 4], "little")
+                content[place : place + 4] = (int(factor * field) % 2**32).to_bytes(4, "little")
+    for content in (whole, *map(bytes, wrong[: None if kind != "AIFF" else 0])):
+        (tmp_path / "a").write_bytes(content)
+        np.testing.assert_allclose(decode(content).samples[0], samples, atol=1e-6)
+        piece = decode(Cut(tmp_path / "a", 2.0, 1.0)).samples[0]
+        np.testing.assert_allclose(piece, samples[16000:24000], atol=1e-6)
+        assert lost(content[: len(content) * 9 // 10]).startswith("truncated: ")
+
+
+def test_what_neither_decoder_can_read_to_its_end_is_damaged():
+    file = io.BytesIO()
+    soundfile.write(file, tone(1, 8000, 1)[0], 8000, "DWVW_16", format="AIFF")
+    assert lost(file.getvalue()).startswith("damaged: ")
+
+
 @pytest.mark.parametrize(
     "kind", ["AIFF", "AU", "CAF", "W64", "RF64", "VOC", "NIST", "IRCAM", "SVX", "AVR", "PAF", "MAT5"]
 )
@@ -186,6 +219,49 @@ def test_a_bomb_takes_no_more_memory_than_a_clip():
         prepare(bomb, 32000, 10.0)
     assert tracemalloc.get_traced_memory()[1] < 150e6  # two channels of 11 s have 58 MB
     tracemalloc.stop()
+
+
+def test_a_rate_that_no_sound_has_is_refused_before_it_is_resampled():
+    """A second a sample would become 32 000 samples each."""
+    for rate in (1, 999, 2_000_000):
+        for kind in ("WAV", "AU", "PAF"):  # by libsndfile, FFmpeg, and libsndfile where FFmpeg knows it not
+            file = io.BytesIO()
+            soundfile.write(file, tone(0.1, 12000, 1)[0], rate, format=kind)
+            tracemalloc.start()
+            for hear in (listen, lambda source, to: prepare(source, to, 1e6)):
+                with pytest.raises(
+                    AudioError, match=f"^undecodable: a sample rate of {rate} Hz, not of 1000 to 1500000$"
+                ):
+                    hear(file.getvalue(), 32000)
+            assert tracemalloc.get_traced_memory()[1] < 10e6
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AU"])
+def test_many_channels_take_no_more_memory_than_one(kind):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((20_000, 500), "int16"), 8000, format=kind)
+    content = file.getvalue()
+    tracemalloc.start()
+    assert all(block.samples.size < 2**19 for block in blocks(content))
+    assert len(listen(content, 8000)) == 20_000
+    assert tracemalloc.get_traced_memory()[1] < 15e6
+    tracemalloc.stop()
+
+
+def test_the_pages_of_an_ogg_are_read_one_by_one(tmp_path):
+    class File(io.BytesIO):
+        def read(self, size=-1):
+            assert 0 <= size < 2**16
+            return super().read(size)
+
+    content = encode(tmp_path / "a.opus", tone(20)).read_bytes()
+    assert len(content) > 2**17
+    assert ogg_damage(File(content)) == ogg_damage(File(content + b"TAG" + bytes(125))) == ""
+    assert ogg_damage(File(content[:-1])) == "an Ogg page was altered"
+    ticks = iter(range(3))
+    with pytest.raises(StopIteration):
+        ogg_damage(File(content), lambda: next(ticks))
 
 
 def test_limits_of_bytes_seconds_and_time(monkeypatch):

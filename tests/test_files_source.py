@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from data_fixtures import encode, tone
+from data_fixtures import CLASSES, encode, tone
 from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project, segments, sound, step
 
+from glat.data import audioset
 from glat.data.audio import prepare
 from glat.data.formats import SUFFIXES
 from glat.data.packed import Packs
@@ -96,14 +97,66 @@ def test_several_segments_of_one_video(tmp_path):
     assert found(tmp_path, rows[:3], whole=more)[1] == f"{B}.wav many:52:30+2"
 
 
+def listed(folder: Path, *ids: str, apart: bool = False) -> pd.DataFrame:
+    """The segments of these ids, as a list's CSV gives them; apart: each of another time."""
+    folder.mkdir()
+    rows = [f"{text},{i * apart},{i * apart + 2},{CLASSES['mid'][0]}" for i, text in enumerate(ids)]
+    (folder / "s.csv").write_text("\n".join(["YTID,start_seconds,end_seconds,positive_labels", *rows]) + "\n")
+    return audioset.read_segments(folder / "s.csv", CLASSES)
+
+
 def test_ids_with_a_suffix_or_a_folder(tmp_path):
-    ids = ["a.wav", "dog/b.flac", "cat/b.flac", "c/d", "e.wav", "e.mp3", "f.wav"]
-    names = ["x/a.wav", "dog/b.flac", "y/cat/b.flac", "c/d.mp3", "e.mp3", "e.wav", "f.ogg"]
-    touch(tmp_path, *names, "z/d.wav")
-    wanted = [*names[:4], "e.wav", "e.mp3", "f.ogg"]
-    assert found(tmp_path, segments(ids), full_videos=False) == wanted
-    touch(tmp_path, "n/a_30.wav")
-    assert found(tmp_path, segments(ids[:1]), full_videos=False) == ["n/a_30.wav"]
+    tree, other = tmp_path / "tree", "is in another folder than dog, which the list names"
+    ids = ["a.wav", "dog/b.flac", "c/d", "e.mp3", "f.wav", "/data/audio/dog/g.wav", "dog\\h.wav", "./i.wav"]
+    names = ["x/a.wav", "y/dog/b.flac", "c/d.mp3", "e.mp3", "f.ogg", "dog/g.wav", "dog/h.wav", "i.wav"]
+    touch(tree, *names, "cat/b.flac", "z/d.wav", "e.wav", "cat/g.wav", "g.wav", "cat/h.wav")
+    rows = listed(tmp_path / "lists", *ids)
+    assert found(tree, rows, full_videos=False) == names
+    touch(tree, "n/a_0.wav")
+    assert found(tree, rows[:1], full_videos=False) == ["n/a_0.wav"]
+    (tree / "y/dog/b.flac").unlink()
+    assert found(tree, rows[:2], full_videos=False)[1] == f"no file: b {other}"
+    with pytest.raises(GlatError, match="by the names .* in the folders that the list names; a file there is"):
+        found(tree, rows[1:2], full_videos=False)
+
+
+def test_ids_that_differ_by_folder_or_suffix_get_their_own_file_or_none(tmp_path):
+    tree, ids = tmp_path / "tree", ["dog/a.wav", "cat/a.wav", "e.wav", "e.mp3", "b", "dog/b.wav", "w.wav"]
+    rows = listed(tmp_path / "lists", *ids, apart=True)
+    names = [*ids[:4], "b.wav", "dog/b.wav", "w.wav"]
+    touch(tree, *names)
+    for settings in ({"full_videos": False}, {"full_videos": False, "pattern": "{id}"}):
+        assert found(tree, rows, **settings) == names
+        for row in range(len(ids)):  # in a shard of its own
+            assert found(tree, rows[row : row + 1], whole=rows, **settings) == [names[row]]
+    for name in ("cat/a.wav", "e.mp3"):
+        (tree / name).unlink()
+    got = found(tree, rows, full_videos=False)
+    assert got[1] == "no file: a is in another folder than cat, which the list names" and got[3] == "no file"
+    # A file in no folder, or of a third suffix, may be either.
+    for name in ("dog/a.wav", "e.wav"):
+        (tree / name).unlink()
+    touch(tree, "a.wav", "e.ogg")
+    assert [reason.partition(":")[0] for reason in found(tree, rows, full_videos=False)[:4]] == ["ambiguous"] * 4
+
+
+def test_ids_that_would_name_one_clip_are_refused(tmp_path):
+    with pytest.raises(
+        GlatError, match="line 3: clip a_0 occurs twice, first in line 2: 'dog/a.wav' and 'cat/a.wav' diff"
+    ):
+        listed(tmp_path / "lists", "dog/a.wav", "cat/a.wav")
+
+
+def test_a_path_in_a_list_leads_to_its_own_sound(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = segments(["dog/a.wav", "w.wav"], start=0.0)
+    make_project(tmp_path, {"kind": "files", "audio": "audio"}, rows)
+    for i, name in enumerate(("dog/a", "cat/a", "w")):
+        (tmp_path / f"audio/{name}").parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / f"audio/{name}.wav", sound(i), RATE)
+    packs = Packs(all_steps(tmp_path, 1))
+    assert packs.clips.tolist() == ["a_0", "w_0"]
+    np.testing.assert_allclose(packs.read([0])[0], sound(0), atol=1e-4)
 
 
 def test_every_suffix_that_is_tagged_is_found(tmp_path):

@@ -122,6 +122,8 @@ def test_the_limits_are_those_of_a_request_and_not_of_each_sound(model):
     assert "4 sounds; at most 3 a request" in refused(model, *[second] * 4)
     large = served_with(model, max_bytes=10**7)
     assert refused(large, {"audio": audio(noise(20))}, {"waveform": noise(20).tolist()}).startswith("input 1: ")
+    told = refused(model, {"audio": audio(np.zeros(60_000, np.int16), 1000)})
+    assert told.endswith("over 50 s to decode, the limit (twice tracking.served.max_seconds)")
     assert "not done within 1e-06 s" in refused(served_with(model, timeout=1e-6), {"waveform": noise(1).tolist()})
 
 

@@ -83,14 +83,15 @@ def read_segments(
     tell: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Read a segment list: columns clip, youtube_id, start, end (seconds, float), labels (tuple of mids, empty for a clip
-    that none of the classes is heard in).
+    that none of the classes is heard in), written (the id as the list has it).
 
     rows: of a list that was read whole before, those to read. named: what errors call the
     file, if not by its path. tell: called with a sentence on each thing that was read and may be meant otherwise.
 
     Both of AudioSet's dialects, Google's original (three `#` lines, then fields separated by `, `) and the plain one (a
     header line `YTID,start_seconds,end_seconds,positive_labels`), and any CSV with these columns (`rows.Rows`). Of an id
-    with a folder or an audio file's extension, the name without them counts. A row after the first that begins with `#` is
+    with a folder or an audio file's extension, the name without them is the clip's; a source that finds files goes by all
+    of it. A row after the first that begins with `#` is
     a row. With `classes`, every label must be a class's mid or, where that can mean nothing else, its display name,
     separated by commas, semicolons or bars.
 
@@ -148,7 +149,8 @@ def read_segments(
     if table.unread:
         tell(f"{table.named}: {', '.join(map(repr, table.unread))} of its columns not read")
     columns = {"clip": clips, "youtube_id": ids, "start": starts, "end": ends}
-    return pd.DataFrame(columns | {"labels": pd.Series(labels, dtype=object)})
+    columns |= {"labels": pd.Series(labels, dtype=object)}
+    return pd.DataFrame(columns | {"written": [written.get(row, plain) for row, plain in enumerate(ids)]})
 
 
 def count_lines(path: str | Path) -> int:
@@ -188,7 +190,9 @@ def _refuse_twice(table: Rows, clips: list[str], numbers: list[int], written: di
     told = f"{table.named}: line {numbers[second]}: clip {clips[second]} occurs twice, first in line {numbers[first]}"
     if written.get(first) != written.get(second):
         names = " and ".join(repr(written[row]) for row in (first, second) if row in written)
-        raise GlatError(f"{told}: {names} differ by folder or extension alone; rename the files")
+        raise GlatError(
+            f"{told}: {names} differ by folder or extension alone, which no clip is named by; rename one of the files"
+        )
     raise GlatError(f"{told}; remove one of the lines")
 
 

@@ -25,10 +25,11 @@ import av
 import numpy as np
 import soundfile
 
-from glat.data.formats import CONTAINERS, LOSSLESS, UNTIMED
+from glat.data.formats import CONTAINERS, LOSSLESS, PLAIN, UNTIMED
 from glat.data.headers import (
     declared_bytes,
     flac_md5,
+    is_plain,
     is_tag,
     ogg_damage,
     ogg_end,
@@ -276,9 +277,10 @@ def _by_sndfile(file: BinaryIO, place: bytes | BinaryIO, piece: _Piece, meter: _
 
 
 def _read(
-    sound: soundfile.SoundFile, file: BinaryIO, first: int, end: int, md5: bytes | None, meter: _Meter
+    sound: soundfile.SoundFile, file: BinaryIO | None, first: int, end: int, md5: bytes | None, meter: _Meter
 ) -> Iterator[Block]:
-    """Samples `first`, where the file stands, to `end`; md5: what the samples must have."""
+    """Samples `first`, where the file stands, to `end`; file: for FFmpeg, if it knows the format; md5: what the samples
+    must have."""
     kind, width = {"PCM_S8": ("int16", 1), "PCM_16": ("int16", 2), "PCM_24": ("int32", 3)}.get(
         sound.subtype, ("float32", 4)
     )
@@ -293,7 +295,7 @@ def _read(
                 samples = np.empty((0, 1))
             if len(samples) != wanted:
                 # libsndfile stops at what FFmpeg would patch up: it may tell how much is there.
-                for _ in _by_ffmpeg(file, _Piece(0.0, math.inf), meter):
+                for _ in _by_ffmpeg(file, _Piece(0.0, math.inf), meter) if file else ():
                     pass
                 raise AudioError(f"damaged: samples between {begin / sound.samplerate:.2f} and "
                                  f"{(begin + wanted) / sound.samplerate:.2f} s are not what was written")  # fmt: skip
@@ -323,7 +325,7 @@ def _by_any_sndfile(file: BinaryIO, piece: _Piece, meter: _Meter) -> Iterator[Bl
     if end <= first:
         raise piece.ends_before(whole / rate, None)
     sound.seek(first)
-    return _read(sound, file, first, int(end), None, meter)
+    return _read(sound, None, first, int(end), None, meter)
 
 
 def _by_ffmpeg(file: BinaryIO, asked: _Piece, meter: _Meter, may_seek: bool = True) -> Iterator[Block]:
@@ -399,6 +401,7 @@ class _Decoding:
         self.lossless = self.codec in LOSSLESS or self.codec.startswith("pcm")
         if self.codec in LOSSLESS or self.codec in ("ac3", "eac3", "dca"):  # FFmpeg knows checksums, and does not look
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        self.timed = self.name not in UNTIMED and (self.name not in PLAIN or is_plain(stream.codec_context))
         self.promised = promised_seconds(container, stream, file, head)
         self.late = seconds_late(container, stream)
         self.rate, self.channels, self.kind = 0, 0, ""
@@ -418,7 +421,7 @@ class _Decoding:
 
     def length(self) -> float | None:
         """Seconds of the recording by its header; None if only decoding tells."""
-        if self.name in UNTIMED:
+        if not self.timed:
             return None
         if self.name == "ogg":
             place = self.file.tell()
@@ -430,7 +433,7 @@ class _Decoding:
 
     def seek(self, seconds: float) -> bool:
         """Go on from a place before `seconds`; False where the container has no times to seek by."""
-        if self.name in UNTIMED or (self.name == "ogg" and self.length() is None):
+        if not self.timed or (self.name == "ogg" and self.length() is None):
             return False
         try:
             place = int(seconds / self.stream.time_base) + (self.stream.start_time or 0)
@@ -522,7 +525,7 @@ class _Decoding:
                         self.first = self.end = at * self.rate
                 elif layout != (self.rate, self.channels, self.kind):
                     raise AudioError("undecodable: sample rate, channels or format change within the file")
-                gap = 0.0 if self.name in UNTIMED or math.isnan(at - before) else at - before
+                gap = at - before if self.timed and not math.isnan(at - before) else 0.0
                 self.lost += max(failed, gap if gap > LOST else 0.0)
                 failed, before = 0.0, at + frame.samples / self.rate
                 yield frame
@@ -585,7 +588,7 @@ class _Decoding:
 
     def _ends_within(self) -> bool:
         """Whether the file is cut off within a packet, or before the end that it declares."""
-        if self.name in ("w64", "caf", "avi"):
+        if self.name in ("w64", "caf", "avi") or (self.name in PLAIN and not self.timed):
             declared = declared_bytes(self.file)
             return declared is not None and declared > self.file.seek(0, os.SEEK_END) + 1
         if self.promised is not None:

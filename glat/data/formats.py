@@ -27,6 +27,7 @@ DECLARE_LENGTH = frozenset((
     "dsf", "asf",
 ))  # fmt: skip
 UNTIMED = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "amr"))  # their times are guesses too: no place to seek by
+PLAIN = frozenset(("wav", "w64", "aiff"))  # made for PCM: of a compressed sound, their times and lengths are no witness
 
 # Codecs that give back what was put in: nothing of it may be missing, and their frames have checksums.
 LOSSLESS = frozenset(("flac", "alac", "wavpack", "tta", "ape", "tak", "mlp", "truehd"))

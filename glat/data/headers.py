@@ -6,12 +6,12 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import av
 
-from glat.data.formats import DECLARE_LENGTH
+from glat.data.formats import DECLARE_LENGTH, PLAIN
 
 # Bit rates of MPEG audio in kbit/s by the header's four bits: of MPEG-1's layers 1 to 3, of MPEG-2's layer 1 and 2 or 3.
 _BIT_RATES = {
@@ -22,6 +22,7 @@ _BIT_RATES = {
     (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+_PCM = (1, 3, 6, 7)  # kinds of a WAV: integers, floats, A-law, mu-law
 _RATES = (44100, 48000, 32000)
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -33,6 +34,8 @@ def promised_seconds(container: av.container.InputContainer, stream: av.AudioStr
     the first of several joined ones knows nothing of the others.
     """
     name = container.format.name
+    if name in PLAIN and not is_plain(stream.codec_context):
+        return None
     if name == "mp3":
         if not (b"Xing" in head or b"Info" in head or b"VBRI" in head):
             return None
@@ -53,6 +56,15 @@ def promised_seconds(container: av.container.InputContainer, stream: av.AudioStr
     if container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
     return None
+
+
+def is_plain(codec: av.AudioCodecContext) -> bool:
+    """Whether sound in a WAV, W64 or AIFF is PCM of the right bit rate, which FFmpeg reckons by. Of compressed sound, bit
+    rates and counts of samples are often wrong, and nothing needs them: the size of the samples tells where they end."""
+    if not codec.name.startswith("pcm"):
+        return False
+    bits = re.search(r"\d+", codec.name)  # A-law and mu-law, which have no number, have 8
+    return codec.bit_rate in (None, 0, int(bits[0] if bits else 8) * codec.channels * codec.sample_rate)
 
 
 def _xing_seconds(head: bytes) -> float:
@@ -97,28 +109,44 @@ def _tag_bytes(file: BinaryIO) -> int:
 
 
 def wav_seconds(file: BinaryIO) -> float | None:
-    """Seconds that a WAV header declares; None if it does not say (a streamed file declares 0 or the maximum).
-
-    The chunks are walked, since any of them may stand before the samples. The file is left where it was.
-    """
-    before, bytes_a_second = file.tell(), 0
+    """Seconds of PCM that a WAV header declares; None if it does not say (a streamed file declares 0 or the maximum) or
+    the sound is compressed. The file is left where it was."""
+    before = file.tell()
     try:
-        place = _tag_bytes(file)
-        file.seek(place)
-        if file.read(12)[:4] != b"RIFF":
-            return None
-        place += 12
-        while len(chunk := file.read(8)) == 8 and min(chunk[:4]) >= ord(" "):  # a name is text, and damage is not
-            size = int.from_bytes(chunk[4:], "little")
-            if chunk[:4] == b"fmt ":
-                bytes_a_second = int.from_bytes(file.read(12)[8:], "little")
-            if chunk[:4] == b"data":
-                return size / bytes_a_second if bytes_a_second and 0 < size < 0xFFFFFF00 else None
-            place += 8 + size + size % 2
-            file.seek(place)
+        kind, bytes_a_second = 0, 0
+        for name, place, size in _chunks(file, b"RIFF", "little"):
+            if name == b"fmt ":
+                file.seek(place)
+                fields = file.read(26)
+                kind, channels, rate = (int.from_bytes(fields[a:b], "little") for a, b in ((0, 2), (2, 4), (4, 8)))
+                if kind == 0xFFFE:  # extensible: the kind is the beginning of a GUID
+                    kind = int.from_bytes(fields[24:26], "little")
+                bytes_a_second = rate * channels * -(-int.from_bytes(fields[14:16], "little") // 8)
+            if name == b"data":
+                return size / bytes_a_second if kind in _PCM and bytes_a_second and 0 < size < 0xFFFFFF00 else None
         return None
     finally:
         file.seek(before)
+
+
+def _chunks(file: BinaryIO, form: bytes, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place of the content, and bytes of each chunk of a RIFF or an IFF file; none if it is not of this form.
+
+    Any of them may stand before the samples, so they are walked.
+    """
+    place = _tag_bytes(file)
+    file.seek(place)
+    if file.read(12)[:4] != form:
+        return
+    place += 12
+    while True:
+        file.seek(place)
+        chunk = file.read(8)
+        if len(chunk) < 8 or min(chunk[:4]) < ord(" "):  # a name is text, and damage is not
+            return
+        size = int.from_bytes(chunk[4:], order)
+        yield chunk[:4], place + 8, size
+        place += 8 + size + size % 2
 
 
 def flac_md5(head: bytes) -> bytes | None:
@@ -165,12 +193,16 @@ def sound_bytes(file: BinaryIO) -> int:
 
 
 def declared_bytes(file: BinaryIO) -> int | None:
-    """How long a W64, CAF or AVI file says that it is, in bytes; None where it is none or does not say.
+    """How long a WAV, AIFF, W64, CAF or AVI file says that it is, in bytes; None where it is none or does not say.
 
-    FFmpeg takes the duration of a cut one from what is there.
+    FFmpeg takes the duration of a cut one from what is there. Of a WAV or AIFF it is where its samples end.
     """
-    file.seek(0)
+    file.seek(_tag_bytes(file))
     head = file.read(40)
+    for form, sound, order in ((b"RIFF", b"data", "little"), (b"FORM", b"SSND", "big")):
+        if head[:4] == form and head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
+            ends = [place + size for name, place, size in _chunks(file, form, order) if name == sound]
+            return ends[0] if ends and 0 < ends[0] < 0xFFFFFF00 else None
     if head[:4] == b"RIFF":
         size = int.from_bytes(head[4:8], "little")
         return 8 + size if head[8:12] == b"AVI " and 0 < size < 0xFFFFFF00 else None
@@ -181,6 +213,8 @@ def declared_bytes(file: BinaryIO) -> int | None:
     while place < size:
         file.seek(place)
         chunk = file.read(24)
+        if len(chunk) < 12:  # what fills up behind the last one
+            return place
         if w64:  # a name of 16 bytes, and the length of all of the chunk
             length = int.from_bytes(chunk[16:24], "little", signed=True)
             length += -length % 8 if chunk[:4] != b"data" else 0

@@ -153,7 +153,7 @@ class Checks:
             other = self._split_of[twice[0]]
             self.faults.append(f"{named}: clip {twice[0]} is in both {other} and {split}; a clip has one split")
         self._split_of |= dict.fromkeys(clips, split)
-        if several := segments["youtube_id"][segments["youtube_id"].duplicated()].unique().tolist():
+        if several := segments["written"][segments["written"].duplicated()].unique().tolist():
             tell(
                 f"{split}: {len(several)} videos have several segments, {several[0]} the first; a file that has only the "
                 "id for a name does not tell which of them it is"

@@ -64,11 +64,6 @@ class Shard:
     classes: pd.DataFrame | None = None
     whole: pd.DataFrame | None = None
 
-    def repeated(self) -> set[str]:
-        """Ids of which the split's list has several segments."""
-        ids = (self.segments if self.whole is None else self.whole)["youtube_id"]
-        return set(ids[ids.duplicated()])
-
 
 def open_source(given: dict[str, Any], dataset: str) -> tuple[ModuleType, settings.Settings]:
     """The module of a source and its settings, checked: `datasets.<dataset>.source` of params.yaml.

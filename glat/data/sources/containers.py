@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field
 from ... import settings
 from ...errors import GlatError, tell
 from .. import audioset
+from ..formats import extension
 from . import Shard
 from .matching import SplitFolders, Wanted, stem, walk
 
@@ -102,12 +103,12 @@ def listing(
         GlatError: no file with audio, no clip of the shard in any, or labels that differ from the list's.
     """
     segments, classes = shard.segments, shard.classes
-    wanted, seen, example = Wanted(segments, shard.repeated()), 0, ""
+    wanted, seen, example = Wanted(segments, shard.whole), 0, ""
     for number, path in enumerate(paths):
         for name, part in names_of(path) or ():
             seen, example = seen + 1, example or name
             for named in wanted.read(stem(name)):
-                wanted.offer(named, (number, part), Row(number, part), name)
+                wanted.offer(named, (number, part), Row(number, part), name, name.rpartition("/")[0], extension(name))
     if not wanted.candidates:
         named = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
         if not seen:

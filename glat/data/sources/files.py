@@ -2,9 +2,10 @@
 
 A clip's file is found by its name, in any folder, with any of the usual extensions (`glat.data.formats.SUFFIXES`, in upper or
 lower case): `<id>`, `Y<id>`, `<id>_<start>`, `<id>_<start>_<end>`, times in seconds or milliseconds; other names and
-layouts by a `pattern` (`layout.Pattern`). Of several files of one clip, that is taken which is not empty, then by this
-order: start and end in its name, a start, no time; a folder with the split's name above it; the extension, in the order
-of `glat.data.formats.SUFFIXES`; the shorter path, then the alphabet.
+layouts by a `pattern` (`layout.Pattern`). Where the list writes an id as a path, the file must not lie in another folder
+(`matching`). Of several files of one clip, that is taken which is not empty, then by this order: start and end in its name,
+a start, no time; more of the folder, then the extension, that the list writes; a folder with the split's name above it;
+the extension, in the order of `glat.data.formats.SUFFIXES`; the shorter path, then the alphabet.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
     own_folder = settings.split_folders.get(split, split)
     template = Pattern(pattern, own_folder) if pattern is not None else None
     order = {end: place for place, end in enumerate(SUFFIXES)}
-    wanted = Wanted(segments, shard.repeated())
+    wanted = Wanted(segments, shard.whole)
     seen, example, unreadable = 0, "", []
     for below, name in walk(root, unreadable):
         if not (end := extension(name)):
@@ -87,24 +88,18 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
         raise GlatError(f"{audio}: holds no audio file ({', '.join(SUFFIXES)}); set datasets.*.source.audio")
     if not wanted.candidates:
         fit = f"the pattern {pattern!r}" if pattern is not None else "the names <id>, Y<id>, <id>_<start>_<end>"
+        fit += " in the folders that the list names" if wanted.elsewhere else ""
         raise GlatError(
             f"{audio}: none of its {seen} audio files is of the {len(segments)} segments asked for ({split}, from "
             f"{segments['clip'].iloc[0]} on) by {fit}; a file there is {example!r}; set datasets.*.source.pattern"
         )
-    everything = segments if shard.whole is None else shard.whole
-    several = everything[everything["youtube_id"].isin(wanted.repeated)].groupby("youtube_id")["end"].max().to_dict()
-    return _listing(segments, wanted, root, settings.full_videos, several, unreadable)
+    return _listing(segments, wanted, root, settings.full_videos, unreadable)
 
 
 def _listing(
-    segments: pd.DataFrame,
-    wanted: Wanted,
-    root: str,
-    full_videos: bool | str,
-    several: dict[str, float],
-    unreadable: list[str],
+    segments: pd.DataFrame, wanted: Wanted, root: str, full_videos: bool | str, unreadable: list[str]
 ) -> pd.DataFrame:
-    """several: of ids with several segments, where the last ends; unreadable: folders, with the reason."""
+    """unreadable: folders, with the reason."""
     table = []
     for row, segment in enumerate(segments.itertuples()):
         best, reason = wanted.choose(row, "file", full_videos is not False, lambda c: _useless(f"{root}/{c.place}"))
@@ -116,7 +111,7 @@ def _listing(
             elif best.fit == UNTIMED and full_videos is not False:
                 part = f"{segment.start:.10g}+{segment.end - segment.start:.10g}"
                 if full_videos == "auto":
-                    last = several.get(segment.youtube_id)
+                    last = wanted.repeated.get(wanted.written[row])
                     part = f"auto:{part}" if last is None else f"many:{last:.10g}:{part}"
         elif reason.startswith("ambiguous"):
             reason += "; if it is all of the recording, set source.full_videos to auto"

@@ -2,7 +2,9 @@
 
 Names are `<id>`, `Y<id>`, `<id>_<start>` or `<id>_<start>_<end>`, the times in seconds or in milliseconds. Without a
 time, a name means the only segment that the list has of its id; where the list has several, it may be a recording that
-all of them are cut from. An id of the list may be written as a path: its folder and its suffix then count too.
+all of them are cut from. An id of the list may be written as a path: its folder and its suffix then count too. A file
+fits if it lies in that folder, as far as both are known: of `audio/dog/a.wav`, `dog/a.wav` and `a.wav`, but not
+`cat/a.wav`. Its suffix may be another, since it may have been converted, unless the list has an id of that suffix.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
@@ -45,23 +47,30 @@ class Candidate(NamedTuple):
 class Wanted:
     """The segments of a shard, and the candidates for each that were found so far.
 
-    segments: rows of `audioset.read_segments`; repeated: ids of which the split's whole list has several segments.
+    segments: rows of `audioset.read_segments`; whole: those of the split's whole list, where they are not all.
+    repeated: of ids, as they are written, of which that list has several segments, where the last ends, in seconds.
+    elsewhere: of rows, a name that was found in another folder than the list's.
     """
 
-    def __init__(self, segments: pd.DataFrame, repeated: Collection[str] = ()):
+    def __init__(self, segments: pd.DataFrame, whole: pd.DataFrame | None = None):
+        whole = segments if whole is None else whole
+        written = _written(whole)
+        self.repeated = whole["end"][written.duplicated(keep=False)].groupby(written).max().to_dict()
         self.ids = list(segments["youtube_id"])
         self.starts, self.ends = list(segments["start"]), list(segments["end"])
         self.rows: dict[str, list[int]] = {}
         for row, youtube_id in enumerate(self.ids):
             self.rows.setdefault(youtube_id, []).append(row)
-        self.repeated = {i for i in repeated if i in self.rows} | {i for i, rows in self.rows.items() if len(rows) > 1}
-        # An id may be written as a file's path: `dog/a.wav` is found as `a`, in a folder `dog`.
-        self._paths = {i: (i.rpartition("/")[0], i[len(i.removesuffix(extension(i))) :].lower()) for i in self.rows}
-        self._paths = {i: path for i, path in self._paths.items() if any(path)}
-        for youtube_id in self._paths:
-            if (short := stem(youtube_id)) and short != youtube_id:
-                self.rows.setdefault(short, []).extend(self.rows[youtube_id])
+        self.written = list(_written(segments))
+        # Of each id that the list writes as a path somewhere, all paths that it has there.
+        self._paths: dict[str, dict[str, _Path]] = {}
+        as_path = set(whole["youtube_id"][written != whole["youtube_id"]]) & self.rows.keys()
+        if as_path:
+            for youtube_id, text in set(zip(whole["youtube_id"], written)):
+                if youtube_id in as_path:
+                    self._paths.setdefault(youtube_id, {})[text] = _Path.read(text)
         self.candidates: dict[int, list[Candidate]] = {}
+        self.elsewhere: dict[int, str] = {}
 
     def read(self, stem: str) -> list[Named]:
         """What a name without its extension may say of a wanted id: none, for most names; two, for an odd one."""
@@ -84,23 +93,32 @@ class Wanted:
         and the suffix of a file, for ids that have them."""
         youtube_id, times, units = named
         rows = self.rows.get(youtube_id, ())
-        if self._paths and rows:
-            rows = self._of_path(rows, f"/{below}", suffix.lower())
+        meant = None
+        if rows and youtube_id in self._paths:
+            # Paths that the list has of this name: those that the file fits best are meant, and no other.
+            found = {text: path.distance(below, suffix) for text, path in self._paths[youtube_id].items()}
+            nearest = min((distance for distance in found.values() if distance is not None), default=None)
+            meant = [text for text, distance in found.items() if nearest is not None and distance == nearest]
+            for row in rows:
+                if found[self.written[row]] is None:
+                    self.elsewhere.setdefault(row, name)
+            rows = [row for row in rows if self.written[row] in meant]
+            preference = (nearest, *preference)
         fits = [self._fit(row, times, units) for row in rows]
         best = min(fits, default=OTHER)
         for row, fit in zip(rows, fits):
-            if best < UNTIMED and fit == best and fits.count(best) > 1:
+            if (
+                meant is not None
+                and len(meant) > 1
+                and fit != OTHER
+                or best < UNTIMED
+                and fit == best
+                and fits.count(best) > 1
+            ):
                 fit = SEVERAL
             elif best < UNTIMED and fit != best:
                 continue
             self.candidates.setdefault(row, []).append(Candidate(fit, preference, place, name))
-
-    def _of_path(self, rows: list[int], below: str, suffix: str) -> list[int]:
-        """Of rows that have a name in common, those whose ids have no other folder and, of several ids, the suffix."""
-        paths = {row: self._paths.get(self.ids[row], ("", "")) for row in rows}
-        rows = [row for row in rows if below == "/" or not paths[row][0] or below.endswith(f"/{paths[row][0]}/")]
-        exact = [row for row in rows if paths[row][1] == suffix]
-        return exact if len({self.ids[row] for row in rows}) > 1 and suffix else rows
 
     def choose(
         self, row: int, what: str, untimed: bool = False, tie: Callable[[Candidate], Any] | None = None
@@ -111,11 +129,14 @@ class Wanted:
         further preference, asked for only where there are several candidates.
         """
         found = self.candidates.get(row, [])
-        several = self.ids[row] in self.repeated and not untimed
+        several = self.written[row] in self.repeated and not untimed
         good = [c for c in found if c.fit <= START or (c.fit == UNTIMED and not several)]
         if good:
             key = (lambda c: (tie(c), c.fit, c.preference)) if tie and len(good) > 1 else lambda c: c[:2]
             return min(good, key=key), ""
+        if not found and row in self.elsewhere:
+            folder = "/".join(self._paths[self.ids[row]][self.written[row]].folder)
+            return None, f"no {what}: {self.elsewhere[row]} is in another folder than {folder}, which the list names"
         if not found:
             return None, f"no {what}"
         best = min(found, key=lambda c: c[:2])
@@ -136,6 +157,34 @@ class Wanted:
                 if len(times) == 1 or times[1] / unit > self.ends[row]:
                     fit = START
         return fit
+
+
+class _Path(NamedTuple):
+    """An id that the list writes as a path: the parts of its folder, and its suffix in lower case; any may be empty."""
+
+    folder: tuple[str, ...]
+    suffix: str
+
+    @classmethod
+    def read(cls, text: str) -> _Path:
+        *folder, name = re.split(r"[/\\]", text)
+        return cls(tuple(part for part in folder if part not in ("", ".", "..")), extension(name).lower())
+
+    def distance(self, below: str, suffix: str) -> tuple | None:
+        """How far a file in the folder `below` is from this, the less the better; None if it is in another folder."""
+        there = [part for part in below.split("/") if part]
+        common = 0
+        for mine, theirs in zip(reversed(self.folder), reversed(there)):
+            if mine != theirs:
+                return None
+            common += 1
+        other = 1 if not self.suffix else 2 * (suffix.lower() != self.suffix)
+        return common < len(self.folder), -common, other
+
+
+def _written(segments: pd.DataFrame) -> pd.Series:
+    """The ids as the list has them."""
+    return segments["written" if "written" in segments else "youtube_id"]
 
 
 def _same(named: float, seconds: float, unit: int) -> bool:
