@@ -32,8 +32,8 @@ def held_out(run: Run, clips: int) -> np.ndarray:
 class HeldOut(lightning.Callback):
     """Every `plateau.every` steps: mAP on the held-out clips, and `stage.reduction`, by which the learning rate has fallen.
 
-    Every process scores a part of the clips, and all come to the same mAP. What was decided so far is part of the
-    resume point.
+    Every process scores a part of the clips, and all come to the same mAP: each clip's random windows are its own. What
+    was decided so far is part of the resume point.
     """
 
     def __init__(self, run: Run, packs: Packs):
@@ -78,10 +78,11 @@ class HeldOut(lightning.Callback):
         world, rank, batch = stage.trainer.world_size, stage.global_rank, self.run.training.batch_size
         padded = np.resize(self.clips, -(-len(self.clips) // world) * world)  # as many for each process
         clips, tagger = PackedClips(self.packs), stage.tagger.eval()
-        windows = torch_generator(Use.HELD_OUT, self.run.seed, rank)
         scores = []
         for first in range(rank, len(padded), world * batch):
-            waveform = clips.__getitems__(padded[first : first + world * batch : world])["waveform"].to(stage.device)
+            chosen = padded[first : first + world * batch : world]
+            windows = [torch_generator(Use.HELD_OUT, self.run.seed, clip) for clip in chosen.tolist()]
+            waveform = clips.__getitems__(chosen)["waveform"].to(stage.device)
             with torch.autocast(stage.device.type, torch.bfloat16, enabled=stage.trainer.precision == "bf16-mixed"):
                 scores.append(tagger.streams(waveform, windows).fused.float())
         tagger.train()
