@@ -32,8 +32,8 @@ def held_out(run: Run, clips: int) -> np.ndarray:
 class HeldOut(lightning.Callback):
     """Every `plateau.every` steps: mAP on the held-out clips, and `stage.reduction`, by which the learning rate has fallen.
 
-    Every process scores a part of the clips, and all come to the same mAP: each clip's random windows are its own. What was decided so far is part of the
-    resume point.
+    Every process scores a part of the clips, and all come to the same mAP: each clip's random windows are its own. What
+    was decided so far is part of the resume point.
     """
 
     def __init__(self, run: Run, packs: Packs):
