@@ -31,6 +31,7 @@ from glat.data.headers import (
     flac_md5,
     is_plain,
     is_tag,
+    missing_end,
     ogg_damage,
     ogg_end,
     ogg_is_chained,
@@ -40,6 +41,7 @@ from glat.data.headers import (
     seconds_late,
     sound_bytes,
     wav_seconds,
+    zeros_at_end,
 )
 from glat.errors import GlatError
 
@@ -363,9 +365,10 @@ def _by_ffmpeg(file: BinaryIO, asked: _Piece, meter: _Meter, may_seek: bool = Tr
                     piece = piece.of(length)
             if again is None:
                 piece = piece.earlier(decoding.late)
-                sought = may_seek and piece.start > 2 * PREROLL and decoding.seek(piece.start - PREROLL)
+                sought = may_seek and piece.start > 2 * PREROLL
                 began = False
                 try:
+                    sought = sought and decoding.seek(piece.start - PREROLL)
                     for block in decoding.blocks(piece, asked, meter):
                         began = True
                         yield block
@@ -546,7 +549,7 @@ class _Decoding:
         while True:
             try:
                 yield next(packets)
-            except (StopIteration, av.error.InvalidDataError, av.error.EOFError):
+            except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.BlockingIOError):
                 return
 
     def _time(self, frame: av.AudioFrame) -> float:
@@ -572,19 +575,36 @@ class _Decoding:
         if self.name == "aac" and self.good:  # FFmpeg skips what is no packet, and tells nobody where
             skipped = sound_bytes(self.file) - self.bytes
             self.lost = max(self.lost, skipped / self.good_bytes * self.end / self.rate)
-        if found < piece.end and self._ends_within():
-            raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
+        if found < piece.end:
+            if self._ends_within():
+                raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
+            if self.promised is None:
+                self._check_tail(found)
         if self.promised is None:
             return
         # A header may count a frame too many, or round to milliseconds.
         slack = 0.1
         if self.lossless:
             slack = 0.02 if "matroska" in self.name else 0.5 / self.rate if self.name == "flac" else 1e-3
-        elif self.name == "mp3":
-            slack = 1728 / self.rate
+        elif self.name in ("mp3", "rm"):
+            slack = 1728 / self.rate if self.name == "mp3" else 0.5
         there = min(piece.end, self.promised) - piece.start
         if there - (found - piece.start) > slack:
             raise AudioError(f"truncated: {found - piece.start:.2f} of {there:.2f} s decoded")
+
+    def _check_tail(self, found: float) -> None:
+        """Of formats that do not know their length: whether what is behind the last packet should have been sound."""
+        size, zeros = self.file.seek(0, os.SEEK_END), zeros_at_end(self.file)
+        # Zeros in PCM are silence, but for an AVI's, behind which its index stands.
+        empty = zeros * found / max(1, size - zeros) if self.name == "avi" or not self.codec.startswith("pcm") else 0.0
+        if empty > LOST and zeros > 512:  # a tag may be filled up with fewer
+            raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends in {zeros} zero bytes")
+        if (zeros < 188 or self.name == "voc") and (why := missing_end(self.file, self.name)):
+            raise AudioError(f"truncated: {found:.2f} s decoded, and {why}")
+        if self.name == "avi" and not self.sought:
+            listed = sum(entry.size for entry in self.stream.index_entries)
+            if (listed - self.bytes) / max(1, self.bytes) * found > LOST:
+                raise AudioError(f"damaged: {self.bytes} of {listed} bytes of sound found that the index lists")
 
     def _ends_within(self) -> bool:
         """Whether the file is cut off within a packet, or before the end that it declares."""
