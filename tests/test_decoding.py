@@ -315,7 +315,7 @@ def test_limits_of_bytes_seconds_and_time(monkeypatch):
         listen(content, RATE, limits=Limits(time=0))
     # What is done with the sound takes none of its time.
     clock = [0.0]
-    monkeypatch.setattr("glat.data.decoding.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: clock[0])
     for _ in blocks(content, limits=Limits(time=1)):
         clock[0] += 10
 
