@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from data_fixtures import ENCODERS, encode, tone
 
-from glat.data import decoding
+from glat.data import by_ffmpeg, by_sndfile
 from glat.data.audio import AudioError, Cut, decode, prepare, to_int16
 from glat.data.headers import wav_seconds
 
@@ -206,10 +206,10 @@ def test_a_cut_is_what_decoding_from_the_beginning_gives(recordings, suffix):
 
 @pytest.mark.parametrize("suffix", [".m4a", ".flac", ".webm", ".ogg"])
 def test_a_cut_does_not_decode_what_is_before_it(recordings, suffix, monkeypatch):
-    monkeypatch.setattr(decoding, "_by_sndfile", lambda *_: None)
+    monkeypatch.setattr(by_sndfile, "clean", lambda *_: None)
     read = []
-    packets = decoding._Decoding._packets
-    monkeypatch.setattr(decoding._Decoding, "_packets", lambda self: (read.append(p) or p for p in packets(self)))
+    packets = by_ffmpeg._Decoding._packets
+    monkeypatch.setattr(by_ffmpeg._Decoding, "_packets", lambda self: (read.append(p) or p for p in packets(self)))
     decode(Cut(recordings[suffix], 15.0, 1.0))
     seeking = len(read)
     decode(recordings[suffix], 16.0)

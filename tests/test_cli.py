@@ -181,6 +181,12 @@ def test_tag_prints_the_best_classes_of_each_clip(corpus, project, params, capsy
     named = [line.split(b"\t")[0] for line in result.stdout_bytes.splitlines() if b"\t" in line]
     assert named == [os.fsencode(name.replace("\n", "\\n")) for name in odd]
     assert "No such option: --tpo" in CliRunner().invoke(cli.app, ["tag", "model.pt", "a.wav", "--tpo", "1"]).output
+    for mistake in (["--tpo", "3"], ["--tpo=3"], ["-t", "3"]):
+        for arguments in (["-dash_0.wav", *mistake], [*mistake, "-dash_0.wav"]):
+            output = CliRunner().invoke(cli.app, ["tag", "model.pt", *arguments]).output
+            assert f"No such option: {mistake[0].partition('=')[0]}" in output
+    output = CliRunner().invoke(cli.app, ["tag", "model.pt", "-dash_0.wav", "--top", "-3"]).output
+    assert "Invalid value for '--top': Input should be greater" in output
     limited = ["--set", "audio.limits.seconds=11", "tag", "model.pt", "a.wav", "--top", "1"]
     result = CliRunner().invoke(cli.app, limited)
     assert "a.wav: too long: over 11 s to decode, the limit (audio.limits.seconds)" in result.output

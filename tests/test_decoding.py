@@ -126,22 +126,62 @@ def test_an_ogg_with_a_bad_page_is_lost(tmp_path):
     assert prepare(Cut(tmp_path / "two.opus", 12.0, 5.0, or_whole=True), RATE, 5.0).seconds == pytest.approx(5.0)
 
 
-@pytest.mark.parametrize(
-    ("container", "codec"),
-    [("asf", "wmav2"), ("wv", "wavpack"), ("tta", "tta"), ("ac3", "ac3"), ("avi", "libmp3lame"), ("mpegts", "mp2")],
-)
-def test_what_ffmpeg_knows_is_read(tmp_path, container, codec):
-    with av.open(str(tmp_path / "a"), "w", format=container) as out:
+def muxed(container: str, codec: str, seconds: float = 2.0) -> bytes:
+    """Stereo, of 128 kbit/s where it is compressed."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=44100, layout="stereo")
         stream.bit_rate = 128_000
-        frame = av.AudioFrame.from_ndarray(tone(2), "fltp", "stereo")
+        frame = av.AudioFrame.from_ndarray(tone(seconds), "fltp", "stereo")
         frame.sample_rate = 44100
         context = stream.codec_context
         resampler = av.AudioResampler(context.format, "stereo", 44100, context.frame_size or 4096)
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             out.mux(stream.encode(part))
         out.mux(stream.encode(None))
-    assert prepare(tmp_path / "a", RATE, 2.0).seconds == pytest.approx(2.0, abs=0.1)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("asf", "wmav2"), ("wv", "wavpack"), ("tta", "tta"), ("ac3", "ac3"), ("avi", "libmp3lame"), ("mpegts", "mp2")],
+)
+def test_what_ffmpeg_knows_is_read(container, codec):
+    assert prepare(muxed(container, codec), RATE, 2.0).seconds == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("mp2", "mp2"), ("mp3", "libmp3lame"), ("adts", "aac"), ("ac3", "ac3"), ("eac3", "eac3"), ("flv", "libmp3lame"),
+        ("flv", "aac"), ("avi", "libmp3lame"), ("avi", "pcm_s16le"), ("mpegts", "mp2"), ("mpegts", "aac"), ("rm", "ac3"),
+        ("mpeg", "mp2"), ("voc", "pcm_s16le"),
+    ],
+)  # fmt: skip
+def test_what_a_download_left_empty_is_lost(container, codec, tmp_path):
+    """A file that got its full size before its content, of which the end or the middle is zeros; and one cut off."""
+    whole = muxed(container, codec, 4)
+    if container == "mp3":  # without the frame that counts the others
+        whole = encode(tmp_path / "a.mp3", tone(4), options={"write_xing": "0"}).read_bytes()
+    assert prepare(whole, RATE, 4.0).seconds == pytest.approx(4, abs=0.1)
+    fifth = len(whole) // 5
+    (tmp_path / "a").write_bytes(whole)
+    assert prepare(Cut(tmp_path / "a", 3.0, 0.9), RATE, 1.0).seconds == pytest.approx(0.9)
+    assert prepare(Cut(tmp_path / "a", 3.0, 2.0), RATE, 2.0).seconds == pytest.approx(1, abs=0.1)
+    for content in (
+        whole[:-fifth] + bytes(fifth),
+        whole[: 2 * fifth] + bytes(fifth) + whole[3 * fifth :],
+        whole[: 4 * fifth - 70],  # in mid-packet
+    ):
+        assert lost(content).startswith(("truncated: ", "damaged: "))
+
+
+def test_a_transport_stream_of_any_packets_ends_with_one():
+    whole = muxed("mpegts", "mp2")
+    stamped = b"".join(bytes(4) + whole[at : at + 188] for at in range(0, len(whole), 188))
+    for content in (whole, stamped, whole[100:]):
+        assert len(listen(content, RATE)) == pytest.approx(2 * RATE, rel=0.06)
+        assert lost(content[:-50]).endswith("the file ends within a packet")
 
 
 @pytest.mark.parametrize(("kind", "codec"), [
@@ -275,7 +315,7 @@ def test_limits_of_bytes_seconds_and_time(monkeypatch):
         listen(content, RATE, limits=Limits(time=0))
     # What is done with the sound takes none of its time.
     clock = [0.0]
-    monkeypatch.setattr("glat.data.decoding.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: clock[0])
     for _ in blocks(content, limits=Limits(time=1)):
         clock[0] += 10
 

@@ -34,7 +34,10 @@ class WithFiles(TyperCommand):
         options = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
         before = args[: args.index("--")] if "--" in args else args
         odd = [a for a in before if a.startswith("-") and a != "-" and a.partition("=")[0] not in options]
-        ctx.ignore_unknown_options = bool(odd) and all(map(_is_no_option, odd))
+        files = [a for a in odd if _is_no_option(a)]
+        if len(files) < len(odd):  # without the files, the one that is wrong is named
+            self.make_parser(ctx).parse_args([a for a in args if a not in files])
+        ctx.ignore_unknown_options = bool(files)
         return super().parse_args(ctx, args)
 
 

@@ -13,7 +13,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soxr
 
-from glat.data.decoding import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, blocks, decode
+from glat.data.decoding import blocks, decode
+from glat.data.pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits
 
 __all__ = [
     "UNLIMITED", "AudioError", "Clip", "Cut", "Limits", "Mono", "Samples", "Statistics", "blocks", "count_wraps", "decode", "prepare",

@@ -192,6 +192,52 @@ def sound_bytes(file: BinaryIO) -> int:
     return size - first - (len(tail) - min(tags))
 
 
+def zeros_at_end(file: BinaryIO) -> int:
+    """How many zero bytes a file ends in: what a download left empty of a file that has its full size already."""
+    place = size = file.seek(0, os.SEEK_END)
+    while place:
+        begin = max(0, place - 2**16)
+        file.seek(begin)
+        if content := file.read(place - begin).rstrip(b"\0"):
+            return size - begin - len(content)
+        place = begin
+    return size
+
+
+def missing_end(file: BinaryIO, name: str) -> str:
+    """Why an FLV, a VOC or an MPEG transport stream is not whole, by the units that it is made of; "" if nothing says so.
+
+    name: of FFmpeg's demuxer.
+    """
+    size, place = file.seek(0, os.SEEK_END), 0
+    file.seek(0)
+    head = file.read(2**12)
+    if name == "mpegts":
+        for length, first in ((188, 0), (192, 4), (204, 0)):  # bytes of a packet, and where its sync byte is
+            for begin in range(length):
+                if set(head[begin + first :: length][:5]) == {0x47} and len(head) >= begin + 5 * length:
+                    return "the file ends within a packet" if (size - begin) % length else ""
+        return ""
+    if name == "flv":
+        place = int.from_bytes(head[5:9], "big") + 4
+        while place < size:
+            file.seek(place)
+            tag = file.read(11)
+            if len(tag) < 11 or tag[0] & 0x1F not in (8, 9, 18):
+                return ""
+            place += 11 + int.from_bytes(tag[1:4], "big") + 4
+        return "the file ends within a tag" if place - 4 > size else ""
+    if name == "voc":
+        place = int.from_bytes(head[20:22], "little")
+        while place < size:
+            file.seek(place)
+            block = file.read(4)
+            if block[0] == 0:
+                return "" if size - place < 512 else "there is more behind its end"
+            place += 4 + int.from_bytes(block[1:], "little")
+    return ""
+
+
 def declared_bytes(file: BinaryIO) -> int | None:
     """How long a WAV, AIFF, W64, CAF or AVI file says that it is, in bytes; None where it is none or does not say.
 

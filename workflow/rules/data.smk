@@ -62,7 +62,10 @@ rule resample:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/audio/{split}/{shard}.csv",
-        code=code("data/audio.py", "data/decoding.py", "data/formats.py", "data/headers.py", "data/resample.py"),
+        code=code(
+            "data/audio.py", "data/by_*.py", "data/decoding.py", "data/formats.py", "data/headers.py", "data/pieces.py",
+            "data/resample.py",
+        ),
         source=source_code,
     output:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),

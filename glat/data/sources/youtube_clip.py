@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import av
 
-from glat.data.decoding import AudioError, Cut, decode
+from glat.data.decoding import decode
 from glat.data.formats import CONTAINERS
+from glat.data.pieces import AudioError, Cut
 from glat.redaction import redact
 
 from .youtube_errors import GONE, PASSING, Failure, classify, http_failure

@@ -1,0 +1,344 @@
+"""FFmpeg (through PyAV): nearly all formats, and whether all of the sound was there."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import av
+import numpy as np
+import soundfile
+
+from glat.data.by_sndfile import any_format
+from glat.data.formats import CONTAINERS, LOSSLESS, PLAIN, UNTIMED
+from glat.data.headers import (
+    declared_bytes,
+    is_plain,
+    is_tag,
+    missing_end,
+    ogg_damage,
+    ogg_end,
+    ogg_is_chained,
+    packet_bytes,
+    promised_seconds,
+    read_head,
+    seconds_late,
+    sound_bytes,
+    zeros_at_end,
+)
+from glat.data.pieces import BLOCK, AudioError, Block, Meter, Piece
+
+PREROLL = 0.5  # seconds decoded before a piece: a decoder needs some of its past to give the right samples
+LOST = 0.1  # seconds of sound that may be lost: a frame or two, which a decoder drops where MP3s were joined
+_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+
+av.logging.set_level(None)
+av.logging.set_libav_level(av.logging.PANIC)
+
+
+def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> Iterator[Block]:
+    """The blocks of a piece; of what FFmpeg does not know, those of libsndfile. Raises AudioError as `decoding.blocks`."""
+    head = read_head(file)
+    if not head:
+        raise AudioError("empty file")
+    options = {"format_whitelist": CONTAINERS}
+    if head[:4] in (b"RIFF", b"fLaC"):
+        # The header says all; FFmpeg would decode megabytes of it to see whether PCM hides another codec.
+        options["probesize"] = "32768"
+    try:
+        container = av.open(file, options=options, metadata_errors="ignore")
+    except av.error.FFmpegError as error:
+        try:
+            other = any_format(file, asked, meter)
+        except (OSError, soundfile.LibsndfileError):
+            page = head.lstrip()[:1] == b"<"
+            raise AudioError("undecodable: a web page, not audio" if page else _undecodable(error)) from None
+        yield from other
+        return
+    again = None
+    try:
+        with container:
+            stream = container.streams.best("audio")
+            if stream is None:
+                raise AudioError("no audio stream")
+            if stream.codec_context is None:
+                raise AudioError("undecodable: a codec that FFmpeg does not know")
+            decoding = _Decoding(container, stream, file, head)
+            piece = asked
+            if piece.whole_up_to:
+                if (length := decoding.length()) is None:
+                    again = _of_unknown_length(file, piece, meter)
+                else:
+                    piece = piece.of(length)
+            if again is None:
+                piece = piece.earlier(decoding.late)
+                sought = may_seek and piece.start > 2 * PREROLL
+                began = False
+                try:
+                    sought = sought and decoding.seek(piece.start - PREROLL)
+                    for block in decoding.blocks(piece, asked, meter):
+                        began = True
+                        yield block
+                except (_NotThere, av.error.FFmpegError):
+                    if began or not sought:
+                        raise
+                    again = read(file, asked, meter, may_seek=False)
+    except av.error.FFmpegError as error:
+        raise AudioError(_undecodable(error)) from None
+    if again is not None:
+        yield from again
+
+
+def _undecodable(error: av.error.FFmpegError) -> str:
+    return f"undecodable: {error.strerror}"
+
+
+class _NotThere(Exception):
+    """A seek did not lead to a place before the piece, or nobody knows where it led."""
+
+
+class _Decoding:
+    """The audio stream of an open container, decoded from its beginning or from a place that was sought.
+
+    late: seconds by which the sound begins behind the recording; promised: seconds of sound that there must be.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
+        self.container, self.stream, self.file = container, stream, file
+        self.name, self.sought = container.format.name, False
+        stream.codec_context.thread_count = 1
+        self.codec = stream.codec_context.name
+        self.lossless = self.codec in LOSSLESS or self.codec.startswith("pcm")
+        if self.codec in LOSSLESS or self.codec in ("ac3", "eac3", "dca"):  # FFmpeg knows checksums, and does not look
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        self.timed = self.name not in UNTIMED and (self.name not in PLAIN or is_plain(stream.codec_context))
+        self.promised = promised_seconds(container, stream, file, head)
+        self.late = seconds_late(container, stream)
+        self.rate, self.channels, self.kind = 0, 0, ""
+        self.first = self.end = 0.0  # of the first and the last frame, in samples of the recording
+        self.lost = 0.0  # seconds that should be between the frames and are not
+        self.bytes = 0  # of all packets
+        self.holes: list[tuple[int, int, float]] = []  # between packets: place, bytes, and about how many seconds
+        self.last: av.Packet | None = None
+        self.last_fails = False
+        self.good = self.good_bytes = self.last_good = 0  # packets that decode, their bytes, those of the last
+        self.smallest = math.inf
+        self.corrupt = -math.inf  # where FFmpeg marked the last packet that lacks something, in samples
+
+    def length(self) -> float | None:
+        """Seconds of the recording by its header; None if only decoding tells."""
+        if not self.timed:
+            return None
+        if self.name == "ogg":
+            place = self.file.tell()
+            chained = ogg_is_chained(self.file)
+            self.file.seek(place)
+            known = self.container.duration and not chained
+            return self.container.duration / av.time_base if known else None
+        return None if self.promised is None else self.promised + self.late
+
+    def seek(self, seconds: float) -> bool:
+        """Go on from a place before `seconds`; False where the container has no times to seek by."""
+        if not self.timed or (self.name == "ogg" and self.length() is None):
+            return False
+        try:
+            place = int(seconds / self.stream.time_base) + (self.stream.start_time or 0)
+            self.container.seek(place, stream=self.stream)
+        except av.error.FFmpegError:
+            raise _NotThere from None
+        self.sought = True
+        return True
+
+    def blocks(self, piece: Piece, asked: Piece, meter: Meter) -> Iterator[Block]:
+        """Raises AudioError as `decoding.blocks` does, and _NotThere if what was sought is not there."""
+        frames: list[np.ndarray] = []
+        waiting = given = 0  # samples
+        begun, most = False, math.inf
+        for frame in self._frames(meter):
+            begin, self.end = self.end, self.end + frame.samples
+            if self.end <= piece.start * self.rate:
+                continue
+            array = self._planar(frame)
+            if not begun:
+                if self.sought and begin > piece.start * self.rate:
+                    raise _NotThere
+                begun, most = True, piece.samples(self.rate)
+                skip = round(piece.start * self.rate - begin)
+                array = np.pad(array, ((0, 0), (-skip, 0))) if skip < 0 else array[:, skip:]
+            frames.append(array)
+            waiting += array.shape[1]
+            if waiting * self.channels >= BLOCK:
+                yield self._block(frames, most - given)
+                given, waiting, frames = given + waiting, 0, []
+            if self.end > piece.end * self.rate:
+                break
+        else:
+            self._check_end(piece, asked, begun)
+        if frames and given < most:
+            yield self._block(frames, most - given)
+        self._check_lost(piece, meter)
+
+    def _planar(self, frame: av.AudioFrame) -> np.ndarray:
+        array = frame.to_ndarray()
+        return array if self.kind.endswith("p") else array.reshape(-1, self.channels).T
+
+    def _block(self, frames: list[np.ndarray], most: float) -> Block:
+        # In C order: over interleaved samples the mean would take longer than the decoder.
+        samples = np.concatenate(frames, axis=1).astype(np.float32, order="C", copy=False)
+        if samples.shape[1] > most:
+            samples = samples[:, : int(most)]
+        kind = self.kind.removesuffix("p")
+        if kind == "u8":
+            samples -= np.float32(128)
+        if _FULL_SCALE[kind] != 1:
+            samples *= np.float32(1 / _FULL_SCALE[kind])
+        return Block(samples, self.rate)
+
+    def _frames(self, meter: Meter) -> Iterator[av.AudioFrame]:
+        """Every frame that decodes. What is lost between two of them is counted."""
+        failed = 0.0  # seconds of packets that did not decode since the last frame
+        before = math.nan  # where the last frame ends, by the container's times
+        after = None  # the byte behind the last packet
+        for packet in self._packets():
+            if packet.size:
+                self.last, self.bytes = packet, self.bytes + packet.size
+                if self.name in UNTIMED and packet.pos is not None:
+                    if self.rate and after is not None and packet.pos > after:
+                        seconds = (packet.pos - after) * float((packet.duration or 0) * packet.time_base) / packet.size
+                        self.holes.append((after, packet.pos - after, seconds))
+                    after = packet.pos + packet.size
+            if packet.is_corrupt:
+                self.corrupt = self.end
+            try:
+                decoded = packet.decode()
+                self.last_fails = False
+            except av.error.FFmpegError:
+                self.last_fails = True
+                failed += self._seconds(packet) if self.rate else 0.0
+                continue
+            if packet.size and self.last_good:
+                self.smallest = min(self.smallest, self.last_good)
+            self.last_good = packet.size
+            self.good, self.good_bytes = self.good + 1, self.good_bytes + packet.size
+            for frame in decoded:
+                layout = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
+                at = self._time(frame)
+                if not self.rate:
+                    self.rate, self.channels, self.kind = layout
+                    if self.sought:
+                        if math.isnan(at):
+                            raise _NotThere
+                        self.first = self.end = at * self.rate
+                elif layout != (self.rate, self.channels, self.kind):
+                    raise AudioError("undecodable: sample rate, channels or format change within the file")
+                gap = at - before if self.timed and not math.isnan(at - before) else 0.0
+                self.lost += max(failed, gap if gap > LOST else 0.0)
+                failed, before = 0.0, at + frame.samples / self.rate
+                yield frame
+            if self.rate:
+                meter.check((self.end - self.first) / self.rate)
+
+    def _seconds(self, packet: av.Packet) -> float:
+        """About how much sound is lost with a packet that does not decode. In formats that are packets and nothing else,
+        it is all bytes between two good ones, tags perhaps."""
+        seconds = float((packet.duration or 0) * packet.time_base)
+        if self.name not in UNTIMED or not self.good:
+            return seconds
+        return 0.0 if is_tag(bytes(packet)[:8]) else seconds * max(1.0, packet.size * self.good / self.good_bytes)
+
+    def _packets(self) -> Iterator[av.Packet]:
+        # A file cut in mid-packet ends the stream; how much is missing is told by the promised duration.
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                yield next(packets)
+            except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.BlockingIOError):
+                return
+
+    def _time(self, frame: av.AudioFrame) -> float:
+        """Seconds from the stream's first sample; NaN where the container does not say."""
+        if frame.pts is None:
+            return math.nan
+        return float((frame.pts - (self.stream.start_time or 0)) * self.stream.time_base)
+
+    def _check_end(self, piece: Piece, asked: Piece, begun: bool) -> None:
+        """Whether the sound may end where it does."""
+        if not self.end:
+            if self.sought:
+                raise _NotThere
+            raise AudioError("undecodable: no audio in it")
+        found = self.end / self.rate
+        if self.name == "ogg" and (why := ogg_end(self.file)):
+            raise AudioError(f"truncated: {found:.2f} s decoded, and {why}")
+        if not begun:
+            if self.sought:
+                raise _NotThere
+            promised = None if self.promised is None else self.promised + self.late
+            raise asked.ends_before(found + self.late, promised)
+        if self.name == "aac" and self.good:  # FFmpeg skips what is no packet, and tells nobody where
+            skipped = sound_bytes(self.file) - self.bytes
+            self.lost = max(self.lost, skipped / self.good_bytes * self.end / self.rate)
+        if found < piece.end:
+            if self._ends_within():
+                raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
+            if self.promised is None:
+                self._check_tail(found)
+        if self.promised is None:
+            return
+        # A header may count a frame too many, or round to milliseconds.
+        slack = 0.1
+        if self.lossless:
+            slack = 0.02 if "matroska" in self.name else 0.5 / self.rate if self.name == "flac" else 1e-3
+        elif self.name in ("mp3", "rm"):
+            slack = 1728 / self.rate if self.name == "mp3" else 0.5
+        there = min(piece.end, self.promised) - piece.start
+        if there - (found - piece.start) > slack:
+            raise AudioError(f"truncated: {found - piece.start:.2f} of {there:.2f} s decoded")
+
+    def _check_tail(self, found: float) -> None:
+        """Of formats that do not know their length: whether what is behind the last packet should have been sound."""
+        size, zeros = self.file.seek(0, os.SEEK_END), zeros_at_end(self.file)
+        # Zeros in PCM are silence, but for an AVI's, behind which its index stands.
+        empty = zeros * found / max(1, size - zeros) if self.name == "avi" or not self.codec.startswith("pcm") else 0.0
+        if empty > LOST and zeros > 512:  # a tag may be filled up with fewer
+            raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends in {zeros} zero bytes")
+        if (zeros < 188 or self.name == "voc") and (why := missing_end(self.file, self.name)):
+            raise AudioError(f"truncated: {found:.2f} s decoded, and {why}")
+        if self.name == "avi" and not self.sought:
+            listed = sum(entry.size for entry in self.stream.index_entries)
+            if (listed - self.bytes) / max(1, self.bytes) * found > LOST:
+                raise AudioError(f"damaged: {self.bytes} of {listed} bytes of sound found that the index lists")
+
+    def _ends_within(self) -> bool:
+        """Whether the file is cut off within a packet, or before the end that it declares."""
+        if self.name in ("w64", "caf", "avi") or (self.name in PLAIN and not self.timed):
+            declared = declared_bytes(self.file)
+            return declared is not None and declared > self.file.seek(0, os.SEEK_END) + 1
+        if self.promised is not None:
+            return False
+        if self.name in ("mp3", "aac"):
+            packet = bytes(self.last)
+            return len(packet) < packet_bytes(packet[:7])
+        if self.name in UNTIMED and self.last.size < self.smallest:
+            return True
+        return self.last_fails or self.corrupt > self.end - LOST * self.rate
+
+    def _check_lost(self, piece: Piece, meter: Meter) -> None:
+        for place, size, seconds in self.holes:
+            self.file.seek(place)
+            if not is_tag(self.file.read(min(size, 8))):
+                self.lost += seconds
+        if self.lost > (0 if self.lossless else LOST):
+            raise AudioError(f"damaged: {self.lost:.2f} s of the sound are lost")
+        if self.name == "ogg" and not piece.exact and (why := ogg_damage(self.file, meter.check_time)):
+            raise AudioError(f"damaged: {why}")
+
+
+def _of_unknown_length(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
+    """A piece of a recording whose length only decoding tells, or all of it if it is short."""
+    beginning = list(read(file, Piece(0.0, piece.whole_up_to), meter))
+    length = sum(block.samples.shape[1] for block in beginning) / beginning[0].rate
+    wanted = piece.of(length)
+    yield from read(file, wanted, meter) if wanted.exact else beginning
