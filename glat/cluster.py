@@ -7,6 +7,8 @@ import subprocess
 from functools import cache
 from typing import NamedTuple
 
+from .errors import tell
+
 
 class Partition(NamedTuple):
     """GPUs or none, and the longest time of a job in minutes (None: no limit)."""
@@ -17,11 +19,16 @@ class Partition(NamedTuple):
 
 @cache
 def partition(name: str | None = None) -> Partition:
-    """The partition `name`, None for the cluster's default, as `sinfo` tells; where it can't, no GPU and no limit."""
+    """The partition `name`, None for the cluster's default, as `sinfo` tells; where it can't, no GPU and no limit, which
+    is told on stderr."""
     call = ["sinfo", "--noheader", "--format=%P|%G|%l"]
     try:
         told = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        tell(
+            f"the cluster's partitions are not known, since sinfo fails ({str(error)[:200]}): no limit on time, and GPUs "
+            "only with training.accelerator: gpu"
+        )
         return Partition()
     return parse(told, name)
 

@@ -27,6 +27,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another try 
 PAUSES = (1, 3, 10)  # seconds before each further try; a try that brought more of the file starts the count anew
 LONGEST = 120  # seconds that a server may ask to wait (Retry-After)
 LIMITS = Fetch()
+TEXT = 200  # characters of what a server says that are told
 TIMEOUT = 60  # seconds without an answer, or between two pieces of it
 BLOCK = 1 << 16  # bytes; of a block that the line breaks in nothing is kept
 
@@ -83,7 +84,7 @@ def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | 
         except requests.HTTPError as error:
             response = error.response
             if response.status_code not in PASSING or tries >= len(PAUSES):
-                raise GlatError(f"{address}: HTTP {response.status_code} {response.reason}") from None
+                raise GlatError(f"{address}: HTTP {response.status_code} {(response.reason or '')[:TEXT]}") from None
             asked = response.headers.get("Retry-After", "")
             wait = min(float(asked), LONGEST) if asked.isdecimal() else 0.0
         except requests.RequestException as error:
@@ -153,9 +154,14 @@ class _Session(requests.Session):
     def get_redirect_target(self, response: requests.Response) -> str | None:
         target = super().get_redirect_target(response)
         if target:
-            begun, leads = urlsplit(response.url).scheme, urlsplit(urljoin(response.url, target)).scheme
+            try:
+                begun, leads = urlsplit(response.url).scheme, urlsplit(urljoin(response.url, target)).scheme
+            except ValueError:  # no address, as http://[bad is none
+                begun = leads = ""
             if leads not in ("http", "https") or (begun, leads) == ("https", "http"):
-                raise GlatError(f"{response.url}: leads to {target}, which is not fetched; give the file's own address")
+                raise GlatError(
+                    f"{response.url}: leads to {target[:TEXT]}, which is not fetched; give the file's own address"
+                )
         return target
 
 
@@ -273,7 +279,11 @@ def is_address(text: str) -> bool:
 def file_name(address: str) -> str:
     """The name of the file that an address leads to, without its query: `.../a%3Db.pth?download=1` -> `a=b.pth`. It is one
     name whatever the address holds (`escaping.file_name`), and empty where that is none."""
-    return escaping.file_name(unquote(urlsplit(address).path.rpartition("/")[2], errors="replace"))
+    try:
+        path = urlsplit(address).path
+    except ValueError:  # http://[bad
+        return ""
+    return escaping.file_name(unquote(path.rpartition("/")[2], errors="replace"))
 
 
 def address_hash(address: str) -> str:

@@ -48,10 +48,11 @@ def test_slurm_s_times(text, expected):
     assert minutes(text) == expected
 
 
-def test_where_no_slurm_is_nothing_is_known_of_it(monkeypatch):
+def test_where_no_slurm_is_nothing_is_known_of_it(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     partition.cache_clear()
     assert partition() == Partition()
+    assert "since sinfo fails" in capsys.readouterr().err
     partition.cache_clear()
 
 

@@ -17,6 +17,7 @@ from glat.errors import GlatError
 from glat.escaping import file_name, markdown, printable
 from glat.results import report, text
 from glat.results.localisation import draw_gains
+from glat.results.measured import Measured
 from glat.results.plots import figure
 from glat.runs import read_run, resolve, write_run
 
@@ -106,7 +107,8 @@ def test_a_class_s_name_is_text_in_every_figure_and_logarithmic_axes_have_plain_
     names = [name for name in HOSTILE if name.isprintable()]
     table = pd.DataFrame({"display_name": names, "median_duration": range(1, len(names) + 1)})
     table = table.assign(gain=0.0, gain_low=-0.1, gain_high=0.1)
-    draw_gains(table, 0.0, 1.0, tmp_path / "gains")
+    half = Measured(None, {0: {"run": "cnn10-s0", "convergence": None}}, {}, {})
+    draw_gains(table, 0.0, 1.0, half, half, tmp_path / "gains")
     with figure(tmp_path / "own") as (_, ax):
         ax.plot([1, 1000], [0.01, 10], label=r"$\frac$")
         ax.set_xscale("log")

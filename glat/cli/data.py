@@ -31,7 +31,7 @@ def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
 
 @app.command()
 def source() -> None:
-    """Note where the chosen dataset and the weights come from, without passwords and the ways by which it is got: for DVC."""
+    """Note where the chosen dataset comes from, without passwords and the ways by which it is got: for DVC."""
     import json
 
     from ..config import public

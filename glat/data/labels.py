@@ -67,6 +67,9 @@ class Labels(NamedTuple):
         return clip[np.argsort(narrow, kind="stable")], start
 
 
+LONGEST = 80  # characters of a list's text in an error
+
+
 class LabelNames:
     """The classes that a text of a list names. classes: the class list; None: whatever stands there is a mid."""
 
@@ -88,7 +91,7 @@ class LabelNames:
         mids = _parts(text, ",")
         if self.mids is None or self.mids.issuperset(mids):
             if "" in mids:
-                raise GlatError(f"{place}: {text!r} has an empty label")
+                raise GlatError(f"{place}: {_cut(text)} has an empty label")
             return mids
         readings = [
             mids,
@@ -100,18 +103,23 @@ class LabelNames:
         ]
         found = {tuple(self.mid_of[part] for part in parts) for parts in readings if self.mid_of.keys() >= set(parts)}
         if len(found) > 1:
-            both = " or ".join(" and ".join(map(repr, parts)) for parts in sorted(found)[:2])
-            raise GlatError(f"{place}: {text!r} may be {both}; write mids, separated by commas")
+            both = " or ".join(" and ".join(map(_cut, parts[:5])) for parts in sorted(found)[:2])
+            raise GlatError(f"{place}: {_cut(text)} may be {both}; write mids, separated by commas")
         if not found:
             parts = min(readings[:4], key=lambda parts: (sum(part not in self.mid_of for part in parts), -len(parts)))
             unknown = next(part for part in parts if part not in self.mid_of)
             if not unknown:
-                raise GlatError(f"{place}: {text!r} has an empty label")
+                raise GlatError(f"{place}: {_cut(text)} has an empty label")
             raise GlatError(
-                f"{place}: label {unknown!r} is not in the class list; expected its mids, or its display names, separated "
+                f"{place}: label {_cut(unknown)} is not in the class list; expected its mids, or its display names, separated "
                 "by commas"
             )
         return found.pop()
+
+
+def _cut(text: str) -> str:
+    """A text of a list in quotes, as an error may hold it."""
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def _parts(text: str, separator: str) -> tuple[str, ...]:
@@ -122,6 +130,6 @@ def _literal(text: str) -> tuple[str, ...]:
     """What Python writes of a list of texts; the text itself where it is none."""
     try:
         found = ast.literal_eval(text) if text[0] in "[(" else None
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # brackets in thousands of brackets
         found = None
     return tuple(map(str, found)) if isinstance(found, list | tuple) else (text,)

@@ -58,10 +58,10 @@ class Rows:
         lines = self._lines(Path(path))
         with self._told():
             first = self._first(lines)
-        names = ",".join(column.name for column in columns)
-        if first is None:
-            raise GlatError(f"{self.named}: holds no row; expected {what}: {names}")
-        self.place, self._delimiter, header = self._header(first)
+            names = ",".join(column.name for column in columns)
+            if first is None:
+                raise GlatError(f"{self.named}: holds no row; expected {what}: {names}")
+            self.place, self._delimiter, header = self._header(first)
         self.header = header or [column.name for column in columns]
         self.above += header is not None
         rest = lines if header else chain([first], lines)
@@ -114,8 +114,14 @@ class Rows:
             raise GlatError(f"{self.named}: cannot be read as {self.what} ({error.strerror})") from None
         except UnicodeDecodeError:
             raise GlatError(f"{self.named}: cannot be read as {self.what}; save it as text in UTF-8") from None
-        except csv.Error:
-            raise GlatError(f"{self.named}: line {self._line + 1}: a quote is not closed") from None
+        except csv.Error as error:
+            line = max(self._line, self.above) + 1
+            if "field limit" in str(error):
+                raise GlatError(
+                    f"{self.named}: line {line}: a field has more than {csv.field_size_limit()} characters: this is not "
+                    f"{self.what}, or a quote in that line is not closed"
+                ) from None
+            raise GlatError(f"{self.named}: line {line}: cannot be read as CSV ({error})") from None
 
     def _first(self, lines: Iterator[str]) -> str | None:
         """The first line that is neither empty nor a comment."""

@@ -41,6 +41,10 @@ except GlatError as error:
     raise WorkflowError(str(error)) from None
 
 
+# What reads a list: which clips there are, and what is heard in them.
+LISTS = ["data/audioset.py", "data/formats.py", "data/labels.py", "data/rows.py", "data/sources/matching.py"]
+
+
 wildcard_constraints:
     dataset=re.escape(PARAMS.dataset),  # settings are those of the chosen dataset, so no other one's files are made
     split=NAME.pattern,

@@ -9,7 +9,7 @@ if workflow.is_main_process:
 rule metadata:
     input:
         lists,
-        code=code("data/audioset.py", "data/labels.py", "data/metadata.py", "data/rows.py", "data/sources/matching.py"),
+        code=code(*LISTS, "data/metadata.py"),
         source=lambda wildcards: source_code(wildcards) if makes_lists(wildcards) else [],
     output:
         # The lists that are there stay until the new ones are whole and fit the settings.
@@ -36,7 +36,7 @@ rule metadata:
 rule download:
     input:
         "data/{dataset}/metadata",
-        code=code("data/audioset.py", "data/labels.py", "data/rows.py"),
+        code=code(*LISTS),
         source=source_code,
     output:
         "data/{dataset}/audio/{split}/{shard}.csv",
@@ -63,6 +63,7 @@ rule resample:
         "data/{dataset}/metadata",
         "data/{dataset}/audio/{split}/{shard}.csv",
         code=code(
+            *LISTS,
             "data/audio.py", "data/by_*.py", "data/decoding.py", "data/formats.py", "data/headers.py", "data/pieces.py",
             "data/resample.py",
         ),
@@ -91,7 +92,7 @@ rule pack:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/resampled/{split}/{shard}",
-        code=code("data/pack.py", "data/audioset.py", "data/codecs.py", "data/labels.py", "data/rows.py"),
+        code=code(*LISTS, "data/pack.py", "data/codecs.py", "hdf5.py"),
     output:
         "data/{dataset}/packs/{split}/{shard}.h5",
         "data/{dataset}/packs/{split}/{shard}.ledger.csv",
@@ -114,7 +115,7 @@ rule audit:
         "data/{dataset}/metadata",
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
         told(),
-        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "randomness.py", "hdf5.py", "data/packed.py", "data/codecs.py", "data/labels.py", "data/audioset.py", "data/rows.py", "results/plots.py", "results/published.py"),
+        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "randomness.py", "hdf5.py", "data/packed.py", "data/codecs.py", *LISTS, "results/plots.py", "results/published.py"),
     output:
         multiext("results/{dataset}/audit", ".csv", ".html"),
     log:
