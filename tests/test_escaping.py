@@ -12,6 +12,7 @@ from conftest import ROOT
 from markdown_it import MarkdownIt
 from snakemake.utils import format as fill
 
+from glat import experiments
 from glat.config import load
 from glat.errors import GlatError
 from glat.escaping import file_name, markdown, printable
@@ -107,7 +108,12 @@ def test_a_class_s_name_is_text_in_every_figure_and_logarithmic_axes_have_plain_
     names = [name for name in HOSTILE if name.isprintable()]
     table = pd.DataFrame({"display_name": names, "median_duration": range(1, len(names) + 1)})
     table = table.assign(gain=0.0, gain_low=-0.1, gain_high=0.1)
-    half = Measured(None, {0: {"run": "cnn10-s0", "convergence": None}}, {}, {})
+    half = Measured(
+        experiments.system(load(ROOT / "params.yaml"), "cnn10", {}),
+        {0: {"run": "cnn10-s0", "convergence": None}},
+        {},
+        {},
+    )
     draw_gains(table, 0.0, 1.0, half, half, tmp_path / "gains")
     with figure(tmp_path / "own") as (_, ax):
         ax.plot([1, 1000], [0.01, 10], label=r"$\frac$")
