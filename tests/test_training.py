@@ -19,7 +19,6 @@ import lightning
 import numpy as np
 import pytest
 import torch
-import yaml
 from conftest import ROOT
 
 from glat import checkpoints, hardware, progress, training
@@ -359,15 +358,6 @@ def test_other_code_does_not_resume_and_trains_anew(project, params, tmp_path, m
     assert len(seen) == 1 + len(code)
     rule = (ROOT / "workflow/rules/train.smk").read_text()
     assert [name for name in training.CODE if f'"{name}"' not in rule] == []
-
-
-def test_rules_that_read_packs_or_predictions_depend_on_how_hdf5_is_read():
-    lists = [line for path in ROOT.glob("workflow/rules/*.smk") for line in path.read_text().splitlines()]
-    lists = [line for line in lists if '"data/packed.py"' in line or '"predictions.py"' in line]
-    assert len(lists) >= 5 and all('"hdf5.py"' in line for line in lists)
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
-        if {"glat/data/packed.py", "glat/predictions.py"} & set(stage["deps"]):
-            assert "glat/hdf5.py" in stage["deps"], name
 
 
 def test_a_damaged_resume_point_is_not_used(project, params, capsys):
