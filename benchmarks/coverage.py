@@ -72,7 +72,8 @@ def population(target: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def coverage(name: str, target: np.ndarray, apart: np.ndarray, evaluations: int) -> Iterator[dict[str, Any]]:
-    """One row a metric; of a class, shares are means over classes, and `worst` that of the class held least often."""
+    """One row for each metric. For a metric of single classes the shares are means over the classes, and `worst` is the share
+    of the class whose truth was held least often."""
     ap, auc = population(target, apart)
     truth = {"mAP": ap.mean(), "mAUC": auc.mean(), "d'": d_primes(auc.mean()), "AP of a class": ap}
     truth |= {"AUC of a class": auc, "d' of a class": d_primes(auc)}
@@ -131,8 +132,8 @@ def misses(clips: int, positives: int, apart: float, evaluations: int) -> Iterat
 def effects(
     seeds: int, of_seeds: float, of_both: float, random: np.random.Generator, clips: int = 200
 ) -> list[Estimate]:
-    """A difference of 0 over `seeds`: deviation 1 over clips, `of_both` of each clip in each seed, and `of_seeds` over
-    seeds, where 1 is that of the mean over clips."""
+    """Simulate a true difference of 0, one estimate for each of `seeds`. Standard deviations: 1 between clips, `of_both` of each
+    clip in each seed, and between seeds `of_seeds` times the standard error over clips."""
     effect = random.normal(size=clips) + of_both * random.normal(size=(seeds, clips))
     means = effect.mean(1) + of_seeds * clips**-0.5 * random.normal(size=seeds)
     return [Estimate(m, m, (e - e.mean()) * (clips / (clips - 1)) ** 0.5) for m, e in zip(means, effect, strict=True)]

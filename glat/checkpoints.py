@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import reprlib
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,12 @@ import torch
 from torch import nn
 
 from . import models
-from .errors import GlatError
+from .errors import DAMAGED, GlatError
 from .files import whole
 from .models import Tagger
 from .runs import Run, checked
 
 VERSION = 1
-# What torch's reader has been seen to raise on damaged bytes, and its neighbours.
-DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:

@@ -1,9 +1,23 @@
 """The one exception that a user is meant to read, and the one way of telling him a sentence."""
 
+import struct
 import sys
 
 from .escaping import printable
 from .redaction import redact
+
+# What readers of binary files (torch's, h5py's, numpy's) have been seen to raise on damaged bytes, and its neighbours.
+DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 class GlatError(Exception):

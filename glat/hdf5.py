@@ -9,13 +9,11 @@ from pathlib import Path
 
 import h5py
 
-from .errors import GlatError
+from .errors import DAMAGED, GlatError
 from .files import NO_LOCKS
 
 HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # of a lock that another process has
 DENSEST = 1100  # bytes that a compressed byte may hold: gzip reaches 1 030
-# What h5py has been seen to raise on damaged bytes, and its neighbours.
-DAMAGED = (AttributeError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
 KINDS = {"text": "SO", "variable-length uint8": "O", "whole numbers": "iub", "numbers": "fiub"}
 
 

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from .errors import GlatError
+from .errors import DAMAGED, GlatError
 from .files import whole
-from .hdf5 import DAMAGED, DENSEST, dataset, open_hdf5
+from .hdf5 import DENSEST, dataset, open_hdf5
 from .jackknife import Estimate, Jackknife
 
 VERSION = 2  # of these files and of metrics.json
@@ -102,7 +102,7 @@ def read_influence(path: str | Path) -> Influence:
                 ]
                 streams[name] = Jackknife(*estimates)
             return Influence(str(file["clips"]), streams)
-    except (*DAMAGED, EOFError, zipfile.BadZipFile, zlib.error):
+    except (*DAMAGED, zipfile.BadZipFile, zlib.error):
         raise GlatError(f"{path}: missing, damaged or not of this version of glat; evaluate the run again") from None
 
 
@@ -111,10 +111,9 @@ def _check_sizes(path: str | Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             with archive.open(entry) as file:
-                header = np.lib.format.read_array_header_1_0 if np.lib.format.read_magic(file) == (1, 0) else None
-                if header is None:
+                if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError(f"{entry.filename} has another kind of header")
-                shape, _, dtype = header(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             claimed = max(math.prod(shape) * dtype.itemsize, entry.file_size)
             if claimed > min(entry.file_size, DENSEST * entry.compress_size):
                 raise ValueError(f"{entry.filename} claims more than is there")

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import soundfile
 
-from glat.errors import GlatError
-from glat.hdf5 import DAMAGED, dataset, open_hdf5
+from glat.errors import DAMAGED, GlatError
+from glat.hdf5 import dataset, open_hdf5
 
 AGAIN = "delete it and run `snakemake packs` again"
 

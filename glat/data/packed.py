@@ -14,8 +14,8 @@ import torch
 from glat.data.codecs import AGAIN, Waveforms, waveforms
 from glat.data.labels import Labels
 from glat.data.pack import FORMAT, VERSION
-from glat.errors import GlatError
-from glat.hdf5 import DAMAGED, dataset, open_hdf5
+from glat.errors import DAMAGED, GlatError
+from glat.hdf5 import dataset, open_hdf5
 
 HIGHEST_RATE, LONGEST = 768_000, 3600.0  # Hz and seconds that a pack may be of: more is damage
 

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ...errors import GlatError
-from ...hdf5 import DAMAGED, dataset, open_hdf5
+from ...errors import DAMAGED, GlatError
+from ...hdf5 import dataset, open_hdf5
 from ..audio import AudioError
 
 ENDINGS = (".h5", ".hdf", ".hdf5")
@@ -112,5 +112,5 @@ def read(
             for _, part in rows:
                 try:
                     yield source(file, audio[int(part)])
-                except (*DAMAGED, IndexError, MemoryError) as error:
+                except (*DAMAGED, MemoryError) as error:
                     yield AudioError(f"unreadable: row {part}: {' '.join(str(error).split())[:120]}")

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import StrictBool
 
-from ...errors import GlatError
-from ...hdf5 import DAMAGED
+from ...errors import DAMAGED, GlatError
 from ..audio import AudioError, Samples
 from . import Shard, containers, hdf5
 
@@ -80,6 +79,6 @@ def _rate(file: h5py.File) -> int:
     """Hz; 0 if the file does not say, or says what is no rate."""
     try:
         rate = float(np.ravel(file.attrs["sample_rate"])[0])
-    except (*DAMAGED, IndexError):
+    except DAMAGED:
         return 0
     return int(rate) if 1 <= rate <= HIGHEST_RATE and rate.is_integer() else 0
