@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from . import checks
 from .data.sources import identity
-from .documents import parse_yaml, read_yaml
+from .documents import parse_yaml, read_yaml, sentences
 from .errors import GlatError
 from .redaction import redact
 from .registry import BACKBONES
@@ -42,8 +42,6 @@ from .settings import (
     Training,
     Trainings,
     Weights,
-    sentence,
-    sentences,
 )
 
 __all__ = [
@@ -60,7 +58,6 @@ __all__ = [
     "Training",
     "load",
     "parse",
-    "sentence",
 ]
 
 

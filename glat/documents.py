@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from .errors import GlatError
+from .redaction import SECRET
 
 LONGEST = 2**20  # characters of a file of settings
 # What PyYAML raises on 2020-99-99, a number of 6 000 digits, `!!bool x`, `!!timestamp x` and `!!int ""`.
@@ -44,3 +48,28 @@ def read_yaml(path: str | Path, what: str, absent: str) -> Any:
         raise GlatError(f"{path}: cannot be read as {what}: {error}") from None
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
+
+
+def sentence(error: ValidationError, prefix: str = "") -> str:
+    """The first thing that pydantic found wrong, as `path: what is wrong`."""
+    return sentences(error, prefix)[0]
+
+
+def sentences(error: ValidationError, prefix: str = "") -> list[str]:
+    """All that pydantic found wrong, each as `path: what is wrong`."""
+    return list(dict.fromkeys(_sentence(found, prefix) for found in error.errors()))
+
+
+def _sentence(found: ErrorDetails, prefix: str) -> str:
+    parts = found["loc"][:-2] if found["loc"][-1:] == ("[key]",) else found["loc"]
+    place = prefix + ".".join(str(part) for part in parts)
+    if found["type"] == "extra_forbidden":
+        return f"unknown key {place}; see the comments in params.yaml for the keys there are"
+    if found["type"] == "missing":
+        return f"key {place} is missing"
+    if found["type"] == "value_error":
+        return f"{place}: {found['ctx']['error']}" if parts else str(found["ctx"]["error"])
+    message, place = found["msg"], f"{place}: " if place else ""
+    if any(SECRET.search(str(part)) for part in found["loc"]):
+        return f"{place}not allowed: {message[0].lower()}{message[1:]}"
+    return f"{place}{reprlib.repr(found['input'])} is not allowed: {message[0].lower()}{message[1:]}"

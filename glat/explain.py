@@ -20,7 +20,7 @@ from .files import whole
 from .models import Tagger, TwoStream
 from .randomness import Use, clip_generators, generator
 from .results import text
-from .results.localisation import strong_labels
+from .results.hits import strong_labels
 from .results.plots import COLOURS, figure, foot
 from .runs import split_packs
 from .tagging import listen

@@ -15,10 +15,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from .config import Count, Glat, Name, Natural, Params, Settings, Training
-from .documents import read_yaml
+from .documents import read_yaml, sentence
 from .errors import GlatError
 from .files import digest, whole
-from .settings import Waveform, sentence
+from .settings import Waveform
 
 
 class Run(Settings):

@@ -3,16 +3,13 @@ against each other."""
 
 from __future__ import annotations
 
-import reprlib
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .escaping import NAME
-from .redaction import SECRET
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -287,28 +284,3 @@ class Dataset(Settings):
     def shards(self, split: str) -> int:
         """Number of shards of up to `shard_size` segments."""
         return ceil(self.splits[split] / self.shard_size)
-
-
-def sentence(error: ValidationError, prefix: str = "") -> str:
-    """The first thing that pydantic found wrong, as `path: what is wrong`."""
-    return sentences(error, prefix)[0]
-
-
-def sentences(error: ValidationError, prefix: str = "") -> list[str]:
-    """All that pydantic found wrong, each as `path: what is wrong`."""
-    return list(dict.fromkeys(_sentence(found, prefix) for found in error.errors()))
-
-
-def _sentence(found: ErrorDetails, prefix: str) -> str:
-    parts = found["loc"][:-2] if found["loc"][-1:] == ("[key]",) else found["loc"]
-    place = prefix + ".".join(str(part) for part in parts)
-    if found["type"] == "extra_forbidden":
-        return f"unknown key {place}; see the comments in params.yaml for the keys there are"
-    if found["type"] == "missing":
-        return f"key {place} is missing"
-    if found["type"] == "value_error":
-        return f"{place}: {found['ctx']['error']}" if parts else str(found["ctx"]["error"])
-    message, place = found["msg"], f"{place}: " if place else ""
-    if any(SECRET.search(str(part)) for part in found["loc"]):
-        return f"{place}not allowed: {message[0].lower()}{message[1:]}"
-    return f"{place}{reprlib.repr(found['input'])} is not allowed: {message[0].lower()}{message[1:]}"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .config import Params, sentence
+from .config import Params
+from .documents import sentence
 from .errors import GlatError, tell
 from .fetching import LIMITS, address_hash, check_file, fetch_file, file_name, hash_file, is_address
 from .files import remove

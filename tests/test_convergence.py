@@ -17,7 +17,8 @@ from glat.config import load
 from glat.convergence import CONVERGED, MOVING, NO_CURVE, NO_VERDICT, UNKNOWN, change, judge, marked
 from glat.results import RESULTS, curves, fig2
 from glat.results import controls as controls_page
-from glat.results.measured import against, decide, read
+from glat.results.measured import read
+from glat.results.verdicts import against, decide
 from glat.runs import write_run
 
 # Loss of CNN10 over mini's 800 steps, a line every 20, as docs/mlflow/cnn10_curves.png shows it: 0.57 mAP, where 2000

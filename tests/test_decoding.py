@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from data_fixtures import encode, tone
 
+from glat.data import ogg
 from glat.data.audio import AudioError, Cut, Limits, count_wraps, decode, prepare
 from glat.data.decoding import blocks
-from glat.data.headers import ogg_damage
 from glat.tagging import listen
 
 RATE = 16000
@@ -297,11 +297,11 @@ def test_the_pages_of_an_ogg_are_read_one_by_one(tmp_path):
 
     content = encode(tmp_path / "a.opus", tone(20)).read_bytes()
     assert len(content) > 2**17
-    assert ogg_damage(File(content)) == ogg_damage(File(content + b"TAG" + bytes(125))) == ""
-    assert ogg_damage(File(content[:-1])) == "an Ogg page was altered"
+    assert ogg.damage(File(content)) == ogg.damage(File(content + b"TAG" + bytes(125))) == ""
+    assert ogg.damage(File(content[:-1])) == "an Ogg page was altered"
     ticks = iter(range(3))
     with pytest.raises(StopIteration):
-        ogg_damage(File(content), lambda: next(ticks))
+        ogg.damage(File(content), lambda: next(ticks))
 
 
 def test_limits_of_bytes_seconds_and_time(monkeypatch):

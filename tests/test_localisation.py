@@ -16,8 +16,10 @@ from glat.config import load
 from glat.intervals import difference, holm
 from glat.jackknife import class_estimates
 from glat.results import localisation
-from glat.results.localisation import by_class, centre_error, chance_to_hit, gains, hits, localise, selected
-from glat.results.measured import ONE_SEED, read
+from glat.results.hits import by_class, centre_error, chance_to_hit, hits, localise, selected
+from glat.results.localisation import gains
+from glat.results.measured import read
+from glat.results.verdicts import ONE_SEED
 
 
 def events(*pairs):

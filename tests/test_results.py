@@ -21,19 +21,8 @@ from glat.errors import GlatError
 from glat.intervals import Difference, difference, holm
 from glat.jackknife import jackknife
 from glat.results import RESULTS, controls, curves, published
-from glat.results.measured import (
-    ONE_SEED,
-    against,
-    compare,
-    decide,
-    difference_columns,
-    only_failures,
-    read,
-    same_clips,
-    spread,
-    verdict,
-    why_missing,
-)
+from glat.results.measured import only_failures, read, same_clips, spread, why_missing
+from glat.results.verdicts import ONE_SEED, against, compare, decide, difference_columns, verdict
 
 SMALL = TINY | {"fig2.n": [1, 5, 7], "fig2.tau": [2, 3, 10], "backbones": ["talnet", "cnn10"]}
 

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import soundfile
 
+from glat.data import ogg
 from glat.data.by_sndfile import any_format
 from glat.data.formats import CONTAINERS, LOSSLESS, PLAIN, UNTIMED
 from glat.data.headers import (
@@ -18,9 +19,6 @@ from glat.data.headers import (
     is_plain,
     is_tag,
     missing_end,
-    ogg_damage,
-    ogg_end,
-    ogg_is_chained,
     packet_bytes,
     promised_seconds,
     read_head,
@@ -133,7 +131,7 @@ class _Decoding:
             return None
         if self.name == "ogg":
             place = self.file.tell()
-            chained = ogg_is_chained(self.file)
+            chained = ogg.is_chained(self.file)
             self.file.seek(place)
             known = self.container.duration and not chained
             return self.container.duration / av.time_base if known else None
@@ -270,7 +268,7 @@ class _Decoding:
                 raise _NotThere
             raise AudioError("undecodable: no audio in it")
         found = self.end / self.rate
-        if self.name == "ogg" and (why := ogg_end(self.file)):
+        if self.name == "ogg" and (why := ogg.end(self.file)):
             raise AudioError(f"truncated: {found:.2f} s decoded, and {why}")
         if not begun:
             if self.sought:
@@ -332,7 +330,7 @@ class _Decoding:
                 self.lost += seconds
         if self.lost > (0 if self.lossless else LOST):
             raise AudioError(f"damaged: {self.lost:.2f} s of the sound are lost")
-        if self.name == "ogg" and not piece.exact and (why := ogg_damage(self.file, meter.check_time)):
+        if self.name == "ogg" and not piece.exact and (why := ogg.damage(self.file, meter.check_time)):
             raise AudioError(f"damaged: {why}")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import av
@@ -24,7 +23,6 @@ _BIT_RATES = {
 }
 _PCM = (1, 3, 6, 7)  # kinds of a WAV: integers, floats, A-law, mu-law
 _RATES = (44100, 48000, 32000)
-_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def promised_seconds(container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
@@ -270,70 +268,3 @@ def declared_bytes(file: BinaryIO) -> int | None:
             return None
         place += length
     return place
-
-
-def ogg_end(file: BinaryIO) -> str:
-    """Why an Ogg file is not whole: "" if its last page is, and carries the end-of-stream flag."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 2**17))
-    tail = file.read()
-    page = tail.rfind(b"OggS")
-    if not 0 <= page < len(tail) - 27:
-        return "the Ogg stream has no end"
-    if page + _page_bytes(tail[page:]) > len(tail):
-        return "the file ends within an Ogg page"
-    return "" if tail[page + 5] & 4 else "the Ogg stream has no end"
-
-
-def ogg_damage(file: BinaryIO, tick: Callable[[], None] = lambda: None) -> str:
-    """What is wrong with the pages of an Ogg file (RFC 3533, 6), "" if nothing: all follow each other, none was altered.
-
-    What stands behind the end of the streams does not count. tick: called with each page, to stop one who takes too long.
-    """
-    place, numbers = 0, {}
-    while True:
-        tick()
-        file.seek(place)
-        head = file.read(27 + 255)
-        if not head:
-            return ""
-        if head[:4] != b"OggS":
-            return "" if place and not numbers else "bytes that belong to no Ogg page"
-        page = head[: _page_bytes(head)]
-        page += file.read(_page_bytes(head) - len(page))
-        stream, number = bytes(page[14:18]), int.from_bytes(page[18:22], "little")
-        if numbers.setdefault(stream, number) != number:
-            return "an Ogg page is missing"
-        if _ogg_crc(page) != page[22:26]:
-            return "an Ogg page was altered"
-        numbers[stream] = number + 1
-        if page[5] & 4:
-            del numbers[stream]
-        place += len(page)
-
-
-def _page_bytes(page: bytes) -> int:
-    return 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else len(page)
-
-
-def _ogg_crc(page: bytes) -> bytes:
-    """The checksum of a page: zlib's polynomial, but the bits in the other order and nothing inverted."""
-    raw = b"".join((page[:22], bytes(4), page[26:])).translate(_MIRRORED)
-    found = zlib.crc32(raw, 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{found:032b}"[::-1], 2).to_bytes(4, "little")
-
-
-def ogg_is_chained(file: BinaryIO) -> bool:
-    """Whether an Ogg file is several joined ones: streams that begin behind others' samples, in times of their own."""
-    size, place, samples = file.seek(0, os.SEEK_END), 0, False
-    while place < size:
-        file.seek(place)
-        page = file.read(27 + 255)
-        if page[:4] != b"OggS" or len(page) < 27:
-            return False
-        begins, position = page[5] & 2, page[6:14]
-        if begins and samples:
-            return True
-        samples = samples or any(position)
-        place += 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return False

@@ -12,8 +12,9 @@ from ..config import Params
 from ..escaping import markdown as escaped
 from ..registry import BACKBONES
 from . import tables, text
-from .measured import Measured, against, confidence, decide, read, same_clips, score_columns
+from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
+from .verdicts import against, decide
 
 WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
 

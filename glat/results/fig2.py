@@ -11,8 +11,9 @@ import pandas as pd
 from .. import experiments
 from ..config import Params
 from . import published, tables, text
-from .measured import Measured, against, confidence, decide, read, same_clips, score_columns
+from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
+from .verdicts import against, decide
 
 LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
 

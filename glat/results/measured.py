@@ -1,22 +1,21 @@
-"""What was measured of a system: its runs' metrics files, put together over seeds, and differences between systems.
+"""What was measured of a system: its runs' metrics files, put together over seeds. Differences: `verdicts`.
 
-Every number in a table or figure is made here, from `metrics.json` and `influence.npz` of the runs; no model is loaded.
+Every number in a table or figure comes from here, from `metrics.json` and `influence.npz` of the runs; no model is loaded.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from .. import convergence
 from ..errors import GlatError
 from ..experiments import System
-from ..intervals import NONE, Difference, d_prime_interval, difference, holm, interval
+from ..intervals import d_prime_interval, interval
 from ..jackknife import Estimate
 from ..manifest import DIGITS, common
 from ..predictions import METRICS, VERSION, Influence, read_influence
@@ -204,73 +203,6 @@ def spread(one: Measured, metric: str) -> Spread:
     values = [estimate.value for estimate in found]
     std = float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else float("nan")
     return Spread(*bounds, float(np.mean([estimate.centre for estimate in found])), std)
-
-
-def compare(a: Measured, b: Measured, metric: str = "mAP") -> Difference | None:
-    """System a minus b, paired by clip and by seed, over the seeds that both have; None if they share none."""
-    seeds = [seed for seed in a.metrics if seed in b.metrics]
-    return difference(estimates(a, metric, seeds), estimates(b, metric, seeds), confidence([a])) if seeds else None
-
-
-ONE_SEED = "one seed: no verdict"
-
-
-def verdict(difference: float, p: float, level: float) -> str:
-    """What may be said of a difference, by its p corrected for the number of comparisons (NaN: of one seed)."""
-    if np.isnan(difference):
-        return "not compared"
-    if np.isnan(p):
-        return ONE_SEED
-    if p >= round(1 - level, 12):
-        return "undecided"
-    return "higher" if difference > 0 else "lower"
-
-
-def difference_columns(name: str, found: Difference | None, pair: Hashable) -> dict[str, Any]:
-    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`, `_verdict`.
-
-    `_pair` is for `decide` alone: what is compared, the same for a comparison that the table has again.
-    """
-    values = zip(("", "_low", "_high", "_p"), found or NONE, strict=True)
-    columns = {f"{name}{end}": value for end, value in values}
-    return columns | {f"{name}_p_holm": np.nan, f"{name}_verdict": "", f"{name}_pair": pair}
-
-
-def decide(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
-    """Rows that hold `difference_columns` as a table with their verdicts, at the confidence `level`.
-
-    A family of comparisons, over which p is corrected by Holm's method, is all of one metric in the table, each pair of
-    systems once, however often and whichever way round the table has it. A verdict that a row has already, because a
-    training had not converged, stays.
-    """
-    table = pd.DataFrame(rows)
-    families: dict[str, list[str]] = {}
-    for name in (column.removesuffix("_p") for column in table if column.endswith("_p")):
-        families.setdefault(next((m for m in METRICS if name.endswith(f"_{m}")), "mAP"), []).append(name)
-    for names in families.values():
-        p = {pair: p for name in names for pair, p in zip(table[f"{name}_pair"], table[f"{name}_p"], strict=True)}
-        corrected = dict(zip(p, holm(list(p.values())), strict=True))
-        for name in names:
-            values = [corrected[pair] for pair in table.pop(f"{name}_pair")]
-            told = zip(table[f"{name}_verdict"], table[name], values, strict=True)
-            table[f"{name}_p_holm"] = values
-            table[f"{name}_verdict"] = [given or verdict(found, p, level) for given, found, p in told]
-    return table
-
-
-def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
-    """A system minus another as columns: `<name>` for mAP, `<name>_mAUC` and `<name>_d_prime`; NaN without another, or
-    against itself: the same stream of the same runs."""
-    if other and one.identity == other.identity:
-        other = None
-    pair, columns = frozenset((one.identity, other.identity)) if other else None, {}
-    for metric in METRICS:
-        found = compare(one, other, metric) if other else None
-        columns |= difference_columns(name if metric == "mAP" else f"{name}_{metric}", found, pair)
-    if other and (one.not_converged or other.not_converged):
-        columns |= {column: convergence.NO_VERDICT for column in columns if column.endswith("_verdict")}
-        columns |= {column: np.nan for column in columns if column.endswith("_p")}
-    return columns
 
 
 def behind_columns(one: Measured) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from ..config import Params
 from ..files import whole
 from ..predictions import METRICS
 from . import published, text
-from .measured import Measured, against, confidence, decide, read, same_clips, score_columns
+from .measured import Measured, confidence, read, same_clips, score_columns
+from .verdicts import against, decide
 
 AUDIOSET = (
     "The columns of the paper are what it prints for **AudioSet**{}: another corpus and another size of network, to be "

@@ -178,7 +178,7 @@ def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:
     """Where the run's windows were, against the strong labels: `localisation/hit` and its like, as the table of
     localisation has them for one run; empty without GL-AT or without strong labels."""
     from ..predictions import read_predictions
-    from ..results.localisation import by_class, localise, selected, strong_labels
+    from ..results.hits import by_class, localise, selected, strong_labels
 
     strong = strong_labels(params)
     if run.glat is None or strong.empty or not (folder / "predictions.h5").exists():

@@ -64,7 +64,7 @@ rule resample:
         "data/{dataset}/audio/{split}/{shard}.csv",
         code=code(
             *LISTS,
-            "data/audio.py", "data/by_*.py", "data/decoding.py", "data/formats.py", "data/headers.py", "data/pieces.py",
+            "data/audio.py", "data/by_*.py", "data/decoding.py", "data/formats.py", "data/headers.py", "data/ogg.py", "data/pieces.py",
             "data/resample.py",
         ),
         source=source_code,

@@ -1,7 +1,7 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
 MEASURES = ["metrics.py", "jackknife.py", "intervals.py", "convergence.py", "manifest.py", "predictions.py", "hdf5.py", "experiments.py", "registry.py", "results/measured.py"]
-TABLES = [*MEASURES, "escaping.py", "provenance.py", "results/tables.py", "results/text.py", "results/published.py"]
+TABLES = [*MEASURES, "escaping.py", "provenance.py", "results/verdicts.py", "results/tables.py", "results/text.py", "results/published.py"]
 FIGURES = ["results/plots.py"]
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
@@ -123,7 +123,7 @@ use rule table1 as localisation with:
         measured(systems("localisation")),
         kept(systems("localisation"), "per_class.csv", "predictions.h5"),
         "data/{dataset}/metadata",
-        code=code(*TABLES, *FIGURES, "results/localisation.py", *LISTS),
+        code=code(*TABLES, *FIGURES, "results/hits.py", "results/localisation.py", *LISTS),
     output:
         multiext("results/{dataset}/localisation", ".csv", ".md", ".svg", ".png"),
         multiext("results/{dataset}/durations", ".csv", ".svg", ".png"),
@@ -168,7 +168,7 @@ use rule table1 as examples with:
         kept(systems("table2")[-1:], "train.csv")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*TABLES, *FIGURES, "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", *LISTS, "results/localisation.py"),
+        code=code(*TABLES, *FIGURES, "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", *LISTS, "results/hits.py"),
     output:
         directory("results/{dataset}/clips"),
     log:

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ... import settings
+from ...documents import sentence
 from ...errors import GlatError
 from ...redaction import redact
-from ...settings import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
