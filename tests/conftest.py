@@ -60,6 +60,15 @@ def made_project(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """An empty working folder, where MLflow's database is the one beside it. Where there should be more in it, a module
+    has a fixture of this name of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
 def params() -> Params:
     """The project's settings, cut down to the tiny corpus."""
     return load(ROOT / "params.yaml", TINY)

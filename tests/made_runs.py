@@ -15,7 +15,7 @@ from glat.files import digest
 from glat.jackknife import class_estimates, jackknife
 from glat.manifest import MANIFEST, write_manifest
 from glat.predictions import VERSION, Influence, clips_hash, write_influence, write_predictions
-from glat.runs import Run
+from glat.runs import Run, write_run
 
 CLASSES = pd.DataFrame(
     {"index": range(16), "mid": [f"/m/{c}" for c in range(16)], "display_name": [f"Class {c}" for c in range(16)]}
@@ -83,3 +83,10 @@ def make_all(params: Params, corpus: Corpus, without: tuple[str, ...] = ()) -> N
 def value(run: Run, stream: str = "fused", metric: str = "mAP") -> float:
     """What metrics.json of a run says."""
     return json.loads((run.folder / "metrics.json").read_text())["streams"][stream][metric]["value"]
+
+
+def make_whole_run(run: Run) -> Run:
+    """The files of a run with its config.yaml."""
+    make_run(run, Corpus())
+    write_run(run, run.folder / "config.yaml")
+    return run

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, TINY
-from made_runs import Corpus, make_run, value
+from made_runs import make_whole_run, value
 from typer.testing import CliRunner
 
 from glat import evaluation, training
@@ -26,22 +26,12 @@ from glat.tracking.store import Store
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
 def params():
     return load(ROOT / "params.yaml", TINY | {"tracking.models": []})  # made runs have no real checkpoint
 
 
 def made(params, seed):
-    run = resolve(params, "cnn10", seed)
-    make_run(run, Corpus())
-    write_run(run, run.folder / "config.yaml")
-    return run
+    return make_whole_run(resolve(params, "cnn10", seed))
 
 
 def senders(project):

@@ -25,7 +25,7 @@ import pandas as pd
 import pytest
 import sqlalchemy
 from conftest import ROOT, TINY
-from made_runs import Corpus, make_all, make_run, value
+from made_runs import Corpus, make_all, make_run, make_whole_run, value
 from mlflow.exceptions import MlflowException
 
 from glat.config import load
@@ -43,23 +43,14 @@ NO_NETWORKS = TINY | {"tracking.models": []}  # made runs have no real checkpoin
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
 def params():
     return load(ROOT / "params.yaml", NO_NETWORKS)
 
 
 def made(params, glat=None, evaluated=True):
-    run = resolve(params, "cnn10", 0, glat)
-    make_run(run, Corpus())
+    run = make_whole_run(resolve(params, "cnn10", 0, glat))
     if not evaluated:
         (run.folder / "metrics.json").unlink()
-    write_run(run, run.folder / "config.yaml")
     return run
 
 
