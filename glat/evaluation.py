@@ -19,9 +19,9 @@ from .data.packed import PackedClips, Packs, as_is
 from .errors import GlatError, tell
 from .files import digest, whole
 from .intervals import d_prime_interval, interval
-from .jackknife import Jackknife, class_estimates, jackknife
+from .jackknife import Jackknife, class_estimates, over_classes
 from .manifest import MANIFEST, choose, write_manifest
-from .metrics import d_primes, summary
+from .metrics import d_primes
 from .models import Tagger
 from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
 from .provenance import maker
@@ -87,19 +87,25 @@ def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
     return streams
 
 
-def per_class(
-    target: np.ndarray, predictions: dict[str, np.ndarray], classes: pd.DataFrame, confidence: float
-) -> pd.DataFrame:
-    """AP, AUC and d' of every class and stream with their intervals over clips; empty where a class has no positive."""
-    table = classes[["mid", "display_name"]].copy()
-    table["positives"] = target.sum(0)
-    for name in STREAMS:
-        if name not in predictions:
-            continue
-        bounds = np.full((len(table), 2, 3), np.nan)  # of each class: AP and AUC, each with low and high
-        for label, found in enumerate(class_estimates(target, predictions[name])):
+def jackknife_by_class(target: np.ndarray, score: np.ndarray, confidence: float) -> tuple[Jackknife, np.ndarray]:
+    """One stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
+    clips, NaN where the class has no positive. The classes are ranked once for both."""
+    bounds = np.full((target.shape[1], 2, 3), np.nan)
+
+    def classes():
+        for label, found in enumerate(class_estimates(target, score)):
             if found:
                 bounds[label] = [interval([metric], confidence) for metric in found]
+            yield found
+
+    return over_classes(classes(), len(target)), bounds
+
+
+def per_class(target: np.ndarray, streams: dict[str, np.ndarray], classes: pd.DataFrame) -> pd.DataFrame:
+    """AP, AUC and d' of every class and stream with their intervals (`jackknife_by_class`), empty where there is none."""
+    table = classes[["mid", "display_name"]].copy()
+    table["positives"] = target.sum(0)
+    for name, bounds in streams.items():
         for metric, ends in (("AP", bounds[:, 0]), ("AUC", bounds[:, 1]), ("d_prime", d_primes(bounds[:, 1]))):
             for end, values in zip(("", "_low", "_high"), np.where(np.isinf(ends), np.nan, ends).T, strict=True):
                 table[f"{metric}_{name}{end}"] = values
@@ -147,8 +153,10 @@ def evaluate(
     precision = hardware.precision(run.training.precision, accelerator)
     device = "cuda" if accelerator == "gpu" else "cpu"
     predictions, seconds = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed, heard)
-    scored = summary(target, predictions["fused"]).scored
-    found = {name: jackknife(target, predictions[name]) for name in STREAMS if name in predictions}
+    found, classwise = {}, {}
+    for name in STREAMS:
+        if name in predictions:
+            found[name], classwise[name] = jackknife_by_class(target, predictions[name], settings.confidence)
     same = clips_hash(clips, target)
     collapsed = bool(np.ptp(predictions["fused"], axis=0).max() < 1e-6)
     metrics = {
@@ -165,7 +173,7 @@ def evaluate(
         "manifest": {"file": MANIFEST, "sha256": write_manifest(folder / MANIFEST, clips)},
         "only": only.told if only else None,
         "classes": len(classes),
-        "classes_scored": len(scored),
+        "classes_scored": int(target.any(0).sum()),
         "collapsed": collapsed,
         "convergence": convergence.judge(run, folder),
         "streams": score(found, settings.confidence),
@@ -182,7 +190,6 @@ def evaluate(
     write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
     write_influence(folder / "influence.npz", Influence(same, found))
     with whole(folder / "per_class.csv") as part:
-        table = per_class(target, predictions, corpus.classes, settings.confidence)
-        table.to_csv(part, index=False, float_format="%.6f")
+        per_class(target, classwise, corpus.classes).to_csv(part, index=False, float_format="%.6f")
     with whole(folder / "metrics.json") as part:
         part.write_text(json.dumps(metrics, indent=1) + "\n")

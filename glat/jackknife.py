@@ -22,7 +22,7 @@ simulation: docs/statistics.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -62,8 +62,13 @@ def class_estimates(target: ArrayLike, score: ArrayLike) -> Iterator[tuple[Estim
 
 def jackknife(target: ArrayLike, score: ArrayLike) -> Jackknife:
     """mAP, mAUC and d' of one system: NaN where no class has a value. Arguments and errors as `class_estimates`."""
-    ap, auc = _Mean(len(target)), _Mean(len(target))
-    for found in class_estimates(target, score):
+    return over_classes(class_estimates(target, score), len(target))
+
+
+def over_classes(classes: Iterable[tuple[Estimate, Estimate] | None], clips: int) -> Jackknife:
+    """The same of what `class_estimates` gives, of which one class at a time is held."""
+    ap, auc = _Mean(clips), _Mean(clips)
+    for found in classes:
         if found:
             ap.add(found[0])
             auc.add(found[1])
