@@ -19,6 +19,7 @@ def clone(tmp_path_factory):
     settings = yaml.safe_load((origin / "params.yaml").read_text())
     settings["fig2"] |= {"n": [5], "tau": [3]}
     settings["controls"]["settings"] = []
+    settings["datasets"]["mini"]["splits"] = {"train": 10, "eval": 10}  # a shard each
     (origin / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     git(origin, "init", "-q", "-b", "main")
     git(origin, "add", "-A")
