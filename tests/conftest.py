@@ -78,7 +78,6 @@ def pytest_collection_modifyitems(items) -> None:
     """The longest files first, but `test_dvc` when `test_workflow` has had the time to make the project of both."""
     longest = [
         "test_workflow",
-        "test_dvc_from_nothing",
         "test_training",
         "test_tracking_live",
         "test_tracking",

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from moto.server import ThreadedMotoServer
-from tiny_project import reruns, run
+from tiny_project import dvc, git, reruns
 
 STAGES = [
     "source",
@@ -31,14 +31,6 @@ STAGES = [
 RAN = "Running stage"
 
 
-def dvc(project, *arguments, **options):
-    return run(project, "dvc", *arguments, **options)
-
-
-def git(project, *arguments):
-    return run(project, "git", *arguments).stdout
-
-
 def digest(path):
     return hashlib.sha256(path.read_bytes()).digest()
 
@@ -47,6 +39,11 @@ def contents(project):
     """Every file that was made, with a hash of it."""
     files = [path for name in ("data", "runs", "results", "records") for path in (project / name).rglob("*")]
     return {path: digest(path) for path in files if path.is_file()}
+
+
+def rules(done):
+    """The rules that Snakemake ran."""
+    return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
 
 
 def changed(project):
@@ -81,16 +78,8 @@ def add_remotes(project, stores):
 
 @pytest.fixture(scope="module")
 def recorded(made_project, tmp_path_factory):
-    """A repository in which `snakemake` made everything, and `dvc repro` recorded it without making anything."""
+    """A repository in which `dvc repro` made everything, with what DVC noted of it committed."""
     project = shutil.copytree(made_project, tmp_path_factory.mktemp("recorded") / "project", symlinks=True)
-    git(project, "init", "-q", "-b", "main")
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "the project")
-    before = contents(project)
-    done = dvc(project, "repro")
-    said = done.stdout + done.stderr
-    assert said.count("Nothing to be done") == len(STAGES) - 1 and said.count(RAN) == len(STAGES)
-    assert contents(project) == before | {project / "data/mini/source.json": digest(project / "data/mini/source.json")}
     assert git(project, "status", "--porcelain") == "?? dvc.lock\n"
     git(project, "add", "-A")
     git(project, "commit", "-qm", "recorded")
@@ -117,6 +106,37 @@ def test_a_second_repro_runs_nothing_and_nothing_large_is_in_git(recorded):
         path for path in tracked if path.relative_to(recorded).parts[0] in ("data", "runs", "results", "records")
     ]
     assert max(path.stat().st_size for path in tracked) < 200_000
+
+
+def test_what_snakemake_made_is_recorded_without_making_anything(made_project, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(made_project, project, symlinks=True, ignore=shutil.ignore_patterns("cache", "dvc.lock"))
+    before, stages = contents(project), ["source", "packs", "train", "evaluate", "table1"]
+    done = dvc(project, "repro", "table1")
+    said = done.stdout + done.stderr
+    assert said.count("Nothing to be done") == len(stages) - 1 and said.count(RAN) == len(stages)
+    assert contents(project) == before
+
+
+def test_an_edit_and_an_experiment_in_the_workspace_make_what_they_change_and_no_more(recorded, tmp_path):
+    project = shutil.copytree(recorded, tmp_path / "project", symlinks=True)
+    source = project / "glat/results/tables.py"
+    source.write_text(source.read_text() + "# edited\n")
+    assert rules(dvc(project, "repro", "table1")) == {"table1", "chosen", "record", "table1_record"}
+    assert RAN not in dvc(project, "repro", "table1").stdout
+
+    before = contents(project)
+    done = dvc(project, "exp", "run", "--name", "three", "-S", "fig2.n=[3]", "evaluate")
+    assert "train_glat" in rules(done) and not rules(done) & {"metadata", "resample", "pack", "train"}
+    made = json.loads((project / "runs/mini/cnn10-glat-n3-s0/metrics.json").read_text())
+    assert made["glat"]["n"] == 3
+    kept = {path for path in before if path.parts[-2] in ("cnn10-s0", "cnn10-glat-s0")}
+    assert kept and {path: before[path] for path in kept} == {path: digest(path) for path in kept}
+    shown = json.loads(dvc(project, "exp", "show", "--json").stdout)
+    (experiment,) = [one for entry in shown for one in entry["experiments"] or []]
+    metrics = experiment["revs"][0]["data"]["metrics"]["results/metrics.json"]["data"]
+    assert experiment["name"] == "three"
+    assert metrics["cnn10-glat-n3-s0"]["mAP"] == round(made["streams"]["fused"]["mAP"]["value"], 6)
 
 
 def test_the_stages_depend_on_the_sources_that_their_rules_depend_on(recorded):
@@ -229,7 +249,7 @@ def test_experiments_start_from_what_is_there_and_are_compared(clone):
     for name, change in (("shorter", "fig2.tau=[3]"), ("fewer", "controls.settings=[random]")):
         dvc(clone, "exp", "run", "--queue", "--name", name, "-S", change, "evaluate")
     done = dvc(clone, "exp", "run", "--run-all", "--jobs", "1")
-    ran = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
+    ran = rules(done)
     shown = json.loads(dvc(clone, "exp", "show", "--json").stdout)
     found = {one["name"]: one["revs"][0]["data"] for entry in shown for one in entry["experiments"] or []}
     assert found.keys() == {"shorter", "fewer"}

@@ -36,6 +36,14 @@ def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.
     return run(project, sys.executable, "-m", "snakemake", *arguments, check=check)
 
 
+def dvc(project: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    return run(project, "dvc", *arguments, **options)
+
+
+def git(project: Path, *arguments: str) -> str:
+    return run(project, "git", *arguments).stdout
+
+
 def reruns(project: Path, *arguments: str) -> set[str]:
     """The rules that a dry run would run."""
     out = snakemake(project, "-n", "--cores", "2", *arguments).stdout
@@ -77,17 +85,21 @@ def killed(project: Path, when, *arguments: str) -> None:
 
 
 def make_everything(project: Path) -> None:
-    """Make all of it; the making is killed twice: at its start, and half-way."""
+    """Make all of it, by DVC and by Snakemake in turn, which is killed twice: at the start of the making, and half-way."""
     copy_of_the_project(project)
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "the project")
     killed(project, lambda: list(project.glob("data/mini/audio/*/000/*.m4a")), "packs")
     assert not list(project.glob("data/mini/packs/*/*.h5"))
+    dvc(project, "repro", "packs")
     killed(project, lambda: list(project.glob("runs/mini/*/metrics.json")))
     # Finished is what Snakemake saw the end of: it then began to evaluate it.
     trained = [log.stem for log in project.glob("logs/mini/evaluate/*.log")]
     before = {
         path: path.stat().st_mtime_ns for run in trained for path in project.glob(f"runs/mini/{run}/checkpoint.pt")
     }
-    snakemake(project, "--cores", "8")
+    dvc(project, "repro")
     assert before and all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished run was redone"
 
 
