@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_curve
 
 from .. import convergence, experiments
 from ..config import Params
+from ..errors import GlatError, refusal
 from ..predictions import read_predictions
 from ..registry import BACKBONES, OUR_READING, of_run
 from . import tables, text
@@ -30,13 +31,29 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
     for name, results in shown.items():
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
         there = [run for run in runs if not partial or not why_missing(run)]
-        curves = {run.name: pd.read_csv(run.folder / "train.csv") for run in there}
+        curves = {run.name: read_curve(run.folder / "train.csv") for run in there}
         half = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
         draw_training(curves, folder / f"training_{name}", half)
         drawn |= curves
     lines = [curve.assign(run=name) for name, curve in drawn.items()]
     if lines:
         tables.write(pd.concat(lines), None, folder / "training")
+
+
+def read_curve(path: Path) -> pd.DataFrame:
+    """The lines of a run's train.csv. Raises GlatError if it is not there, cannot be read, or is no curve."""
+    try:
+        curve = pd.read_csv(path)
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such file; train the run, or bring it back from where it was trained") from None
+    except (OSError, ValueError) as error:
+        told = refusal(error) or "damaged; train the run again, or bring it back from where it was trained"
+        raise GlatError(f"{path}: {told}") from None
+    if curve.empty or not {"step", "loss_global", "seconds"} <= set(curve):
+        raise GlatError(
+            f"{path}: no curve of a training; train the run again, or bring it back from where it was trained"
+        )
+    return curve
 
 
 def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = frozenset()) -> None:

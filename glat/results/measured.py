@@ -5,7 +5,6 @@ Every number in a table or figure comes from here, from `metrics.json` and `infl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import convergence
+from ..documents import read_json
 from ..errors import GlatError
 from ..experiments import System
 from ..intervals import d_prime_interval, interval
@@ -70,12 +70,7 @@ class Spread(NamedTuple):
 
 def read_metrics(path: str | Path) -> dict[str, Any]:
     """One run's metrics.json. Raises GlatError if it is missing, damaged, of another version, or names no clips."""
-    try:
-        metrics = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise GlatError(f"{path}: no such file; evaluate the run first") from None
-    except json.JSONDecodeError:
-        raise GlatError(f"{path}: damaged; evaluate the run again") from None
+    metrics = read_json(path, "evaluate the run first", "evaluate the run again")
     if metrics.get("version") != VERSION:
         raise GlatError(f"{path}: made by another version of glat, with other intervals; evaluate the run again")
     if "manifest" not in metrics:

@@ -20,6 +20,7 @@ from ..provenance import commit
 from ..registry import BACKBONES
 from ..runs import Run
 from . import PARTIAL, text
+from .curves import read_curve
 from .fig2 import caption
 from .measured import read_metrics, why_missing
 
@@ -90,7 +91,7 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
     rows = []
     for run in runs:
         metrics = read_metrics(run.folder / "metrics.json")
-        seconds = pd.read_csv(run.folder / "train.csv")["seconds"].iloc[-1]
+        seconds = read_curve(run.folder / "train.csv")["seconds"].iloc[-1]
         rows.append(
             {
                 "run": run.name,

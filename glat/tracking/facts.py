@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .. import convergence, experiments
 from ..config import Params
 from ..convergence import WATCHED
-from ..errors import GlatError
+from ..errors import GlatError, refusal
 from ..escaping import markdown
 from ..provenance import hardware, versions
 from ..registry import BACKBONES
@@ -126,10 +126,12 @@ def curve(folder: Path, kind: str, attempt: Attempt) -> list[Row]:
     train = folder / "train.csv" if attempt.status == "FINISHED" else train_csv(folder)
     path = {"train": train, "validation": folder / WATCHED, "system": folder / SYSTEM}[kind]
     try:
-        with path.open() as file:
+        with path.open(errors="replace") as file:
             lines = list(csv.DictReader(file))
     except FileNotFoundError:
         return []
+    except (OSError, csv.Error) as error:
+        raise GlatError(f"{path}: {refusal(error) or f'no curve ({error}); remove it'}") from None
     rows = []
     for line in lines:
         try:

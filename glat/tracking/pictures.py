@@ -12,7 +12,7 @@ from ..errors import GlatError, tell
 from ..escaping import file_name
 from ..predictions import STREAMS, read_predictions
 from ..results import text
-from ..results.curves import RECALL, draw_training, macro_pr
+from ..results.curves import RECALL, draw_training, macro_pr, read_curve
 from ..results.plots import COLOURS, figure, foot
 from ..runs import Run
 
@@ -21,7 +21,7 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
-    curve = pd.read_csv(folder / "train.csv")
+    curve = read_curve(folder / "train.csv")
     finding = convergence.found(run, folder)
     draw_training({run.name: curve}, out / "curves", {run.name} if convergence.marked(finding) else set())
     draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
