@@ -98,7 +98,7 @@ def sentences(error: ValidationError, prefix: str = "", model: type[BaseModel] |
 def _sentence(found: ErrorDetails, prefix: str, model: type[BaseModel] | None) -> str:
     parts, key = found["loc"], found["loc"][-1:] == ("[key]",)
     parts = parts[:-2] if key else parts
-    place = prefix + "".join(
+    place = prefix.removesuffix("." if not parts else "") + "".join(
         f"[{part}]" if isinstance(part, int) and not key else f".{part}" for part in parts
     ).removeprefix(".")
     if found["type"] == "extra_forbidden":

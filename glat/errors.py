@@ -27,6 +27,8 @@ def refusal(error: BaseException) -> str:
     # EINVAL: sought to where no file reaches. A file that is not there is made, whoever refuses nothing.
     if not isinstance(error, OSError) or error.errno in (None, errno.EINVAL, errno.ENOENT):
         return ""
+    if error.errno == errno.EISDIR:
+        return "a folder, not a file"
     return f"cannot be read ({os.strerror(error.errno)}); the file may be whole: see to that and run again"
 
 

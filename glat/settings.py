@@ -16,7 +16,7 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 # More than any network has, and no more than one machine has the memory for: a checkpoint says these of itself.
 Rate = Annotated[int, Field(ge=1, le=768_000)]
-Hop = Annotated[int, Field(ge=1, le=32_000)]
+Hop = Annotated[int, Field(ge=1, le=3200)]
 ClipSeconds = Annotated[float, Field(gt=0, le=3600)]
 Width = Annotated[float, Field(gt=0, le=64)]
 Seeds = Annotated[list[Natural], Field(min_length=1)]

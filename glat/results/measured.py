@@ -22,6 +22,11 @@ from ..predictions import METRICS, VERSION, Influence, read_influence
 from ..provenance import hardware, versions
 from ..runs import Run, evaluated
 
+# Of metrics.json, what tables and figures say.
+KEYS = (
+    "run", "dataset", "backbone", "glat", "seed", "steps", "parameters", "clips", "only", "classes_scored", "collapsed", "streams",
+    "evaluation", "cost", "commit", "environment",
+)  # fmt: skip
 YET = " yet"  # how the reason ends for a run that did not fail
 
 
@@ -73,6 +78,8 @@ def read_metrics(path: str | Path) -> dict[str, Any]:
     metrics = read_json(path, "evaluate the run first", "evaluate the run again")
     if metrics.get("version") != VERSION:
         raise GlatError(f"{path}: made by another version of glat, with other intervals; evaluate the run again")
+    if lost := [key for key in KEYS if key not in metrics]:
+        raise GlatError(f"{path}: damaged: it lacks {lost[0]}; evaluate the run again")
     if "manifest" not in metrics:
         raise GlatError(f"{path}: does not say which clips it stands on; evaluate the run again")
     return metrics

@@ -51,6 +51,8 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
     """The first of the clips that the report shows, drawn by lot, as this run hears them."""
     from .. import explain  # takes seconds to import
 
+    if params.dataset not in params.datasets:
+        raise GlatError(f"dataset {params.dataset!r} is not an entry of datasets in params.yaml")
     packs, strong = explain.corpus(params)
     if not all(Path(pack).exists() for pack in packs):
         return
