@@ -10,11 +10,10 @@ from sklearn.metrics import precision_recall_curve
 
 from .. import convergence, experiments
 from ..config import Params
-from ..errors import GlatError, refusal
 from ..predictions import read_predictions
 from ..registry import BACKBONES, OUR_READING, of_run
 from . import tables, text
-from .measured import Measured, behind_columns, convergence_columns, read, same_clips, why_missing
+from .measured import Measured, behind_columns, convergence_columns, read, read_curve, same_clips, why_missing
 from .plots import COLOURS, figure, foot, open_marks
 
 RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
@@ -38,22 +37,6 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
     lines = [curve.assign(run=name) for name, curve in drawn.items()]
     if lines:
         tables.write(pd.concat(lines), None, folder / "training")
-
-
-def read_curve(path: Path) -> pd.DataFrame:
-    """The lines of a run's train.csv. Raises GlatError if it is not there, cannot be read, or is no curve."""
-    try:
-        curve = pd.read_csv(path)
-    except FileNotFoundError:
-        raise GlatError(f"{path}: no such file; train the run, or bring it back from where it was trained") from None
-    except (OSError, ValueError) as error:
-        told = refusal(error) or "damaged; train the run again, or bring it back from where it was trained"
-        raise GlatError(f"{path}: {told}") from None
-    if curve.empty or not {"step", "loss_global", "seconds"} <= set(curve):
-        raise GlatError(
-            f"{path}: no curve of a training; train the run again, or bring it back from where it was trained"
-        )
-    return curve
 
 
 def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = frozenset()) -> None:

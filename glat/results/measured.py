@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .. import convergence
 from ..documents import read_json
-from ..errors import GlatError
+from ..errors import GlatError, refusal
 from ..experiments import System
 from ..intervals import d_prime_interval, interval
 from ..jackknife import Estimate
@@ -83,6 +84,22 @@ def read_metrics(path: str | Path) -> dict[str, Any]:
     if "manifest" not in metrics:
         raise GlatError(f"{path}: does not say which clips it stands on; evaluate the run again")
     return metrics
+
+
+def read_curve(path: Path) -> pd.DataFrame:
+    """The lines of a run's train.csv. Raises GlatError if it is not there, cannot be read, or is no curve."""
+    try:
+        curve = pd.read_csv(path)
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such file; train the run, or bring it back from where it was trained") from None
+    except (OSError, ValueError) as error:
+        told = refusal(error) or "damaged; train the run again, or bring it back from where it was trained"
+        raise GlatError(f"{path}: {told}") from None
+    if curve.empty or not {"step", "loss_global", "seconds"} <= set(curve):
+        raise GlatError(
+            f"{path}: no curve of a training; train the run again, or bring it back from where it was trained"
+        )
+    return curve
 
 
 def read(system: System, partial: bool = False) -> Measured:

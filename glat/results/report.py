@@ -19,9 +19,8 @@ from ..provenance import commit
 from ..registry import BACKBONES
 from ..runs import Run
 from . import PARTIAL, text
-from .curves import read_curve
 from .fig2 import caption
-from .measured import read_metrics, why_missing
+from .measured import read_curve, read_metrics, why_missing
 
 
 def table(path: Path) -> Markup:

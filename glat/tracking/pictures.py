@@ -12,7 +12,8 @@ from ..errors import GlatError, tell
 from ..escaping import file_name
 from ..predictions import STREAMS, read_predictions
 from ..results import text
-from ..results.curves import RECALL, draw_training, macro_pr, read_curve
+from ..results.curves import RECALL, draw_training, macro_pr
+from ..results.measured import read_curve
 from ..results.plots import COLOURS, figure, foot
 from ..runs import Run
 
