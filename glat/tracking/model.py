@@ -124,7 +124,8 @@ class Tags(PythonModel):
         value, rate = row[given[0]], self.run.audio.sample_rate
         if given == ["waveform"]:
             try:
-                mono = np.asarray(value, np.float32)
+                with np.errstate(over="ignore"):  # to infinity, which is refused
+                    mono = np.asarray(value, np.float32)
             except (TypeError, ValueError):
                 mono = np.empty(0)
             if mono.ndim != 1 or not mono.size or not (np.abs(mono) <= LOUDEST).all():
