@@ -152,7 +152,8 @@ def told():
 def refuse(faults):
     """End before any job, with all that is wrong and nothing else: an error of a rule would tell its own place too."""
     if faults:
-        sys.exit("\n".join(f"{named('params.yaml', bool(CHANGES))}: {fault}" for fault in dict.fromkeys(faults)))
+        place = named("params.yaml", bool(CHANGES))
+        sys.exit(str(GlatError("\n".join(f"{place}: {fault}" for fault in dict.fromkeys(faults)))))  # redacted
 
 
 def fit(wildcards):
