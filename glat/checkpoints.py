@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from . import models
-from .errors import DAMAGED, GlatError
+from .errors import DAMAGED, GlatError, refusal
 from .files import whole
 from .models import Tagger
-from .runs import Run, checked
+from .runs import Run, beside, checked
 
 VERSION = 1
 
@@ -81,13 +81,14 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise GlatError(f"{path}: no such checkpoint") from None
+        raise GlatError(f"{path}: no such checkpoint{beside(path)}") from None
     except pickle.UnpicklingError:
         raise GlatError(
             f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded"
         ) from None
-    except DAMAGED:
-        raise GlatError(f"{path}: truncated or not a checkpoint; train or download it again") from None
+    except DAMAGED as error:
+        told = refusal(error) or "truncated or not a checkpoint; train or download it again"
+        raise GlatError(f"{path}: {told}") from None
     if not isinstance(content, dict):
         raise GlatError(f"{path}: not a checkpoint of weights")
     return content
@@ -132,6 +133,7 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
         run = checked(content["run"], "run.")
         weights = _weights(content["model"])
         _check_size(run, weights)
+        _check_finite(weights)
         tagger = untrained(run)
         kept = {key.removeprefix("front_end."): weight for key, weight in weights.items()}
         _check_window(tagger.front_end, kept, "this version of glat")
@@ -179,6 +181,13 @@ def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
     with torch.device("meta"):
         own = cls(run.classes, width=run.width, mels=cls.front_end.get("mels", 64)).state_dict(prefix=prefix)
     _same_shapes(own, {key: weight for key, weight in weights.items() if key.startswith(prefix)})
+
+
+def _check_finite(weights: dict[str, torch.Tensor]) -> None:
+    if bad := [key for key, weight in weights.items() if not weight.isfinite().all()]:
+        raise ValueError(
+            f"{len(bad)} of its weights are not finite, first {min(bad)}; take another checkpoint or train again"
+        )
 
 
 def _check_window(ours: models.LogMel, theirs: dict[str, torch.Tensor], where: str) -> None:

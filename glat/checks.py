@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def of_settings(params: Params) -> list[str]:
-    """Faults that are told whatever is asked for: names that there are not, entries that are there twice, and a chosen
-    dataset that can't be had."""
-    return [*_names(params), *_twice(params), *_splits(params), *_lists(params)]
+    """Faults that are told whatever is asked for: names that there are not, entries that are there twice, a chosen
+    dataset that can't be had, and paths that Snakemake would take for something else."""
+    return [*_names(params), *_twice(params), *_splits(params), *_lists(params), *_patterns(params)]
 
 
 def _names(params: Params) -> list[str]:
@@ -90,6 +90,26 @@ def _lists(params: Params) -> list[str]:
         needed = "name the folder with the class list and the segment lists, or the address of each"
         return [f"datasets.{params.dataset}.metadata: missing; {needed}"]
     return []
+
+
+def _patterns(params: Params) -> list[str]:
+    """Paths that become a rule's input, where a name in braces stands for whatever fits."""
+    given = {f"init.global.{name}": path for name, path in params.init.global_.items()}
+    given |= {f"init.local.{name}": path for name, path in params.init.local.items()}
+    given |= {f"weights.{name}.file": weights.file for name, weights in params.weights.items()}
+    given |= {"evaluation.only": params.evaluation.only or ""}
+    if (dataset := params.datasets.get(params.dataset)) and isinstance(dataset.metadata, str):
+        given |= {f"datasets.{params.dataset}.metadata": dataset.metadata}
+    elif dataset and dataset.metadata:
+        given |= {
+            f"datasets.{params.dataset}.metadata.{name}": one if isinstance(one, str) else one.file
+            for name, one in dataset.metadata.items()
+        }
+    return [
+        f"{key}: {path!r} has a brace, which Snakemake would take for a pattern; rename the file"
+        for key, path in given.items()
+        if set(path) & set("{}") and "://" not in path
+    ]
 
 
 def of_run(params: Params, run: Run) -> list[str]:

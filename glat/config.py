@@ -105,7 +105,7 @@ class Params(Settings):
         except ValidationError as error:
             own = backbone in self.datasets[dataset].training.get("by_backbone", {})
             place = f"{f'datasets.{dataset}.' if own else ''}training.by_backbone.{backbone}."
-            raise ValueError("\n".join(sentences(error, place))) from None
+            raise ValueError("\n".join(sentences(error, place, Training))) from None
 
     def special(self, dataset: str) -> list[str]:
         """The backbones that are trained in a way of their own. Raises ValueError if one is not known."""
@@ -121,7 +121,7 @@ class Params(Settings):
         try:
             return Trainings.model_validate(_merge(self.training.model_dump(), self.datasets[dataset].training))
         except ValidationError as error:
-            raise ValueError("\n".join(sentences(error, f"datasets.{dataset}.training."))) from None
+            raise ValueError("\n".join(sentences(error, f"datasets.{dataset}.training.", Trainings))) from None
 
 
 def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
@@ -133,12 +133,18 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
     settings = read_yaml(path, "settings", "run from the project's root or name it with --params")
     if not isinstance(settings, dict):
         raise GlatError(f"{path}: expected keys and values, found {type(settings).__name__}")
+    of_the_file = settings
     for key, value in (overrides or {}).items():
         nested: Any = value
         for part in reversed(key.split(".")):
             nested = {part: nested}
         settings = _merge(settings, nested)
-    return parse(settings, str(path))
+    return parse(settings, named(path, settings != of_the_file))
+
+
+def named(path: str | Path, changed: bool) -> str:
+    """What errors call settings: their file, and the options that some were given by instead."""
+    return f"settings ({path}, --config, --configfile, --set)" if changed else str(path)
 
 
 def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
@@ -172,7 +178,7 @@ def _validated(settings: dict[str, Any]) -> tuple[Params | None, list[str]]:
     try:
         params = Params.model_validate(rest)
     except ValidationError as error:
-        faults += sentences(error)
+        faults += sentences(error, model=Params)
         for found in error.errors():
             _drop(rest, found["loc"])
         try:

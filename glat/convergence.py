@@ -85,7 +85,7 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     steps = run.training.steps
     try:
         losses, looks = _read(folder / CURVE), _read(folder / WATCHED)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         return _finding(UNKNOWN, f"its curve cannot be read ({type(error).__name__})")
     streams = [name for name in ("loss_global", "loss_local") if name in losses]
     if run.glat and run.glat.training == "frozen_global":

@@ -1,21 +1,28 @@
-"""Settings as somebody wrote them in YAML, read whatever they hold: what PyYAML was not made for is one sentence too."""
+"""Settings as somebody wrote them in YAML, and the project's own JSON, read whatever they hold: what the readers were not
+made for is one sentence too. What stands in a line that is wrong is not told: it may be a password."""
 
 from __future__ import annotations
 
+import json
+import re
 import reprlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .errors import GlatError
-from .redaction import SECRET
+from .errors import GlatError, refusal
+from .redaction import SECRET, redact
 
 LONGEST = 2**20  # characters of a file of settings
 # What PyYAML raises on 2020-99-99, a number of 6 000 digits, `!!bool x`, `!!timestamp x` and `!!int ""`.
 NO_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_QUOTED = re.compile(
+    r"""(?<![^\s(])(["'])(?=\S)(?!<|.\1|tag:yaml).*\1"""
+)  # of a text in an error, not a token of YAML's
 
 
 def parse_yaml(text: str) -> Any:
@@ -24,10 +31,18 @@ def parse_yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except RecursionError:
         raise ValueError("nested deeper than settings are") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"not valid YAML: {place}{_unquoted(error.problem or error.context)}") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"not valid YAML: {_unquoted(error)}") from None
     except NO_VALUES as error:
-        raise ValueError(f"not valid YAML: one of its values is none ({' '.join(str(error).split())})") from None
+        raise ValueError(f"not valid YAML: one of its values is none ({_unquoted(error)})") from None
+
+
+def _unquoted(error: object) -> str:
+    return _QUOTED.sub("", " ".join(str(error).split())).strip()
 
 
 def read_yaml(path: str | Path, what: str, absent: str) -> Any:
@@ -44,27 +59,53 @@ def read_yaml(path: str | Path, what: str, absent: str) -> Any:
         return parse_yaml(text)
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; {absent}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise GlatError(f"{path}: cannot be read as {what}: {error}") from None
+    except OSError as error:
+        raise GlatError(f"{path}: cannot be read as {what} ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise GlatError(f"{path}: cannot be read as {what}: no text in UTF-8 (byte {error.start})") from None
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
 
 
-def sentence(error: ValidationError, prefix: str = "") -> str:
+def read_json(path: str | Path, absent: str, damaged: str) -> dict[str, Any]:
+    """The object in a file of the project's own. absent, damaged: what to do where it is not there, and where it is no
+    whole JSON.
+
+    Raises:
+        GlatError: no such file, one that the system refuses, or one that holds no object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such file; {absent}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise GlatError(f"{path}: {refusal(error) or f'damaged; {damaged}'}") from None
+    if not isinstance(content, dict):
+        raise GlatError(f"{path}: damaged; {damaged}")
+    return content
+
+
+def sentence(error: ValidationError, prefix: str = "", model: type[BaseModel] | None = None) -> str:
     """The first thing that pydantic found wrong, as `path: what is wrong`."""
-    return sentences(error, prefix)[0]
+    return sentences(error, prefix, model)[0]
 
 
-def sentences(error: ValidationError, prefix: str = "") -> list[str]:
-    """All that pydantic found wrong, each as `path: what is wrong`."""
-    return list(dict.fromkeys(_sentence(found, prefix) for found in error.errors()))
+def sentences(error: ValidationError, prefix: str = "", model: type[BaseModel] | None = None) -> list[str]:
+    """All that pydantic found wrong, each as `path: what is wrong`. model: what was read; its keys are told then."""
+    return list(dict.fromkeys(_sentence(found, prefix, model) for found in error.errors()))
 
 
-def _sentence(found: ErrorDetails, prefix: str) -> str:
-    parts = found["loc"][:-2] if found["loc"][-1:] == ("[key]",) else found["loc"]
-    place = prefix + ".".join(str(part) for part in parts)
+def _sentence(found: ErrorDetails, prefix: str, model: type[BaseModel] | None) -> str:
+    parts, key = found["loc"], found["loc"][-1:] == ("[key]",)
+    parts = parts[:-2] if key else parts
+    place = prefix.removesuffix("." if not parts else "") + "".join(
+        f"[{part}]" if isinstance(part, int) and not key else f".{part}" for part in parts
+    ).removeprefix(".")
     if found["type"] == "extra_forbidden":
-        return f"unknown key {place}; see the comments in params.yaml for the keys there are"
+        keys = ", ".join(_keys(model, parts[:-1])) if model else ""
+        return f"unknown key {place}; " + (
+            f"allowed are {keys}" if keys else "see the comments in params.yaml for those there are"
+        )
     if found["type"] == "missing":
         return f"key {place} is missing"
     if found["type"] == "value_error":
@@ -72,4 +113,20 @@ def _sentence(found: ErrorDetails, prefix: str) -> str:
     message, place = found["msg"], f"{place}: " if place else ""
     if any(SECRET.search(str(part)) for part in found["loc"]):
         return f"{place}not allowed: {message[0].lower()}{message[1:]}"
-    return f"{place}{reprlib.repr(found['input'])} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{place}{reprlib.repr(redact(found['input']))} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
+    """The keys that settings have at a place: those of the model that lies there, whatever lists and dicts are between."""
+    for part in place:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if part in fields:
+            model = next(_models(fields[part].annotation), model)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

@@ -1,5 +1,7 @@
 """The one exception that a user is meant to read, and the one way of telling him a sentence."""
 
+import errno
+import os
 import struct
 import sys
 
@@ -18,6 +20,16 @@ DAMAGED = (
     ValueError,
     struct.error,
 )
+
+
+def refusal(error: BaseException) -> str:
+    """Why the system does not let a file be read, in its own words; empty where what the file holds is at fault."""
+    # EINVAL: sought to where no file reaches. A file that is not there is made, whoever refuses nothing.
+    if not isinstance(error, OSError) or error.errno in (None, errno.EINVAL, errno.ENOENT):
+        return ""
+    if error.errno == errno.EISDIR:
+        return "a folder, not a file"
+    return f"cannot be read ({os.strerror(error.errno)}); the file may be whole: see to that and run again"
 
 
 class GlatError(Exception):

@@ -17,6 +17,7 @@ from .data.packed import Packs
 from .errors import GlatError
 from .escaping import file_name
 from .files import whole
+from .manifest import MANIFEST
 from .models import Tagger, TwoStream
 from .randomness import Use, clip_generators, generator
 from .results import text
@@ -169,7 +170,8 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
         found = np.flatnonzero(corpus.clips == clip)
         if not len(found):
             raise GlatError(
-                f"{clip}: neither an audio file nor a clip of {packs[0]} and its {len(packs) - 1} neighbours"
+                f"{clip}: no audio file, and no clip of the evaluation set; the names are in "
+                f"{checkpoint.parent / MANIFEST}, which `glat evaluate` writes"
             )
         waveform, weak = corpus.read(found)[0], np.flatnonzero(corpus.target[found[0]]).tolist()
         if strong is not None and (of := strong[strong["clip"] == clip]).size:

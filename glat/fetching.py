@@ -33,10 +33,16 @@ BLOCK = 1 << 16  # bytes; of a block that the line breaks in nothing is kept
 
 
 def fetch_file(
-    address: str, path: str | Path, sha256: str | None = None, md5: str | None = None, limits: Fetch = LIMITS
+    address: str,
+    path: str | Path,
+    sha256: str | None = None,
+    md5: str | None = None,
+    limits: Fetch = LIMITS,
+    setting: str = "its setting",
 ) -> None:
     """Fetch `address` to `path`. What came of an interrupted try lies beside it as `.<name>.download` and is gone on
-    with, where the server confirms that it still has the same file or a checksum will tell.
+    with, where the server confirms that it still has the same file or a checksum will tell. setting: which key of
+    params.yaml names it.
 
     Raises:
         GlatError: no connection, an HTTP error, a web page in place of the file, a redirection to what is not the web, a
@@ -50,7 +56,7 @@ def fetch_file(
         # The lock's file stays: with it removed, one who waits for it and one who makes it anew would both go on.
         if waited and path.exists() and _is(path, sha256, md5):
             return
-        _tried(address, path, part, sha256, md5, limits)
+        _tried(address, path, part, sha256, md5, limits, setting)
 
 
 def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
@@ -61,7 +67,9 @@ def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
     return True
 
 
-def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | None, limits: Fetch) -> None:
+def _tried(
+    address: str, path: Path, part: Path, sha256: str | None, md5: str | None, limits: Fetch, setting: str
+) -> None:
     """Fetch with further tries, check, and move into place."""
     tries, most = 0, _size(part)
     end, bytes_ = time.monotonic() + 3600 * limits.max_hours, round(1e9 * limits.max_gigabytes)
@@ -93,7 +101,7 @@ def _tried(address: str, path: Path, part: Path, sha256: str | None, md5: str | 
             if tries >= len(PAUSES):
                 raise GlatError(
                     f"{address}: cannot be fetched ({_short(error)}); check the network, or get the file another way "
-                    f"and name its place in params.yaml"
+                    f"and name its place in params.yaml ({setting})"
                 ) from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -190,6 +198,11 @@ def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: f
             _drop(part)  # of another file
             return _fetch(address, part, name, checked, most, end)
         response.raise_for_status()
+        if response.status_code not in (200, 206):
+            raise GlatError(
+                f"{address}: HTTP {response.status_code} {(response.reason or '')[:TEXT]}, which brings no file; give the "
+                "file's own address"
+            )
         if "text/html" in response.headers.get("Content-Type", "") and not name.endswith((".html", ".htm")):
             raise GlatError(f"{address}: a web page, not the file; open it in a browser to see what it asks for")
         if (coded := response.headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
@@ -198,6 +211,8 @@ def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: f
         length = response.headers.get("Content-Length", "")
         if not resumed:
             total = int(length) if length.isdecimal() else None
+        if total == 0:
+            raise GlatError(f"{address}: an empty file; give another address")
         if (total or 0) > most:
             raise TooLarge(f"{total} bytes")
         if not resumed:
@@ -215,7 +230,9 @@ def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: f
                     raise TooLarge(f"more than {most} bytes came")
                 file.write(block)
                 bar.update(len(block))
-    if total is not None and (got := _size(part)) != total:
+    if (got := _size(part)) == 0:
+        raise requests.ConnectionError("nothing came")
+    if total is not None and got != total:
         raise requests.ConnectionError(f"ended after {got} of {total} bytes")
 
 

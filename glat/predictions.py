@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from .errors import DAMAGED, GlatError
+from .errors import DAMAGED, GlatError, refusal
 from .files import whole
 from .hdf5 import DENSEST, dataset, open_hdf5
 from .jackknife import Estimate, Jackknife
@@ -58,7 +58,7 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
                 found[name] = dataset(file, name, "numbers", (clips, width), again)[()]
             return found
     except DAMAGED as error:
-        raise GlatError(f"{path}: damaged predictions ({error}); {again}") from None
+        raise GlatError(f"{path}: {refusal(error) or f'damaged predictions ({error}); {again}'}") from None
 
 
 def clips_hash(clips: np.ndarray, target: np.ndarray) -> str:
@@ -102,8 +102,9 @@ def read_influence(path: str | Path) -> Influence:
                 ]
                 streams[name] = Jackknife(*estimates)
             return Influence(str(file["clips"]), streams)
-    except (*DAMAGED, zipfile.BadZipFile, zlib.error):
-        raise GlatError(f"{path}: missing, damaged or not of this version of glat; evaluate the run again") from None
+    except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
+        told = refusal(error) or "missing, damaged or not of this version of glat; evaluate the run again"
+        raise GlatError(f"{path}: {told}") from None
 
 
 def _check_sizes(path: str | Path) -> None:

@@ -17,7 +17,7 @@ import lightning
 import torch
 
 from .config import Training
-from .errors import tell
+from .errors import GlatError, refusal, tell
 from .files import locked, whole
 from .runs import Run, write_run
 
@@ -63,8 +63,11 @@ class Curve(lightning.Callback):
         self.part = path.with_name(f".{path.name}.part")
         self.rows: list[dict[str, float]] = []
         if start and self.part.exists():
-            with self.part.open() as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
+            try:
+                with self.part.open() as file:
+                    self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
+            except (ValueError, KeyError, TypeError, csv.Error):
+                tell(f"{self.part}: damaged; the curve begins anew at step {start}")
         self.sums: dict[str, float] = {}  # of the steps since the last line
         self.steps = 0
         self.seconds = self.since = 0.0  # of training before this process, in all and since the last line
@@ -129,6 +132,8 @@ class ResumePoint(lightning.Callback):
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
+            if told := refusal(error):
+                raise GlatError(f"{self.path}: {told}") from None
             tell(f"{self.path}: damaged ({type(error).__name__}); training from the start")
             return 0
         if not isinstance(content, dict) or content.get("glat_fingerprint") != self.fingerprint:

@@ -22,6 +22,7 @@ from typing import Any
 from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
+from .documents import read_json
 from .errors import GlatError
 from .files import whole
 
@@ -112,11 +113,12 @@ def adopt(folder: Path) -> list[str]:
 
 def read(path: Path) -> dict[str, Any]:
     """The entries of a record by output; none if another version of Snakemake wrote its notes in another form."""
+    again = f"`dvc checkout {path}` brings it back, or remove it"
     try:
-        entries = json.loads(path.read_text())
+        entries = read_json(path, again, again)
         return {o: e for o, e in entries.items() if e["made"]["record_format_version"] == RECORD_FORMAT_VERSION}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise GlatError(f"{path}: damaged; `dvc checkout {path}` brings it back, or remove it") from None
+    except (KeyError, TypeError):
+        raise GlatError(f"{path}: damaged; {again}") from None
 
 
 def absent(entry: dict[str, Any], entries: dict[str, Any]) -> Iterator[str]:

@@ -13,16 +13,26 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 MASK = "***"
-SECRET = re.compile(r"cookie|proxy|proxies|passw|secret|token|credential|api_?key", re.IGNORECASE)  # keys of settings
+SECRET = re.compile(  # keys of settings
+    r"cookie|proxy|proxies|passw|passphrase|pwd|secret|token|credential|api_?key|(?<![a-z])key(?![a-z])|auth(?!ors?(?![a-z]))|bearer"
+    r"|signature|session",
+    re.IGNORECASE,
+)
 LONGEST = 24  # characters of a value in a query; a longer one may well be a key, whatever its name
 
 _BEGIN = re.compile(r"(?<![\w+.-])(?:[A-Za-z][\w+.-]*:)?//")  # of an address in a text
 _REST = re.compile(r"[^\s\"'<>`|]*")  # of it, where nothing is odd
 _UP_TO_AT = re.compile(r"[^\n@]{0,300}@(?:[^\s@]{0,300}@)*")  # a password that splits its own address in two
-_BARE = re.compile(
-    r"(?<![\w/@.%+-])(?![A-Za-z]:[\\/])[^\s:/@'\"(]+:(?!//)[^\s'\"]{1,300}@(?=[\w\[])"
-)  # name:password@ without a scheme, not C:/
-_QUERY = re.compile(r"(?<=[?&#;])([\w.~%+\[\]-]{1,80})=([^&#;\s\"'<>`)]+)")
+_BARE = re.compile(  # name:password@ without a scheme, not C:/; the name may be an address of mail
+    r"(?<![\w/@.%+-])(?![A-Za-z]:[\\/])(?:[^\s:/@'\"(]+@)?[^\s:/@'\"(]+:(?!//)[^\s'\"]{1,300}@(?=[\w\[])"
+)
+# Of a query: a key, its value, and what follows it up to the next key, which may be an odd value's end.
+_QUERY = re.compile(r"(?<=[?&#;])([\w.~%+\[\]-]{1,80})=([^&#;\s\"'<>`)]*)([^&#\s]*)")
+_END = re.compile(r"[\"'<>`)\]},;:.]*$")  # of a sentence or a quotation
+_ASSIGNED = re.compile(
+    r"(?i)(?<![A-Za-z0-9])((?:passw(?:or)?d|passphrase|pwd|secret|(?:auth|access|api|private)?[_-]?token|(?:api|access|secret)[_-]?key)"
+    r"\s?=\s?)(?!\*{3})(\"[^\"\n]*\"|'[^'\n]*'|[^\s&]+)"
+)
 _QUERY_SECRET = re.compile(
     r"token|sig|key|auth|pass|pwd|secret|credential|session|cookie|jwt|policy|^code$", re.IGNORECASE
 )
@@ -40,7 +50,7 @@ def redact(value: Any) -> Any:
         return _text(value)
     if isinstance(value, dict):
         return {
-            key: MASK if isinstance(key, str) and SECRET.search(key) and inner else redact(inner)
+            redact(key): MASK if isinstance(key, str) and SECRET.search(key) and inner else redact(inner)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
@@ -57,7 +67,7 @@ def _text(text: str) -> str:
             parts.append(text[place : begin.end()])
             place = begin.end() + _secret(text, begin)
         text = _BARE.sub("", "".join(parts) + text[place:])
-    text = _QUERY.sub(_value, text)
+    text = _ASSIGNED.sub(lambda found: f"{found[1]}{MASK}{_end(found[2])}", _QUERY.sub(_value, text))
     return _HEADER.sub(rf"\1\2{MASK}", text)
 
 
@@ -77,9 +87,15 @@ def _secret(text: str, begin: re.Match) -> int:
 
 
 def _value(found: re.Match) -> str:
-    key, value = found[1], found[2].rstrip(":,.")  # of a sentence
-    secret = _QUERY_SECRET.search(unquote(key)) or len(value) >= LONGEST
-    return f"{key}={MASK}{found[2][len(value) :]}" if secret else found[0]
+    key, whole, rest = found.groups()
+    value = whole.rstrip(":,.")  # of a sentence
+    if _QUERY_SECRET.search(unquote(key)):
+        return f"{key}={MASK}{_end(whole + rest)}"
+    return f"{key}={MASK if len(value) >= LONGEST else value}{whole[len(value) :]}{_QUERY.sub(_value, rest)}"
+
+
+def _end(text: str) -> str:
+    return "" if text[:1] in ("'", '"') and text[-1:] == text[:1] else _END.search(text)[0]
 
 
 def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:

@@ -6,7 +6,6 @@ on and nothing else, so that `glat train runs/<dataset>/<name>/config.yaml` repe
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,10 +14,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from .config import Count, Glat, Name, Natural, Params, Settings, Training
-from .documents import read_yaml, sentence
+from .documents import read_json, read_yaml, sentence
 from .errors import GlatError
 from .files import digest, whole
-from .settings import Waveform
+from .settings import Hop, Waveform
 
 
 class Run(Settings):
@@ -29,7 +28,7 @@ class Run(Settings):
     backbone: Name
     width: Annotated[float, Field(gt=0, allow_inf_nan=True)]  # infinite: there is none for this backbone
     dropout: Annotated[float, Field(ge=0)]
-    hop: Count
+    hop: Hop
     classes: Count
     seed: Natural
     glat: Glat | None
@@ -116,11 +115,21 @@ def write_run(run: Run, path: str | Path) -> None:
 
 def read_run(path: str | Path) -> Run:
     """Read a run's config.yaml. Raises GlatError naming the file and the key if it is not one."""
-    settings = read_yaml(path, "a run's settings", "`glat configure` writes it")
+    settings = read_yaml(path, "a run's settings", f"`glat configure` writes it{beside(path)}")
     try:
         return checked(settings)
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
+
+
+def beside(path: str | Path) -> str:
+    """What to say of a run's file that is not there: which other runs have it, and how it is made."""
+    path = Path(path)
+    if path.parts[-4:-3] != ("runs",):
+        return ""
+    others = sorted(one.parent.name for one in path.parent.parent.glob(f"*/{path.name}"))
+    told = f"; {path.parent.parent} has {', '.join(others[:4])}{' and others' if others[4:] else ''}" if others else ""
+    return f"{told}; `snakemake {path.parent}/checkpoint.pt` trains a run that params.yaml asks for"
 
 
 def checked(settings: Any, prefix: str = "") -> Run:
@@ -128,7 +137,7 @@ def checked(settings: Any, prefix: str = "") -> Run:
     try:
         run = Run.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(sentence(error, prefix)) from None
+        raise ValueError(sentence(error, prefix, Run)) from None
     if math.isinf(run.width):
         raise ValueError(f"{prefix}width: inf is not allowed: a network has a width")
     return run
@@ -136,10 +145,10 @@ def checked(settings: Any, prefix: str = "") -> Run:
 
 def evaluated(folder: Path) -> bool:
     """Whether a run's metrics.json is there, and of the checkpoint.pt that is there. A damaged one counts as there."""
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text())
-    except OSError:
+    if not (folder / "metrics.json").exists():
         return False
-    except ValueError:
+    try:
+        metrics = read_json(folder / "metrics.json", "", "")
+    except GlatError:
         return True
     return metrics.get("checkpoint") == digest(folder / "checkpoint.pt")

@@ -14,6 +14,11 @@ from .escaping import NAME
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+# More than any network has, and no more than one machine has the memory for: a checkpoint says these of itself.
+Rate = Annotated[int, Field(ge=1, le=768_000)]
+Hop = Annotated[int, Field(ge=1, le=3200)]
+ClipSeconds = Annotated[float, Field(gt=0, le=3600)]
+Width = Annotated[float, Field(gt=0, le=64)]
 Seeds = Annotated[list[Natural], Field(min_length=1)]
 
 
@@ -75,14 +80,14 @@ class Fetch(Settings):
     """What a file from an address may be: how large, and how long its fetching may take, all tries together."""
 
     max_gigabytes: Positive = 4.0
-    max_hours: Positive = 12.0
+    max_hours: Annotated[float, Field(gt=0, le=8760)] = 12.0
 
 
 class Waveform(Settings):
     """What a network hears: rate in Hz and length in seconds."""
 
-    sample_rate: Count = 32000
-    clip_seconds: Positive = 10.0
+    sample_rate: Rate = 32000
+    clip_seconds: ClipSeconds = 10.0
 
 
 class Limits(Settings):
@@ -246,9 +251,9 @@ class Dataset(Settings):
     splits: dict[Name, Count]
     train: list[Name] = Field(min_length=1)
     evaluate: list[Name] = Field(min_length=1)
-    width: Positive | dict[str, Positive] = 1.0
+    width: Width | dict[str, Width] = 1.0
     dropout: Annotated[float, Field(ge=0, le=2)] = 1.0
-    hop: Count = 320
+    hop: Hop = 320
     training: dict[str, Any] = {}
 
     def lists(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from .data.audio import UNLIMITED, AudioError, Limits, Mono, blocks
 from .models import Streams, Tagger
 from .randomness import clip_generators
 
+LOUDEST = 100.0  # samples relative to full scale, which float files may pass; more is no sound in [-1, 1]
 PIECE = 10.0  # seconds over which `Mono` judges whether channels cancel, and that are held while a file is read
 
 
@@ -59,6 +60,8 @@ def stream(
 def _finite(mono: np.ndarray) -> np.ndarray:
     if not np.isfinite(mono).all():
         raise AudioError("not finite: NaN or infinite samples")
+    if (peak := np.abs(mono).max(initial=0)) > LOUDEST:
+        raise AudioError(f"too loud: samples of up to {peak:.3g} times full scale; scale them to [-1, 1]")
     return mono
 
 
@@ -75,7 +78,7 @@ def clips(
     """(samples,) at the network's rate, or pieces of it -> start and end in seconds of each clip of `seconds`, and its
     streams (B = 1).
 
-    The last clip is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first
+    Raises AudioError where scores are not finite. The last clip is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first
     clip, and of `name` and its start in seconds in later ones.
     """
     rate = tagger.front_end.sample_rate
@@ -84,7 +87,10 @@ def clips(
         with torch.inference_mode():
             waveform = torch.from_numpy(np.pad(clip, (0, length - len(clip)))).float()
             draw = clip_generators(seed, [f"{name}@{first / rate:g}" if first else name])
-            yield first / rate, (first + len(clip)) / rate, tagger.streams(waveform[None], draw)
+            streams = tagger.streams(waveform[None], draw)
+            if not streams.fused.isfinite().all():
+                raise AudioError(f"its scores from {first / rate:g} s on are not finite; try another checkpoint")
+            yield first / rate, (first + len(clip)) / rate, streams
         first += len(clip)
 
 

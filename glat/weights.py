@@ -51,7 +51,7 @@ def obtain(weights: Weights, limits: Fetch = LIMITS) -> Path:
     """
     path, fetched = place(weights), is_address(weights.file)
     if fetched and not path.is_file():
-        fetch_file(weights.file, path, weights.sha256, weights.md5, limits)
+        fetch_file(weights.file, path, weights.sha256, weights.md5, limits, "weights.*.file")
         return path
     if not path.is_file():
         raise GlatError(f"{path}: no such file of weights; give the path or the address of PANNs' checkpoint")
@@ -109,7 +109,7 @@ def evaluate(params: Params, run: Run, threads: int | None = None) -> None:
 def _scored_with(metrics: Path, params: Params) -> bool:
     try:
         return json.loads(metrics.read_text())["evaluation"] == params.evaluation.model_dump()
-    except (ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError):
         return False
 
 

@@ -54,6 +54,8 @@ def rows_of(segments):
         PLAIN.replace("\n", "\r"),
         PLAIN.replace(",", ", "),
         PLAIN.replace(",", " , "),
+        PLAIN.replace(',"', ',\t"'),
+        PLAIN.replace(',"', ' ,\t "').replace("-a-b_c", '\t"-a-b_c"'),
         PLAIN.replace("-a-b_c", '"-a-b_c"').replace("xyz", '"xyz"').replace("0.500", '"0.5"'),
         PLAIN.replace('"', ""),  # labels that no quote holds together
         PLAIN.replace("/m/0a,/m/0c", "/m/0a , /m/0c") + "\n \n,,,\n",
@@ -176,7 +178,7 @@ def test_cut_in_mid_line(tmp_path, cut):
         (GOOGLE.replace("num_segs=2", "num_segs=3"), "promises num_segs=3, and 2 are there"),
         (
             "file,labels\na.wav,A\n",
-            "line 1: the header 'file,labels' lacks start_seconds and end_seconds; expected YTID,",
+            "line 1: the header 'file,labels' lacks start_seconds and end_seconds; expected YTID,.*: add them; for a file",
         ),
         (
             "a,from,to,what\na,0,1,A\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import torch
 from glat import checkpoints
 from glat.errors import GlatError
 from glat.models import LogMel, build
-from glat.runs import Run, resolve
+from glat.progress import ResumePoint
+from glat.runs import Run, read_run, resolve
 
 CLASSES = [{"mid": f"/m/{i}", "display_name": f"Class {i}"} for i in range(14)]
 
@@ -118,10 +120,35 @@ def test_a_file_cut_or_damaged_anywhere_is_refused(saved, tmp_path):
 
 
 def test_a_file_that_is_missing_or_a_folder_is_named(tmp_path):
-    for path, told in ((tmp_path / "none.pt", "no such checkpoint"), (tmp_path, "not a checkpoint")):
+    for path, told in ((tmp_path / "none.pt", "no such checkpoint"), (tmp_path, "a folder, not a file")):
         with pytest.raises(GlatError, match=told) as error:
             checkpoints.load(path)
         one_sentence(error, path)
+
+
+def test_what_the_system_refuses_is_not_called_damaged(tmp_path):
+    """Advice to train again would cost days. A link to itself is refused to root too."""
+    (loop := tmp_path / "loop.pt").symlink_to(loop)
+    with pytest.raises(GlatError, match="cannot be read .Too many levels of symbolic links.; the file may be whole"):
+        checkpoints.read(loop)
+    (tmp_path / "resume.ckpt").mkdir()
+    with pytest.raises(GlatError, match="resume.ckpt: a folder, not a file"):
+        ResumePoint(tmp_path / "resume.ckpt", "", 1).step()
+
+
+def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "abcde":
+        (folder := Path(f"runs/mini/{name}-s0")).mkdir(parents=True)
+        for file in ("checkpoint.pt", "config.yaml"):
+            (folder / file).touch()
+    others = "runs/mini has a-s0, b-s0, c-s0, d-s0 and others; `snakemake runs/mini/x-s0/checkpoint.pt` trains a run"
+    with pytest.raises(GlatError, match=f"runs/mini/x-s0/checkpoint.pt: no such checkpoint; {others}"):
+        checkpoints.read("runs/mini/x-s0/checkpoint.pt")
+    with pytest.raises(
+        GlatError, match=f"runs/mini/x-s0/config.yaml: no such file; `glat configure` writes it; {others}"
+    ):
+        read_run("runs/mini/x-s0/config.yaml")
 
 
 def without(*keys):
@@ -157,6 +184,18 @@ def with_an_unknown_backbone(content):
     content["run"]["backbone"] = "cnn11"
 
 
+def of_audio(**values):
+    return lambda content: content["run"]["audio"].update(values)
+
+
+def replaced_in_run(**values):
+    return lambda content: content["run"].update(values)
+
+
+def of_weights_that_are_none(content):
+    content["model"]["network.fc1.bias"][0] = torch.nan
+
+
 def of_a_lost_weight(content):
     del content["model"]["network.fc1.bias"]
 
@@ -172,6 +211,10 @@ def of_a_lost_weight(content):
         (of_width(float("nan")), "run.width: nan is not allowed"),
         (of_width(1e9), "run is of a network that cannot be made"),
         (of_width(1e300), "run is of a network that cannot be made"),
+        (of_audio(sample_rate=10**9), "run.audio.sample_rate: 1000000000 is not allowed"),
+        (of_audio(clip_seconds=1e9), "run.audio.clip_seconds: 1000000000.0 is not allowed"),
+        (replaced_in_run(hop=10**9), "run.hop: 1000000000 is not allowed"),
+        (of_weights_that_are_none, "1 of its weights are not finite, first network.fc1.bias"),
         (replaced(glat=torch.zeros(2)), "version tensor"),
         (replaced(model={1: torch.zeros(2)}), "not a checkpoint of weights"),
         (of_a_lost_weight, r"1 of \d+ weights missing.*network.fc1.bias"),

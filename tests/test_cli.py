@@ -106,7 +106,7 @@ NOBODY_LISTENS = json.dumps(
         (["download", "test", 0], "mini has no split 'test'; it has train, eval"),
         (["configure", "cnn12-s0"], "there is no run cnn12-s0; params.yaml asks for talnet-s0"),
         (["train", "runs/x/config.yaml"], "runs/x/config.yaml: no such file"),
-        (["explain", "nowhere", "x.wav"], "nowhere/config.yaml: no such file"),
+        (["explain", "nowhere", "x.wav"], "nowhere/checkpoint.pt: no such checkpoint"),
         (["tag", "model.pt", "a.wav"], "model.pt: no such checkpoint"),
     ],
 )
@@ -187,6 +187,12 @@ def test_tag_prints_the_best_classes_of_each_clip(corpus, project, params, capsy
             assert f"No such option: {mistake[0].partition('=')[0]}" in output
     output = CliRunner().invoke(cli.app, ["tag", "model.pt", "-dash_0.wav", "--top", "-3"]).output
     assert "Invalid value for '--top': Input should be greater" in output
+    (project / "folder").mkdir()
+    result = CliRunner().invoke(cli.app, ["tag", "model.pt", "folder"])
+    assert "folder: unreadable: a folder, not a file; give its files: folder/*" in result.output
+    soundfile.write(project / "loud.wav", np.tile([1e20, -1e20], 4000), 8000, "FLOAT")
+    result = CliRunner().invoke(cli.app, ["tag", "model.pt", "loud.wav", "a.wav", "--top", "1"])
+    assert "loud.wav: too loud" in result.output and "a.wav\t10.0" in result.output and "nan" not in result.output
     limited = ["--set", "audio.limits.seconds=11", "tag", "model.pt", "a.wav", "--top", "1"]
     result = CliRunner().invoke(cli.app, limited)
     assert "a.wav: too long: over 11 s to decode, the limit (audio.limits.seconds)" in result.output

@@ -45,7 +45,30 @@ def changed(**values):
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("glat.taau", 1, "unknown key glat.taau"),
+        ("glat.taau", 1, "unknown key glat.taau; allowed are n, tau, selection, suppress, frame_classifier, "),
+        ("init.globl", {}, "unknown key init.globl; allowed are global, local"),
+        (
+            "datasets.mini.training.spec_augment.x",
+            1,
+            "x; allowed are where, time_stripes, time_width, mel_stripes, mel_",
+        ),
+        ("datasets.mini.trian", ["train"], "unknown key datasets.mini.trian; allowed are source, metadata, classes, "),
+        ("seeds", [0, -1], "seeds[1]: -1 is not allowed"),
+        (
+            "audio.sample_rate",
+            10**9,
+            "audio.sample_rate: 1000000000 is not allowed: input should be less than or equal to",
+        ),
+        ("audio.clip_seconds", 1e9, "audio.clip_seconds: 1000000000.0 is not allowed"),
+        ("datasets.mini.hop", 10**9, "datasets.mini.hop: 1000000000 is not allowed"),
+        ("datasets.mini.width", 1e6, "datasets.mini.width"),
+        ("fetch.max_hours", 1e300, "fetch.max_hours: 1e+300 is not allowed"),
+        (
+            "init.global",
+            {"cnn10": "w/{run}.pt"},
+            "init.global.cnn10: 'w/{run}.pt' has a brace, which Snakemake would take",
+        ),
+        ("evaluation.only", "{x}.txt", "evaluation.only: '{x}.txt' has a brace"),
         ("glat.tau", -1, "glat.tau: -1 is not allowed: input should be greater than 0"),
         ("glat.tau", 10.5, "glat.tau: 10.5 s is longer than a clip"),
         ("glat.n", 0, "glat.n: 0 is not allowed"),
@@ -164,6 +187,15 @@ def test_weights_of_the_local_stream_are_no_part_of_a_plain_run():
     params = load(PARAMS, {"init.local": {"cnn10": "weights/a.pth"}, "init.global": {"cnn10": "weights/b.pth"}})
     assert resolve(params, "cnn10", 0).init == {"global": "weights/b.pth", "local": None}
     assert resolve(params, "cnn10", 0, {}).init == {"global": "weights/b.pth", "local": "weights/a.pth"}
+
+
+def test_an_error_says_where_settings_may_come_from():
+    with pytest.raises(GlatError) as told:
+        load(PARAMS, {"glat.taau": 1})
+    assert str(told.value).startswith(f"settings ({PARAMS}, --config, --configfile, --set): unknown key glat.taau; ")
+    with pytest.raises(GlatError) as told:
+        load(PARAMS, {"dataset": "mini", "glat": {}, "fig2.n": [1, 1]})
+    assert str(told.value).startswith("settings (")
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

@@ -129,7 +129,9 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
         f"CNN10 + GL-AT † (cnn10-glat-s0): {clip}" in (project / "a.svg").read_text()
     )  # untrained, so nothing says that it converged
     assert "Open marks and †" in (project / "a.svg").read_text()
-    with pytest.raises(GlatError, match="nothing_0: neither an audio file nor a clip"):
+    with pytest.raises(
+        GlatError, match="nothing_0: no audio file, and no clip of the evaluation set; the names are in .*/clips.txt"
+    ):
         explain.explain(checkpoint, "nothing_0", packs, NONE, project / "c")
 
 

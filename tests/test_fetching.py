@@ -334,6 +334,13 @@ class Hostile(BaseHTTPRequestHandler):
         self.head(Content_Length="5")
         self.wfile.write(b"found")
 
+    def status(self):
+        self.head(int(self.path[-3:]), Content_Length="5" if self.path[-3:] == "300" else "0")
+        self.wfile.write(b"x" * 5)
+
+    def nothing(self):
+        self.head()
+
     def refuses(self):
         self.send_response(403, "No\x1b[31m for you")
         self.send_header("Content-Length", "0")
@@ -373,6 +380,18 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up_when_the_time_is_ov
     with pytest.raises(GlatError, match=r"not there after 0\.0001 h, \d+ bytes came; they are kept, so run again"):
         fetch_file(f"{hostile}/{way}", tmp_path / "f", limits=Fetch(max_hours=0.0001))
     assert time.monotonic() - begun < 20 and not (tmp_path / "f").exists()
+
+
+def test_an_answer_without_the_file_is_no_file(hostile, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "PAUSES", ())
+    for way, told in (
+        *((f"status/{code}", f"HTTP {code} .*, which brings no file; give the") for code in (201, 204, 300, 304)),
+        ("status/200", "an empty file"),
+        ("nothing", r"cannot be fetched \(nothing came\); .* in params.yaml \(datasets.x.metadata\)"),
+    ):
+        with pytest.raises(GlatError, match=told):
+            fetch_file(f"{hostile}/{way}", tmp_path / "f", setting="datasets.x.metadata")
+        assert not (tmp_path / "f").exists()
 
 
 def test_what_was_not_asked_for_is_not_unpacked(hostile, tmp_path):

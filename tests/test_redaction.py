@@ -48,6 +48,10 @@ PLANTED = "s3cr3t"
         ("https://h/x#access_token=s3cr3t", "https://h/x#access_token=***"),
         (f"https://h/x?of={'s3cr3t' * 5}: HTTP 404", "https://h/x?of=***: HTTP 404"),
         ("Proxy-Authorization: Basic s3cr3t", "Proxy-Authorization: ***"),
+        ("at me@corp.com:s3cr3t@proxy:80, no", "at proxy:80, no"),
+        ("--password=s3cr3t, api_key = 's3 cr3t' and so on", "--password=***, api_key = *** and so on"),
+        *((f"(https://h/?token=a{odd}s3cr3t), https://h/?a=1", "(https://h/?token=***), https://h/?a=1") for odd in ";')"),
+        ("https://h/?a=1;token=s3cr3t;b=2 'https://h/?key=s3cr3t'", "https://h/?a=1;token=*** 'https://h/?key=***'"),
         *((same, same) for same in (
             "https://zenodo.org/record/3987831/files/Cnn10_mAP%3D0.380.pth?download=1", "/data/x:y@z/a=b.wav", "a: b",
             "https://www.youtube.com/watch?v={id}", "C:/x/y@z/a.wav: gone", r"D:\x\y@z", "git@github.com:a/b", "12:30 at 5@home", "http://host:x/y", "",
@@ -64,6 +68,34 @@ def test_settings_are_written_without_the_values_of_keys_that_are_secrets():
     given = {"source": {"proxy": "s3cr3t", "cookies": None, "list": [1, ("http://a:s3cr3t@b",)]}, "password": "s3cr3t"}
     assert redact(given) == {"source": {"proxy": "***", "cookies": None, "list": [1, ("http://b",)]}, "password": "***"}
     assert given["password"] == PLANTED
+    for key in ("auth", "key", "access_key", "Authorization", "X-Auth", "pwd", "bearer", "passphrase", "session"):
+        assert redact({"headers": {key: PLANTED}}) == {"headers": {key: "***"}}
+    kept = {"keys": 1, "author": "a", "monkey": "b", "keep_every": 5, "class_labels_indices.csv": "c"}
+    assert redact(kept) == kept
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cookies: /home/s3cr3t: x/c.txt",
+        f"proxy: http://{'a-long-name' * 4}:s3cr3t: s3cr3t@proxy.of.the.firm.example:3128",
+        'proxy: "http://me:s3cr3t"x@host"',
+        "proxy: {http://me:s3cr3t@host",
+        "proxy: *s3cr3t",
+        "proxy: !s3cr3t x",
+        "proxy: !!int s3cr3t",
+    ],
+)
+def test_what_is_no_yaml_is_told_by_its_place_alone(tmp_path, line):
+    (tmp_path / "params.yaml").write_text(f"a: 1\nsource:\n  {line}\n")
+    with pytest.raises(
+        GlatError, match=r"params\.yaml: not valid YAML: (line [34], column \d+|one of its values)"
+    ) as told:
+        load(tmp_path / "params.yaml")
+    assert PLANTED not in str(told.value)
+    with pytest.raises(GlatError) as told:
+        load(ROOT / "params.yaml", {"datasets.mini.source": [{"proxy": PLANTED}]})
+    assert PLANTED not in str(told.value)
 
 
 def test_no_error_of_a_source_or_a_setting_holds_one():

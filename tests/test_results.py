@@ -21,8 +21,9 @@ from glat.errors import GlatError
 from glat.intervals import Difference, difference, holm
 from glat.jackknife import jackknife
 from glat.results import RESULTS, controls, curves, published
-from glat.results.measured import only_failures, read, same_clips, spread, why_missing
+from glat.results.measured import only_failures, read, read_curve, same_clips, spread, why_missing
 from glat.results.verdicts import ONE_SEED, against, compare, decide, difference_columns, verdict
+from glat.runs import evaluated
 
 SMALL = TINY | {"fig2.n": [1, 5, 7], "fig2.tau": [2, 3, 10], "backbones": ["talnet", "cnn10"]}
 
@@ -395,8 +396,8 @@ def test_the_frozen_control_starts_from_the_plain_run_of_its_seed():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"fig2.n": [0, 5]}, r"fig2\.n\.0: 0 is not allowed"),
-        ({"fig2.tau": [0]}, r"fig2\.tau\.0: 0 is not allowed"),
+        ({"fig2.n": [0, 5]}, r"fig2\.n\[0\]: 0 is not allowed"),
+        ({"fig2.tau": [0]}, r"fig2\.tau\[0\]: 0 is not allowed"),
         ({"fig2.tau": [3, 3.0]}, r"fig2\.tau: an entry is there twice"),
         ({"fig2.backbone": "vgg"}, r"fig2\.backbone: 'vgg' is not known"),
         ({"controls.backbones": ["cnn10", "cnn10"]}, r"controls\.backbones: an entry is there twice"),
@@ -511,9 +512,32 @@ def test_damaged_metrics_are_named(project):
         GlatError, match="metrics.json: made by another version of glat, with other intervals; evaluate"
     ):
         read(experiments.system(params, "cnn10", None))
-    (run.folder / "metrics.json").write_text("{")
-    with pytest.raises(GlatError, match="metrics.json: damaged"):
+    make_run(run, Corpus())
+    of_metrics, whole = run.folder / "metrics.json", (run.folder / "metrics.json").read_bytes()
+    cost = whole.replace(b'"cost"', b'"cast"')
+    for content in (b"{", b"", b"[]", b"3", whole.replace(b"cnn10", b"cnn\xff0"), b"[" * 10**5, cost):
+        of_metrics.write_bytes(content)
+        with pytest.raises(GlatError, match=r"metrics.json: damaged.*; evaluate the run again"):
+            read(experiments.system(params, "cnn10", None))
+        assert evaluated(run.folder) or content == cost
+    of_metrics.unlink()
+    of_metrics.mkdir()
+    with pytest.raises(GlatError, match="metrics.json: a folder, not a file"):
         read(experiments.system(params, "cnn10", None))
+    of_metrics.rmdir()
+    of_metrics.write_bytes(whole)
+    kept.unlink()
+    kept.symlink_to(kept.name)
+    with pytest.raises(GlatError, match="influence.npz: cannot be read .* the file may be whole"):
+        read(experiments.system(params, "cnn10", None))
+    curve = run.folder / "train.csv"
+    for content in (b"", b"step,x\n1,2\n", b"step,loss_global,seconds\n", b"\xff\xfe", b'a\n"b'):
+        curve.write_bytes(content)
+        with pytest.raises(GlatError, match=r"train.csv: (damaged|no curve of a training); train the run again"):
+            read_curve(curve)
+    curve.unlink()
+    with pytest.raises(GlatError, match=r"train.csv: no such file; train the run"):
+        read_curve(curve)
 
 
 def test_the_published_values_are_the_paper_s():

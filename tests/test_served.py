@@ -76,6 +76,19 @@ def test_bytes_and_samples_of_one_sound_are_tagged_alike(model):
     assert found["score"].tolist() == pytest.approx(other["score"].tolist(), abs=1e-3)
     assert len(ask(model, {"audio": audio(noise(1))}, top=10**9)) == len(model.classes)
     assert not len(ask(model, {"audio": audio(noise(1))}, top=-1))
+    assert len(ask(model, {"audio": audio(noise(1))}, top=None)) == 5
+    with pytest.raises(MlflowException, match="params.top: expected a whole number, found 'all'"):
+        ask(model, {"audio": audio(noise(1))}, top="all")
+
+
+def test_no_sound_that_scores_nan_is_taken(model):
+    for peak in (1e20, 3e38, 1e300, 101):
+        told = refused(model, {"waveform": [peak, -peak] * 1600})
+        assert told == "input 0: waveform: expected a list of finite samples in [-1, 1]"
+    loud = io.BytesIO()
+    soundfile.write(loud, np.tile([1e20, -1e20], 1600), 32000, "FLOAT", format="WAV")
+    assert "too loud: samples of up to 1e+20 times full scale" in refused(model, {"audio": loud.getvalue()})
+    assert np.isfinite(ask(model, {"waveform": [50.0, -50.0] * 16000})["score"]).all()
 
 
 def test_a_path_is_never_opened(model, tmp_path):

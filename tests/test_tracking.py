@@ -521,9 +521,13 @@ def test_one_run_that_cannot_be_sent_does_not_keep_back_the_others(project, para
     assert f"{good.folder}: finished" in done.stdout and "1 of 2 runs were not sent" in done.stderr
 
 
-def test_a_file_that_is_only_touched_is_not_sent_again(project, params):
-    run = made(params)
-    store, _ = send(run, params)
+def test_a_file_that_is_only_touched_is_not_sent_again_of_a_dataset_either_that_a_configfile_had(project, params):
+    params = params.model_copy(update={"tracking": params.tracking.model_copy(update={"models": ["table1"]})})
+    run = make_whole_run(resolve(params, "cnn10", 0).model_copy(update={"dataset": "esc10"}))
+    store, attempt = send(run, params)
+    sent = told(store, run).data
+    assert attempt.status == "FINISHED" and sent.tags["dataset"] == "esc10" and "final/mAP" in sent.metrics
+    assert sent.tags["serves"] == "nothing that params.yaml asks for"
     state = read_state(run.folder)
     os.utime(run.folder / "metrics.json", (1, 2_000_000_000))
     send(run, params, store)

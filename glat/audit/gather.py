@@ -17,7 +17,7 @@ import pandas as pd
 from ..data import audioset
 from ..data.packed import open_pack
 from ..data.shards import STRINGS
-from ..errors import GlatError
+from ..errors import GlatError, refusal
 from ..settings import Dataset
 
 STATISTICS = ("source_rate", "source_seconds", "peak", "mean", "rms", "clipped", "jumps")
@@ -147,7 +147,8 @@ def _read_pack(path: Path, rows: pd.DataFrame, classes: pd.DataFrame) -> dict:
                 "clip_seconds": float(pack.attrs["clip_seconds"]),
             }
         except (KeyError, OSError, ValueError) as error:
-            raise GlatError(f"{path}: damaged pack ({error}); delete it and run `snakemake packs` again") from None
+            told = refusal(error) or f"damaged pack ({error}); delete it and run `snakemake packs` again"
+            raise GlatError(f"{path}: {told}") from None
 
 
 def _bytes(texts: h5py.Dataset) -> np.ndarray:
@@ -161,7 +162,8 @@ def _table(path: Path, columns: tuple[str, ...], step: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; run the {step} step") from None
     except (OSError, ValueError) as error:
-        raise GlatError(f"{path}: cannot be read ({error}); run the {step} step again") from None
+        told = refusal(error) or f"cannot be read ({error}); run the {step} step again"
+        raise GlatError(f"{path}: {told}") from None
     if lost := [name for name in columns if name not in table]:
         raise GlatError(f"{path}: has no column {lost[0]}; run the {step} step again")
     return table

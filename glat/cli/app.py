@@ -95,8 +95,8 @@ def options(
             continue
         try:
             chosen["overrides"][key] = parse_yaml(value)
-        except ValueError:
-            raise GlatError(f"--set {key}={value[:80]}: {value[:80]!r} is not a value in YAML") from None
+        except ValueError as error:
+            raise GlatError(f"--set {key}: {error}; put the value in quotes") from None
 
 
 def load_params():

@@ -14,6 +14,7 @@ from .app import RunFile, Threads, app, chosen, load_params
 def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-s0.")]) -> None:
     """Write the config.yaml of a run: all that its training depends on."""
     from ..checks import of_run
+    from ..config import named
     from ..experiments import all_runs
     from ..runs import write_run
 
@@ -22,7 +23,8 @@ def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-
     if name not in runs:
         raise GlatError(f"there is no run {name}; params.yaml asks for {', '.join(runs)}")
     if faults := of_run(params, runs[name]):
-        raise GlatError("\n".join(f"{chosen['path']}: {fault}" for fault in faults))
+        place = named(chosen["path"], bool(chosen["overrides"]))
+        raise GlatError("\n".join(f"{place}: {fault}" for fault in faults))
     write_run(runs[name], runs[name].folder / "config.yaml")
 
 
@@ -58,7 +60,9 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
 
     run, params = read_run(config), load_params()
     if run.dataset not in params.datasets:
-        raise GlatError(f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}")
+        raise GlatError(
+            f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}; add it there, or have snakemake evaluate it with the --configfile that has it"
+        )
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
     from .. import evaluation
     from ..tracking.outbox import hand_over

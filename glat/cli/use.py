@@ -32,8 +32,10 @@ def explain(
 ) -> None:
     """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
     from .. import explain as explaining
-    from ..runs import read_run
+    from ..runs import beside, read_run
 
+    if not (run / "checkpoint.pt").exists():
+        raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{beside(run / 'checkpoint.pt')}")
     # The run's own dataset, whichever params.yaml chooses now.
     chosen["overrides"]["dataset"] = read_run(run / "config.yaml").dataset
     out = out or run / "explain" / Path(clip).stem
@@ -61,7 +63,7 @@ def tag(
     for found in tagging.tag(checkpoint, files, top, Limits(**limits.model_dump())):
         name = _one_line(found.file)
         if isinstance(found, tagging.Failure):
-            tell(f"glat: {name}: {found.reason}")
+            tell(f"glat: {name}: {found.reason}" + (f"; give its files: {name}/*" if found.file.is_dir() else ""))
             lost += 1
             continue
         line = f"{name}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"

@@ -29,7 +29,7 @@ SEGMENT_COLUMNS = [
     Column("YTID", ("youtube_id", "video_id", "id", "clip", "clip_id", "file", "filename", "file_name", "fname", "name",
                     "path", "audio", "audio_name")),
     Column("start_seconds", ("start", "start_time", "start_time_seconds", "onset", "begin"), number=True,
-           lacking="where a file is the clip, it starts at 0 and ends at its length"),
+           lacking="add them; for a file that is the clip, 0 and its length in seconds"),
     Column("end_seconds", ("end", "end_time", "end_time_seconds", "offset"), number=True),
     Column("positive_labels", ("labels", "label", "mids", "mid", "classes", "class", "tags", "tag", "category",
                                "categories")),

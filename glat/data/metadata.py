@@ -74,7 +74,7 @@ def collect(
         place, file, checksum = lists[name], files[name], (checksums or {}).get(name)
         if is_address(place) and not file.exists():
             checks.done()
-            fetch_file(place, file, checksum, limits=limits)
+            fetch_file(place, file, checksum, limits=limits, setting=f"datasets.{dataset}.metadata")
         try:
             shutil.copyfile(file, folder / name)
         except OSError as error:

@@ -32,7 +32,7 @@ from glat.data.audio import Statistics
 from glat.data.codecs import mark, open_linked
 from glat.data.resample import SUFFIX
 from glat.data.shards import STRINGS, need_space, progress
-from glat.errors import GlatError
+from glat.errors import GlatError, refusal
 from glat.files import whole
 
 FORMAT = "glat-pack"
@@ -63,12 +63,14 @@ def pack_shard(
         clips = pd.read_csv(resampled / "clips.csv", dtype=texts, keep_default_na=False)
         ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)
         waveforms = resampled / f"waveform{SUFFIX[codec]}" if codec in SUFFIX else None
-        stored = waveforms.stat().st_size if waveforms else 0
-    except (OSError, ValueError) as error:
-        raise GlatError(f"{resampled}: not a complete resampled shard ({error}); run resample again") from None
-    if made["sample_rate"] != rate:
-        raise GlatError(f"{resampled}: resampled to {made['sample_rate']} Hz, but the pack's rate is {rate} Hz")
-    if stored != clips["bytes"].sum():
+        stored, total = waveforms.stat().st_size if waveforms else 0, clips["bytes"].sum()
+        found, seconds = made["sample_rate"], float(made["clip_seconds"])
+    except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        told = refusal(error) or f"not a complete resampled shard ({error}); run resample again"
+        raise GlatError(f"{resampled}: {told}") from None
+    if found != rate:
+        raise GlatError(f"{resampled}: resampled to {found} Hz, but the pack's rate is {rate} Hz")
+    if stored != total:
         raise GlatError(f"{resampled}: {stored} bytes of waveforms do not hold {len(clips)} clips; resample")
     ends = clips["bytes"].cumsum()
     clips = clips.assign(begin=ends - clips["bytes"]).set_index("clip")
@@ -81,7 +83,7 @@ def pack_shard(
     need_space(out_h5, stored)
 
     facts = {
-        "format": FORMAT, "version": VERSION, "sample_rate": rate, "clip_seconds": float(made["clip_seconds"]),
+        "format": FORMAT, "version": VERSION, "sample_rate": rate, "clip_seconds": seconds,
         "clips_asked": len(segments), "clips_lost": len(ledger), "codec": codec,
     }  # fmt: skip
     facts |= {key: str(provenance.get(key, "")) for key in ("dataset", "split", "shard")}

@@ -14,7 +14,7 @@ import torch
 from glat.data.codecs import AGAIN, Waveforms, waveforms
 from glat.data.labels import Labels
 from glat.data.pack import FORMAT, VERSION
-from glat.errors import DAMAGED, GlatError
+from glat.errors import DAMAGED, GlatError, refusal
 from glat.hdf5 import dataset, open_hdf5
 
 HIGHEST_RATE, LONGEST = 768_000, 3600.0  # Hz and seconds that a pack may be of: more is damage
@@ -141,7 +141,12 @@ def as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def open_pack(path: Path) -> h5py.File:
     """An open pack. Raises GlatError if it can't be opened, is unfinished, no pack or of another version."""
-    pack = open_hdf5(path, "no such pack; `snakemake packs` makes it", AGAIN)
+    match path.parts:
+        case (*_, "data", name, "packs", _, _):
+            step = f"snakemake packs --config dataset={name}"
+        case _:
+            step = "snakemake packs"
+    pack = open_hdf5(path, f"no such pack; `{step}` makes it", AGAIN)
     try:
         if pack.attrs.get("format") != FORMAT:
             raise GlatError(f"{path}: an HDF5 file, but not a pack of glat; give the shards that the pack step wrote")
@@ -153,7 +158,7 @@ def open_pack(path: Path) -> h5py.File:
             raise GlatError(f"{path}: the pack was not finished; {AGAIN}")
     except DAMAGED as error:
         pack.close()
-        raise GlatError(f"{path}: damaged pack ({error}); {AGAIN}") from None
+        raise GlatError(f"{path}: {refusal(error) or f'damaged pack ({error}); {AGAIN}'}") from None
     except GlatError:
         pack.close()
         raise
@@ -186,4 +191,4 @@ def _read_shard(path: Path) -> dict:
                 "labels": Labels.from_dense(column("target", "whole numbers", len(clips), len(mids))[:]),
             }
         except DAMAGED as error:
-            raise GlatError(f"{path}: damaged pack ({error}); {AGAIN}") from None
+            raise GlatError(f"{path}: {refusal(error) or f'damaged pack ({error}); {AGAIN}'}") from None

@@ -35,7 +35,7 @@ import soundfile
 
 from glat.data.audio import UNLIMITED, AudioError, Cut, Limits, Samples, Statistics, prepare, statistics
 from glat.data.shards import STRINGS, need_space, progress
-from glat.errors import GlatError
+from glat.errors import GlatError, refusal
 from glat.files import whole
 
 SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
@@ -179,9 +179,8 @@ def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.D
         try:
             listing = pd.read_csv(listing, **STRINGS)
         except (OSError, ValueError) as error:
-            raise GlatError(
-                f"{name}: cannot be read as a listing of audio files ({error}); run `glat download`"
-            ) from None
+            told = refusal(error) or f"cannot be read as a listing of audio files ({error}); run `glat download`"
+            raise GlatError(f"{name}: {told}") from None
     if not {"clip", "file", "reason"} <= set(listing.columns):
         raise GlatError(
             f"{name}: columns are {', '.join(listing.columns)}; a listing has clip, file, reason, and may have part"

@@ -20,6 +20,7 @@ from ..errors import GlatError
 ENCODING = "utf-8-sig"  # spreadsheets put a byte order mark in front
 DELIMITERS = ",\t;"
 _END = "\0end\n"  # after the last line: where it comes inside a field, that field's quote was never closed
+_TAB = re.compile(r"(^|[,;])[ \t]+(?=\")")
 _ENDED = [_END.rstrip("\n")]
 
 
@@ -65,6 +66,7 @@ class Rows:
         self.header = header or [column.name for column in columns]
         self.above += header is not None
         rest = lines if header else chain([first], lines)
+        rest = (_untabbed(line, self._delimiter) for line in rest)
         self._reader = csv.reader(rest, delimiter=self._delimiter, skipinitialspace=True)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -200,7 +202,12 @@ class Rows:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    return next(csv.reader([_untabbed(line, delimiter)], delimiter=delimiter, skipinitialspace=True), [])
+
+
+def _untabbed(line: str, delimiter: str) -> str:
+    """A line without tabs between a delimiter and a quote, where the csv module would take the quote for text."""
+    return _TAB.sub(r"\1", line) if "\t" in line and delimiter != "\t" else line
 
 
 def _plain(name: str) -> str:

@@ -13,7 +13,7 @@ from ..config import Params
 from ..predictions import read_predictions
 from ..registry import BACKBONES, OUR_READING, of_run
 from . import tables, text
-from .measured import Measured, behind_columns, convergence_columns, read, same_clips, why_missing
+from .measured import Measured, behind_columns, convergence_columns, read, read_curve, same_clips, why_missing
 from .plots import COLOURS, figure, foot, open_marks
 
 RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
@@ -30,7 +30,7 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
     for name, results in shown.items():
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
         there = [run for run in runs if not partial or not why_missing(run)]
-        curves = {run.name: pd.read_csv(run.folder / "train.csv") for run in there}
+        curves = {run.name: read_curve(run.folder / "train.csv") for run in there}
         half = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
         draw_training(curves, folder / f"training_{name}", half)
         drawn |= curves

@@ -5,15 +5,16 @@ Every number in a table or figure comes from here, from `metrics.json` and `infl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .. import convergence
-from ..errors import GlatError
+from ..documents import read_json
+from ..errors import GlatError, refusal
 from ..experiments import System
 from ..intervals import d_prime_interval, interval
 from ..jackknife import Estimate
@@ -22,6 +23,11 @@ from ..predictions import METRICS, VERSION, Influence, read_influence
 from ..provenance import hardware, versions
 from ..runs import Run, evaluated
 
+# Of metrics.json, what tables and figures say.
+KEYS = (
+    "run", "dataset", "backbone", "glat", "seed", "steps", "parameters", "clips", "only", "classes_scored", "collapsed", "streams",
+    "evaluation", "cost", "commit", "environment",
+)  # fmt: skip
 YET = " yet"  # how the reason ends for a run that did not fail
 
 
@@ -70,17 +76,30 @@ class Spread(NamedTuple):
 
 def read_metrics(path: str | Path) -> dict[str, Any]:
     """One run's metrics.json. Raises GlatError if it is missing, damaged, of another version, or names no clips."""
-    try:
-        metrics = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise GlatError(f"{path}: no such file; evaluate the run first") from None
-    except json.JSONDecodeError:
-        raise GlatError(f"{path}: damaged; evaluate the run again") from None
+    metrics = read_json(path, "evaluate the run first", "evaluate the run again")
     if metrics.get("version") != VERSION:
         raise GlatError(f"{path}: made by another version of glat, with other intervals; evaluate the run again")
+    if lost := [key for key in KEYS if key not in metrics]:
+        raise GlatError(f"{path}: damaged: it lacks {lost[0]}; evaluate the run again")
     if "manifest" not in metrics:
         raise GlatError(f"{path}: does not say which clips it stands on; evaluate the run again")
     return metrics
+
+
+def read_curve(path: Path) -> pd.DataFrame:
+    """The lines of a run's train.csv. Raises GlatError if it is not there, cannot be read, or is no curve."""
+    try:
+        curve = pd.read_csv(path)
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such file; train the run, or bring it back from where it was trained") from None
+    except (OSError, ValueError) as error:
+        told = refusal(error) or "damaged; train the run again, or bring it back from where it was trained"
+        raise GlatError(f"{path}: {told}") from None
+    if curve.empty or not {"step", "loss_global", "seconds"} <= set(curve):
+        raise GlatError(
+            f"{path}: no curve of a training; train the run again, or bring it back from where it was trained"
+        )
+    return curve
 
 
 def read(system: System, partial: bool = False) -> Measured:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -21,7 +20,7 @@ from ..registry import BACKBONES
 from ..runs import Run
 from . import PARTIAL, text
 from .fig2 import caption
-from .measured import read_metrics, why_missing
+from .measured import read_curve, read_metrics, why_missing
 
 
 def table(path: Path) -> Markup:
@@ -90,7 +89,7 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
     rows = []
     for run in runs:
         metrics = read_metrics(run.folder / "metrics.json")
-        seconds = pd.read_csv(run.folder / "train.csv")["seconds"].iloc[-1]
+        seconds = read_curve(run.folder / "train.csv")["seconds"].iloc[-1]
         rows.append(
             {
                 "run": run.name,

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from ..convergence import WATCHED
-from ..errors import GlatError
+from ..errors import GlatError, refusal
 from ..escaping import printable
 from ..files import digest, lock, whole
 from ..provenance import maker
@@ -56,8 +56,9 @@ def read(folder: Path) -> Attempt | None:
         return Attempt.model_validate_json(path.read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, ValidationError):
-        raise GlatError(f"{path}: damaged; delete it, and `glat track sync` makes it anew from the run") from None
+    except (OSError, ValueError) as error:
+        told = refusal(error) or "damaged; delete it, and `glat track sync` makes it anew from the run"
+        raise GlatError(f"{path}: {told}") from None
 
 
 def write(folder: Path, attempt: Attempt) -> None:
@@ -167,7 +168,7 @@ def _imported(folder: Path) -> Attempt | None:
 
 def _seconds(curve: Path) -> float:
     """How long a training took, by its curve."""
-    with curve.open() as file, suppress(ValueError, TypeError, KeyError, IndexError):
+    with curve.open() as file, suppress(ValueError, TypeError, KeyError, IndexError, csv.Error):
         return float(list(csv.DictReader(file))[-1]["seconds"])
     return 0.0
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .. import convergence, experiments
 from ..config import Params
 from ..convergence import WATCHED
-from ..errors import GlatError
+from ..errors import GlatError, refusal
 from ..escaping import markdown
 from ..provenance import hardware, versions
 from ..registry import BACKBONES
@@ -50,7 +50,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, str]:
     """What runs are grouped and found by."""
     glat, revision = run.glat, attempt.commit.removesuffix("-dirty")
-    serves = [name for name in SERVED if run in _runs(params, name)]
+    serves = [name for name in SERVED if run in runs_of_result(params, name)]
     found = {
         "dataset": run.dataset,
         "backbone": BACKBONES[run.backbone].title,
@@ -85,7 +85,10 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
     return found
 
 
-def _runs(params: Params, result: str) -> list[Run]:
+def runs_of_result(params: Params, result: str) -> list[Run]:
+    """The runs of the chosen dataset that a result shows; none where params.yaml does not have that dataset."""
+    if params.dataset not in params.datasets:
+        return []
     return experiments.runs_of(experiments.systems_of(params, result))
 
 
@@ -126,10 +129,12 @@ def curve(folder: Path, kind: str, attempt: Attempt) -> list[Row]:
     train = folder / "train.csv" if attempt.status == "FINISHED" else train_csv(folder)
     path = {"train": train, "validation": folder / WATCHED, "system": folder / SYSTEM}[kind]
     try:
-        with path.open() as file:
+        with path.open(errors="replace") as file:
             lines = list(csv.DictReader(file))
     except FileNotFoundError:
         return []
+    except (OSError, csv.Error) as error:
+        raise GlatError(f"{path}: {refusal(error) or f'no curve ({error}); remove it'}") from None
     rows = []
     for line in lines:
         try:
@@ -180,6 +185,8 @@ def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:
     from ..predictions import read_predictions
     from ..results.hits import by_class, localise, selected, strong_labels
 
+    if params.dataset not in params.datasets:
+        return {}
     strong = strong_labels(params)
     if run.glat is None or strong.empty or not (folder / "predictions.h5").exists():
         return {}

@@ -13,9 +13,11 @@ window was chosen for it.
 from __future__ import annotations
 
 import math
+import reprlib
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from .. import checkpoints
 from ..data.audio import AudioError, Limits
 from ..models import Streams
 from ..settings import Served
-from ..tagging import clips, stream
+from ..tagging import LOUDEST, clips, stream
 
 INPUTS = ("waveform", "audio")
 TOO_LONG = "longer than the {:g} s of sound that one request may have; send it in parts"
@@ -72,7 +74,10 @@ class Tags(PythonModel):
         self.limits = Served.model_validate(context.model_config or {})
 
     def predict(self, context, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        top = max(0, min((params or {}).get("top", 5), len(self.classes)))
+        top = 5 if (asked := (params or {}).get("top")) is None else asked
+        if not isinstance(top, Integral):
+            raise MlflowException(f"params.top: expected a whole number, found {reprlib.repr(top)}", BAD_REQUEST)
+        top = max(0, min(top, len(self.classes)))
         if len(model_input) > self.limits.max_sounds:
             raise MlflowException(f"{len(model_input)} sounds; at most {self.limits.max_sounds} a request", BAD_REQUEST)
         if not len(model_input):  # MLflow drops columns that the model does not know, and rows that then hold nothing
@@ -119,11 +124,12 @@ class Tags(PythonModel):
         value, rate = row[given[0]], self.run.audio.sample_rate
         if given == ["waveform"]:
             try:
-                mono = np.asarray(value, np.float32)
+                with np.errstate(over="ignore"):  # to infinity, which is refused
+                    mono = np.asarray(value, np.float32)
             except (TypeError, ValueError):
                 mono = np.empty(0)
-            if mono.ndim != 1 or not mono.size or not np.isfinite(mono).all():
-                raise _refused(number, "waveform: expected a list of finite samples")
+            if mono.ndim != 1 or not mono.size or not (np.abs(mono) <= LOUDEST).all():
+                raise _refused(number, "waveform: expected a list of finite samples in [-1, 1]")
             if mono.size > left * rate:
                 raise _refused(number, f"waveform: {TOO_LONG.format(self.limits.max_seconds)}")
             yield mono

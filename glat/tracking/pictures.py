@@ -13,6 +13,7 @@ from ..escaping import file_name
 from ..predictions import STREAMS, read_predictions
 from ..results import text
 from ..results.curves import RECALL, draw_training, macro_pr
+from ..results.measured import read_curve
 from ..results.plots import COLOURS, figure, foot
 from ..runs import Run
 
@@ -21,7 +22,7 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
-    curve = pd.read_csv(folder / "train.csv")
+    curve = read_curve(folder / "train.csv")
     finding = convergence.found(run, folder)
     draw_training({run.name: curve}, out / "curves", {run.name} if convergence.marked(finding) else set())
     draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
@@ -51,6 +52,8 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
     """The first of the clips that the report shows, drawn by lot, as this run hears them."""
     from .. import explain  # takes seconds to import
 
+    if params.dataset not in params.datasets:
+        raise GlatError(f"dataset {params.dataset!r} is not an entry of datasets in params.yaml")
     packs, strong = explain.corpus(params)
     if not all(Path(pack).exists() for pack in packs):
         return

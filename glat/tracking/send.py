@@ -16,7 +16,6 @@ from typing import Any
 
 from ..config import Params
 from ..errors import GlatError
-from ..experiments import runs_of, systems_of
 from ..files import digest as content
 from ..files import lock, whole
 from ..runs import Run, read_run
@@ -78,8 +77,7 @@ class Sending:
         if attempt is None:
             return None
         self.run: Run = attempt.run
-        if self.run.dataset not in self.params.datasets:
-            raise GlatError(f"{self.folder}: dataset {self.run.dataset!r} is not an entry of datasets in params.yaml")
+        # Where params.yaml lacks it, which a --configfile had, all is sent but what its evaluation packs and tables tell.
         self.params = self.params.model_copy(update={"dataset": self.run.dataset})
         with told(self.store.address):
             self.state = read_state(self.folder)
@@ -284,7 +282,7 @@ class Sending:
             self._sent("model", digest)
 
     def _serves(self, results: list[str]) -> bool:
-        return any(self.run == run for name in results for run in runs_of(systems_of(self.params, name)))
+        return any(self.run in facts.runs_of_result(self.params, name) for name in results)
 
     def _status(self, attempt: Attempt) -> None:
         """RUNNING, or how it ended, at the time when it did."""

@@ -56,7 +56,7 @@ class Watch(lightning.Callback):
             try:
                 with self.path.open() as file:
                     self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, csv.Error):
                 pass  # damaged: begun anew
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path.cwd()))
 
 from glat import checks, cluster, experiments, manifest, records, registry, weights
-from glat.config import hand_down, load as load_params, plain, public
+from glat.config import hand_down, load as load_params, named, plain, public
 from glat.cores import cores, gpu
 from glat.data import sources
 from glat.errors import GlatError
@@ -152,7 +152,8 @@ def told():
 def refuse(faults):
     """End before any job, with all that is wrong and nothing else: an error of a rule would tell its own place too."""
     if faults:
-        sys.exit("\n".join(f"params.yaml: {fault}" for fault in dict.fromkeys(faults)))
+        place = named("params.yaml", bool(CHANGES))
+        sys.exit(str(GlatError("\n".join(f"{place}: {fault}" for fault in dict.fromkeys(faults)))))  # redacted
 
 
 def fit(wildcards):
