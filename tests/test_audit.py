@@ -16,7 +16,7 @@ import soxr
 import torch
 from conftest import ROOT
 from data_fixtures import CLASSES
-from test_report_in_a_browser import CHROMIUM, FRAME, PROBE, QUIET
+from test_report_in_a_browser import CHROMIUM, FRAME, QUIET, probed
 from typer.testing import CliRunner
 
 from glat import cli
@@ -359,7 +359,7 @@ def test_the_page_fits_a_phone(with_train, params, monkeypatch):
     report.write(params, root)
     page = (root / "audit.html").read_text()
     assert "<code>snakemake packs" in page
-    (root / "report.html").write_text(page.replace("</body>", PROBE))
+    (root / "report.html").write_text(probed(page))
     (root / "frame.html").write_text(FRAME.replace("{width}", "390"))
     call = [CHROMIUM, *QUIET.split(), f"--user-data-dir={root}/browser", "--window-size=1600,1000", "--dump-dom"]
     done = subprocess.run([*call, f"file://{root}/frame.html"], capture_output=True, text=True, check=True, timeout=120)

@@ -27,6 +27,13 @@ FRAME = """<body><script>addEventListener("message", (event) => { document.body.
 <iframe src="report.html" width="{width}" height="900" style="border: 0"></iframe></body>"""
 
 
+def probed(page: str) -> str:
+    """The page with the probe in it, and with the one script that its policy would forbid let in."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert page.count(policy) == 1
+    return page.replace(policy, f"{policy}; script-src 'unsafe-inline'").replace("</body>", PROBE)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
@@ -39,7 +46,7 @@ def report(tmp_path_factory):
                 (folder / "results/mini/clips").mkdir()
             result.write(params)
     page = (folder / "results/mini/report.html").read_text()
-    (folder / "report.html").write_text(page.replace("</body>", PROBE))
+    (folder / "report.html").write_text(probed(page))
     return folder
 
 
