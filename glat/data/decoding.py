@@ -22,7 +22,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 
-from glat.data import by_ffmpeg, by_sndfile
+from glat.data import by_ffmpeg, by_sndfile, piped
 from glat.data.pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, Piece
 
 # Hz, of any sound that is one: a rate costs memory where it is resampled or held for seconds.
@@ -55,6 +55,7 @@ def blocks(
     meter = Meter(limits)
     with opened(source, limits) as file:
         place = os.fsencode(source) if isinstance(source, str | Path) else file
+        file = piped.completed(file)
         fast = by_sndfile.clean(file, place, piece, meter, by_ffmpeg.read(file, Piece(0.0, math.inf), meter))
         block = None
         for block in by_ffmpeg.read(file, piece, meter) if fast is None else fast:

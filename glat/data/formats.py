@@ -24,7 +24,7 @@ CONTAINERS = (
 # Those whose header holds the length. In the others FFmpeg guesses it from a bit rate: only decoding tells.
 DECLARE_LENGTH = frozenset((
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "wav", "w64", "flac", "aiff", "caf", "au", "wv", "ape", "tta", "tak",
-    "dsf", "asf", "rm", "sox", "nistsphere",
+    "dsf", "asf", "rm", "nistsphere",
 ))  # fmt: skip
 BARE = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "amr"))  # packets and nothing else
 UNTIMED = BARE | {"avi"}  # their times are guesses too: no place to seek by

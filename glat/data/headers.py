@@ -9,7 +9,7 @@ from typing import BinaryIO
 import av
 
 from glat.data.formats import DECLARE_LENGTH, PLAIN
-from glat.data.layout import asf_fields, chunks, matroska_declares
+from glat.data.layout import asf_fields, chunks, is_unknown, matroska_declares
 from glat.data.packets import RATES
 from glat.data.tags import id3_bytes
 
@@ -119,7 +119,7 @@ def wav_seconds(file: BinaryIO) -> float | None:
                     kind = int.from_bytes(fields[24:26], "little")
                 bytes_a_second = rate * channels * -(-int.from_bytes(fields[14:16], "little") // 8)
             if name == b"data":
-                return size / bytes_a_second if kind in _PCM and bytes_a_second and 0 < size < 0xFFFFFF00 else None
+                return size / bytes_a_second if kind in _PCM and bytes_a_second and not is_unknown(size) else None
         return None
     finally:
         file.seek(before)

@@ -16,7 +16,7 @@ from glat.data.tags import id3_bytes, sound_end, zeros_at_end
 TRAILER = 512  # bytes behind the end that nobody has to explain: padding, a player's mark
 _TS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet of a transport stream, and where its sync byte is
 _ASF_HEADER, _ASF_DATA = bytes.fromhex("3026b2758e66cf11"), bytes.fromhex("3626b2758e66cf11")
-_UNKNOWN = 0xFFFFFF00  # from here on, a size of 32 bits is what a pipe writes, which can't know it
+
 
 _SEGMENT, _CLUSTER, _INFO = 0x18538067, 0x1F43B675, 0x1549A966
 _EBML = frozenset((
@@ -50,6 +50,12 @@ def fault(file: BinaryIO, name: str, tick: Callable[[], None] = lambda: None) ->
     if behind > TRAILER and zeros_at_end(file) < file.seek(0, os.SEEK_END) - place:
         return f"{behind} bytes stand behind its end"
     return ""
+
+
+def is_unknown(size: int) -> bool:
+    """Whether a size of 32 bits is what a pipe writes, which can't know it: FFmpeg the greatest number, SoX the greatest
+    with a sign, or some bytes less."""
+    return size == 0 or size >= 0xFFFFFF00 or 0x7FFFF000 <= size < 2**31
 
 
 def _at(file: BinaryIO, place: int, size: int) -> bytes:
@@ -87,12 +93,12 @@ def _iff(file: BinaryIO, end: int) -> Iterator[int]:
         if name == b"ds64":
             big = int.from_bytes(_at(file, content + 8, 8), "little")
         if name in (b"data", b"SSND", b"BODY"):
-            if size >= _UNKNOWN and big is None or not (size if size < _UNKNOWN else big):
-                yield end  # of unknown length
+            if big is None and is_unknown(size):
+                yield end
                 return
-            place = content + (size if size < _UNKNOWN else big)
-            yield place
-            if size >= _UNKNOWN:
+            place = content + (size if big is None else big)
+            yield place if place > end + 8 else min(place, end)  # some count too many by a sample
+            if big is not None:
                 return
             place += size % 2
         elif name in (b"RIFF", b"RF64", b"FORM"):
@@ -115,7 +121,7 @@ def _w64_or_caf(file: BinaryIO, end: int) -> Iterator[int]:
             size += -size % 8 if head[:4] != b"data" else 0
         else:
             size = int.from_bytes(head[4:12], "big", signed=True)
-            unknown = head[:4] == b"data" and size < 0
+            unknown = head[:4] == b"data" and size <= 0
             size += 12
         if unknown:
             yield end
@@ -132,8 +138,6 @@ def _w64_or_caf(file: BinaryIO, end: int) -> Iterator[int]:
 def _avi(file: BinaryIO, end: int) -> Iterator[int]:
     place = 0
     while place < end and _is_name((chunk := _at(file, place, 12))[:8]):
-        if chunk[:4] == b"RIFF" and chunk[8:12] == b"AVI " and place:
-            return
         if chunk[:4] == b"RIFF" or (chunk[:4] == b"LIST" and chunk[8:12] in (b"movi", b"rec ")):
             place += 12
         else:
@@ -225,7 +229,15 @@ def _tta(file: BinaryIO, end: int) -> Iterator[int]:
 def _au(file: BinaryIO, end: int) -> Iterator[int]:
     head = _at(file, 0, 12)
     begin, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
-    yield begin + size if 0 < size < _UNKNOWN else end
+    yield end if is_unknown(size) else begin + size
+
+
+def _sox(file: BinaryIO, end: int) -> Iterator[int]:
+    """soxformat(7): 32 bits a sample."""
+    head = _at(file, 0, 16)
+    order = "little" if head[:4] == b".SoX" else "big"
+    samples = int.from_bytes(head[8:16], order)
+    yield 4 + int.from_bytes(head[4:8], order) + 4 * samples if samples else end
 
 
 def _asf(file: BinaryIO, end: int) -> Iterator[int]:
@@ -323,10 +335,10 @@ def matroska_declares(file: BinaryIO) -> bool:
 
 _WALKS = {
     "wav": _iff, "aiff": _iff, "iff": _iff, "w64": _w64_or_caf, "caf": _w64_or_caf, "avi": _avi, "flv": _flv,
-    "mpegts": _transport, "voc": _voc, "wv": _wavpack, "tta": _tta, "au": _au, "asf": _asf,
+    "mpegts": _transport, "voc": _voc, "wv": _wavpack, "tta": _tta, "au": _au, "asf": _asf, "sox": _sox,
     "mov,mp4,m4a,3gp,3g2,mj2": _isobmff, "matroska,webm": _matroska,
 }  # fmt: skip
 _UNITS = {
     "mpegts": "a packet", "flv": "a tag", "voc": "a block", "wv": "a block", "asf": "a packet",
-    "matroska,webm": "an element", "tta": "a frame", "au": "its samples",
+    "matroska,webm": "an element", "tta": "a frame", "au": "its samples", "sox": "its samples",
 }  # fmt: skip

@@ -78,13 +78,14 @@ class Losses:
     def frame(self, packet: av.Packet, at: float, samples: int, rate: int) -> None:
         """A frame of a packet; at: seconds, NaN where the container does not say."""
         gap = at - self._before if self.timed and not math.isnan(at - self._before) else 0.0
-        self._seconds += max(self._failed, gap if gap > LOST else 0.0)
-        self._failed, self._before = 0.0, at + samples / rate
-        if self.codec == "flac" and (found := flac_number(bytes(packet)[:16])):
+        if self.codec == "flac" and (found := flac_number(bytes(packet)[:16])):  # better than a container's times
             varies, number = found
-            if number and self._number is not None and number != self._number:  # 0: another file, joined to the first
-                self._seconds += abs(number - self._number) * (1 if varies else samples) / rate
+            step = 1 if varies else samples
+            joined = number == 0 or self._number is None  # another file may begin behind the first
+            gap = 0.0 if joined else abs(number - self._number) * step / rate
             self._number = number + (samples if varies else 1)
+        self._seconds += max(self._failed, gap if self.codec == "flac" or gap > LOST else 0.0)
+        self._failed, self._before = 0.0, at + samples / rate
 
     def seconds(self, heard: float, at_end: bool) -> float:
         """How much is lost; heard: seconds that were decoded; at_end: whether that was to the end of the file."""
