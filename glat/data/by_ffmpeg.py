@@ -13,7 +13,7 @@ import soundfile
 
 from glat.data import layout, ogg
 from glat.data.by_sndfile import any_format
-from glat.data.formats import CONTAINERS, LOSSLESS, PLAIN, UNTIMED
+from glat.data.formats import CONTAINERS, FLAT, LOSSLESS, PLAIN, UNTIMED
 from glat.data.headers import is_plain, promised_seconds, read_head, seconds_late
 from glat.data.losses import LOST, Losses
 from glat.data.pieces import BLOCK, AudioError, Block, Meter, Piece
@@ -263,8 +263,8 @@ class _Decoding:
     def _check_tail(self, found: float) -> None:
         """Of formats that do not know their length: whether what is behind the last packet should have been sound."""
         size, zeros = self.file.seek(0, os.SEEK_END), zeros_at_end(self.file)
-        # Zeros in PCM are silence, but for an AVI's, behind which its index stands.
-        empty = zeros * found / max(1, size - zeros) if self.name == "avi" or not self.codec.startswith("pcm") else 0.0
+        silence = self.codec.startswith("pcm") and self.name in FLAT
+        empty = 0.0 if silence else zeros * found / max(1, size - zeros)
         if empty > LOST and zeros > 512:  # a tag may be filled up with fewer
             raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends in {zeros} zero bytes")
         if self.name == "avi" and not self.sought:

@@ -28,6 +28,7 @@ DECLARE_LENGTH = frozenset((
 ))  # fmt: skip
 BARE = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "amr"))  # packets and nothing else
 UNTIMED = BARE | {"avi"}  # their times are guesses too: no place to seek by
+FLAT = frozenset(("wav", "w64", "aiff", "caf", "au", "sox", "nistsphere", "ircam", "iff"))  # zeros in them are silence
 PLAIN = frozenset(("wav", "w64", "aiff"))  # made for PCM: of a compressed sound, their times and lengths are no witness
 
 # Codecs that give back what was put in: nothing of it may be missing, and their frames have checksums.

@@ -15,6 +15,9 @@ from glat.data.tags import id3_bytes, sound_end, zeros_at_end
 
 TRAILER = 512  # bytes behind the end that nobody has to explain: padding, a player's mark
 _TS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet of a transport stream, and where its sync byte is
+_ASF_INDEXES = tuple(
+    map(bytes.fromhex, ("90080033b1e5cf11", "d329e2d6da35d111", "f803b1fead12644c", "d03fb73c4a0c0348"))
+)
 _ASF_HEADER, _ASF_DATA = bytes.fromhex("3026b2758e66cf11"), bytes.fromhex("3626b2758e66cf11")
 
 
@@ -248,8 +251,14 @@ def _asf(file: BinaryIO, end: int) -> Iterator[int]:
         if len(head) < 24 or (place and head[:8] == _ASF_HEADER):
             return
         if head[:8] == _ASF_DATA and not 50 < size < 2**62:  # of unknown length
-            more = (end - place - 50) % packet if packet else 0
-            yield end + packet if more and _at(file, end - more, 2) != b"$E" else end  # a mark of the end
+            place += 50
+            first = _at(file, place, 3)  # flags, which all packets share
+            while packet and place < end and _at(file, place, 3) == first:
+                place += packet
+                yield place
+            if place < end and _at(file, place, 8) not in _ASF_INDEXES and _at(file, place, 2) != b"$E":  # a mark
+                raise _Fault(f"what stands at byte {place} is no packet")
+            yield end
             return
         if size < 24 or (place + size > end and head[:8] not in (_ASF_HEADER, _ASF_DATA)):
             return

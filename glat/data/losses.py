@@ -28,6 +28,10 @@ class Losses:
         self.file, self.codec, self.timed = file, codec, timed
         self.bare = name in BARE
         self.last_fails = self.cut = False  # of the last packet: does not decode; is shorter than it says
+        place = file.tell()
+        self._end = sound_end(file) if self.bare else math.inf
+        file.seek(place)  # FFmpeg reads on from here
+        self._measured = False  # whether packets say how long they are
         self._bytes = 0  # lost, and of packets that decode
         self._good_bytes = 0
         self._seconds = self._failed = 0.0  # lost; of packets that did not decode since the last frame
@@ -40,9 +44,11 @@ class Losses:
     def failed(self, packet: av.Packet) -> None:
         """A packet that does not decode."""
         content = bytes(packet)
-        if len(content) < 2:  # what fills up an odd chunk
+        if len(content) < 2 or self._is_behind(packet):  # 1: what fills up an odd chunk
             return
-        self.last_fails = True
+        more = surplus(self.codec, content)
+        self.cut = self.cut if more is None else more < 0
+        self.last_fails = not self._measured
         if is_tag(content[:8]) or (self._after is None and not any(content)):
             return
         if self.bare:
@@ -55,25 +61,24 @@ class Losses:
 
     def decoded(self, packet: av.Packet) -> None:
         """A packet that decodes."""
-        if not packet.size:
+        if not packet.size or self._is_behind(packet):
             return
         self.last_fails = False
         content = bytes(packet)
         more = surplus(self.codec, content)
+        self._measured |= more is not None
         self.cut = (more or 0) < 0
         if more is None and self.bare:  # of a packet that does not say its length, those before it do
             self.cut = packet.size < self._smallest < math.inf
             self._smallest = min(self._smallest, packet.size)
         more = max(0, more or 0)
-        if more and is_tag(content[-more:][:8]):
-            more = 0 if not self.bare else more
         self._good_bytes += packet.size - more
-        if not self.bare:
-            self._bytes += more
-        elif packet.pos is not None:
+        if self.bare:
             if self._after is not None and packet.pos > self._after:
                 self._holes.append((self._after, packet.pos))
             self._after = packet.pos + packet.size - more
+        elif more and not is_tag(content[-more:][:8]):
+            self._bytes += more
 
     def frame(self, packet: av.Packet, at: float, samples: int, rate: int) -> None:
         """A frame of a packet; at: seconds, NaN where the container does not say."""
@@ -91,10 +96,14 @@ class Losses:
         """How much is lost; heard: seconds that were decoded; at_end: whether that was to the end of the file."""
         holes = list(self._holes)
         if at_end and self.bare and self._after is not None:
-            holes.append((self._after, sound_end(self.file)))
+            holes.append((self._after, self._end))
         lost = self._bytes + sum(max(0, end - self._behind_tags(begin, end)) for begin, end in holes)
         seconds = self._seconds + (self._failed if at_end else 0.0)
         return seconds + lost * heard / max(1, self._good_bytes)
+
+    def _is_behind(self, packet: av.Packet) -> bool:
+        """Whether it is made of the tags at the end."""
+        return self.bare and (packet.pos is None or packet.pos >= self._end)
 
     def _behind_tags(self, place: int, end: int) -> int:
         while place < end:
