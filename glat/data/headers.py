@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 import av
 
+from glat.data import asf, matroska
+from glat.data.chunks import chunks, is_unknown
 from glat.data.formats import DECLARE_LENGTH, PLAIN
-from glat.data.layout import asf_fields, chunks, is_unknown, matroska_declares
 from glat.data.packets import RATES
 from glat.data.tags import id3_bytes
 
@@ -53,7 +54,7 @@ def _declares(name: str, file: BinaryIO, head: bytes) -> bool:
     the bit rate, and does not say so."""
     if name in ("matroska,webm", "asf"):
         place = file.tell()
-        known = matroska_declares(file) if name != "asf" else asf_fields(file)[0] > 0
+        known = matroska.declares_a_duration(file) if name != "asf" else asf.fields(file)[0] > 0
         file.seek(place)  # FFmpeg reads on from here
         return known
     if name == "rm":
