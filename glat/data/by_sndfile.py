@@ -24,8 +24,8 @@ _SHORT = re.compile(r"(\d+) \(?should be (\d+)|be truncated")
 def clean(
     file: BinaryIO, place: bytes | BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]
 ) -> Iterator[Block] | None:
-    """A clean WAV or FLAC by libsndfile, which takes about half of FFmpeg's time for them; and ALAC in CAF, of which FFmpeg
-    takes the end off twice.
+    """A clean WAV or FLAC by libsndfile, which takes about half of FFmpeg's time for them; and ALAC of 16
+    bits in CAF, of which FFmpeg takes the end off twice.
 
     None for all else, and for any file that is not what its header says: FFmpeg then finds out what it is.
     otherwise: FFmpeg's blocks of all of it, for where libsndfile stops.
@@ -41,8 +41,13 @@ def clean(
     rate, whole = sound.samplerate, sound.frames
     # libsndfile takes the length of a cut WAV from what is there, and a FLAC's unknown length for an endless one.
     promised = wav_seconds(file) if name == "wav" else whole / rate if whole < 2**48 else None
-    # It reads noise where an ALAC of 32 bits was not compressed.
-    if promised is None or not whole or sound.subtype == "ALAC_32" or abs(promised - whole / rate) > 1e-3:
+    # It reads noise where an ALAC of over 16 bits was not compressed.
+    if (
+        promised is None
+        or not whole
+        or sound.subtype in ("ALAC_20", "ALAC_24", "ALAC_32")
+        or abs(promised - whole / rate) > 1e-3
+    ):
         sound.close()
         return None
     piece = piece.of(whole / rate)
