@@ -19,6 +19,7 @@ from glat.data.decoding import decode
 from glat.data.packets import flac_number, surplus
 
 RATE = 16000
+REFUSED = ("truncated: ", "damaged: ", "undecodable: no audio")
 
 
 @pytest.fixture(scope="module")
@@ -91,22 +92,22 @@ def test_what_is_whole_is_read_and_what_lacks_sound_is_lost(muxed, container, co
     whole = muxed(container, codec, piped=piped)
     assert seconds(whole) == pytest.approx(2.0, abs=0.1)
     for content in (cut(whole), overwritten(whole, 0.75, 1)):
-        assert lost(content).startswith(("truncated: ", "damaged: "))
+        assert lost(content).startswith(REFUSED)
     if container not in ("rm", "mpeg"):  # they hide a hole of this size
         for zeros in (True, False):
-            assert lost(overwritten(whole, 0.5, 0.7, zeros)).startswith(("truncated: ", "damaged: "))
+            assert lost(overwritten(whole, 0.5, 0.7, zeros)).startswith(REFUSED)
 
 
 @pytest.mark.parametrize(("container", "codec"), [("flac", "flac"), ("wv", "wavpack"), ("matroska", "flac")])
 def test_frames_that_were_cut_out_are_missed_by_their_numbers(muxed, container, codec):
     whole = muxed(container, codec, piped=True)
     half, tenth = len(whole) // 2, len(whole) // 10
-    assert lost(whole[:half] + whole[half + tenth :]).startswith(("truncated: ", "damaged: "))
+    assert lost(whole[:half] + whole[half + tenth :]).startswith(REFUSED)
 
 
 def test_a_packet_at_the_end_that_does_not_decode_is_lost(muxed):
     """FFmpeg writes AAC into WAV and does not read more than its beginning."""
-    assert lost(muxed("wav", "aac")).startswith(("truncated: ", "damaged: "))
+    assert lost(muxed("wav", "aac")).startswith(REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_packet_at_the_end_that_does_not_decode_is_lost(muxed):
 def test_what_stands_behind_the_end_is_not_passed_over(muxed, container, codec):
     """Of two files that were joined, FFmpeg plays the first one, or noise where the second one's header stands."""
     whole = muxed(container, codec)
-    assert lost(whole + muxed(container, codec, 1.0)).startswith(("damaged: ", "truncated: "))
+    assert lost(whole + muxed(container, codec, 1.0)).startswith(REFUSED)
     if container not in ("caf", "w64"):  # FFmpeg takes it for sound
         assert seconds(whole + b"TAG" + bytes(125)) == pytest.approx(2.0, abs=0.1)
 
@@ -173,7 +174,7 @@ def test_a_header_that_counts_the_samples_is_asked(tmp_path, kind, subtype, chan
     soundfile.write(file, tone(3, 8000, channels).T, 8000, subtype, format=kind)
     whole = file.getvalue()
     assert seconds(whole) == pytest.approx(3, abs=0.01)
-    assert lost(whole[: len(whole) // 2]).startswith(("truncated: ", "damaged: "))
+    assert lost(whole[: len(whole) // 2]).startswith(REFUSED)
     (tmp_path / "a").write_bytes(whole[: len(whole) // 2])
     assert decode(Cut(tmp_path / "a", 0.2, 1.0)).samples.shape[1] == pytest.approx(8000, abs=1)
 
@@ -189,7 +190,7 @@ def test_alac_in_caf_is_read_to_its_last_sample():
     file, wanted = io.BytesIO(), tone(3, 44100)
     soundfile.write(file, wanted.T, 44100, "ALAC_16", format="CAF")
     np.testing.assert_allclose(decode(file.getvalue()).samples, wanted, atol=1e-4)
-    assert lost(cut(file.getvalue())).startswith(("truncated: ", "damaged: "))
+    assert lost(cut(file.getvalue())).startswith(REFUSED)
 
 
 @pytest.mark.parametrize("kind", ["W64", "RF64"])
