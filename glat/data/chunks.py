@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 from glat.data.tags import id3_bytes
 
+MOST_CHUNKS = 100_000  # a recorder writes a dozen
+
 
 class Fault(Exception):
     """Why a container is not whole."""
@@ -32,7 +34,9 @@ def chunks(file: BinaryIO, form: bytes, order: str) -> Iterator[tuple[bytes, int
     if read_at(file, place, 4) != form:
         return
     place += 12
-    while is_name(chunk := read_at(file, place, 8)):
+    for _ in range(MOST_CHUNKS):
+        if not is_name(chunk := read_at(file, place, 8)):
+            break
         size = int.from_bytes(chunk[4:], order)
         yield chunk[:4], place + 8, size
         place += 8 + size

@@ -112,10 +112,13 @@ def _tta(file: BinaryIO, end: int) -> Iterator[int]:
     place = id3_bytes(file)
     head = read_at(file, place, 22)
     rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
-    if head[:4] != b"TTA1" or not rate:
+    if head[:4] != b"TTA1" or rate < 8:
         yield end
         return
     frames = -(-samples // (256 * rate // 245))
+    if 4 * frames > min(end, 2**24):
+        yield end + 2 if 4 * frames > end else end
+        return
     table = read_at(file, place + 22, 4 * frames)
     sizes = np.frombuffer(table, "<u4", len(table) // 4)
     yield place + 22 + 4 * frames + 4 + int(sizes.sum())

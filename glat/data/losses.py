@@ -9,7 +9,7 @@ import av
 
 from glat.data.formats import BARE
 from glat.data.packets import flac_number, surplus
-from glat.data.tags import id3_bytes, is_tag, sound_end
+from glat.data.tags import MOST_TAGS, id3_bytes, is_tag, sound_end
 
 LOST = 0.1  # seconds of sound that may be lost: a frame or two, which a decoder drops where MP3s were joined
 
@@ -49,7 +49,7 @@ class Losses:
         more = surplus(self.codec, content)
         self.cut = self.cut if more is None else more < 0
         self.last_fails = not self._measured
-        if is_tag(content[:8]) or (self._after is None and not any(content)):
+        if is_tag(content[:8]) or not (self._good_bytes or content.strip(b"\0")):
             return
         if self.bare:
             if self._after is None:
@@ -106,9 +106,9 @@ class Losses:
         return self.bare and (packet.pos is None or packet.pos >= self._end)
 
     def _behind_tags(self, place: int, end: int) -> int:
-        while place < end:
+        for _ in range(MOST_TAGS):
             self.file.seek(place)
-            if not is_tag(start := self.file.read(128)):
-                return place
+            if place >= end or not is_tag(start := self.file.read(128)):
+                break
             place += id3_bytes(self.file, place) or (128 if start[:3] == b"TAG" else end - place)
         return place

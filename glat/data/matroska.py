@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from glat.data.chunks import Fault, read_at
@@ -54,7 +55,7 @@ def units(file: BinaryIO, end: int) -> Iterator[int]:
 
 def declares_a_duration(file: BinaryIO) -> bool:
     """Whether the header of a Matroska file holds a duration, of the whole or of a stream."""
-    for number, _, _ in _elements(file, file.seek(0, os.SEEK_END)):
+    for number, _, _ in islice(_elements(file, file.seek(0, os.SEEK_END)), 10_000):
         if number == 0x4489:
             return True
         if number == _CLUSTER:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+MOST_TAGS = 100  # that stand one behind the other
+
 
 def is_tag(start: bytes) -> bool:
     """Whether bytes between two packets begin a tag, which is no lost sound."""
@@ -22,8 +24,8 @@ def id3_bytes(file: BinaryIO, place: int = 0) -> int:
 
 def sound_end(file: BinaryIO) -> int:
     """Where the tags begin that a file ends with: ID3v1, Lyrics3, APE, ID3v2 with a footer."""
-    place = file.seek(0, os.SEEK_END)
-    while True:
+    place = before = file.seek(0, os.SEEK_END)
+    for _ in range(MOST_TAGS):
         before = place
         file.seek(max(0, place - 160))
         tail = file.read(min(160, place))
@@ -42,7 +44,8 @@ def sound_end(file: BinaryIO) -> int:
         elif tail[-10:-7] == b"3DI":
             place -= 20 + sum((byte & 0x7F) << shift for byte, shift in zip(tail[-4:], (21, 14, 7, 0)))
         if place == before or place < 0:
-            return max(0, before)
+            break
+    return before
 
 
 def zeros_at_end(file: BinaryIO) -> int:
