@@ -221,6 +221,14 @@ def test_a_clip_is_cut_from_a_recording_whose_pipe_left_no_length(muxed, tmp_pat
     assert min(np.abs(taken - whole[:, at : at + 88200]).max() for at in places) < 1e-2
 
 
+def test_many_channels_in_planes_are_read_and_no_more(tmp_path):
+    """PyAV finds a plane too many, and reads it."""
+    soundfile.write(tmp_path / "a.wav", np.repeat(tone(0.1, 48000, 1).T, 223, axis=1), 48000)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", tmp_path / "a.wav", "-c:a", "libopus"]
+    subprocess.run([*command, "-mapping_family", "255", "-b:a", "3M", tmp_path / "a.mka"], check=True)
+    assert decode(tmp_path / "a.mka").samples.shape == (223, 4800)
+
+
 def test_what_packets_say_of_themselves(muxed):
     assert surplus("aac", b"\x21" * 100) is None  # as they are in MP4
     for codec, container, encoder in (("mp3", "mp3", "libmp3lame"), ("ac3", "ac3", "ac3"), ("dts", "dts", "dca")):
