@@ -57,3 +57,8 @@ class _Overlaid(io.RawIOBase):
             content = begin + content[len(begin) :]
         self._place += len(content)
         return content
+
+    def readinto(self, buffer: memoryview) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
