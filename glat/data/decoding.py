@@ -4,8 +4,9 @@ FFmpeg (through PyAV) decodes, libsndfile the formats in which it is the quicker
 not know (`glat.data.formats`); both skip the priming samples that AAC, MP3 and Opus encoders put in front. A piece is
 sought, not decoded up to, where the container has times to seek by.
 
-No estimate of a length is believed: where a header does not know how long the sound is (MP3, ADTS, joined files), it is
-decoded to its end. Where one does know, less than that is an error, as is sound lost in the middle.
+No estimate of a length is believed: where a header does not know how long the sound is (MP3, ADTS, what a pipe wrote), it
+is decoded to its end. Where one does know, less than that is an error, and more behind it; so is sound lost anywhere
+(`glat.data.losses`, `glat.data.layout`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 
-from glat.data import by_ffmpeg, by_sndfile
+from glat.data import by_ffmpeg, by_sndfile, piped
 from glat.data.pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, Piece
 
 # Hz, of any sound that is one: a rate costs memory where it is resampled or held for seconds.
@@ -55,6 +56,7 @@ def blocks(
     meter = Meter(limits)
     with opened(source, limits) as file:
         place = os.fsencode(source) if isinstance(source, str | Path) else file
+        file = piped.completed(file)
         fast = by_sndfile.clean(file, place, piece, meter, by_ffmpeg.read(file, Piece(0.0, math.inf), meter))
         block = None
         for block in by_ffmpeg.read(file, piece, meter) if fast is None else fast:
