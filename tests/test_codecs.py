@@ -119,7 +119,7 @@ def test_a_source_that_reads_says_what_is_lost(shard, tmp_path):
     _, segments, listing, _ = shard
     there = listing.assign(file="box", part=[str(i) for i in range(len(listing))], reason="")
 
-    def read(rows, folder):
+    def read(rows, folder, seconds):
         assert rows["clip"].tolist() == segments["clip"].tolist() and folder.name == "audio"
         for part in rows["part"]:
             yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import soundfile
 from glat.data import ogg
 from glat.data.by_sndfile import any_format
 from glat.data.formats import CONTAINERS, LOSSLESS, PLAIN, UNTIMED
+from glat.data.guard import LARGEST
 from glat.data.headers import (
     declared_bytes,
     is_plain,
@@ -50,7 +52,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
     except av.error.FFmpegError as error:
         try:
             other = any_format(file, asked, meter)
-        except (OSError, soundfile.LibsndfileError):
+        except soundfile.LibsndfileError:
             page = head.lstrip()[:1] == b"<"
             raise AudioError("undecodable: a web page, not audio" if page else _undecodable(error)) from None
         yield from other
@@ -90,6 +92,10 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
 
 
 def _undecodable(error: av.error.FFmpegError) -> str:
+    if error.errno == errno.ENOMEM:
+        return (
+            f"too big: it needs over {LARGEST} bytes at once, for a packet or for the tables that its header declares"
+        )
     return f"undecodable: {error.strerror}"
 
 

@@ -14,9 +14,7 @@ from glat.data.headers import flac_md5, read_head, wav_seconds
 from glat.data.pieces import BLOCK, AudioError, Block, Meter, Piece
 
 
-def clean(
-    file: BinaryIO, place: bytes | BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]
-) -> Iterator[Block] | None:
+def clean(file: BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]) -> Iterator[Block] | None:
     """A clean WAV or FLAC by libsndfile, which takes about half of FFmpeg's time for them.
 
     None for all else, and for any file that is not what its header says: FFmpeg then finds out what it is.
@@ -26,8 +24,8 @@ def clean(
     if head[:4] not in (b"RIFF", b"fLaC"):
         return None
     try:
-        sound = soundfile.SoundFile(place)
-    except (OSError, soundfile.LibsndfileError):
+        sound = soundfile.SoundFile(file)
+    except soundfile.LibsndfileError:
         return None
     rate, whole = sound.samplerate, sound.frames
     # libsndfile takes the length of a cut WAV from what is there, and a FLAC's unknown length for an endless one.

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import DAMAGED, GlatError
-from ...hdf5 import dataset, open_hdf5
+from ...hdf5 import Written, dataset, open_hdf5
 from ..audio import AudioError
 
 ENDINGS = (".h5", ".hdf", ".hdf5")
@@ -100,17 +100,20 @@ def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np
 def read(
     listing: pd.DataFrame,
     rows_of: Callable[[h5py.File], h5py.Dataset],
-    source: Callable[[h5py.File, np.ndarray], Any],
+    source: Callable[[h5py.File, h5py.Dataset, int], Any],
 ) -> Iterator[Any]:
-    """`source(file, row of audio)` for each row of the listing, or the `AudioError` of one that cannot be read.
+    """`source(file, audio, row)` for each row of the listing, or the `AudioError` of one that cannot be read, or of which not
+    all was written.
 
     rows_of: as `names` has it. One file is open at a time. Raises GlatError for a file that is gone or not whole.
     """
     for path, rows in groupby(zip(listing["file"], listing["part"]), lambda row: row[0]):
         with open_file(path) as file:
             audio = rows_of(file)
+            written = Written(audio)
             for _, part in rows:
                 try:
-                    yield source(file, audio[int(part)])
+                    lack = written.lack(int(part))
+                    yield AudioError(lack) if lack else source(file, audio, int(part))
                 except (*DAMAGED, MemoryError) as error:
                     yield AudioError(f"unreadable: row {part}: {' '.join(str(error).split())[:120]}")
