@@ -109,8 +109,7 @@ class Written:
 
     def __init__(self, found: h5py.Dataset):
         self._height, self._each, self._chunks = 1, 1, Counter()
-        self._any = found.is_virtual or bool(found.id.get_storage_size())
-        self.complete = not found.chunks and self._any
+        self.complete = found.is_virtual or (not found.chunks and bool(found.id.get_storage_size()))
         if found.chunks:
             self._height = found.chunks[0]
             self._each = int(np.prod(_grid(found)[1:], dtype=np.int64))
@@ -155,6 +154,10 @@ def _check_place(found: h5py.Dataset, named: str, folder: str, depth: int = 0) -
         )
     if not found.is_virtual:
         return
+    if depth == DEEPEST:
+        raise GlatError(
+            f"{named} is made of datasets that are made of others, over {depth} deep; copy it by `h5repack`"
+        )
     mapped = 0
     for part in found.virtual_sources():
         mapped += part.vspace.get_select_npoints()
@@ -162,14 +165,16 @@ def _check_place(found: h5py.Dataset, named: str, folder: str, depth: int = 0) -
         if part.file_name != ".":
             path = os.path.join(os.path.dirname(os.path.abspath(path)), part.file_name)
         _check_below(path, named, folder)
-        absent = f"{named} is made of it, but it is not there; put it back"
-        with open_hdf5(path, absent, "fetch it again") as file:
-            there = dataset(file, part.dset_name.strip("/"), "numbers", (None,) * part.src_space.get_simple_extent_ndims(),
-                            "fetch it again", own=False) if depth < DEEPEST else None  # fmt: skip
+        with open_hdf5(path, f"not there, but part of {named}; put it back", "fetch it again") as file:
+            if file.get(part.dset_name, getlink=True) is None:
+                raise GlatError(f"{named} is made of {part.dset_name} in {path}, which is not there; fetch both again")
+            there = _followed(file, part.dset_name, file.get(part.dset_name, getlink=True))
+            _check_filters(there, f"{path}: {part.dset_name}")
+            _check_place(there, f"{path}: {part.dset_name}", folder, depth + 1)
             ends = part.src_space.get_select_bounds()[1]
-            if there is None or any(end >= length for end, length in zip(ends, there.shape)):
+            if len(ends) != there.ndim or any(end >= length for end, length in zip(ends, there.shape)):
                 raise GlatError(f"{named} is made of {part.dset_name} in {path}, which is smaller; fetch both again")
-            if not there.is_virtual and not Written(there).complete:
+            if not Written(there).complete:
                 raise GlatError(f"{named} is made of {part.dset_name} in {path}, parts of which were never written")
     if mapped < found.size:
         raise GlatError(f"{named} is made of other datasets, which hold only {mapped} of its {found.size} values")

@@ -260,6 +260,8 @@ class _Decoding:
                 yield next(packets)
             except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.BlockingIOError):
                 return
+            except IndexError:  # at the end, PyAV looks for streams that FFmpeg has found only meanwhile
+                return
 
     def _time(self, frame: av.AudioFrame) -> float:
         """Seconds from the stream's first sample; NaN where the container does not say."""

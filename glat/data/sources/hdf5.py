@@ -31,7 +31,10 @@ def open_file(path: str) -> h5py.File:
 
 def data(file: h5py.File, name: str, kind: str, *shape: int | None) -> h5py.Dataset:
     """A dataset of a file that somebody made (`glat.hdf5.dataset`), which may be a link to another file's."""
-    return dataset(file, name, kind, shape, AGAIN, own=False)
+    try:
+        return dataset(file, name, kind, shape, AGAIN, own=False)
+    except DAMAGED as error:
+        raise GlatError(f"{file.filename}: {name} cannot be read ({_short(error)}); {AGAIN}") from None
 
 
 def names(path: str, audio: str, rows_of: Callable[[h5py.File], h5py.Dataset]) -> Iterator[tuple[str, tuple[int]]]:
@@ -66,8 +69,11 @@ def _read(found: h5py.Dataset, rows: slice) -> np.ndarray:
     try:
         return found[rows]
     except (*DAMAGED, MemoryError) as error:
-        told = " ".join(str(error).split())[:120]
-        raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({told}); {AGAIN}") from None
+        raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({_short(error)}); {AGAIN}") from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np.ndarray | None:
@@ -110,10 +116,13 @@ def read(
     for path, rows in groupby(zip(listing["file"], listing["part"]), lambda row: row[0]):
         with open_file(path) as file:
             audio = rows_of(file)
-            written = Written(audio)
+            try:
+                written = Written(audio)
+            except DAMAGED as error:
+                raise GlatError(f"{path}: its index cannot be read ({_short(error)}); {AGAIN}") from None
             for _, part in rows:
                 try:
                     lack = written.lack(int(part))
                     yield AudioError(lack) if lack else source(file, audio, int(part))
                 except (*DAMAGED, MemoryError) as error:
-                    yield AudioError(f"unreadable: row {part}: {' '.join(str(error).split())[:120]}")
+                    yield AudioError(f"unreadable: row {part}: {_short(error)}")
