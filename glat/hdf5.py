@@ -158,6 +158,8 @@ def _check_place(found: h5py.Dataset, named: str, folder: str, depth: int = 0) -
         raise GlatError(
             f"{named} is made of datasets that are made of others, over {depth} deep; copy it by `h5repack`"
         )
+    if None in found.maxshape:
+        raise GlatError(f"{named} is made of other datasets and has no fixed length; copy it by `h5repack`")
     mapped = 0
     for part in found.virtual_sources():
         mapped += part.vspace.get_select_npoints()

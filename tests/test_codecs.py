@@ -130,5 +130,5 @@ def test_a_source_that_reads_says_what_is_lost(shard, tmp_path):
 
     place = tmp_path / "out"
     assert resample_shard(segments, there, tmp_path / "audio", place, RATE, SECONDS, read=read) == (5, 1)
-    assert pd.read_csv(place / "ledger.csv").values.tolist() == [["-id2_20000", "zeros: all of it"]]
+    assert pd.read_csv(place / "ledger.csv").values.tolist() == [["-id2_20000", "zeros: all of it", "box", 2]]
     assert pd.read_csv(place / "clips.csv")["part"].tolist() == [0, 1, 3, 4, 5]

@@ -8,7 +8,7 @@ table's order.
 
 `resample_shard` writes a folder: the waveforms, one after the other in the order of reading, as `waveform.i16` (codec
 pcm16: little-endian int16), `waveform.flac` (codec flac: one FLAC stream a clip) or not at all (used in place);
-`clips.csv` (a row a kept clip: `Row`), `ledger.csv` (clip, reason) and `audio.json` (how all this was made).
+`clips.csv` (a row a kept clip: `Row`), `ledger.csv` (clip, reason, name of its file, part) and `audio.json` (how all this was made).
 """
 
 from __future__ import annotations
@@ -124,22 +124,23 @@ def resample_shard(
                     kept.append(Row(place.clip, found.source_rate, found.source_seconds, *measured))
         if in_place:
             (folder / f"waveform{SUFFIX[codec]}").unlink()
-        lost = [(clip, reasons[clip]) for clip in segments["clip"] if reasons[clip]]
+        places = {row.clip: (Path(row.file).name, row.part) for row in there.itertuples()}
+        lost = [(clip, reasons[clip], *places.get(clip, ("", ""))) for clip in segments["clip"] if reasons[clip]]
         if not kept:
-            common, count = Counter(reason.split(":")[0] for _, reason in lost).most_common(1)[0]
+            common, count = Counter(reason.split(":")[0] for _, reason, *_ in lost).most_common(1)[0]
             if len(there):
                 place = next(there.itertuples())
                 part = f" (part {place.part})" if place.part else ""
                 first = f"{place.clip} in {audio_folder / place.file}{part}, {reasons[place.clip]}"
                 check = "check that file and the others that source.audio names"
             else:
-                first, check = ", ".join(lost[0]), "check what source.audio names"
+                first, check = ", ".join(lost[0][:2]), "check what source.audio names"
             raise GlatError(
                 f"{out_folder}: all {len(lost)} clips of the shard are lost, {count} of them as {common!r} "
                 f"(first: {first}); {check}"
             )
         pd.DataFrame(kept, columns=Row._fields).to_csv(folder / "clips.csv", index=False)
-        pd.DataFrame(lost, columns=["clip", "reason"]).to_csv(folder / "ledger.csv", index=False)
+        pd.DataFrame(lost, columns=["clip", "reason", "file", "part"]).to_csv(folder / "ledger.csv", index=False)
         made = {"sample_rate": rate, "clip_seconds": seconds, "min_seconds": min_seconds, "clips_asked": len(segments)}
         made |= {"codec": "in_place" if in_place else codec}
         made["versions"] = {name: version(name) for name in ("av", "numpy", "soundfile", "soxr")}
