@@ -15,7 +15,7 @@ import av._core
 
 from glat.data.pieces import AudioError, Meter
 
-T = TypeVar("T")
+T, R = TypeVar("T"), TypeVar("R")
 LARGEST = 2**27  # bytes at once: an index of 5 million packets (30 hours of AAC), or a packet
 
 # FFmpeg allocates what a header declares, an index of 60 million packets say, before it looks whether they are there.
@@ -33,35 +33,32 @@ class Watched:
     def __init__(self, file: BinaryIO, meter: Meter):
         self._file, self._meter = file, meter
         self._ended: AudioError | None = None
+        self.tell = file.tell
 
     def read(self, size: int = -1) -> bytes:
-        return self._unless_ended(lambda: self._file.read(size), b"")
+        return self._unless_ended(self._file.read, size) or b""
 
     def readinto(self, buffer: memoryview) -> int:
-        return self._unless_ended(lambda: self._file.readinto(buffer), 0)
+        return self._unless_ended(self._file.readinto, buffer) or 0
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        if self._unless_ended(lambda: True, False):
-            try:
-                return self._file.seek(place, whence)
-            except (OSError, OverflowError, ValueError):
-                return self._file.seek(0, os.SEEK_END)
-        return self._file.tell()
-
-    def tell(self) -> int:
-        return self._file.tell()
+        # The clock is not looked at: FFmpeg seeks for each chunk of a header, and nobody seeks on and on without reading.
+        try:
+            return self._file.seek(place, whence)
+        except (OSError, OverflowError, ValueError):
+            return self._file.seek(0, os.SEEK_END)
 
     def check(self) -> None:
         """Raises AudioError: too slow, by the limits; unreadable. What was read of such a file tells nothing of it."""
         if self._ended is not None:
             raise self._ended
 
-    def _unless_ended(self, call: Callable[[], T], nothing: T) -> T:
+    def _unless_ended(self, read: Callable[[T], R], wanted: T) -> R | None:
         try:
             self._meter.check_time()
-            return nothing if self._ended else call()
+            return None if self._ended else read(wanted)
         except AudioError as error:
             self._ended = self._ended or error
         except OSError as error:
             self._ended = AudioError(f"unreadable: {error.strerror or error}")
-        return nothing
+        return None
