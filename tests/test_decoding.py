@@ -397,8 +397,9 @@ def test_whatever_a_decoder_raises_is_a_reason(monkeypatch):
     monkeypatch.setattr("glat.data.by_sndfile.clean", lambda *_: None)
     assert lost(b"x") == "undecodable: KeyError: 'no such thing'"
     assert lost(Path("a\0b")).startswith("unreadable: ")
-    with pytest.raises(TypeError, match="given as a Path or as bytes, not as text"):
-        prepare("a.wav", RATE)
+    for text in ("a.wav", Cut("a.wav", 0.0, 1.0)):
+        with pytest.raises(TypeError, match="given as a Path or as bytes, not as text"):
+            prepare(text, RATE)
 
 
 def test_a_picture_that_begins_late_in_an_flv_takes_no_sound_with_it():

@@ -48,10 +48,8 @@ def blocks(
     Raises AudioError: missing, unreadable (and no regular file), empty file, undecodable, no audio stream; truncated
     (less than the header declares, or an end in mid-packet), damaged (sound lost in the middle, a wrong checksum), both
     perhaps after some blocks; too short, or ambiguous, of a `Cut`; too big, too long, too slow, by the limits. Whatever
-    else a decoder raises is `undecodable`, so that the next file is read. TypeError for text, which may be a path or not.
+    else a decoder raises is `undecodable`, so that the next file is read.
     """
-    if isinstance(source, str):
-        raise TypeError("a sound is given as a Path or as bytes, not as text")
     piece = Piece(0.0, max_seconds)
     if isinstance(source, Cut):
         end = source.start + source.seconds
@@ -97,7 +95,9 @@ def decode(source: Path | BinaryIO | bytes | Cut, max_seconds: float = math.inf,
 @contextmanager
 def opened(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Iterator[BinaryIO]:
     """A sound as an open binary stream. Raises AudioError for what is missing, unreadable, too big, or no regular file:
-    a pipe would be waited for without end."""
+    a pipe would be waited for without end. Raises TypeError for text: what came as content is never taken for a path."""
+    if isinstance(source, str):
+        raise TypeError("a sound is given as a Path or as bytes, not as text")
     if not isinstance(source, Path):
         file = io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
         _check_size(file.seek(0, os.SEEK_END), limits)
