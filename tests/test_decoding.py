@@ -294,6 +294,20 @@ def test_many_channels_take_no_more_memory_than_one(kind):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize(("layout", "channels"), [("7.1", 8), ("hexadecagonal", 16)])
+def test_eight_channels_and_more_are_those_of_the_file(layout, channels):
+    """PyAV takes what lies behind the eighth for further ones, and the process died of it."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=48000, layout=layout)
+        frame = av.AudioFrame.from_ndarray(tone(1, 48000, 2), "fltp", "stereo")
+        frame.sample_rate = 48000
+        made = av.AudioResampler("fltp", layout, 48000, 1024).resample(frame)
+        container.mux([packet for part in [*made, None] for packet in stream.encode(part)])
+    samples = decode(out.getvalue()).samples
+    assert len(samples) == channels and np.abs(samples[0]).max() == pytest.approx(0.4, abs=0.3)
+
+
 def test_the_pages_of_an_ogg_are_read_one_by_one(tmp_path):
     class File(io.BytesIO):
         def read(self, size=-1):

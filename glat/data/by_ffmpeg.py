@@ -11,6 +11,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 import soundfile
+from av.audio.plane import AudioPlane
 
 from glat.data import ogg
 from glat.data.by_sndfile import any_format
@@ -32,6 +33,7 @@ from glat.data.pieces import BLOCK, AudioError, Block, Meter, Piece
 
 PREROLL = 0.5  # seconds decoded before a piece: a decoder needs some of its past to give the right samples
 LOST = 0.1  # seconds of sound that may be lost: a frame or two, which a decoder drops where MP3s were joined
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 
 av.logging.set_level(None)
@@ -185,8 +187,12 @@ class _Decoding:
         self._check_lost(piece, meter)
 
     def _planar(self, frame: av.AudioFrame) -> np.ndarray:
-        array = frame.to_ndarray()
-        return array if self.kind.endswith("p") else array.reshape(-1, self.channels).T
+        if not self.kind.endswith("p"):
+            return frame.to_ndarray().reshape(-1, self.channels).T
+        # PyAV's own `planes` go on to the first null pointer, and behind the eighth channel there need be none.
+        planes = (AudioPlane(frame, channel) for channel in range(self.channels))
+        kind = _TYPES[self.kind.removesuffix("p")]
+        return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in planes])
 
     def _block(self, frames: list[np.ndarray], most: float) -> Block:
         # In C order: over interleaved samples the mean would take longer than the decoder.
