@@ -13,26 +13,16 @@ import numpy as np
 import soundfile
 from av.audio.plane import AudioPlane
 
-from glat.data import ogg
+from glat.data import layout, ogg
 from glat.data.by_sndfile import any_format
-from glat.data.formats import CONTAINERS, LOSSLESS, PLAIN, UNTIMED
+from glat.data.formats import CONTAINERS, FLAT, LOSSLESS, PLAIN, UNTIMED
 from glat.data.guard import LARGEST
-from glat.data.headers import (
-    declared_bytes,
-    is_plain,
-    is_tag,
-    missing_end,
-    packet_bytes,
-    promised_seconds,
-    read_head,
-    seconds_late,
-    sound_bytes,
-    zeros_at_end,
-)
+from glat.data.headers import is_plain, promised_seconds, read_head, seconds_late
+from glat.data.losses import LOST, Losses
 from glat.data.pieces import BLOCK, AudioError, Block, Meter, Piece
+from glat.data.tags import zeros_at_end
 
 PREROLL = 0.5  # seconds decoded before a piece: a decoder needs some of its past to give the right samples
-LOST = 0.1  # seconds of sound that may be lost: a frame or two, which a decoder drops where MP3s were joined
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 
@@ -124,13 +114,8 @@ class _Decoding:
         self.late = seconds_late(container, stream)
         self.rate, self.channels, self.kind = 0, 0, ""
         self.first = self.end = 0.0  # of the first and the last frame, in samples of the recording
-        self.lost = 0.0  # seconds that should be between the frames and are not
+        self.losses = Losses(file, self.name, stream.codec_context.codec.canonical_name, self.timed)
         self.bytes = 0  # of all packets
-        self.holes: list[tuple[int, int, float]] = []  # between packets: place, bytes, and about how many seconds
-        self.last: av.Packet | None = None
-        self.last_fails = False
-        self.good = self.good_bytes = self.last_good = 0  # packets that decode, their bytes, those of the last
-        self.smallest = math.inf
         self.corrupt = -math.inf  # where FFmpeg marked the last packet that lacks something, in samples
 
     def length(self) -> float | None:
@@ -161,7 +146,7 @@ class _Decoding:
         """Raises AudioError as `decoding.blocks` does, and _NotThere if what was sought is not there."""
         frames: list[np.ndarray] = []
         waiting = given = 0  # samples
-        begun, most = False, math.inf
+        begun, ended, most = False, False, math.inf
         for frame in self._frames(meter):
             begin, self.end = self.end, self.end + frame.samples
             if self.end <= piece.start * self.rate:
@@ -181,10 +166,11 @@ class _Decoding:
             if self.end > piece.end * self.rate:
                 break
         else:
-            self._check_end(piece, asked, begun)
+            self._check_end(piece, asked, begun, meter)
+            ended = True
         if frames and given < most:
             yield self._block(frames, most - given)
-        self._check_lost(piece, meter)
+        self._check_lost(piece, ended and self.end < piece.end * self.rate, meter)
 
     def _planar(self, frame: av.AudioFrame) -> np.ndarray:
         if not self.kind.endswith("p"):
@@ -207,56 +193,32 @@ class _Decoding:
         return Block(samples, self.rate)
 
     def _frames(self, meter: Meter) -> Iterator[av.AudioFrame]:
-        """Every frame that decodes. What is lost between two of them is counted."""
-        failed = 0.0  # seconds of packets that did not decode since the last frame
-        before = math.nan  # where the last frame ends, by the container's times
-        after = None  # the byte behind the last packet
+        """Every frame that decodes."""
         for packet in self._packets():
-            if packet.size:
-                self.last, self.bytes = packet, self.bytes + packet.size
-                if self.name in UNTIMED and packet.pos is not None:
-                    if self.rate and after is not None and packet.pos > after:
-                        seconds = (packet.pos - after) * float((packet.duration or 0) * packet.time_base) / packet.size
-                        self.holes.append((after, packet.pos - after, seconds))
-                    after = packet.pos + packet.size
-            if packet.is_corrupt:
+            self.bytes += packet.size
+            if packet.is_corrupt and self.name not in PLAIN:  # there, the last one may be a short one
                 self.corrupt = self.end
             try:
                 decoded = packet.decode()
-                self.last_fails = False
             except av.error.FFmpegError:
-                self.last_fails = True
-                failed += self._seconds(packet) if self.rate else 0.0
+                self.losses.failed(packet)
                 continue
-            if packet.size and self.last_good:
-                self.smallest = min(self.smallest, self.last_good)
-            self.last_good = packet.size
-            self.good, self.good_bytes = self.good + 1, self.good_bytes + packet.size
+            self.losses.decoded(packet)
             for frame in decoded:
-                layout = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
+                kind = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
                 at = self._time(frame)
                 if not self.rate:
-                    self.rate, self.channels, self.kind = layout
+                    self.rate, self.channels, self.kind = kind
                     if self.sought:
                         if math.isnan(at):
                             raise _NotThere
                         self.first = self.end = at * self.rate
-                elif layout != (self.rate, self.channels, self.kind):
+                elif kind != (self.rate, self.channels, self.kind):
                     raise AudioError("undecodable: sample rate, channels or format change within the file")
-                gap = at - before if self.timed and not math.isnan(at - before) else 0.0
-                self.lost += max(failed, gap if gap > LOST else 0.0)
-                failed, before = 0.0, at + frame.samples / self.rate
+                self.losses.frame(packet, at, frame.samples, self.rate)
                 yield frame
             if self.rate:
                 meter.check((self.end - self.first) / self.rate)
-
-    def _seconds(self, packet: av.Packet) -> float:
-        """About how much sound is lost with a packet that does not decode. In formats that are packets and nothing else,
-        it is all bytes between two good ones, tags perhaps."""
-        seconds = float((packet.duration or 0) * packet.time_base)
-        if self.name not in UNTIMED or not self.good:
-            return seconds
-        return 0.0 if is_tag(bytes(packet)[:8]) else seconds * max(1.0, packet.size * self.good / self.good_bytes)
 
     def _packets(self) -> Iterator[av.Packet]:
         # A file cut in mid-packet ends the stream; how much is missing is told by the promised duration.
@@ -275,7 +237,7 @@ class _Decoding:
             return math.nan
         return float((frame.pts - (self.stream.start_time or 0)) * self.stream.time_base)
 
-    def _check_end(self, piece: Piece, asked: Piece, begun: bool) -> None:
+    def _check_end(self, piece: Piece, asked: Piece, begun: bool, meter: Meter) -> None:
         """Whether the sound may end where it does."""
         if not self.end:
             if self.sought:
@@ -289,16 +251,19 @@ class _Decoding:
                 raise _NotThere
             promised = None if self.promised is None else self.promised + self.late
             raise asked.ends_before(found + self.late, promised)
-        if self.name == "aac" and self.good:  # FFmpeg skips what is no packet, and tells nobody where
-            skipped = sound_bytes(self.file) - self.bytes
-            self.lost = max(self.lost, skipped / self.good_bytes * self.end / self.rate)
-        if found < piece.end:
-            if self._ends_within():
+        whole = found >= piece.end
+        if not whole and self.promised is None:
+            if self.losses.last_fails or self.losses.cut or self.corrupt > self.end - LOST * self.rate:
                 raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
-            if self.promised is None:
-                self._check_tail(found)
-        if self.promised is None:
-            return
+            self._check_tail(found)
+        if self.promised is not None:
+            self._check_promise(piece, found)
+        if not whole and (why := layout.fault(self.file, self.name, meter.check_time)):
+            kind = "truncated" if why.startswith("the file ends") else "damaged"
+            raise AudioError(f"{kind}: {found:.2f} s decoded, and {why}")
+
+    def _check_promise(self, piece: Piece, found: float) -> None:
+        """Whether there is what the header declares."""
         # A header may count a frame too many, or round to milliseconds.
         slack = 0.1
         if self.lossless:
@@ -312,38 +277,19 @@ class _Decoding:
     def _check_tail(self, found: float) -> None:
         """Of formats that do not know their length: whether what is behind the last packet should have been sound."""
         size, zeros = self.file.seek(0, os.SEEK_END), zeros_at_end(self.file)
-        # Zeros in PCM are silence, but for an AVI's, behind which its index stands.
-        empty = zeros * found / max(1, size - zeros) if self.name == "avi" or not self.codec.startswith("pcm") else 0.0
+        silence = self.codec.startswith("pcm") and self.name in FLAT
+        empty = 0.0 if silence else zeros * found / max(1, size - zeros)
         if empty > LOST and zeros > 512:  # a tag may be filled up with fewer
             raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends in {zeros} zero bytes")
-        if (zeros < 188 or self.name == "voc") and (why := missing_end(self.file, self.name)):
-            raise AudioError(f"truncated: {found:.2f} s decoded, and {why}")
         if self.name == "avi" and not self.sought:
             listed = sum(entry.size for entry in self.stream.index_entries)
             if (listed - self.bytes) / max(1, self.bytes) * found > LOST:
                 raise AudioError(f"damaged: {self.bytes} of {listed} bytes of sound found that the index lists")
 
-    def _ends_within(self) -> bool:
-        """Whether the file is cut off within a packet, or before the end that it declares."""
-        if self.name in ("w64", "caf", "avi") or (self.name in PLAIN and not self.timed):
-            declared = declared_bytes(self.file)
-            return declared is not None and declared > self.file.seek(0, os.SEEK_END) + 1
-        if self.promised is not None:
-            return False
-        if self.name in ("mp3", "aac"):
-            packet = bytes(self.last)
-            return len(packet) < packet_bytes(packet[:7])
-        if self.name in UNTIMED and self.last.size < self.smallest:
-            return True
-        return self.last_fails or self.corrupt > self.end - LOST * self.rate
-
-    def _check_lost(self, piece: Piece, meter: Meter) -> None:
-        for place, size, seconds in self.holes:
-            self.file.seek(place)
-            if not is_tag(self.file.read(min(size, 8))):
-                self.lost += seconds
-        if self.lost > (0 if self.lossless else LOST):
-            raise AudioError(f"damaged: {self.lost:.2f} s of the sound are lost")
+    def _check_lost(self, piece: Piece, at_end: bool, meter: Meter) -> None:
+        lost = self.losses.seconds((self.end - self.first) / self.rate, at_end)
+        if lost > (0 if self.lossless else LOST):
+            raise AudioError(f"damaged: {lost:.2f} s of the sound are lost")
         if self.name == "ogg" and not piece.exact and (why := ogg.damage(self.file, meter.check_time)):
             raise AudioError(f"damaged: {why}")
 

@@ -4,8 +4,9 @@ FFmpeg (through PyAV) decodes, libsndfile the formats in which it is the quicker
 not know (`glat.data.formats`); both skip the priming samples that AAC, MP3 and Opus encoders put in front. A piece is
 sought, not decoded up to, where the container has times to seek by.
 
-No estimate of a length is believed: where a header does not know how long the sound is (MP3, ADTS, joined files), it is
-decoded to its end. Where one does know, less than that is an error, as is sound lost in the middle.
+No estimate of a length is believed: where a header does not know how long the sound is (MP3, ADTS, what a pipe wrote), it
+is decoded to its end. Where one does know, less than that is an error, and more behind it; so is sound lost anywhere
+(`glat.data.losses`, `glat.data.layout`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from glat.data import by_ffmpeg, by_sndfile
+from glat.data import by_ffmpeg, by_sndfile, piped
 from glat.data.guard import Watched
 from glat.data.pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, Piece
 
@@ -60,7 +61,7 @@ def blocks(
     with opened(source, limits) as file:
         watched = Watched(file, meter)
         try:
-            for block in _blocks(watched, piece, meter):
+            for block in _blocks(piped.completed(watched), piece, meter):
                 heard(block.samples)
                 meter.check_time()
                 with meter.waiting():

@@ -24,9 +24,11 @@ CONTAINERS = (
 # Those whose header holds the length. In the others FFmpeg guesses it from a bit rate: only decoding tells.
 DECLARE_LENGTH = frozenset((
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "wav", "w64", "flac", "aiff", "caf", "au", "wv", "ape", "tta", "tak",
-    "dsf", "asf", "rm",
+    "dsf", "asf", "rm", "nistsphere",
 ))  # fmt: skip
-UNTIMED = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "amr"))  # their times are guesses too: no place to seek by
+BARE = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "amr"))  # packets and nothing else
+UNTIMED = BARE | {"avi"}  # their times are guesses too: no place to seek by
+FLAT = frozenset(("wav", "w64", "aiff", "caf", "au", "sox", "nistsphere", "ircam", "iff"))  # zeros in them are silence
 PLAIN = frozenset(("wav", "w64", "aiff"))  # made for PCM: of a compressed sound, their times and lengths are no witness
 
 # Codecs that give back what was put in: nothing of it may be missing, and their frames have checksums.
