@@ -161,7 +161,7 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
     if Path(clip).is_file():
         name = Path(clip).stem
         try:
-            waveform = listen(clip, rate, run.audio.clip_seconds)[:length]
+            waveform = listen(Path(clip), rate, run.audio.clip_seconds)[:length]
         except AudioError as error:
             raise GlatError(f"{clip}: {error}") from None
         waveform = np.pad(waveform, (0, length - len(waveform))).astype(np.float32)

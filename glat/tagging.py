@@ -35,7 +35,7 @@ class Failure(NamedTuple):
 
 
 def stream(
-    source: str | Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
+    source: Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
 ) -> Iterator[np.ndarray]:
     """An audio file of any format, or its bytes, as pieces of (samples,) float32 mono at `rate`, of some seconds each:
     memory does not grow with its length.
@@ -47,10 +47,13 @@ def stream(
             pieces, where only decoding tells.
     """
     resampler, mono = None, Mono()
-    for samples, source_rate in blocks(source, max_seconds, limits):
+
+    def hear(samples: np.ndarray) -> None:
+        mono.add(samples)
+
+    for _, source_rate in blocks(source, max_seconds, limits, hear):
         if resampler is None:
             resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
-        mono.add(samples)
         if mono.samples >= PIECE * source_rate:
             yield resampler.resample_chunk(_finite(mono.mix()))
             mono = Mono()
@@ -66,7 +69,7 @@ def _finite(mono: np.ndarray) -> np.ndarray:
 
 
 def listen(
-    source: str | Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
+    source: Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
 ) -> np.ndarray:
     """All of `stream` as one: (samples,) float32 mono at `rate`. Raises AudioError as `stream` does."""
     return np.concatenate(list(stream(source, rate, max_seconds, limits)))

@@ -83,4 +83,4 @@ def all_steps(root: Path, shards: int = 2, split: str = "eval", *options: str) -
 def ledger(root: Path, split: str = "eval") -> dict[str, str]:
     """Clip and reason of all that was lost."""
     tables = [pd.read_csv(path) for path in sorted((root / f"data/tiny/packs/{split}").glob("*.ledger.csv"))]
-    return dict(pd.concat(tables).itertuples(index=False))
+    return dict(pd.concat(tables)[["clip", "reason"]].itertuples(index=False))

@@ -119,7 +119,7 @@ def test_a_source_that_reads_says_what_is_lost(shard, tmp_path):
     _, segments, listing, _ = shard
     there = listing.assign(file="box", part=[str(i) for i in range(len(listing))], reason="")
 
-    def read(rows, folder):
+    def read(rows, folder, seconds):
         assert rows["clip"].tolist() == segments["clip"].tolist() and folder.name == "audio"
         for part in rows["part"]:
             yield (
@@ -130,5 +130,5 @@ def test_a_source_that_reads_says_what_is_lost(shard, tmp_path):
 
     place = tmp_path / "out"
     assert resample_shard(segments, there, tmp_path / "audio", place, RATE, SECONDS, read=read) == (5, 1)
-    assert pd.read_csv(place / "ledger.csv").values.tolist() == [["-id2_20000", "zeros: all of it"]]
+    assert pd.read_csv(place / "ledger.csv").values.tolist() == [["-id2_20000", "zeros: all of it", "box", 2]]
     assert pd.read_csv(place / "clips.csv")["part"].tolist() == [0, 1, 3, 4, 5]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
+import resource
 import tracemalloc
+from functools import partial
+from pathlib import Path
 
 import av
 import numpy as np
@@ -14,6 +18,7 @@ from data_fixtures import encode, tone
 from glat.data import ogg
 from glat.data.audio import AudioError, Cut, Limits, count_wraps, decode, prepare
 from glat.data.decoding import blocks
+from glat.data.guard import LARGEST
 from glat.tagging import listen
 
 RATE = 16000
@@ -53,7 +58,7 @@ def test_an_mp3_that_does_not_know_its_length_is_decoded_to_its_end(loud_first, 
     assert prepare(Cut(tmp_path / "b.mp3", 5.0, 2.0), RATE, 2.0).seconds == pytest.approx(2.0)
 
 
-def lost(content: bytes, seconds: float = 10.0) -> str:
+def lost(content: bytes | Path, seconds: float = 10.0) -> str:
     with pytest.raises(AudioError) as error:
         prepare(content, RATE, seconds)
     return str(error.value)
@@ -289,6 +294,20 @@ def test_many_channels_take_no_more_memory_than_one(kind):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize(("layout", "channels"), [("7.1", 8), ("hexadecagonal", 16)])
+def test_eight_channels_and_more_are_those_of_the_file(layout, channels):
+    """PyAV takes what lies behind the eighth for further ones, and the process died of it."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=48000, layout=layout)
+        frame = av.AudioFrame.from_ndarray(tone(1, 48000, 2), "fltp", "stereo")
+        frame.sample_rate = 48000
+        made = av.AudioResampler("fltp", layout, 48000, 1024).resample(frame)
+        container.mux([packet for part in [*made, None] for packet in stream.encode(part)])
+    samples = decode(out.getvalue()).samples
+    assert len(samples) == channels and np.abs(samples[0]).max() == pytest.approx(0.4, abs=0.3)
+
+
 def test_the_pages_of_an_ogg_are_read_one_by_one(tmp_path):
     class File(io.BytesIO):
         def read(self, size=-1):
@@ -318,6 +337,100 @@ def test_limits_of_bytes_seconds_and_time(monkeypatch):
     monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: clock[0])
     for _ in blocks(content, limits=Limits(time=1)):
         clock[0] += 10
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"RIFF\xff\xff\xff\xffWAVE" + bytes(2**22), b"fLaC" + b"\1\0\0\0" * 2**20, b"RIFF\xff\xff\xff\xffWAVE" + b"aaaa\0\0\0\0" * 2**19],
+    ids=["chunks of nothing", "blocks of nothing", "named chunks of nothing"],
+)  # fmt: skip
+def test_the_clock_runs_while_a_header_is_read(content, monkeypatch):
+    class File(io.BytesIO):
+        looked = 0
+
+        def read(self, size=-1):
+            self.looked += 1
+            return super().read(size)
+
+        def readinto(self, buffer):
+            self.looked += 1
+            return super().readinto(buffer)
+
+    clock = itertools.count()  # each look at it takes a second
+    monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: next(clock))
+    file = File(content)
+    with pytest.raises(AudioError, match="^too slow: decoding took over 20 s, the limit .audio.limits.time."):
+        list(blocks(file, limits=Limits(time=20)))
+    assert file.looked <= 20
+
+
+def test_what_is_done_with_each_block_in_the_decoder_s_place_is_on_its_clock(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("glat.data.audio.count_wraps", lambda samples: clock.append(clock.pop() + 10) or 0)
+    content = wav(tone(20, RATE, 1))
+    for use in (partial(prepare, content, RATE, 20.0), partial(listen, content, RATE)):
+        use(limits=Limits(time=1e6))
+        with pytest.raises(AudioError, match="^too slow"):
+            use(limits=Limits(time=9))
+
+
+def atoms(content: bytes, change) -> bytes:
+    """The boxes of an MP4 file, with the content that `change(name, content)` gives some."""
+    out, place = b"", 0
+    while place < len(content):
+        size, name = int.from_bytes(content[place : place + 4], "big"), content[place + 4 : place + 8]
+        inner = content[place + 8 : place + size]
+        inner = atoms(inner, change) if name in (b"moov", b"trak", b"mdia", b"minf", b"stbl") else change(name, inner)
+        out, place = out + (len(inner) + 8).to_bytes(4, "big") + name + inner, place + size
+    return out
+
+
+def test_a_table_that_a_header_declares_takes_no_memory(tmp_path):
+    """3 kB that would take 1 GB: FFmpeg makes an index of what the tables count before it looks for any of it."""
+    count = 30_000_000
+    tables = {b"stsz": (0, 1, count), b"stts": (0, 1, count, 1024), b"stsc": (0, 1, 1, count, 1), b"stco": (0, 1, 48)}
+    bomb = atoms(
+        encode(tmp_path / "a.m4a", tone(1)).read_bytes(),
+        lambda name, inner: b"".join(n.to_bytes(4, "big") for n in tables[name]) if name in tables else inner[:2000],
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert lost(bomb).startswith(("undecodable: ", "too big: "))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    assert len(bomb) < 4000
+    with pytest.raises(MemoryError):
+        av.Packet(LARGEST + 1)
+
+
+def test_whatever_a_decoder_raises_is_a_reason(monkeypatch):
+    def choke(*_):
+        raise KeyError("no such thing")
+        yield
+
+    monkeypatch.setattr("glat.data.by_ffmpeg.read", choke)
+    monkeypatch.setattr("glat.data.by_sndfile.clean", lambda *_: None)
+    assert lost(b"x") == "undecodable: KeyError: 'no such thing'"
+    assert lost(Path("a\0b")).startswith("unreadable: ")
+    for text in ("a.wav", Cut("a.wav", 0.0, 1.0)):
+        with pytest.raises(TypeError, match="given as a Path or as bytes, not as text"):
+            prepare(text, RATE)
+
+
+def test_a_picture_that_begins_late_in_an_flv_takes_no_sound_with_it():
+    """Its header says that there is sound alone; PyAV has no place for a stream that comes later."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="flv") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(10, 44100, 1), "fltp", "mono")
+        frame.sample_rate = 44100
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    content, place = out.getvalue(), 13
+    for _ in range(300):
+        place += 15 + int.from_bytes(content[place + 1 : place + 4], "big")
+    picture = b"\x12" + bytes(60)
+    tag = b"\x09" + len(picture).to_bytes(3, "big") + content[place + 4 : place + 8] + bytes(3) + picture
+    late = content[:place] + tag + len(tag).to_bytes(4, "big") + content[place:]
+    np.testing.assert_array_equal(prepare(late, RATE).samples, prepare(content, RATE).samples)
 
 
 def square(amplitude: float, hertz: float, noise: float = 0.0) -> np.ndarray:

@@ -261,7 +261,7 @@ def test_one_bad_entry_costs_one_clip(tmp_path, monkeypatch):
     assert packs.clips.tolist() == rows["clip"][[0, 6]].tolist()
     lost = ledger(tmp_path)
     assert [lost[clip] for clip in rows["clip"][1:6]] == [
-        "unreadable: a pipe, not a file", "unreadable: No such device or address",
+        "unreadable: a pipe, not a file", "unreadable: a socket, not a file",
         "unreadable: Too many levels of symbolic links", "unreadable: a folder, not a file", "missing: no such file",
     ]  # fmt: skip
 

@@ -384,3 +384,128 @@ def test_packs_of_the_other_byte_order_are_used_in_place(project):
     panns(project / "a.h5", waveform=WAVEFORMS.astype(">i2"))
     make_project(project, {"kind": "panns_hdf5", "audio": "a.h5", "in_place": True})
     np.testing.assert_array_equal(Packs(all_steps(project)).read_int16(range(6)), WAVEFORMS)
+
+
+def raw_file(file):
+    WAVEFORMS.tofile(file.filename + ".raw")
+    del file["waveform"]
+    file.create_dataset("waveform", WAVEFORMS.shape, "<i2", external=[(file.filename + ".raw", 0, WAVEFORMS.nbytes)])
+
+
+def virtual(*parts, shape=WAVEFORMS.shape):
+    """A change of a whole file: a waveform of `parts` (file, first row, last row) of the files' own `waveform`."""
+
+    def change(file):
+        layout = h5py.VirtualLayout(WAVEFORMS.shape, "<i2")
+        for name, first, last in parts:
+            layout[first:last, : shape[1]] = h5py.VirtualSource(name, "waveform", shape)[first:last]
+        del file["waveform"]
+        file.create_virtual_dataset("waveform", layout)
+
+    return change
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """Files whose rows another one refers to: in its folder, and outside of it."""
+    (tmp_path / "in").mkdir()
+    with h5py.File(tmp_path / "in/half.hdf", "w") as file:
+        file.create_dataset("waveform", WAVEFORMS.shape, "<i2", chunks=(1, 8000))[:, :16000] = WAVEFORMS[:, :16000]
+    for name in ("in/whole.hdf", "private.hdf"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["waveform"] = WAVEFORMS
+    with h5py.File(tmp_path / "in/raw.hdf", "w") as file:
+        file["waveform"] = WAVEFORMS
+        raw_file(file)
+    with h5py.File(tmp_path / "in/onward.hdf", "w") as file:
+        file["waveform"] = h5py.ExternalLink("../private.hdf", "waveform")
+    return tmp_path
+
+
+OUTSIDE = "waveform leads to .*private.hdf, which is not in the same folder"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (raw_file, "waveform lies in a raw file, .*raw"),
+        (linked("waveform", h5py.ExternalLink("raw.hdf", "waveform")), "waveform lies in a raw file"),
+        (linked("waveform", h5py.ExternalLink("../private.hdf", "waveform")), OUTSIDE),
+        (linked("waveform", h5py.ExternalLink("onward.hdf", "waveform")), OUTSIDE),
+        (virtual(("../private.hdf", 0, 6)), OUTSIDE),
+        (virtual(("raw.hdf", 0, 6)), "lies in a raw file"),
+        (virtual(("whole.hdf", 0, 3), ("gone.hdf", 3, 6)), "gone.hdf: not there, but part of .*a.h5: waveform; put it back"),
+        (virtual(("a.h5", 0, 6)), "made of datasets that are made of others, over 4 deep"),
+        (virtual(("whole.hdf", 0, 3)), "hold only 96000 of its 192000 values"),
+        (virtual(("whole.hdf", 0, 6), shape=(6, 16000)), "hold only 96000 of its 192000 values"),
+        (virtual(("whole.hdf", 0, 6)), None),
+        (virtual(("half.hdf", 0, 6)), "half.hdf, parts of which were never written"),
+        (other("waveform", shape=(6, 2**28), dtype="i2", chunks=(1, 2**28 + 1), maxshape=(6, None)), "in chunks of"),
+    ],
+)  # fmt: skip
+def test_a_file_leads_to_no_place_but_its_own_folder(beside, change, told):
+    with h5py.File(panns(beside / "in/a.h5", rate=768_000), "r+") as file:
+        change(file)
+    if told is None:
+        got = list(panns_hdf5.read(fetch(panns_hdf5, beside / "in/a.h5"), None))
+        np.testing.assert_array_equal(np.stack([one.samples for one in got]), WAVEFORMS)
+        return
+    with pytest.raises(GlatError, match=rf"in/.*{told}"):
+        fetch(panns_hdf5, beside / "in/a.h5")
+
+
+@pytest.mark.parametrize("fill", [0, 5])
+def test_rows_that_were_not_all_written_are_lost(tmp_path, fill):
+    path = panns(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["waveform"]
+        made = file.create_dataset("waveform", WAVEFORMS.shape, "<i2", chunks=(1, 8000), fillvalue=fill)
+        made[0], made[2:5, :20000], made[5] = WAVEFORMS[0], WAVEFORMS[2:5, :20000], WAVEFORMS[5]
+    got = list(panns_hdf5.read(fetch(panns_hdf5, tmp_path), None))
+    told = ["missing: the row was never written", *3 * ["damaged: 3 of the 4 chunks of the row were written"]]
+    assert [str(one) for one in got[1:5]] == told
+    np.testing.assert_array_equal(np.stack([got[0].samples, got[5].samples]), WAVEFORMS[[0, 5]])
+    with h5py.File(path, "r+") as file:  # as PANNs writes them, but before the first row
+        del file["waveform"]
+        file.create_dataset("waveform", WAVEFORMS.shape, "<i2")
+    assert {str(one) for one in panns_hdf5.read(fetch(panns_hdf5, tmp_path), None)} == {told[0]}
+
+
+def test_a_row_is_read_no_further_than_a_clip_may_be_long(project):
+    panns(project / "a.h5", waveform=np.ones((6, RATE * 60), np.int16), compression="gzip", chunks=(1, RATE))
+    listing = fetch(panns_hdf5, project)
+    assert {len(one.samples) for one in panns_hdf5.read(listing, None, 3.0)} == {3 * RATE + 1}
+    make_project(project, {"kind": "panns_hdf5", "audio": "a.h5"})
+    assert step("metadata") is None and step("download", "eval", 0) is None
+    told = step("resample", "eval", 0)
+    assert "all 4 clips of the shard are lost, 4 of them as 'too long'" in told
+    assert f"(first: {ROWS['clip'][0]} in {project}/a.h5 (part 0), too long: " in told  # the user's own file
+    in_place = step("--set", "datasets.tiny.source.in_place=true", "resample", "eval", 0)
+    assert "has more than 32000 samples of int16 at 16000 Hz" in in_place
+
+
+def unknown_filter(file, name="waveform"):
+    shape = file[name].shape
+    del file[name]
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_chunk((1, shape[1]))
+    created.set_filter(32099, h5py.h5z.FLAG_OPTIONAL, (0,))
+    kind, space = h5py.h5t.STD_I16LE, h5py.h5s.create_simple(shape)
+    found = h5py.h5d.create(file.id, name.encode(), kind, space, created)
+    for row in range(shape[0]):
+        found.write_direct_chunk((row, 0), WAVEFORMS[row % 6].tobytes(), 0)
+
+
+def test_a_filter_that_is_not_installed_is_named(project):
+    told = r"waveform is compressed by the HDF5 filter 32099 \(of no name\), which is not installed; install its plugin"
+    panns(project / "a.h5")
+    make_project(project, {"kind": "panns_hdf5", "audio": "a.h5"})
+    packs = all_steps(project)
+    for path, use in (
+        (project / "a.h5", lambda: fetch(panns_hdf5, project / "a.h5")),
+        (packs[0], lambda: Packs(packs)),
+    ):
+        with h5py.File(path, "r+") as file:
+            unknown_filter(file)
+        with pytest.raises(GlatError, match=rf"{path.name}: {told}"):
+            use()

@@ -152,6 +152,42 @@ def test_files_that_are_not_the_copies(tmp_path):
         fetch(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("audio", [{"bytes": "/etc/hostname"}] * 6, "audio.bytes is string, and binary is needed"),  # text is a path
+        ("audio", [{"bytes": 7}] * 6, "audio.bytes is int64, and binary"),
+        ("audio", [{"bytes": [1, 2]}] * 6, "audio.bytes is list<.*>, and binary"),
+        ("video_id", range(6), "video_id is int64, and text is needed"),
+        ("video_id", [[i] for i in IDS], "video_id is list<.*>, and text"),
+        ("video_id", [i.encode() for i in IDS], "video_id is binary, and text"),
+        ("labels", [[0]] * 6, "labels is list<.*>, and lists of text"),
+        ("labels", ["/m/0a"] * 6, "labels is string, and lists of text"),
+        ("human_labels", [[["A"]]] * 6, "human_labels is list<.*>, and lists of text"),
+    ],
+)  # fmt: skip
+def test_columns_of_other_types_are_refused(tmp_path, column, values, told):
+    made = table(content=[b"x"] * 6)
+    listing = fetch(write(tmp_path / "a.parquet", made))
+    write(tmp_path / "a.parquet", made.set_column(made.schema.get_field_index(column), column, pa.array(values)))
+    for use in (lambda: fetch(tmp_path), lambda: list(parquet.read(listing, tmp_path))):  # changed in between, perhaps
+        with pytest.raises(GlatError, match=rf"a\.parquet: {told}"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_binary(), pa.binary_view(), pa.binary(3), pa.dictionary(pa.int32(), pa.binary())]
+)
+def test_bytes_and_text_of_every_kind_are_read(tmp_path, kind):
+    content = pa.array([f"{i:03}".encode() for i in range(6)])
+    content = content.dictionary_encode() if pa.types.is_dictionary(kind) else content.cast(kind)
+    ids = pa.array(IDS).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(IDS, pa.large_string())
+    made = pa.table({"video_id": ids, "audio": pa.StructArray.from_arrays([content], ["bytes"])})
+    assert list(parquet.read(fetch(write(tmp_path / "a.parquet", made, 6)), tmp_path)) == [
+        b"%03d" % i for i in range(6)
+    ]
+
+
 def test_a_damaged_row_group_loses_its_clips_alone(tmp_path):
     path = write(tmp_path / "a.parquet")
     listing = fetch(tmp_path)

@@ -17,7 +17,7 @@ from glat.data.decoding import blocks, decode
 from glat.data.pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits
 
 __all__ = [
-    "UNLIMITED", "AudioError", "Clip", "Cut", "Limits", "Mono", "Samples", "Statistics", "blocks", "count_wraps", "decode", "prepare",
+    "OVERHANG", "UNLIMITED", "AudioError", "Clip", "Cut", "Limits", "Mono", "Samples", "Statistics", "blocks", "count_wraps", "decode", "prepare",
     "statistics", "to_int16",
 ]  # fmt: skip
 
@@ -93,7 +93,7 @@ class Mono:
 
 
 def prepare(
-    source: str | Path | BinaryIO | bytes | Cut | Samples | AudioError,
+    source: Path | BinaryIO | bytes | Cut | Samples | AudioError,
     rate: int = 32000,
     seconds: float = 10.0,
     min_seconds: float = 0.5,
@@ -112,11 +112,15 @@ def prepare(
     if isinstance(source, AudioError):
         raise source
     mono, source_rate = Mono(), 0
-    given = [_as_block(source)] if isinstance(source, Samples) else blocks(source, seconds + OVERHANG, limits)
-    for samples, source_rate in given:
-        mono.add(samples)
-        if mono.samples > (seconds + OVERHANG) * source_rate:
+    if isinstance(source, Samples):
+        if len(source.samples) > (seconds + OVERHANG) * source.rate:
             raise AudioError(_too_long(source, seconds))
+        samples, source_rate = _as_block(source)
+        mono.add(samples)
+    else:
+        for _, source_rate in blocks(source, seconds + OVERHANG, limits, mono.add):
+            if mono.samples > (seconds + OVERHANG) * source_rate:
+                raise AudioError(_too_long(source, seconds))
     found = mono.samples / source_rate
     if found < min_seconds:
         raise AudioError(f"too short: {found:.2f} s, at least {min_seconds:g} s needed")
@@ -142,7 +146,7 @@ def _too_long(source: object, seconds: float) -> str:
     told = (
         f"too long: over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
     )
-    if isinstance(source, str | Path | Cut):
+    if isinstance(source, Path | Cut):
         return f"{told}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
     return told
 

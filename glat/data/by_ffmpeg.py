@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator
@@ -10,18 +11,20 @@ from typing import BinaryIO
 import av
 import numpy as np
 import soundfile
+from av.audio.plane import AudioPlane
 
 from glat.data import layout, ogg
 from glat.data.by_sndfile import any_format
 from glat.data.formats import CONTAINERS, FLAT, LOSSLESS, PLAIN, UNTIMED
+from glat.data.guard import LARGEST
 from glat.data.headers import is_plain, promised_seconds, read_head, seconds_late
 from glat.data.losses import LOST, Losses
 from glat.data.pieces import BLOCK, AudioError, Block, Meter, Piece
 from glat.data.tags import zeros_at_end
 
 PREROLL = 0.5  # seconds decoded before a piece: a decoder needs some of its past to give the right samples
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
-_TYPES = {"u8p": "u1", "s16p": "i2", "s32p": "i4", "s64p": "i8", "fltp": "f4", "dblp": "f8"}
 
 av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
@@ -41,7 +44,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
     except av.error.FFmpegError as error:
         try:
             other = any_format(file, asked, meter)
-        except (OSError, soundfile.LibsndfileError):
+        except soundfile.LibsndfileError:
             page = head.lstrip()[:1] == b"<"
             raise AudioError("undecodable: a web page, not audio" if page else _undecodable(error)) from None
         yield from other
@@ -81,6 +84,10 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
 
 
 def _undecodable(error: av.error.FFmpegError) -> str:
+    if error.errno == errno.ENOMEM:
+        return (
+            f"too big: it needs over {LARGEST} bytes at once, for a packet or for the tables that its header declares"
+        )
     return f"undecodable: {error.strerror}"
 
 
@@ -166,11 +173,12 @@ class _Decoding:
         self._check_lost(piece, ended and self.end < piece.end * self.rate, meter)
 
     def _planar(self, frame: av.AudioFrame) -> np.ndarray:
-        if self.channels > 8 and self.kind.endswith("p"):  # PyAV counts planes that are not there, and crashes
-            planes = frame.planes[: self.channels]
-            return np.stack([np.frombuffer(plane, _TYPES[self.kind], frame.samples) for plane in planes])
-        array = frame.to_ndarray()
-        return array if self.kind.endswith("p") else array.reshape(-1, self.channels).T
+        if not self.kind.endswith("p"):
+            return frame.to_ndarray().reshape(-1, self.channels).T
+        # PyAV's own `planes` go on to the first null pointer, and behind the eighth channel there need be none.
+        planes = (AudioPlane(frame, channel) for channel in range(self.channels))
+        kind = _TYPES[self.kind.removesuffix("p")]
+        return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in planes])
 
     def _block(self, frames: list[np.ndarray], most: float) -> Block:
         # In C order: over interleaved samples the mean would take longer than the decoder.
@@ -219,6 +227,8 @@ class _Decoding:
             try:
                 yield next(packets)
             except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.BlockingIOError):
+                return
+            except IndexError:  # at the end, PyAV looks for streams that FFmpeg has found only meanwhile
                 return
 
     def _time(self, frame: av.AudioFrame) -> float:

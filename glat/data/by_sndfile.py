@@ -21,9 +21,7 @@ _COUNTS = re.compile(r"(?:Frames|Cols) *: (\d+)")
 _SHORT = re.compile(r"(\d+) \(?should be (\d+)|be truncated")
 
 
-def clean(
-    file: BinaryIO, place: bytes | BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]
-) -> Iterator[Block] | None:
+def clean(file: BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]) -> Iterator[Block] | None:
     """A clean WAV or FLAC by libsndfile, which takes about half of FFmpeg's time for them; and ALAC of 16
     bits in CAF, of which FFmpeg takes the end off twice.
 
@@ -35,8 +33,8 @@ def clean(
     if name is None:
         return None
     try:
-        sound = soundfile.SoundFile(place)
-    except (OSError, soundfile.LibsndfileError):
+        sound = soundfile.SoundFile(file)
+    except soundfile.LibsndfileError:
         return None
     rate, whole = sound.samplerate, sound.frames
     # libsndfile takes the length of a cut WAV from what is there, and a FLAC's unknown length for an endless one.

@@ -92,7 +92,9 @@ class InPlace:
         file = open_linked(path)
         if mark(file) != self._marks[which]:
             raise GlatError(f"{path}: changed since a pack began to use it in place; download and pack again")
-        if (waveform := file["waveform"]).dtype.kind != "i" or waveform.shape[1:] != (self._samples,):
+        again = "fetch it anew, or pack with source.in_place: false"
+        waveform = dataset(file, "waveform", "whole numbers", (None, None), again, own=False)
+        if waveform.dtype.kind != "i" or waveform.shape[1] != self._samples:
             raise GlatError(f"{path}: waveform is {waveform.dtype} {waveform.shape}; pack with source.in_place: false")
         return waveform
 

@@ -48,7 +48,7 @@ def pack_shard(
     rate: int,
     provenance: dict,
 ) -> tuple[int, int]:
-    """Write a resampled shard as one HDF5 file and its ledger (CSV clip, reason); returns (kept, lost).
+    """Write a resampled shard as one HDF5 file and its ledger (CSV clip, reason, file, part); returns (kept, lost).
 
     provenance: `dataset`, `split` and `shard` become attributes; all of it, with hashes of the segment list and of the
     waveforms, the libraries' versions and the creation parameters, is kept as JSON.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from typing import BinaryIO
 
@@ -29,7 +28,7 @@ def _with(head: bytes, sizes: tuple[tuple[int, int], ...]) -> bytes:
     return head
 
 
-class _Overlaid(io.RawIOBase):
+class _Overlaid:
     """A file whose beginning is another one."""
 
     def __init__(self, file: BinaryIO, head: bytes, size: int):

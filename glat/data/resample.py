@@ -8,7 +8,7 @@ table's order.
 
 `resample_shard` writes a folder: the waveforms, one after the other in the order of reading, as `waveform.i16` (codec
 pcm16: little-endian int16), `waveform.flac` (codec flac: one FLAC stream a clip) or not at all (used in place);
-`clips.csv` (a row a kept clip: `Row`), `ledger.csv` (clip, reason) and `audio.json` (how all this was made).
+`clips.csv` (a row a kept clip: `Row`), `ledger.csv` (clip, reason, name of its file, part) and `audio.json` (how all this was made).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -33,7 +34,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from glat.data.audio import UNLIMITED, AudioError, Cut, Limits, Samples, Statistics, prepare, statistics
+from glat.data.audio import OVERHANG, UNLIMITED, AudioError, Cut, Limits, Samples, Statistics, prepare, statistics
 from glat.data.shards import STRINGS, need_space, progress
 from glat.errors import GlatError, refusal
 from glat.files import whole
@@ -79,7 +80,7 @@ def resample_shard(
     workers: int = 1,
     min_seconds: float = 0.5,
     codec: str = "pcm16",
-    read: Callable[[pd.DataFrame, Path], Iterator[Any]] | None = None,
+    read: Callable[[pd.DataFrame, Path, float], Iterator[Any]] | None = None,
     in_place: bool = False,
     limits: Limits = UNLIMITED,
 ) -> tuple[int, int]:
@@ -99,7 +100,7 @@ def resample_shard(
     if not in_place:
         # FLAC takes half to two thirds of it, as the recordings' noise lets it.
         need_space(out_folder, round(len(there) * rate * seconds * (2 if codec == "pcm16" else 1.2)))
-    sources = zip(there.itertuples(), (read or files)(there, audio_folder), strict=True)
+    sources = zip(there.itertuples(), (read or files)(there, audio_folder, seconds + OVERHANG), strict=True)
     if in_place:
         sources = _fitting(sources, rate, round(rate * seconds))
     jobs = (
@@ -123,15 +124,23 @@ def resample_shard(
                     kept.append(Row(place.clip, found.source_rate, found.source_seconds, *measured))
         if in_place:
             (folder / f"waveform{SUFFIX[codec]}").unlink()
-        lost = [(clip, reasons[clip]) for clip in segments["clip"] if reasons[clip]]
+        places = {row.clip: (Path(row.file).name, row.part) for row in there.itertuples()}
+        lost = [(clip, reasons[clip], *places.get(clip, ("", ""))) for clip in segments["clip"] if reasons[clip]]
         if not kept:
-            common, count = Counter(reason.split(":")[0] for _, reason in lost).most_common(1)[0]
+            common, count = Counter(reason.split(":")[0] for _, reason, *_ in lost).most_common(1)[0]
+            if len(there):
+                place = next(there.itertuples())
+                part = f" (part {place.part})" if place.part else ""
+                first = f"{place.clip} in {audio_folder / place.file}{part}, {reasons[place.clip]}"
+                check = "check that file and the others that source.audio names"
+            else:
+                first, check = ", ".join(lost[0][:2]), "check what source.audio names"
             raise GlatError(
                 f"{out_folder}: all {len(lost)} clips of the shard are lost, {count} of them as {common!r} "
-                f"(first: {lost[0][0]}, {lost[0][1]}); check the files in {audio_folder}"
+                f"(first: {first}); {check}"
             )
         pd.DataFrame(kept, columns=Row._fields).to_csv(folder / "clips.csv", index=False)
-        pd.DataFrame(lost, columns=["clip", "reason"]).to_csv(folder / "ledger.csv", index=False)
+        pd.DataFrame(lost, columns=["clip", "reason", "file", "part"]).to_csv(folder / "ledger.csv", index=False)
         made = {"sample_rate": rate, "clip_seconds": seconds, "min_seconds": min_seconds, "clips_asked": len(segments)}
         made |= {"codec": "in_place" if in_place else codec}
         made["versions"] = {name: version(name) for name in ("av", "numpy", "soundfile", "soxr")}
@@ -139,7 +148,7 @@ def resample_shard(
     return len(kept), len(lost)
 
 
-def files(listing: pd.DataFrame, folder: Path) -> Iterator[Path | Cut]:
+def files(listing: pd.DataFrame, folder: Path, longest: float = math.inf) -> Iterator[Path | Cut]:
     """The audio files themselves: all of a file, or a piece of a longer one, by `part`.
 
     `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer;
@@ -160,7 +169,8 @@ def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tupl
     """The sources as they come, if each can be used as it is; in place, nothing can be resampled, padded or cut."""
     for row, source in sources:
         if isinstance(source, Samples):
-            have = f"{len(source.samples)} samples of {source.samples.dtype} at {source.rate} Hz"
+            length = len(source.samples) if len(source.samples) <= samples else f"more than {samples}"
+            have = f"{length} samples of {source.samples.dtype} at {source.rate} Hz"
             if have != (need := f"{samples} samples of int16 at {rate} Hz"):
                 raise GlatError(
                     f"{row.file}: row {row.part} (clip {row.clip}) has {have}, and used in place it must have {need}; "

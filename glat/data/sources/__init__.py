@@ -10,8 +10,9 @@ A source is a module with
 and, where it needs them,
 
 - `write_metadata(folder, splits, settings)`: make the lists, for a source that has its own;
-- `read(listing, folder)`: an iterator over the rows of the table that have audio, each as `glat.data.audio.prepare`
-  takes it: a path, a `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why there is none;
+- `read(listing, folder, seconds)`: an iterator over the rows of the table that have audio, each as
+  `glat.data.audio.prepare` takes it: a path, a `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why
+  there is none; a sound of over `seconds` is lost anyway, and need not be read further than that;
 - `WAYS`: names of settings that say how audio is got (a pace, a proxy) and not which: no file depends on them, and no
   pack tells them;
 - `CODE`: names of further modules, by their paths from it, that its audio depends on.

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import DAMAGED, GlatError
-from ...hdf5 import dataset, open_hdf5
+from ...hdf5 import Written, dataset, open_hdf5
 from ..audio import AudioError
 
 ENDINGS = (".h5", ".hdf", ".hdf5")
@@ -31,7 +31,10 @@ def open_file(path: str) -> h5py.File:
 
 def data(file: h5py.File, name: str, kind: str, *shape: int | None) -> h5py.Dataset:
     """A dataset of a file that somebody made (`glat.hdf5.dataset`), which may be a link to another file's."""
-    return dataset(file, name, kind, shape, AGAIN, own=False)
+    try:
+        return dataset(file, name, kind, shape, AGAIN, own=False)
+    except DAMAGED as error:
+        raise GlatError(f"{file.filename}: {name} cannot be read ({_short(error)}); {AGAIN}") from None
 
 
 def names(path: str, audio: str, rows_of: Callable[[h5py.File], h5py.Dataset]) -> Iterator[tuple[str, tuple[int]]]:
@@ -66,8 +69,11 @@ def _read(found: h5py.Dataset, rows: slice) -> np.ndarray:
     try:
         return found[rows]
     except (*DAMAGED, MemoryError) as error:
-        told = " ".join(str(error).split())[:120]
-        raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({told}); {AGAIN}") from None
+        raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({_short(error)}); {AGAIN}") from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np.ndarray | None:
@@ -100,17 +106,23 @@ def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np
 def read(
     listing: pd.DataFrame,
     rows_of: Callable[[h5py.File], h5py.Dataset],
-    source: Callable[[h5py.File, np.ndarray], Any],
+    source: Callable[[h5py.File, h5py.Dataset, int], Any],
 ) -> Iterator[Any]:
-    """`source(file, row of audio)` for each row of the listing, or the `AudioError` of one that cannot be read.
+    """`source(file, audio, row)` for each row of the listing, or the `AudioError` of one that cannot be read, or of which not
+    all was written.
 
     rows_of: as `names` has it. One file is open at a time. Raises GlatError for a file that is gone or not whole.
     """
     for path, rows in groupby(zip(listing["file"], listing["part"]), lambda row: row[0]):
         with open_file(path) as file:
             audio = rows_of(file)
+            try:
+                written = Written(audio)
+            except DAMAGED as error:
+                raise GlatError(f"{path}: its index cannot be read ({_short(error)}); {AGAIN}") from None
             for _, part in rows:
                 try:
-                    yield source(file, audio[int(part)])
+                    lack = written.lack(int(part))
+                    yield AudioError(lack) if lack else source(file, audio, int(part))
                 except (*DAMAGED, MemoryError) as error:
-                    yield AudioError(f"unreadable: row {part}: {' '.join(str(error).split())[:120]}")
+                    yield AudioError(f"unreadable: row {part}: {_short(error)}")

@@ -7,6 +7,7 @@ missing, are dropped either way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -65,14 +66,17 @@ def _waveforms(file: h5py.File) -> h5py.Dataset:
     return waveform
 
 
-def read(listing: pd.DataFrame, folder: Path) -> Iterator[Samples | AudioError]:
-    """The waveforms of the rows of `fetch`'s table, in its order."""
-    return hdf5.read(listing, _waveforms, _samples)
+def read(listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[Samples | AudioError]:
+    """The waveforms of the rows of `fetch`'s table, in its order; of a longer one, a sample more than `seconds`."""
+    return hdf5.read(listing, _waveforms, partial(_samples, seconds=seconds))
 
 
-def _samples(file: h5py.File, row: np.ndarray) -> Samples | AudioError:
-    row = row.astype(row.dtype.newbyteorder("="), copy=False)
-    return Samples(row, _rate(file)) if row.any() else AudioError(ZEROS)
+def _samples(file: h5py.File, waveform: h5py.Dataset, row: int, seconds: float) -> Samples | AudioError:
+    rate = _rate(file)
+    found = waveform[row, : math.floor(min(seconds * rate, waveform.shape[1])) + 1]
+    found = found.astype(found.dtype.newbyteorder("="), copy=False)
+    all_zeros = len(found) == waveform.shape[1] and not found.any()
+    return AudioError(ZEROS) if all_zeros else Samples(found, rate)
 
 
 def _rate(file: h5py.File) -> int:

@@ -3,7 +3,8 @@ or `human_labels` (their names), in folders `bal_train`, `unbal_train` and `eval
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +21,9 @@ from . import Shard, containers
 CODE = ("matching.py", "../formats.py", "containers.py")
 FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
 ROWS = 16  # taken of a row group at once
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
 
 
 Settings = containers.Settings
@@ -39,31 +43,57 @@ def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
 
 
 def _open(path: str) -> pq.ParquetFile:
+    """A Parquet file with audio, its columns checked. Raises GlatError if it is none."""
     try:
         # Read as it is asked for: pre-buffering would hold a whole row group's bytes beside what is decoded of them.
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
     except FileNotFoundError:
         raise GlatError(
             f"{path}: no such file; put it back, or set datasets.*.source.audio and download again"
         ) from None
     except (OSError, pa.ArrowException) as error:
         raise GlatError(f"{path}: not a whole Parquet file ({_short(error)}); fetch it again") from None
+    try:
+        _check_columns(path, {field.name: field.type for field in file.schema_arrow})
+    except GlatError:
+        file.close()
+        raise
+    return file
+
+
+def _check_columns(path: str, columns: dict[str, pa.DataType]) -> None:
+    """Raises GlatError for a file without the columns, or with others of their names: text in place of bytes would be the
+    names of files."""
+    kind = columns.get("audio")
+    if "video_id" not in columns or kind is None or not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        raise GlatError(
+            f"{path}: has the columns {', '.join(columns)}; needed are video_id and audio with bytes in it; set "
+            "datasets.*.source.audio to files that have them"
+        )
+    parts = {
+        "video_id": (columns["video_id"], _TEXT, "text"),
+        "audio.bytes": (kind.field("bytes").type, _BYTES, "binary"),
+    }
+    for name in ("labels", "human_labels"):
+        if name in columns:
+            each = columns[name].value_type if _is(columns[name], _LISTS) else None
+            parts[name] = (each, _TEXT, "lists of text")
+    for name, (found, allowed, needed) in parts.items():
+        if not _is(found, allowed):
+            raise GlatError(
+                f"{path}: {name} is {columns.get(name, found)}, and {needed} is needed; set datasets.*.source.audio to files "
+                "that have it"
+            )
+
+
+def _is(kind: pa.DataType | None, allowed: tuple[Callable[[pa.DataType], bool], ...]) -> bool:
+    while kind is not None and pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return kind is not None and any(is_one(kind) for is_one in allowed)
 
 
 def _names(path: str) -> Iterator[tuple[str, tuple[int, int]]]:
     with _open(path) as file:
-        columns = {field.name: field.type for field in file.schema_arrow}
-        kind = columns.get("audio")
-        if (
-            "video_id" not in columns
-            or kind is None
-            or not pa.types.is_struct(kind)
-            or kind.get_field_index("bytes") < 0
-        ):
-            raise GlatError(
-                f"{path}: has the columns {', '.join(columns)}; needed are video_id and audio with bytes in it; set "
-                "datasets.*.source.audio to files that have them"
-            )
         for group in range(file.num_row_groups):
             for row, name in enumerate(_column(file, path, group, "video_id")):
                 yield name or "", (group, row)
@@ -95,7 +125,7 @@ def _labels(path: str, parts: list[tuple[int, int]], classes: pd.DataFrame) -> n
     return found
 
 
-def read(listing: pd.DataFrame, folder: Path) -> Iterator[bytes | AudioError]:
+def read(listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
     """The audio files of the rows of `fetch`'s table, in its order: of one row group at a time, only the bytes."""
     places = [(path, *map(int, part.split(":"))) for path, part in zip(listing["file"], listing["part"])]
     for path, in_file in groupby(places, lambda place: place[0]):

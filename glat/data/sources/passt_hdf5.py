@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,6 @@ def _files(file: h5py.File) -> h5py.Dataset:
     return mp3
 
 
-def read(listing: pd.DataFrame, folder: Path) -> Iterator[bytes | AudioError]:
+def read(listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
     """The MP3 files of the rows of `fetch`'s table, in its order."""
-    return hdf5.read(listing, _files, lambda _, row: row.tobytes())
+    return hdf5.read(listing, _files, lambda _, mp3, row: mp3[row].tobytes())
