@@ -64,8 +64,9 @@ rule resample:
         "data/{dataset}/audio/{split}/{shard}.csv",
         code=code(
             *LISTS,
-            "data/audio.py", "data/by_*.py", "data/decoding.py", "data/formats.py", "data/headers.py", "data/ogg.py", "data/pieces.py",
-            "data/resample.py",
+            "data/asf.py", "data/audio.py", "data/by_*.py", "data/chunks.py", "data/decoding.py", "data/formats.py",
+            "data/guard.py", "data/headers.py", "data/layout.py", "data/losses.py", "data/matroska.py", "data/ogg.py",
+            "data/packets.py", "data/pieces.py", "data/piped.py", "data/resample.py", "data/tags.py",
         ),
         source=source_code,
     output:
