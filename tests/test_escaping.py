@@ -54,7 +54,7 @@ def test_what_is_no_name_is_refused_wherever_a_name_may_stand(name, tmp_path, mo
     )  # fmt: skip
     for change in changed:
         with pytest.raises(
-            GlatError, match=r"params\.yaml: datasets?.*cannot be a name: use up to 100 letters, digits"
+            GlatError, match=r"params\.yaml.*: datasets?.*cannot be a name: use up to 100 letters, digits"
         ):
             load(ROOT / "params.yaml", change)
     # A run's settings that somebody sent name the folder that it is written to.
