@@ -112,6 +112,7 @@ class _Decoding:
         self.timed = self.name not in UNTIMED and (self.name not in PLAIN or is_plain(stream.codec_context))
         self.promised = promised_seconds(container, stream, file, head)
         self.late = seconds_late(container, stream)
+        self.tick = stream.time_base.as_integer_ratio()  # as a Fraction it would take longer than the decoder
         self.rate, self.channels, self.kind = 0, 0, ""
         self.first = self.end = 0.0  # of the first and the last frame, in samples of the recording
         self.losses = Losses(file, self.name, stream.codec_context.codec.canonical_name, self.timed)
@@ -176,9 +177,10 @@ class _Decoding:
         if not self.kind.endswith("p"):
             return frame.to_ndarray().reshape(-1, self.channels).T
         # PyAV's own `planes` go on to the first null pointer, and behind the eighth channel there need be none.
-        planes = (AudioPlane(frame, channel) for channel in range(self.channels))
-        kind = _TYPES[self.kind.removesuffix("p")]
-        return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in planes])
+        array = np.empty((self.channels, frame.samples), _TYPES[self.kind.removesuffix("p")])
+        for channel, row in enumerate(array):
+            row[:] = np.frombuffer(AudioPlane(frame, channel), array.dtype, frame.samples)
+        return array
 
     def _block(self, frames: list[np.ndarray], most: float) -> Block:
         # In C order: over interleaved samples the mean would take longer than the decoder.
@@ -235,7 +237,7 @@ class _Decoding:
         """Seconds from the stream's first sample; NaN where the container does not say."""
         if frame.pts is None:
             return math.nan
-        return float((frame.pts - (self.stream.start_time or 0)) * self.stream.time_base)
+        return (frame.pts - (self.stream.start_time or 0)) * self.tick[0] / self.tick[1]
 
     def _check_end(self, piece: Piece, asked: Piece, begun: bool, meter: Meter) -> None:
         """Whether the sound may end where it does."""

@@ -108,9 +108,11 @@ def _read(
                                  f"{(begin + wanted) / sound.samplerate:.2f} s are not what was written")  # fmt: skip
             meter.check((begin - first + wanted) / sound.samplerate)
             if md5 is not None:  # of little-endian integers, in as many bytes as they need
-                whole = samples if kind == "int16" and width == 2 else samples >> 8
-                raw = np.ascontiguousarray(whole, "<i4").view(np.uint8).reshape(-1, 4)
-                digest.update(np.ascontiguousarray(raw[:, :width]))
+                if width == 2:
+                    digest.update(np.ascontiguousarray(samples, "<i2"))
+                else:
+                    raw = np.ascontiguousarray(samples >> 8, "<i4").view(np.uint8).reshape(-1, 4)
+                    digest.update(np.ascontiguousarray(raw[:, :width]))
             planar = samples.T.astype(np.float32, order="C")
             if kind != "float32":
                 planar *= np.float32(2**-31 if kind == "int32" else 2**-15)
