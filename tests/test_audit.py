@@ -362,6 +362,6 @@ def test_the_page_fits_a_phone(with_train, params, monkeypatch):
     (root / "report.html").write_text(probed(page))
     (root / "frame.html").write_text(FRAME.replace("{width}", "390"))
     call = [CHROMIUM, *QUIET.split(), f"--user-data-dir={root}/browser", "--window-size=1600,1000", "--dump-dom"]
-    done = subprocess.run([*call, f"file://{root}/frame.html"], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([*call, f"file://{root}/frame.html"], capture_output=True, text=True, check=True, timeout=300)
     images, broken, scroll, client, fetched = map(int, re.search(r'data-probe="([\d ]+)"', done.stdout)[1].split())
     assert images == 2 and broken == 0 and fetched == 0 and client >= 370 and scroll <= client

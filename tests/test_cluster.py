@@ -89,7 +89,7 @@ def test_a_training_of_two_processes_that_is_told_to_end_ends_and_frees_its_run(
         while process.poll() is None and not (tmp_path / "run/resume.ckpt").exists():
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait(60) == -signal.SIGTERM, (tmp_path / "log").read_text()
+        assert process.wait(300) == -signal.SIGTERM, (tmp_path / "log").read_text()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         server: Server = self.server
         asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
         server.asked.append((asked, condition))
-        server.gate.wait(30)
+        server.gate.wait(300)
         if server.statuses:
             status, headers = server.statuses.pop(0)
             return self.answer(status, b"", headers)
@@ -183,7 +183,7 @@ def test_of_two_at_once_one_fetches_and_the_other_takes_what_it_got(server, tmp_
             waiting += capfd.readouterr().err
         server.gate.set()
         for thread in both:
-            thread.join(30)
+            thread.join(300)
         assert place.read_bytes() == CONTENT and not [name for name in left(place) if "download" in name]
     assert len(server.asked) == 2
 

@@ -152,7 +152,7 @@ def test_two_at_once(folder, server, tmp_path):
     both = [
         subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    told = [process.communicate(timeout=100)[1] for process in both]
+    told = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0] * 2, told
     assert {path.name: path.read_text() for path in (tmp_path / "data/mine/metadata").iterdir()} == LISTS
 

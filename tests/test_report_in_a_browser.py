@@ -56,7 +56,7 @@ def test_every_picture_shows_nothing_is_fetched_and_the_page_does_not_scroll_sid
     (report / "frame.html").write_text(FRAME.replace("{width}", str(width)))
     call = [CHROMIUM, *QUIET.split(), f"--user-data-dir={tmp_path}", "--window-size=1600,1000", "--dump-dom"]
     call += [f"file://{report}/frame.html"]
-    dom = subprocess.run(call, capture_output=True, text=True, check=True, timeout=120).stdout
+    dom = subprocess.run(call, capture_output=True, text=True, check=True, timeout=300).stdout
     images, broken, scroll, client, fetched = map(int, re.search(r'data-probe="([\d ]+)"', dom)[1].split())
     assert images >= 8 and broken == 0 and fetched == 0
     assert client >= width - 20 and scroll <= client

@@ -71,7 +71,7 @@ def train_here(run):
         training.train(run, run.folder, 1, callbacks)
 
 
-def until(ready, seconds=120):
+def until(ready, seconds=300):
     deadline = time.monotonic() + seconds
     while not (found := ready()):
         assert time.monotonic() < deadline, "it did not come in time"
@@ -203,7 +203,7 @@ def test_what_cannot_be_watched_or_noted_stops_no_training(project, capsys):
 
 def ask(address, body, headers=None):
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         text = answer.read().decode()
     assert "NaN" not in text  # which is not JSON
     return json.loads(text)["predictions"]

@@ -140,7 +140,7 @@ def test_a_longer_sweep_trains_only_the_new_points_and_a_failed_one_leaves_the_r
 
 def followed(project):
     """The runs that MLflow knows, by name, once the scores of one are there."""
-    store, deadline = Store(f"sqlite:///{project / 'mlflow.db'}"), time.monotonic() + 60
+    store, deadline = Store(f"sqlite:///{project / 'mlflow.db'}"), time.monotonic() + 300
     while True:
         ids = [experiment.experiment_id for experiment in store.client.search_experiments()]
         runs = {run.info.run_name: run for run in store.client.search_runs(ids)}
