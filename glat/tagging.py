@@ -81,8 +81,8 @@ def clips(
     """(samples,) at the network's rate, or pieces of it -> start and end in seconds of each clip of `seconds`, and its
     streams (B = 1).
 
-    Raises AudioError where scores are not finite. The last clip is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first
-    clip, and of `name` and its start in seconds in later ones.
+    The last clip is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first
+    clip, and of `name` and its start in seconds in later ones. Raises AudioError where scores are not finite.
     """
     rate = tagger.front_end.sample_rate
     length, first = round(rate * seconds), 0

@@ -15,6 +15,7 @@ from av.audio.plane import AudioPlane
 
 from glat.data import layout, ogg
 from glat.data.by_sndfile import any_format
+from glat.data.chunks import place_kept
 from glat.data.formats import CONTAINERS, FLAT, LOSSLESS, PLAIN, UNTIMED
 from glat.data.guard import LARGEST
 from glat.data.headers import is_plain, promised_seconds, read_head, seconds_late
@@ -124,9 +125,8 @@ class _Decoding:
         if not self.timed:
             return None
         if self.name == "ogg":
-            place = self.file.tell()
-            chained = ogg.is_chained(self.file)
-            self.file.seek(place)
+            with place_kept(self.file):
+                chained = ogg.is_chained(self.file)
             known = self.container.duration and not chained
             return self.container.duration / av.time_base if known else None
         return None if self.promised is None else self.promised + self.late

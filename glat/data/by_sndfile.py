@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from glat.data.chunks import place_kept
 from glat.data.headers import flac_md5, read_head, wav_seconds
 from glat.data.layout import fault
 from glat.data.pieces import BLOCK, AudioError, Block, Meter, Piece
@@ -66,8 +67,7 @@ def clean(file: BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]
 
 def _is_all(file: BinaryIO, name: str, head: bytes) -> bool:
     """Whether a file ends where its header says that the sound does."""
-    place = file.tell()
-    try:
+    with place_kept(file):
         if name != "flac":
             return not fault(file, name)
         if not flac_md5(head):  # nothing else would tell that the header counts too few samples
@@ -79,8 +79,6 @@ def _is_all(file: BinaryIO, name: str, head: bytes) -> bool:
             if _FLAC.search(content):  # another file, joined to the first
                 return False
         return True
-    finally:
-        file.seek(place)
 
 
 def _read(

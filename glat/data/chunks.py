@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from glat.data.tags import id3_bytes
@@ -17,6 +18,16 @@ class Fault(Exception):
 def read_at(file: BinaryIO, place: int, size: int) -> bytes:
     file.seek(place)
     return file.read(size)
+
+
+@contextmanager
+def place_kept(file: BinaryIO) -> Iterator[None]:
+    """The file stands afterwards where it stood: a decoder reads on from there."""
+    place = file.tell()
+    try:
+        yield
+    finally:
+        file.seek(place)
 
 
 def is_unknown(size: int) -> bool:

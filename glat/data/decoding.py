@@ -43,8 +43,8 @@ def blocks(
 
     Decoding stops soon after `max_seconds`. A `Cut` is exact to the sample (WebM: to 1 ms, as its times are), and less
     of it where the recording ends before. Its times are those of a player: where the sound begins later than the
-    picture, there is silence before it. heard: called with the samples of each block before it is given; its time counts
-    as decoding, and that of the caller does not.
+    picture, there is silence before it. heard: called with the samples of each block. The time that it takes counts
+    towards the limit on decoding; what the caller does between two blocks does not.
 
     Raises AudioError: missing, unreadable (and no regular file), empty file, undecodable, no audio stream; truncated
     (less than the header declares, or an end in mid-packet), damaged (sound lost in the middle, a wrong checksum), both

@@ -9,9 +9,9 @@ from typing import BinaryIO
 import av
 
 from glat.data import asf, matroska
-from glat.data.chunks import chunks, is_unknown
+from glat.data.chunks import chunks, is_unknown, place_kept
 from glat.data.formats import DECLARE_LENGTH, PLAIN
-from glat.data.packets import RATES
+from glat.data.packets import mpeg_rate
 from glat.data.tags import id3_bytes
 
 _PCM = (1, 3, 6, 7)  # kinds of a WAV: integers, floats, A-law, mu-law
@@ -53,10 +53,8 @@ def _declares(name: str, file: BinaryIO, head: bytes) -> bool:
     """Whether a header of this container holds a length, and not only may: where a pipe left none, FFmpeg gives a guess by
     the bit rate, and does not say so."""
     if name in ("matroska,webm", "asf"):
-        place = file.tell()
-        known = matroska.declares_a_duration(file) if name != "asf" else asf.fields(file)[0] > 0
-        file.seek(place)  # FFmpeg reads on from here
-        return known
+        with place_kept(file):
+            return matroska.declares_a_duration(file) if name != "asf" else asf.fields(file)[0] > 0
     if name == "rm":
         return head[18:22] == b"PROP" and any(head[48:52])
     if name == "wv":
@@ -84,7 +82,7 @@ def _xing_seconds(head: bytes) -> float:
         return math.inf
     version = head[1] >> 3 & 3
     frames = int.from_bytes(head[place + 8 : place + 12], "big")
-    return frames * (1152 if version == 3 else 576) / (RATES[rate] >> {3: 0, 2: 1, 0: 2}.get(version, 0))
+    return frames * (1152 if version == 3 else 576) / mpeg_rate(version, rate)
 
 
 def seconds_late(container: av.container.InputContainer, stream: av.AudioStream) -> float:
@@ -108,8 +106,7 @@ def read_head(file: BinaryIO) -> bytes:
 def wav_seconds(file: BinaryIO) -> float | None:
     """Seconds of PCM that a WAV header declares; None if it does not say (a streamed file declares 0 or the maximum) or
     the sound is compressed. The file is left where it was."""
-    before = file.tell()
-    try:
+    with place_kept(file):
         kind, bytes_a_second = 0, 0
         for name, place, size in chunks(file, b"RIFF", "little"):
             if name == b"fmt ":
@@ -122,8 +119,6 @@ def wav_seconds(file: BinaryIO) -> float | None:
             if name == b"data":
                 return size / bytes_a_second if kind in _PCM and bytes_a_second and not is_unknown(size) else None
         return None
-    finally:
-        file.seek(before)
 
 
 def flac_md5(head: bytes) -> bytes | None:

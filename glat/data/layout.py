@@ -1,6 +1,6 @@
 """The units that a container is made of, walked from its beginning to its end: whether all are there and nothing else is.
 
-FFmpeg skips what it does not understand, and takes the end of a file for that of the sound.
+FFmpeg does not tell: it skips what it does not understand, and where a file was cut off, it calls that the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _TS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet of a transport stream,
 def fault(file: BinaryIO, name: str, tick: Callable[[], None] = lambda: None) -> str:
     """What is wrong with the units of a container: "" if nothing, or if it is none of those that are known here.
 
-    name: of FFmpeg's demuxer; tick: called with each unit, to stop one who takes too long. A header that a pipe left without a size is no fault: the file ends where it ends.
+    name: of FFmpeg's demuxer; tick: called with each unit, to stop a walk that takes too long. A header that a pipe left
+    without a size is no fault: the file ends where it ends.
     """
     walk = _WALKS.get(name)
     if walk is None:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import av
 
+from glat.data.chunks import place_kept
 from glat.data.formats import BARE
 from glat.data.packets import flac_number, surplus
 from glat.data.tags import MOST_TAGS, id3_bytes, is_tag, sound_end
@@ -28,9 +29,8 @@ class Losses:
         self.file, self.codec, self.timed = file, codec, timed
         self.bare = name in BARE
         self.last_fails = self.cut = False  # of the last packet: does not decode; is shorter than it says
-        place = file.tell()
-        self._end = sound_end(file) if self.bare else math.inf
-        file.seek(place)  # FFmpeg reads on from here
+        with place_kept(file):
+            self._end = sound_end(file) if self.bare else math.inf
         self._measured = False  # whether packets say how long they are
         self._bytes = 0  # lost, and of packets that decode
         self._good_bytes = 0

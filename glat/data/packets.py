@@ -12,7 +12,7 @@ _BIT_RATES = {
     (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _AC3_RATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
-RATES = (44100, 48000, 32000)  # Hz, of MPEG-1 audio
+_RATES = (44100, 48000, 32000)  # Hz, of MPEG-1 audio
 
 
 def surplus(codec: str, packet: bytes) -> int | None:
@@ -44,6 +44,11 @@ def flac_number(packet: bytes) -> tuple[bool, int] | None:
     return bool(packet[1] & 1), number
 
 
+def mpeg_rate(version: int, code: int) -> int:
+    """Hz, by two fields of two bits of an MPEG audio header: version 3 is MPEG-1, 2 MPEG-2, 0 MPEG-2.5; code is below 3."""
+    return _RATES[code] >> {3: 0, 2: 1, 0: 2}.get(version, 0)
+
+
 def _mpeg(packet: bytes) -> int:
     """ISO/IEC 11172-3, 2.4.2.3; 0 of free format."""
     if len(packet) < 4 or packet[0] != 0xFF or packet[1] & 0xE0 != 0xE0:
@@ -51,7 +56,7 @@ def _mpeg(packet: bytes) -> int:
     layer, version, rate = 4 - (packet[1] >> 1 & 3), packet[1] >> 3 & 3, packet[2] >> 2 & 3  # 3: MPEG-1, 2: -2, 0: -2.5
     if layer == 4 or version == 1 or rate == 3 or packet[2] >> 4 in (0, 15):
         return 0
-    hertz = RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    hertz = mpeg_rate(version, rate)
     bits = 1000 * _BIT_RATES[1 if version == 3 else 2, layer][packet[2] >> 4]
     padding = packet[2] >> 1 & 1
     if layer == 1:

@@ -19,7 +19,12 @@ def id3_bytes(file: BinaryIO, place: int = 0) -> int:
     head = file.read(10)
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
-    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
+    return 10 + _synchsafe(head[6:])
+
+
+def _synchsafe(number: bytes) -> int:
+    """A number of four bytes with seven bits each (ID3v2.4, 6.2)."""
+    return sum((byte & 0x7F) << shift for byte, shift in zip(number, (21, 14, 7, 0)))
 
 
 def sound_end(file: BinaryIO) -> int:
@@ -42,7 +47,7 @@ def sound_end(file: BinaryIO) -> int:
             header = 32 if tail[-9] & 0x80 else 0  # the flag that there is one
             place -= int.from_bytes(tail[-20:-16], "little") + header
         elif tail[-10:-7] == b"3DI":
-            place -= 20 + sum((byte & 0x7F) << shift for byte, shift in zip(tail[-4:], (21, 14, 7, 0)))
+            place -= 20 + _synchsafe(tail[-4:])
         if place == before or place < 0:
             break
     return before
