@@ -110,7 +110,7 @@ def by_class(
 ) -> pd.DataFrame:
     """`localise` of one or several runs, one row a class in order of event duration, then one of all.
 
-    Columns: `events` and `median_duration` (s) in the strong labels; `windows` chosen for the class in clips that hold
+    Columns: `events` and `median_duration` (s) in the strong labels; `windows` selected for the class in clips that hold
     it, `hits` among them, `hit` their share with its interval over clips and runs, `hit_random` what random windows would
     hit; `centre_error` and `centre_error_random` (s, means); `selected`, all windows that were chosen for the class
     (`chosen`, (L,), from `selected`), in clips that hold it or not, and the share of them that hits, and would hit at

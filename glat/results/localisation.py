@@ -60,7 +60,7 @@ def draw_hits(table: pd.DataFrame, tau: float, glat: Measured, path: Path) -> No
     with figure(path, size=(7.2, 1.2 + 0.26 * len(table))) as (fig, ax):
         y = range(len(table))
         ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
-        ax.plot(table["hit"], y, "o", color=METHOD, label="window chosen for the class (line: interval)")
+        ax.plot(table["hit"], y, "o", color=METHOD, label="window selected for the class (line: interval)")
         if glat.not_converged:
             open_marks(ax, table["hit"], y, METHOD)
             foot(fig, [text.OPEN_MARKS])
@@ -147,16 +147,18 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
     ]  # fmt: skip
     header = [
         "Class", "median duration (s)", "windows in clips of the class", "hit", "random", "centre error (s)", "random",
-        "all windows chosen for it", "hit", "random", "covered", "random",
+        "all windows selected for it", "hit", "random", "covered", "random",
     ]  # fmt: skip
-    what = (
-        f"Windows of {tau:g} s, over {len(glat.metrics)} run(s). Hit: the share that overlaps an event of the class that the "
-        "window was chosen for; first of the windows in clips that hold the class, then of all windows that were chosen "
-        "for it, most of which are in clips without it, as each clip gets N windows whatever it holds. Random: what "
-        f"windows anywhere in the same clips would score. In brackets: the {level:.0%} interval over clips and runs. "
-        "Centre error: mean distance from the window's centre to that of the nearest event. Covered: the share of all "
-        "(clip, class) pairs of which any of the clip's windows overlaps an event."
-    )
+    what = f"""Means over {len(glat.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
+
+- windows in clips of the class: how many were selected in clips that hold the class, over all runs;
+- hit: the share of them that overlaps an event of the class [{level:.0%} interval over clips and runs];
+- centre error: the mean distance from a window's centre to the centre of the nearest such event;
+- all windows selected for it: the same in all clips. Most of these clips lack the class, since each clip gets N windows
+  whatever it holds, so that few of these windows can hit;
+- covered: the share of the clips that hold the class in which any window, selected for whatever class, overlaps an event
+  of it;
+- random: the value to its left, for windows that lie anywhere in the same clips with equal probability."""
     mark = {"method": glat.system.label} | convergence_columns(glat)
     told = [
         f"# Where {_named(glat)} listens, on `{glat.first['dataset']}`",
