@@ -28,9 +28,9 @@ def main() -> None:
     options = parser.parse_args()
     made_on = environment()
 
-    from glat.data import audioset
-    from glat.data.pack import pack_shard
-    from glat.data.packed import Packs
+    from glat.data.lists import audioset
+    from glat.data.packs.read import Packs
+    from glat.data.packs.write import pack_shard
     from glat.data.resample import encode_flac, resample_shard
     from glat.data.sources import Shard, synthetic
 

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from glat.data import audioset
-from glat.intervals import d_prime_interval, difference, interval
-from glat.jackknife import Estimate, class_estimates, jackknife
-from glat.metrics import d_primes
+from glat.data.lists import audioset
+from glat.scoring.intervals import d_prime_interval, difference, interval
+from glat.scoring.jackknife import Estimate, class_estimates, jackknife
+from glat.scoring.metrics import d_primes
 
 from .report import environment, report
 

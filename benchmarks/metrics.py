@@ -13,9 +13,9 @@ import warnings
 
 import numpy as np
 
-from glat.intervals import difference, interval
-from glat.jackknife import jackknife
-from glat.metrics import average_precision, roc_auc, summary
+from glat.scoring.intervals import difference, interval
+from glat.scoring.jackknife import jackknife
+from glat.scoring.metrics import average_precision, roc_auc, summary
 
 from .report import environment, report, timed
 

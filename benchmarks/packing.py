@@ -39,7 +39,7 @@ def plain_loop(files: list[Path], out: Path) -> None:
 def ours(files: list[Path], folder: Path, workers: int = 1) -> Path:
     import pandas as pd
 
-    from glat.data.pack import pack_shard
+    from glat.data.packs.write import pack_shard
     from glat.data.resample import resample_shard
 
     clips = [file.stem for file in files]

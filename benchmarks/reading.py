@@ -30,8 +30,8 @@ def make(folder: Path, clips: int) -> None:
 
     import pandas as pd
 
-    from glat.data.audio import Statistics
-    from glat.data.pack import pack_shard
+    from glat.data.audio.clips import Statistics
+    from glat.data.packs.write import pack_shard
 
     names = [f"c{i}" for i in range(clips)]
     rows = np.random.default_rng(0).integers(-(2**15), 2**15, (clips, SAMPLES), np.int16)
@@ -61,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     made_on = environment()
 
-    from glat.data.packed import Packs
+    from glat.data.packs.read import Packs
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

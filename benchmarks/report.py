@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from glat.cores import cores
-from glat.files import whole
-from glat.hardware import processor
+from glat.lib.cores import cores
+from glat.lib.files import whole
+from glat.lib.hardware import processor
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchaudio", "numpy", "h5py", "lightning", "librosa", "scikit-learn")

@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     made_on = environment()
 
-    from glat.data import audioset, metadata
+    from glat.data.lists import audioset, metadata
     from glat.data.sampling import BalancedBatches
 
     rows = []

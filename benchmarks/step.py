@@ -18,7 +18,7 @@ from time import process_time
 import torch
 import torch.nn.functional as F
 
-from glat.hardware import precision, use_threads
+from glat.lib.hardware import precision, use_threads
 from glat.models import build
 
 from .report import environment, report, timed

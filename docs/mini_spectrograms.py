@@ -8,9 +8,10 @@ import yaml
 from PIL import Image
 from scipy import signal
 
-from glat.data.sources import open_source, synthetic
-from glat.data.sources.sounds import SOUNDS
-from glat.data.sources.waves import RATE, log_uniform
+from glat.data.sources import synthetic
+from glat.data.sources.registry import open_source
+from glat.data.sources.synthetic.sounds import SOUNDS
+from glat.data.sources.synthetic.waves import RATE, log_uniform
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_project import made_once
 
-from glat.config import Params, load
-from glat.data import audioset
-from glat.data.pack import pack_shard
+from glat.config.params import Params, load
+from glat.data.lists import audioset
+from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
 from glat.data.sources import Shard, synthetic
 

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from glat.config import Params
-from glat.evaluation import score
-from glat.experiments import all_runs
-from glat.files import digest
-from glat.jackknife import class_estimates, jackknife
-from glat.manifest import MANIFEST, write_manifest
-from glat.predictions import VERSION, Influence, clips_hash, write_influence, write_predictions
-from glat.runs import Run, write_run
+from glat.config.experiments import all_runs
+from glat.config.params import Params
+from glat.config.runs import Run, write_run
+from glat.lib.files import digest
+from glat.scoring.evaluation import score
+from glat.scoring.jackknife import class_estimates, jackknife
+from glat.scoring.manifest import MANIFEST, write_manifest
+from glat.scoring.predictions import VERSION, Influence, clips_hash, write_influence, write_predictions
 
 CLASSES = pd.DataFrame(
     {"index": range(16), "mid": [f"/m/{c}" for c in range(16)], "display_name": [f"Class {c}" for c in range(16)]}

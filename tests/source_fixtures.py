@@ -14,7 +14,7 @@ from data_fixtures import CLASSES, tone
 from typer.testing import CliRunner
 
 from glat import cli
-from glat.errors import GlatError
+from glat.lib.errors import GlatError
 
 RATE, SECONDS = 16000, 2.0
 IDS = ["-a_1_20000x", "Ybcdefghijk", "c_12_34-567", "0123456789a", "eeeeeeeeeee", "fffffffffff"]

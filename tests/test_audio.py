@@ -9,9 +9,10 @@ import pytest
 import soundfile
 from data_fixtures import ENCODERS, encode, tone
 
-from glat.data import by_ffmpeg, by_sndfile
-from glat.data.audio import AudioError, Cut, decode, prepare, to_int16
-from glat.data.headers import wav_seconds
+from glat.data.audio import ffmpeg as by_ffmpeg
+from glat.data.audio import sndfile as by_sndfile
+from glat.data.audio.clips import AudioError, Cut, decode, prepare, to_int16
+from glat.data.audio.headers import wav_seconds
 
 
 @pytest.fixture(scope="module")

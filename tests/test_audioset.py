@@ -8,8 +8,8 @@ from data_fixtures import CLASSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glat.data import audioset
-from glat.errors import GlatError
+from glat.data.lists import audioset
+from glat.lib.errors import GlatError
 
 SHARED = Path(__file__).parents[2] / "shared" / "audioset"
 PLAIN = 'YTID,start_seconds,end_seconds,positive_labels\n-a-b_c,30.000,40.000,"/m/0a,/m/0c"\nxyz,0.500,9.000,"/m/0b"\n'

@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 
 from glat import cli
 from glat.audit import audit, report
-from glat.config import load
-from glat.data import audioset
-from glat.data.pack import pack_shard
+from glat.config.params import load
+from glat.data.lists import audioset
+from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
-from glat.errors import GlatError
+from glat.lib.errors import GlatError
 
 SECONDS, RATE, SIZES = 3, 44100, {"train": 24, "eval": 12}
 SETTINGS = {

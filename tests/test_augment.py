@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glat.augment import augment, mix, pairs, spec_augment, stripes
-from glat.config import Training
+from glat.config.params import Training
+from glat.training.augmentation import augment, mix, pairs, spec_augment, stripes
 
 
 def rng(seed: int = 0) -> np.random.Generator:

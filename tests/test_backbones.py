@@ -11,8 +11,7 @@ import torch
 from conftest import ROOT
 from torch import Tensor, nn
 
-from glat import registry
-from glat.models import BACKBONES, Backbone, backbone_class, build
+from glat.models import BACKBONES, Backbone, backbone_class, build, registry
 from glat.models.atsca import ChannelAttention, FrameAttention, RegionAttention
 from glat.models.cnn10 import Cnn10
 from glat.models.talnet import TALNet

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from glat.batchnorm import SyncBatchNorm, synchronise
+from glat.training.batchnorm import SyncBatchNorm, synchronise
 
 PARTS = ([3, 2], [2, 2])  # clips of each of two processes
 LAYERS = {

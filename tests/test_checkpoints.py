@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from glat import checkpoints
-from glat.errors import GlatError
+from glat.config.runs import Run, read_run, resolve
+from glat.lib.errors import GlatError
 from glat.models import LogMel, build
-from glat.progress import ResumePoint
-from glat.runs import Run, read_run, resolve
+from glat.training import checkpoints
+from glat.training.progress import ResumePoint
 
 CLASSES = [{"mid": f"/m/{i}", "display_name": f"Class {i}"} for i in range(14)]
 

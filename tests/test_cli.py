@@ -15,9 +15,10 @@ import soundfile
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from glat import checkpoints, cli
-from glat.errors import GlatError
-from glat.runs import resolve, write_run
+from glat import cli
+from glat.config.runs import resolve, write_run
+from glat.lib.errors import GlatError
+from glat.training import checkpoints
 
 
 def glat(*arguments, cwd):
@@ -111,7 +112,7 @@ NOBODY_LISTENS = json.dumps(
     ],
 )
 def test_bad_input_is_one_sentence_naming_it(project, arguments, told, monkeypatch):
-    monkeypatch.setattr("glat.fetching.PAUSES", ())
+    monkeypatch.setattr("glat.lib.fetching.PAUSES", ())
     sentence = step(*arguments)
     # Where several lists are wrong, each has its line.
     assert sentence is not None and told in sentence and "\n" not in sentence.replace("datasets.*.metadata\n", "")

@@ -14,10 +14,10 @@ import yaml
 from conftest import ROOT, TINY
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from glat import hardware
-from glat.cluster import Partition, minutes, parse, partition
-from glat.config import load
-from glat.runs import resolve, write_run
+from glat.config.params import load
+from glat.config.runs import resolve, write_run
+from glat.lib import hardware
+from glat.lib.cluster import Partition, minutes, parse, partition
 
 TOLD = """debug*|(null)|30:00
 debug*|gpu:a100:4(S:0-1),lustre:1|30:00

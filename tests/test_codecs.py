@@ -10,11 +10,11 @@ import soundfile
 import torch
 from data_fixtures import CLASSES, corpus, tone
 
-from glat.data.audio import AudioError, Samples, prepare, statistics
-from glat.data.pack import pack_shard
-from glat.data.packed import PackedClips, Packs, as_is
+from glat.data.audio.clips import AudioError, Samples, prepare, statistics
+from glat.data.packs.read import PackedClips, Packs, as_is
+from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
-from glat.errors import GlatError
+from glat.lib.errors import GlatError
 
 RATE, SECONDS = 16000, 2.0
 

@@ -7,15 +7,15 @@ import yaml
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from glat import experiments
 from glat.cli import app
-from glat.config import load, parse, plain
-from glat.errors import GlatError
-from glat.experiments import equal_compute_steps
+from glat.config import experiments
+from glat.config.experiments import equal_compute_steps
+from glat.config.params import load, parse, plain
+from glat.config.runs import read_run, resolve, write_run
+from glat.config.settings import Training
+from glat.lib.errors import GlatError
 from glat.models import backbone_class
-from glat.registry import BACKBONES
-from glat.runs import read_run, resolve, write_run
-from glat.settings import Training
+from glat.models.registry import BACKBONES
 
 PARAMS = ROOT / "params.yaml"
 
@@ -256,8 +256,8 @@ def test_a_dataset_may_have_a_name_that_yaml_reads_as_something_else(tmp_path, m
     settings["datasets"][name] = settings["datasets"]["mini"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["--set", f"dataset={name}", "source"])
-    assert done.exit_code == 0 and (tmp_path / "data" / name / "source.json").is_file(), done.output
+    done = CliRunner().invoke(app, ["--set", f"dataset={name}", "dataset"])
+    assert done.exit_code == 0 and (tmp_path / "data" / name / "dataset.json").is_file(), done.output
     assert plain({"dataset": name}) == {"dataset": name}
 
 

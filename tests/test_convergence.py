@@ -12,14 +12,17 @@ from conftest import ROOT, TINY
 from made_runs import Corpus, make_all, make_run
 from typer.testing import CliRunner
 
-from glat import cli, convergence, experiments
-from glat.config import load
-from glat.convergence import CONVERGED, MOVING, NO_CURVE, NO_VERDICT, UNKNOWN, change, judge, marked
-from glat.results import RESULTS, curves, fig2
+from glat import cli
+from glat.config import experiments
+from glat.config.params import load
+from glat.config.runs import write_run
 from glat.results import controls as controls_page
+from glat.results import curves, fig2
 from glat.results.measured import read
+from glat.results.registry import RESULTS
 from glat.results.verdicts import against, decide
-from glat.runs import write_run
+from glat.training import convergence
+from glat.training.convergence import CONVERGED, MOVING, NO_CURVE, NO_VERDICT, UNKNOWN, change, judge, marked
 
 # Loss of CNN10 over mini's 800 steps, a line every 20, as docs/mlflow/cnn10_curves.png shows it: 0.57 mAP, where 2000
 # steps reach 0.80.
@@ -150,7 +153,7 @@ def test_one_marked_training_of_several_seeds_leaves_no_verdict(tmp_path, monkey
     params = load(ROOT / "params.yaml", TINY | {"seeds": [0, 1, 2]})
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     corpus = Corpus()
-    for one in (*plain.runs, *glat.runs):
+    for one in (*plain.runs, *glat.config.runs):
         make_run(one, corpus, 4.0 if one.glat else 1.0)
     sure = against("vs", read(glat), read(plain))
     assert NO_VERDICT not in sure.values() and sure["vs_p"] < 0.01

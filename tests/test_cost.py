@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 import glat.models
-from glat.cost import Stopwatch, multiply_adds
+from glat.scoring.cost import Stopwatch, multiply_adds
 
 
 def convolutions(sizes):

@@ -17,12 +17,14 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from glat import checkpoints, files, runs
-from glat.data.packed import Packs
-from glat.errors import GlatError
-from glat.hdf5 import open_hdf5
-from glat.jackknife import jackknife
-from glat.predictions import Influence, read_influence, read_predictions, write_influence, write_predictions
+from glat.config import runs
+from glat.data.hdf5 import open_hdf5
+from glat.data.packs.read import Packs
+from glat.lib import files
+from glat.lib.errors import GlatError
+from glat.scoring.jackknife import jackknife
+from glat.scoring.predictions import Influence, read_influence, read_predictions, write_influence, write_predictions
+from glat.training import checkpoints
 
 PACK = "data/mini/packs/eval/000.h5"
 
@@ -140,7 +142,7 @@ def test_the_real_cause_is_told_of_a_file_that_cannot_be_opened(pack, tmp_path):
     with pytest.raises(GlatError, match="not a regular file"):
         Packs(tmp_path / "fifo.h5")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4)); "  # one more than the standard three
-    code = f"from glat.hdf5 import open_hdf5; {limit}files = []\nwhile True: files.append(open_hdf5({str(pack)!r}, '', 'delete it'))"
+    code = f"from glat.data.hdf5 import open_hdf5; {limit}files = []\nwhile True: files.append(open_hdf5({str(pack)!r}, '', 'delete it'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "pack.h5: Too many open files; the file may be whole" in done.stderr and "delete it" not in done.stderr
 

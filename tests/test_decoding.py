@@ -15,11 +15,11 @@ import pytest
 import soundfile
 from data_fixtures import encode, tone
 
-from glat.data import ogg
-from glat.data.audio import AudioError, Cut, Limits, count_wraps, decode, prepare
-from glat.data.decoding import blocks
-from glat.data.guard import LARGEST
-from glat.tagging import listen
+from glat.data.audio import ogg
+from glat.data.audio.clips import AudioError, Cut, Limits, count_wraps, decode, prepare
+from glat.data.audio.decoding import blocks
+from glat.data.audio.guard import LARGEST
+from glat.use.tagging import listen
 
 RATE = 16000
 
@@ -334,7 +334,7 @@ def test_limits_of_bytes_seconds_and_time(monkeypatch):
         listen(content, RATE, limits=Limits(time=0))
     # What is done with the sound takes none of its time.
     clock = [0.0]
-    monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("glat.data.audio.pieces.time.monotonic", lambda: clock[0])
     for _ in blocks(content, limits=Limits(time=1)):
         clock[0] += 10
 
@@ -357,7 +357,7 @@ def test_the_clock_runs_while_a_header_is_read(content, monkeypatch):
             return super().readinto(buffer)
 
     clock = itertools.count()  # each look at it takes a second
-    monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("glat.data.audio.pieces.time.monotonic", lambda: next(clock))
     file = File(content)
     with pytest.raises(AudioError, match="^too slow: decoding took over 20 s, the limit .audio.limits.time."):
         list(blocks(file, limits=Limits(time=20)))
@@ -366,8 +366,8 @@ def test_the_clock_runs_while_a_header_is_read(content, monkeypatch):
 
 def test_what_is_done_with_each_block_in_the_decoder_s_place_is_on_its_clock(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("glat.data.pieces.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("glat.data.audio.count_wraps", lambda samples: clock.append(clock.pop() + 10) or 0)
+    monkeypatch.setattr("glat.data.audio.pieces.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("glat.data.audio.clips.count_wraps", lambda samples: clock.append(clock.pop() + 10) or 0)
     content = wav(tone(20, RATE, 1))
     for use in (partial(prepare, content, RATE, 20.0), partial(listen, content, RATE)):
         use(limits=Limits(time=1e6))
@@ -407,8 +407,8 @@ def test_whatever_a_decoder_raises_is_a_reason(monkeypatch):
         raise KeyError("no such thing")
         yield
 
-    monkeypatch.setattr("glat.data.by_ffmpeg.read", choke)
-    monkeypatch.setattr("glat.data.by_sndfile.clean", lambda *_: None)
+    monkeypatch.setattr("glat.data.audio.ffmpeg.read", choke)
+    monkeypatch.setattr("glat.data.audio.sndfile.clean", lambda *_: None)
     assert lost(b"x") == "undecodable: KeyError: 'no such thing'"
     assert lost(Path("a\0b")).startswith("unreadable: ")
     for text in ("a.wav", Cut("a.wav", 0.0, 1.0)):

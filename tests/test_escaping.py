@@ -12,15 +12,15 @@ from conftest import ROOT
 from markdown_it import MarkdownIt
 from snakemake.utils import format as fill
 
-from glat import experiments
-from glat.config import load
-from glat.errors import GlatError
-from glat.escaping import file_name, markdown, printable
+from glat.config import experiments
+from glat.config.params import load
+from glat.config.runs import read_run, resolve, write_run
+from glat.lib.errors import GlatError
+from glat.lib.escaping import file_name, markdown, printable
 from glat.results import report, text
 from glat.results.localisation import draw_gains
 from glat.results.measured import Measured
 from glat.results.plots import figure
-from glat.runs import read_run, resolve, write_run
 
 HOSTILE = (
     r"$\frac$", "![x](http://127.0.0.1:1/x.png)", "<img src=http://127.0.0.1:1/x>", "[a](javascript:alert(1))", "a|b",
@@ -99,7 +99,7 @@ def test_a_class_s_name_is_text_in_every_table_and_loads_nothing(tmp_path):
         assert not [tag for tag in ("<img", "<a ", "<code", "<em", "<strong", "\x1b") if tag in html]
         for name in ("$\\frac$", "![x](http://127.0.0.1:1/x.png)", "a|b", "*a*_b_"):
             assert f">{name}</td>" in html
-    assert "Content-Security-Policy" in (ROOT / "glat/page.html.j2").read_text()
+    assert "Content-Security-Policy" in (ROOT / "glat/results/page.html.j2").read_text()
     path.write_text("![x](http://127.0.0.1:1/x.png) [a](http://127.0.0.1:1) <http://127.0.0.1:1>\n")
     assert "<img" not in report.table(path) and "href" not in report.table(path)
 

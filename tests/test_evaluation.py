@@ -13,16 +13,18 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
-from glat import checkpoints, cli, evaluation
-from glat.config import Evaluation
-from glat.data.packed import Packs
-from glat.errors import GlatError
-from glat.jackknife import jackknife
-from glat.manifest import choose, common, read_list, write_manifest
-from glat.metrics import d_prime
-from glat.predictions import METRICS, clips_hash, read_influence, read_predictions
+from glat import cli
+from glat.config.params import Evaluation
+from glat.config.runs import resolve, split_packs, write_run
+from glat.data.packs.read import Packs
+from glat.lib.errors import GlatError
 from glat.results.measured import read_metrics
-from glat.runs import resolve, split_packs, write_run
+from glat.scoring import evaluation
+from glat.scoring.jackknife import jackknife
+from glat.scoring.manifest import choose, common, read_list, write_manifest
+from glat.scoring.metrics import d_prime
+from glat.scoring.predictions import METRICS, clips_hash, read_influence, read_predictions
+from glat.training import checkpoints
 
 SETTINGS = Evaluation(batch_size=5)
 

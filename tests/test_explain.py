@@ -15,11 +15,14 @@ from conftest import ROOT
 from data_fixtures import encode, tone
 from typer.testing import CliRunner
 
-from glat import checkpoints, cli, evaluation, explain, tagging
-from glat.data.packed import Packs
-from glat.errors import GlatError
-from glat.randomness import clip_generators
-from glat.runs import resolve, split_packs, write_run
+from glat import cli
+from glat.config.runs import resolve, split_packs, write_run
+from glat.data.packs.read import Packs
+from glat.data.randomness import clip_generators
+from glat.lib.errors import GlatError
+from glat.scoring import evaluation
+from glat.training import checkpoints
+from glat.use import explain, tagging
 
 NONE = pd.DataFrame(columns=["clip", "start", "end", "label"])  # no strong labels
 

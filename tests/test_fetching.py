@@ -13,10 +13,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from glat import fetching
-from glat.errors import GlatError
-from glat.fetching import address_hash, check_file, fetch_file, file_name
-from glat.settings import Fetch
+from glat.config.settings import Fetch
+from glat.lib import fetching
+from glat.lib.errors import GlatError
+from glat.lib.fetching import address_hash, check_file, fetch_file, file_name
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 OTHER = np.random.default_rng(1).bytes(len(CONTENT))

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from glat.files import whole
+from glat.lib.files import whole
 
 
 def test_an_output_appears_whole_or_not_at_all(tmp_path):
@@ -26,7 +26,7 @@ def test_an_output_appears_whole_or_not_at_all(tmp_path):
 def test_two_writers_do_not_meet(tmp_path):
     code = f"""
 import sys
-from glat.files import whole
+from glat.lib.files import whole
 with whole({str(tmp_path / "a.csv")!r}) as part:
     part.write_text("theirs")
     print("ready", flush=True)

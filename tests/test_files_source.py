@@ -13,13 +13,13 @@ import soundfile
 from data_fixtures import CLASSES, encode, tone
 from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project, segments, sound, step
 
-from glat.data import audioset
-from glat.data.audio import prepare
-from glat.data.formats import SUFFIXES
-from glat.data.packed import Packs
+from glat.data.audio.clips import prepare
+from glat.data.audio.formats import SUFFIXES
+from glat.data.lists import audioset
+from glat.data.packs.read import Packs
 from glat.data.resample import resample_shard
 from glat.data.sources import Shard, files
-from glat.errors import GlatError
+from glat.lib.errors import GlatError
 
 A, B, C, D, E, F = IDS
 

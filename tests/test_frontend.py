@@ -11,7 +11,7 @@ import torch
 from conftest import ROOT
 from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 
-from glat.config import load
+from glat.config.params import load
 from glat.models import BACKBONES, LogMel, build
 from glat.models.cnn10 import Cnn10
 from glat.models.frontend import window_of

@@ -7,12 +7,12 @@ import pytest
 from data_fixtures import CLASSES, encode
 from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project, segments, sound, step
 
-from glat.data import audioset
-from glat.data.audio import to_int16
-from glat.data.packed import Packs
+from glat.data.audio.clips import to_int16
+from glat.data.lists import audioset
+from glat.data.packs.read import Packs
 from glat.data.sources import Shard, panns_hdf5, passt_hdf5
 from glat.data.sources.containers import find_files
-from glat.errors import GlatError
+from glat.lib.errors import GlatError
 
 ROWS = segments()
 WAVEFORMS = np.stack([to_int16(sound(i), round(RATE * SECONDS)) for i in range(len(ROWS))])

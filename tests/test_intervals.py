@@ -9,10 +9,10 @@ from scipy.stats import binomtest, norm, t
 from test_metrics import clips_and_scores
 
 from benchmarks.coverage import coverage, effects, labels_of_audioset, labels_of_mini, misses, population
-from glat.errors import GlatError
-from glat.intervals import Variances, d_prime_interval, difference, holm, interval, proportion, variances
-from glat.jackknife import Estimate, class_estimates, jackknife, unseen
-from glat.metrics import average_precision, d_primes, roc_auc, summary
+from glat.lib.errors import GlatError
+from glat.scoring.intervals import Variances, d_prime_interval, difference, holm, interval, proportion, variances
+from glat.scoring.jackknife import Estimate, class_estimates, jackknife, unseen
+from glat.scoring.metrics import average_precision, d_primes, roc_auc, summary
 
 CASES = st.integers(1, 25).flatmap(
     lambda clips: st.tuples(

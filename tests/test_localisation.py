@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from made_runs import Corpus, make_run
 from scipy.stats import binomtest
 
-from glat import experiments
-from glat.config import load
-from glat.intervals import difference, holm
-from glat.jackknife import class_estimates
+from glat.config import experiments
+from glat.config.params import load
 from glat.results import localisation
-from glat.results.hits import by_class, centre_error, chance_to_hit, hits, localise, selected
 from glat.results.localisation import gains
 from glat.results.measured import read
 from glat.results.verdicts import ONE_SEED
+from glat.scoring.intervals import difference, holm
+from glat.scoring.jackknife import class_estimates
+from glat.scoring.localisation import by_class, centre_error, chance_to_hit, hits, localise, selected
 
 
 def events(*pairs):

@@ -14,9 +14,9 @@ import pytest
 import soundfile
 from data_fixtures import tone
 
-from glat.data.audio import AudioError, Cut, prepare
-from glat.data.decoding import decode
-from glat.data.packets import flac_number, surplus
+from glat.data.audio.clips import AudioError, Cut, prepare
+from glat.data.audio.decoding import decode
+from glat.data.audio.packets import flac_number, surplus
 
 RATE = 16000
 REFUSED = ("truncated: ", "damaged: ", "undecodable: no audio")

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from glat.config import load
-from glat.data import metadata
-from glat.errors import GlatError
-from glat.fetching import address_hash
-from glat.settings import Dataset
+from glat.config.params import load
+from glat.config.settings import Dataset
+from glat.data.lists import metadata
+from glat.lib.errors import GlatError
+from glat.lib.fetching import address_hash
 
 CLASSES = 'index,mid,display_name\n0,/m/0a,"Speech, loud"\n1,/m/0b,Ü\n'
 GOOGLE = (
@@ -84,7 +84,7 @@ def collect(places, out, classes=2, splits=SPLITS):
 
 
 def test_nothing_is_fetched_twice(folder, server, tmp_path, monkeypatch):
-    monkeypatch.setattr("glat.fetching.PAUSES", ())
+    monkeypatch.setattr("glat.lib.fetching.PAUSES", ())
     out, places = tmp_path / "out", {name: f"{server}/{name}" for name in LISTS}
     (folder / "eval_strong.tsv").rename(folder / "later.tsv")
     with pytest.raises(GlatError, match="HTTP 404"):
@@ -218,7 +218,7 @@ def test_a_clip_without_a_label_is_told_and_no_fault(folder, capsys):
 
 
 def test_a_server_without_the_list_or_with_a_page_in_its_place(folder, server, tmp_path, monkeypatch):
-    monkeypatch.setattr("glat.fetching.PAUSES", ())
+    monkeypatch.setattr("glat.lib.fetching.PAUSES", ())
     places = dataset(str(folder)).lists()
     with pytest.raises(GlatError, match="HTTP 404"):
         collect(places | {"eval_segments.csv": f"{server}/none.csv"}, tmp_path / "out")

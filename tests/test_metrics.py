@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from glat.errors import GlatError
-from glat.jackknife import jackknife
-from glat.metrics import average_precision, d_prime, roc_auc, summary
+from glat.lib.errors import GlatError
+from glat.scoring.jackknife import jackknife
+from glat.scoring.metrics import average_precision, d_prime, roc_auc, summary
 
 
 def reference(target, score):

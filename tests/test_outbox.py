@@ -15,14 +15,15 @@ from conftest import ROOT, TINY
 from made_runs import make_whole_run, value
 from typer.testing import CliRunner
 
-from glat import evaluation, training
 from glat.cli import app
-from glat.config import load, parse
-from glat.runs import resolve, write_run
-from glat.settings import Listed, Weights
+from glat.config.params import load, parse
+from glat.config.runs import resolve, write_run
+from glat.config.settings import Listed, Weights
+from glat.scoring import evaluation
 from glat.tracking import outbox
 from glat.tracking.send import alone, read_state
 from glat.tracking.store import Store
+from glat.training import fit
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_evaluations_leave_no_process_and_their_commands_one_at_a_time(corpus, p
     run = resolve(params, "cnn10", 0)
     run = run.model_copy(update={"training": run.training.model_copy(update={"steps": 1, "warmup": 0})})
     write_run(run, run.folder / "config.yaml")
-    training.train(run, run.folder, threads=1)
+    fit.train(run, run.folder, threads=1)
     before = set(psutil.Process().children())  # of tests in this process before
     for _ in range(10):
         evaluation.evaluate(

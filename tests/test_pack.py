@@ -16,12 +16,12 @@ import soundfile
 import torch
 from data_fixtures import CLASSES, corpus, tone
 
-from glat.data.audio import prepare
-from glat.data.audioset import targets
-from glat.data.pack import pack_shard
-from glat.data.packed import PackedClips, Packs, as_is
+from glat.data.audio.clips import prepare
+from glat.data.lists.audioset import targets
+from glat.data.packs.read import PackedClips, Packs, as_is
+from glat.data.packs.write import pack_shard
 from glat.data.resample import SUFFIX, resample_shard
-from glat.errors import GlatError
+from glat.lib.errors import GlatError
 
 RATE, SECONDS = 16000, 2.0
 PROVENANCE = {"dataset": "test", "split": "train", "shard": 0, "seed": 7}
@@ -295,7 +295,7 @@ import re, sys
 from pathlib import Path
 import pandas as pd
 from data_fixtures import CLASSES
-from glat.data.pack import pack_shard
+from glat.data.packs.write import pack_shard
 folder = Path(sys.argv[1])
 def peak():  # of this process alone; getrusage begins with that of the process which started it
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

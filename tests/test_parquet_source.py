@@ -10,10 +10,10 @@ import soundfile
 from data_fixtures import CLASSES, encode
 from source_fixtures import IDS, RATE, all_steps, ledger, make_project, segments, sound, step
 
-from glat.data.audio import AudioError, to_int16
-from glat.data.packed import Packs
+from glat.data.audio.clips import AudioError, to_int16
+from glat.data.packs.read import Packs
 from glat.data.sources import Shard, parquet
-from glat.errors import GlatError
+from glat.lib.errors import GlatError
 
 ROWS = segments()
 NAMES = dict(zip(CLASSES["mid"], CLASSES["display_name"]))

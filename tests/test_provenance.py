@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from glat.provenance import commit, hardware, versions
+from glat.lib.provenance import commit, hardware, versions
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from itertools import product
 
 import torch
 
-from glat.randomness import Use, clip_generators, generator, torch_generator, torch_seed
+from glat.data.randomness import Use, clip_generators, generator, torch_generator, torch_seed
 
 
 def test_a_stream_is_a_function_of_its_use_seed_and_numbers():

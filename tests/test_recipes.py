@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glat.config import load
-from glat.experiments import systems_of
-from glat.runs import Run
+from glat.config.experiments import systems_of
+from glat.config.params import load
+from glat.config.runs import Run
 
 ROOT = Path(__file__).parents[1]
 

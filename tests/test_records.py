@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from snakemake.persistence import RECORD_FORMAT_VERSION
 
-from glat.errors import GlatError
-from glat.records import LONG_AGO, Notes, adopt, checksum, modified, read, write
+from glat.lib.errors import GlatError
+from glat.lib.records import LONG_AGO, Notes, adopt, checksum, modified, read, write
 
 RECORD = Path("records/mini/train.json")
 

@@ -16,13 +16,13 @@ import yaml
 from conftest import ROOT
 from tiny_project import copy_of_the_project, run
 
-from glat.config import load, public
-from glat.data import metadata
-from glat.data.sources import identity
+from glat.config.params import load, public
+from glat.data.lists import metadata
+from glat.data.sources.registry import identity
 from glat.data.sources.youtube import Settings
-from glat.data.sources.youtube_errors import GONE, Failure, classify
-from glat.errors import GlatError, tell
-from glat.redaction import redact
+from glat.data.sources.youtube.errors import GONE, Failure, classify
+from glat.lib.errors import GlatError, tell
+from glat.lib.redaction import redact
 from glat.results import report
 from glat.tracking.store import name_of
 
@@ -108,7 +108,7 @@ def test_no_error_of_a_source_or_a_setting_holds_one():
     ):
         settings = {"datasets.audioset.source": {"kind": "youtube", "proxy": proxy}}
         params = load(ROOT / "params.yaml", {"dataset": "audioset"} | settings)
-        from glat.data.sources import open_source
+        from glat.data.sources.registry import open_source
 
         with pytest.raises(GlatError, match=r"datasets\.audioset\.source\.proxy: ") as told:
             open_source(params.chosen.source, "audioset")
@@ -142,11 +142,11 @@ def test_every_sentence_to_stderr_goes_through_the_same_door(capsys):
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "print" and "sys.stderr" in ast.unparse(call)
     ]
-    assert not bare, "glat.errors.tell writes what is told"
+    assert not bare, "glat.lib.errors.tell writes what is told"
 
 
 def test_a_traceback_holds_none():
-    code = "import sys, glat.redaction as r; sys.excepthook = r.hook; raise KeyError('http://me:p@s3cr3t@host/?key=s3cr3t')"
+    code = "import sys, glat.lib.redaction as r; sys.excepthook = r.hook; raise KeyError('http://me:p@s3cr3t@host/?key=s3cr3t')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "KeyError: 'http://host/?key=***'" in done.stderr
 
@@ -206,10 +206,10 @@ def test_what_is_planted_in_the_settings_comes_out_nowhere(planted):
     failed = run(planted, "snakemake", "weights/Cnn10.pth", "--cores", "2", check=False)
     assert failed.returncode != 0 and PLANTED not in failed.stdout + failed.stderr and not holding(planted)
     run(planted, "git", "init", "-q")
-    done = run(planted, "dvc", "repro", "source")
-    noted = json.loads((planted / "data/mini/source.json").read_text())
+    done = run(planted, "dvc", "repro", "dataset")
+    noted = json.loads((planted / "data/mini/dataset.json").read_text())
     assert noted["source"]["kind"] == "youtube" and "token=***" in noted["source"]["address"]
-    assert "source" in yaml.safe_load((planted / "dvc.lock").read_text())["stages"]
+    assert "dataset" in yaml.safe_load((planted / "dvc.lock").read_text())["stages"]
     assert PLANTED not in done.stdout + done.stderr and not holding(planted)
 
 
@@ -225,6 +225,6 @@ def test_reports_packs_and_notes_of_a_source_hold_none(planted, tmp_path):
     params = load(planted / "params.yaml")
     for written in (public(params), report._resolved(params), identity(params.chosen.source)):
         assert PLANTED not in json.dumps(written) and "youtube" in json.dumps(written)
-    with h5py.File(tmp_path / "pack.h5", "w") as pack:  # as glat.data.pack keeps it
+    with h5py.File(tmp_path / "pack.h5", "w") as pack:  # as glat.data.packs.write keeps it
         pack.attrs["provenance"] = json.dumps({"source": identity(params.chosen.source)})
     assert PLANTED.encode() not in (tmp_path / "pack.h5").read_bytes()

@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT, TINY
 from made_runs import Corpus, make_all
 
-from glat.config import load
-from glat.results import RESULTS
+from glat.config.params import load
+from glat.results.registry import RESULTS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

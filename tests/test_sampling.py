@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glat.data.labels import Labels
+from glat.data.lists.labels import Labels
+from glat.data.randomness import Use, generator
 from glat.data.sampling import BalancedBatches
-from glat.errors import GlatError
-from glat.randomness import Use, generator
+from glat.lib.errors import GlatError
 
 TARGETS = arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 8)))
 

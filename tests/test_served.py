@@ -15,11 +15,11 @@ import soundfile
 from conftest import ROOT, TINY
 from mlflow.exceptions import MlflowException
 
-from glat import checkpoints
-from glat.config import load
-from glat.runs import resolve
-from glat.settings import Served
+from glat.config.params import load
+from glat.config.runs import resolve
+from glat.config.settings import Served
 from glat.tracking.model import SIGNATURE, Tags
+from glat.training import checkpoints
 
 LIMITS = Served(max_bytes=400_000, max_seconds=25.0, max_sounds=3, timeout=60.0)
 

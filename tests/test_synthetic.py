@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glat.data.sources import Shard, open_source, synthetic
-from glat.data.sources.backgrounds import BACKGROUNDS
-from glat.data.sources.sounds import SOUNDS
-from glat.data.sources.waves import RATE, log_uniform
-from glat.errors import GlatError
+from glat.data.sources import Shard, synthetic
+from glat.data.sources.registry import open_source
+from glat.data.sources.synthetic.backgrounds import BACKGROUNDS
+from glat.data.sources.synthetic.sounds import SOUNDS
+from glat.data.sources.synthetic.waves import RATE, log_uniform
+from glat.lib.errors import GlatError
 
 SEED = 7
 CHOSEN = synthetic.Settings(seed=SEED)

@@ -28,11 +28,11 @@ from conftest import ROOT, TINY
 from made_runs import Corpus, make_all, make_run, make_whole_run, value
 from mlflow.exceptions import MlflowException
 
-from glat.config import load
-from glat.experiments import all_runs, table1
-from glat.files import digest
-from glat.results import RESULTS
-from glat.runs import resolve, write_run
+from glat.config.experiments import all_runs, table1
+from glat.config.params import load
+from glat.config.runs import resolve, write_run
+from glat.lib.files import digest
+from glat.results.registry import RESULTS
 from glat.tracking import attempt as attempts
 from glat.tracking import facts, pictures, views
 from glat.tracking.send import Busy, Deleted, Sending, alone, read_state

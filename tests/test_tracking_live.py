@@ -23,17 +23,18 @@ import torch
 from conftest import ROOT, TINY
 from test_tracking import free_port, start_server, stop, wait_for
 
-from glat import checkpoints, evaluation, training
-from glat.config import load
-from glat.data.packed import Packs
-from glat.errors import GlatError
-from glat.runs import resolve, write_run
-from glat.tagging import tag
+from glat.config.params import load
+from glat.config.runs import resolve, write_run
+from glat.data.packs.read import Packs
+from glat.lib.errors import GlatError
+from glat.scoring import evaluation
 from glat.tracking import attempt as attempts
 from glat.tracking.following import follow
 from glat.tracking.send import Busy, Sending, alone, read_state
 from glat.tracking.store import Store
 from glat.tracking.watch import Watch, looks
+from glat.training import checkpoints, fit
+from glat.use.tagging import tag
 
 STEPS = 40
 SETTINGS = TINY | {
@@ -68,7 +69,7 @@ def train(run):
 
 def train_here(run):
     with follow(run, run.folder, load("params.yaml", SETTINGS)) as callbacks:
-        training.train(run, run.folder, 1, callbacks)
+        fit.train(run, run.folder, 1, callbacks)
 
 
 def until(ready, seconds=300):
@@ -183,7 +184,7 @@ def test_to_watch_a_training_changes_nothing_of_it(project):
         run = run.model_copy(update={"dropout": 1.0})
         packs = [f"data/mini/packs/eval/{shard:03d}.h5" for shard in range(1)]
         watch = Watch(run, project / name, packs, 4.0)
-        training.train(run, project / name, threads=1, callbacks=[watch] if watched else [])
+        fit.train(run, project / name, threads=1, callbacks=[watch] if watched else [])
         weights.append(checkpoints.read(project / name / "checkpoint.pt")["model"])
         assert not watched or len(watch.rows) == len(watch.steps) > 0
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
@@ -193,7 +194,7 @@ def test_what_cannot_be_watched_or_noted_stops_no_training(project, capsys):
     run = configured(steps=6)
     watch = Watch(run, run.folder, ["nowhere.h5"], 16.0)
     with follow(run, run.folder, load("params.yaml", SETTINGS | {"tracking.watch": 0})) as callbacks:
-        training.train(run, run.folder, 1, [*callbacks, watch])
+        fit.train(run, run.folder, 1, [*callbacks, watch])
         (run.folder / "attempt.json").write_text("half of")
     told = capsys.readouterr().err
     assert told.count("mAP is not watched: nowhere.h5: no such pack") == 1
@@ -219,7 +220,7 @@ def refusal(address, body):
 
 def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_path):
     run = configured({}, steps=6)
-    training.train(run, run.folder, threads=1)
+    fit.train(run, run.folder, threads=1)
     params = load("params.yaml", SETTINGS)
     evaluation.evaluate(run.folder / "checkpoint.pt", ["data/mini/packs/eval/000.h5"], params.evaluation, run.folder)
     Sending(run.folder, Store(), params).send()

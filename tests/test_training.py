@@ -20,16 +20,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from test_dependencies import forget
 
-from glat import checkpoints, hardware, progress, training
-from glat.data.packed import Packs
-from glat.errors import GlatError
-from glat.heldout import HeldOut, held_out
-from glat.metrics import summary
+from glat.config.runs import read_run, resolve, write_run
+from glat.config.settings import Plateau, SpecAugment
+from glat.data.packs.read import Packs
+from glat.lib import dependencies, hardware
+from glat.lib.errors import GlatError
 from glat.models import Streams, Tagger
 from glat.models.cnn10 import Cnn10
-from glat.runs import read_run, resolve, write_run
-from glat.settings import Plateau, SpecAugment
+from glat.scoring.metrics import summary
+from glat.training import checkpoints, fit, progress, stage
+from glat.training.heldout import HeldOut, held_out
 
 CURVE = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm")
 
@@ -90,14 +92,14 @@ def in_double_precision_to_be_resumed(replace=setattr):
 
 def before_the_end_of(step, do, replace=setattr):
     """`do` in the middle of a step, when its gradient is there and its weights are not."""
-    clip = training.Stage.configure_gradient_clipping
+    clip = stage.Stage.configure_gradient_clipping
 
     def patched(self, *args, **kwargs):
         if self.global_step == step:
             do()
         clip(self, *args, **kwargs)
 
-    replace(training.Stage, "configure_gradient_clipping", patched)
+    replace(stage.Stage, "configure_gradient_clipping", patched)
 
 
 def killed():
@@ -120,8 +122,8 @@ def rows(folder):
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(project, params):
     run = run_with(params, glat={"selection": "random"})
     for name in ("a", "b"):
-        training.train(run, project / name, threads=1)
-    training.train(run.model_copy(update={"seed": 1}), project / "c", threads=1)
+        fit.train(run, project / name, threads=1)
+    fit.train(run.model_copy(update={"seed": 1}), project / "c", threads=1)
     assert equal(weights(project / "a"), weights(project / "b"))
     assert not equal(weights(project / "a"), weights(project / "c"))
     assert (project / "a/train.csv").read_text().count("\n") == 4
@@ -131,13 +133,13 @@ def test_a_killed_training_goes_on_exactly_as_an_unbroken_one(project, params, c
     plateau = Plateau(every=1, patience=0, held_out=0.2)
     settings = {"mixup_alpha": 1.0, "steps": 8, "schedule": "plateau", "plateau": plateau, "amsgrad": True}
     run = run_with(params, {}, **settings, log_every=3)  # resumed at step 4, between two lines
-    training.train(run, project / "unbroken", threads=1)
+    fit.train(run, project / "unbroken", threads=1)
     write_run(run, project / "killed/config.yaml")
     process = started(killed, "killed")
     told, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, told
     assert not (project / "killed/checkpoint.pt").exists() and not (project / "killed/train.csv").exists()
-    training.train(run, project / "killed", threads=1)
+    fit.train(run, project / "killed", threads=1)
     assert "resumed at step 4" in capsys.readouterr().err
     assert equal(weights(project / "unbroken"), weights(project / "killed"))
     assert not (project / "killed/resume.ckpt").exists()
@@ -153,7 +155,7 @@ def killed_at(step, run, folder):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
         before_the_end_of(step, end, patch.setattr)
-        training.train(run, folder, threads=1)
+        fit.train(run, folder, threads=1)
 
 
 def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
@@ -163,16 +165,16 @@ def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
     killed_at(1, other, project / "a")  # before its own first checkpoint
     assert "other settings or code" in capsys.readouterr().err
     # Back to the first settings: their checkpoint would go on with the curve of the others.
-    training.train(run, project / "a", threads=1)
-    training.train(run, project / "unbroken", threads=1)
+    fit.train(run, project / "a", threads=1)
+    fit.train(run, project / "unbroken", threads=1)
     assert "from the start" in capsys.readouterr().err
     assert equal(weights(project / "a"), weights(project / "unbroken"))
 
 
 def test_what_made_a_checkpoint_is_what_was_there_when_its_training_began(project, params, monkeypatch):
     commits = iter(["begun", "ended"])
-    monkeypatch.setattr("glat.provenance.commit", lambda: next(commits))
-    training.train(run_with(params), project / "a", threads=1)
+    monkeypatch.setattr("glat.lib.provenance.commit", lambda: next(commits))
+    fit.train(run_with(params), project / "a", threads=1)
     trained = checkpoints.read(project / "a/checkpoint.pt")["trained"]
     assert trained["commit"] == "begun" and trained["environment"]["torch"] == torch.__version__.partition("+")[0]
 
@@ -180,16 +182,16 @@ def test_what_made_a_checkpoint_is_what_was_there_when_its_training_began(projec
 def test_the_local_stream_is_scored_with_its_own_loss():
     target = torch.tensor([[1.0, 0.0]])
     streams = Streams(None, torch.tensor([[0.8, 0.1]]), torch.tensor([[0.6, 0.3]]))
-    values = training.losses(streams, target)
+    values = stage.losses(streams, target)
     assert values["loss_global"].item() == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 2)
     assert values["loss_local"].item() == pytest.approx(-(np.log(0.6) + np.log(0.7)) / 2)
     assert values["loss"].item() == pytest.approx(values["loss_global"].item() + values["loss_local"].item())
-    assert training.losses(streams, target, frozen_global=True)["loss"] == values["loss_local"]
+    assert stage.losses(streams, target, frozen_global=True)["loss"] == values["loss_local"]
 
 
 def test_saturated_scores_have_finite_loss_and_gradient():
     score = torch.tensor([[1.0, 0.0]], requires_grad=True)
-    loss = training.bce(score, torch.tensor([[0.0, 1.0]]))
+    loss = stage.bce(score, torch.tensor([[0.0, 1.0]]))
     loss.backward()
     assert loss.isfinite() and score.grad.isfinite().all()
 
@@ -197,7 +199,7 @@ def test_saturated_scores_have_finite_loss_and_gradient():
 def test_a_loss_that_is_not_finite_stops_with_step_and_cause(project, params, monkeypatch):
     run = run_with(params, learning_rate=1e30, gradient_clip=None, warmup=0, precision="float32")
     with pytest.raises(GlatError, match=r"step \d+: the (loss|gradient) is .*(learning_rate|precision)"):
-        training.train(run, project / "a", threads=1)
+        fit.train(run, project / "a", threads=1)
     assert not (project / "a/checkpoint.pt").exists()
 
 
@@ -207,12 +209,12 @@ def test_a_collapsed_training_warns(project, params, capsys, monkeypatch):
     features = Cnn10.features
     monkeypatch.setattr(Cnn10, "features", lambda self, logmel: features(self, logmel) * 0 + 1)
     killed_at(3, run, project / "a")  # between the first look and the second
-    training.train(run, project / "a", threads=1)
+    fit.train(run, project / "a", threads=1)
     told = capsys.readouterr().err
     assert told.count("training has collapsed") == 1 and "step 4: training has collapsed" in told
     monkeypatch.undo()
     monkeypatch.chdir(project)
-    training.train(run, project / "b", threads=1)
+    fit.train(run, project / "b", threads=1)
     assert "collapsed" not in capsys.readouterr().err
 
 
@@ -238,7 +240,7 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
     told, _ = process.communicate()
     assert process.returncode == 0, told
     in_double_precision_to_be_resumed(monkeypatch.setattr)
-    training.train(run, project / "one", threads=1)
+    fit.train(run, project / "one", threads=1)
     np.testing.assert_allclose(*(np.array(rows(project / name), float) for name in ("two", "one")), rtol=1e-9)
     one, two = weights(project / "one"), weights(project / "two")
     for key, value in one.items():
@@ -251,14 +253,14 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
 
 def test_a_batch_that_does_not_divide_is_refused(project, params):
     with pytest.raises(GlatError, match="batch_size: 4 clips don't divide among 3"):
-        training.train(run_with(params, devices=3), project / "a")
+        fit.train(run_with(params, devices=3), project / "a")
 
 
 def test_packs_of_another_rate_are_refused(project, params):
     run = run_with(params)
     run = run.model_copy(update={"audio": run.audio.model_copy(update={"sample_rate": 16000})})
     with pytest.raises(GlatError, match=r"000\.h5: audio\.sample_rate is 32000 there, but 16000"):
-        training.train(run, project / "a")
+        fit.train(run, project / "a")
 
 
 def test_a_truncated_pack_is_refused(project, params, tmp_path):
@@ -266,17 +268,17 @@ def test_a_truncated_pack_is_refused(project, params, tmp_path):
     whole = (project / run.packs[0]).read_bytes()
     (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(GlatError, match=r"half\.h5: "):
-        training.train(run.model_copy(update={"packs": [str(tmp_path / "half.h5")]}), project / "a")
+        fit.train(run.model_copy(update={"packs": [str(tmp_path / "half.h5")]}), project / "a")
     with h5py.File(project / run.packs[0]) as pack:
         assert pack["waveform"].chunks[0] == 1
 
 
 def test_a_frozen_global_stream_stays_as_it_was(project, params):
-    training.train(run_with(params), project / "plain", threads=1)
+    fit.train(run_with(params), project / "plain", threads=1)
     start = {"global": str(project / "plain/checkpoint.pt"), "local": None}
     run = resolve(params.model_copy(update={"glat": params.glat}), "cnn10", 0, {"training": "frozen_global"})
     run = run.model_copy(update={"init": start, "dropout": 1.0})
-    training.train(run, project / "frozen", threads=1)
+    fit.train(run, project / "frozen", threads=1)
     before, after = weights(project / "plain"), weights(project / "frozen")
     for key, value in before.items():
         if key.startswith("network."):
@@ -300,7 +302,7 @@ def test_a_second_training_waits_for_the_first_and_does_not_repeat_it(project, p
     while not (project / "a/resume.ckpt").exists() and first.poll() is None:
         time.sleep(0.01)
     monkeypatch.setattr(sys, "stderr", Told())
-    training.train(run, project / "a", threads=1)
+    fit.train(run, project / "a", threads=1)
     told, _ = first.communicate()
     assert first.returncode == 0, told
     assert "another process trains this run; waiting" in sys.stderr.getvalue()
@@ -312,7 +314,7 @@ def test_a_training_that_outlives_its_settings_keeps_nothing(project, params):
     run = run_with(params)
     write_run(run_with(params, steps=7), project / "a/config.yaml")
     with pytest.raises(GlatError, match=r"a/config\.yaml: changed while this training ran"):
-        training.train(run, project / "a", threads=1)
+        fit.train(run, project / "a", threads=1)
     assert not (project / "a/checkpoint.pt").exists() and not (project / "a/train.csv").exists()
 
 
@@ -323,7 +325,7 @@ def test_the_global_stream_of_a_joint_training_is_the_plain_backbone(project, pa
     plain = run_with(params.model_copy(), None, **settings)
     joint = run_with(params, {}, **settings)
     for run, name in ((plain, "plain"), (joint, "joint")):
-        training.train(run, project / name, threads=1)
+        fit.train(run, project / name, threads=1)
     one, both = weights(project / "plain"), weights(project / "joint")
     for key, value in one.items():
         if key.startswith("network."):
@@ -332,38 +334,37 @@ def test_the_global_stream_of_a_joint_training_is_the_plain_backbone(project, pa
 
 def test_other_data_does_not_resume(project, params, capsys, monkeypatch):
     run = run_with(params)
-    packs = training.Packs(run.packs)
-    one = training.fingerprint(run, packs, "bf16")
-    assert one != training.fingerprint(run, packs, "float32")
-    swapped = training.Packs(run.packs)
+    packs = Packs(run.packs)
+    one = fit.fingerprint(run, packs, "bf16")
+    assert one != fit.fingerprint(run, packs, "float32")
+    swapped = Packs(run.packs)
     swapped.classes = swapped.classes.iloc[::-1]
-    assert one != training.fingerprint(run, swapped, "bf16")
+    assert one != fit.fingerprint(run, swapped, "bf16")
     # The same clips with one sample changed, packed as the pack step does: the hash of the waveforms tells.
     provenance = packs.attributes[0]["provenance"]
     assert len(json.loads(provenance)["waveforms_blake2b"]) == 32
     packs.attributes[0] |= {"provenance": provenance.replace('"waveforms_blake2b": "', '"waveforms_blake2b": "0')}
-    assert one != training.fingerprint(run, packs, "bf16")
+    assert one != fit.fingerprint(run, packs, "bf16")
 
 
-def test_other_code_does_not_resume_and_trains_anew(project, params, tmp_path, monkeypatch):
+def test_other_code_does_not_resume_and_a_comment_does_not_matter(project, params, tmp_path, monkeypatch):
     run = run_with(params)
     packs, package = Packs(run.packs), shutil.copytree(ROOT / "glat", tmp_path / "glat")
-    monkeypatch.setattr(training, "__file__", str(package / "training.py"))
-    seen = {training.fingerprint(run, packs, "bf16")}
-    code = ("training.py", "heldout.py", "metrics.py", "progress.py", "hdf5.py", "data/packed.py", "models/cnn10.py")
-    for name in code:
+    monkeypatch.setattr(dependencies, "PACKAGE", package)
+    seen, code = set(), ("training/heldout.py", "scoring/metrics.py", "data/packs/read.py", "models/cnn10.py")
+    for name, change in [(code[0], "# A comment."), *((name, "EDITED = True") for name in code)]:
         with (package / name).open("a") as file:
-            file.write("# edited")
-        seen.add(training.fingerprint(run, packs, "bf16"))
+            file.write(change)
+        forget()
+        seen.add(fit.fingerprint(run, packs, "bf16"))
     assert len(seen) == 1 + len(code)
-    rule = (ROOT / "workflow/rules/train.smk").read_text()
-    assert [name for name in training.CODE if f'"{name}"' not in rule] == []
+    forget()
 
 
 def test_a_damaged_resume_point_is_not_used(project, params, capsys):
     (project / "a").mkdir()
     (project / "a/resume.ckpt").write_bytes(b"half")
-    training.train(run_with(params), project / "a", threads=1)
+    fit.train(run_with(params), project / "a", threads=1)
     assert "damaged" in capsys.readouterr().err and (project / "a/checkpoint.pt").exists()
 
 
@@ -374,7 +375,7 @@ def test_the_learning_rate_falls_on_a_plateau_of_clips_that_no_step_trains_on(pr
     monkeypatch.setattr(HeldOut, "look", lambda self, stage: next(scores))
     seen, read = set(), Packs.read
     monkeypatch.setattr(Packs, "read", lambda self, clips: (seen.update(clips.tolist()), read(self, clips))[1])
-    training.train(run, project / "a", threads=1)
+    fit.train(run, project / "a", threads=1)
     held = held_out(run, 24)
     assert len(held) == 6 and seen == set(range(24)) - set(held.tolist())
     # A fall at the end of step k + 1 is heard from the step after the next on: the next one's rate is set by then.
@@ -392,7 +393,7 @@ def test_no_batch_holds_a_held_out_clip_and_clips_without_a_label_stay(project, 
     kept = np.setdiff1d(range(24), held)
     unlabelled = np.array([*held[:2], *kept[:2]])
     packs.labels = packs.labels.without(unlabelled)
-    batches = training.Batches(run, packs, 0)
+    batches = stage.Batches(run, packs, 0)
     batches.trainer = SimpleNamespace(global_rank=0, world_size=1)
     drawn = np.concatenate(list(batches.train_dataloader().batch_sampler))
     assert len(drawn) == 240 and np.unique(drawn).tolist() == kept.tolist()
@@ -405,7 +406,7 @@ def test_held_out_clips_are_scored_as_the_network_is_used(project, params):
     looks, look = [], HeldOut.look
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HeldOut, "look", lambda self, stage: looks.append(look(self, stage)) or looks[-1])
-        training.train(run, project / "a", threads=1)
+        fit.train(run, project / "a", threads=1)
     packs, held = Packs(run.packs), held_out(run, 24)
     tagger = checkpoints.load(project / "a/checkpoint.pt")[0].to(memory_format=torch.channels_last)
     precision = hardware.precision("auto", "cpu") == "bf16"
@@ -441,7 +442,7 @@ def test_windows_of_held_out_clips_do_not_depend_on_the_number_of_processes(proj
 def test_networks_on_the_way_are_kept_as_runs_of_their_own(project, params):
     run = run_with(params, keep_every=2)
     (project / "a/kept/0000099").mkdir(parents=True)
-    training.train(run, project / "a", threads=1)
+    fit.train(run, project / "a", threads=1)
     kept = sorted((project / "a/kept").iterdir())
     assert [folder.name for folder in kept] == ["0000002", "0000004", "0000006"]
     assert all(read_run(folder / "config.yaml") == run for folder in kept)

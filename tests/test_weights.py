@@ -21,14 +21,17 @@ from test_panns import as_panns, naive_cnn10, randomised
 from test_workflow import copy_of_the_project, snakemake
 from typer.testing import CliRunner
 
-from glat import checkpoints, cli, fetching, weights
-from glat.data.pack import pack_shard
-from glat.data.packed import Packs
+from glat import cli
+from glat.config.settings import Weights
+from glat.data.packs.read import Packs
+from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
-from glat.errors import GlatError
+from glat.lib import fetching
+from glat.lib.errors import GlatError
 from glat.models import build
 from glat.results.panns import LISTED_CLIPS, PUBLISHED_CLIPS, reach
-from glat.settings import Weights
+from glat.training import checkpoints
+from glat.use import weights
 
 CLASSES = pd.DataFrame(
     {"index": range(527), "mid": [f"/m/x{c}" for c in range(527)], "display_name": [f"Class {c}" for c in range(527)]}

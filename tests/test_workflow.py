@@ -87,11 +87,11 @@ def test_a_touched_source_reruns_nothing_and_an_edited_model_reruns_training_but
     source.touch()
     mine, other = finished / "glat/models/mine.py", finished / "glat/models/talnet.py"
     mine.write_text("from .backbone import Backbone\n")
-    other.write_text(other.read_text() + "\n# edited\n")
+    other.write_text(other.read_text() + "\nEDITED = True\n")
     assert reruns(finished) == set(), "a backbone that no run here has"
     mine.unlink()
     try:
-        source.write_text(before + "\n# edited\n")
+        source.write_text(before + "\nEDITED = True\n")
         assert reruns(finished, TABLE1) == {"train", "train_glat", "evaluate", "table1", "chosen"}
         assert not reruns(finished) & {"metadata", "download", "resample", "pack"}
     finally:
@@ -158,13 +158,6 @@ def test_the_presets_for_the_real_audioset_give_the_right_jobs(tmp_path, dataset
     )
     assert (int(jobs["download"]), int(jobs["resample"]), int(jobs["pack"])) == (shards,) * 3
     assert (int(jobs["train"]), int(jobs["train_glat"]), int(jobs["evaluate"])) == (1, 1, 2)
-    # Only a source that makes its own lists can change them; a pack depends on what its waveforms are stored as.
-    assert "glat/data/sources/files.py" in inputs(out.stdout, "download")
-    assert "glat/data/sources/files.py" not in inputs(out.stdout, "metadata") and "glat/data/codecs.py" in inputs(
-        out.stdout, "pack"
-    )
-    own = snakemake(project, "data/mini/metadata", "-n", "--cores", "8").stdout
-    assert "glat/data/sources/synthetic.py" in inputs(own, "metadata")
 
 
 def inputs(out, rule):

@@ -20,13 +20,14 @@ import pandas as pd
 import pytest
 from data_fixtures import encode
 
-from glat.data.audio import decode, prepare
+from glat.data.audio.clips import decode, prepare
 from glat.data.resample import files, resample_shard
-from glat.data.sources import Shard, identity, modules, open_source, youtube
-from glat.data.sources.youtube_archive import Archive
-from glat.data.sources.youtube_clip import Clip, Got
-from glat.data.sources.youtube_errors import GONE, OFFLINE, PASSING, Failure, classify
-from glat.errors import GlatError
+from glat.data.sources import Shard, youtube
+from glat.data.sources.registry import identity, open_source
+from glat.data.sources.youtube.archive import Archive
+from glat.data.sources.youtube.clip import Clip, Got
+from glat.data.sources.youtube.errors import GONE, OFFLINE, PASSING, Failure, classify
+from glat.lib.errors import GlatError
 
 RATE, SECONDS = 48000, 26
 QUICK = {"retries": 0, "socket_timeout": 5}
@@ -252,7 +253,7 @@ def test_a_page_that_tells_the_duration(server, folder):
 
 
 def test_a_failure_that_passes_is_asked_again_in_the_same_run(server, folder, monkeypatch):
-    monkeypatch.setattr("glat.data.sources.youtube_crew.PAUSE", 0.2)
+    monkeypatch.setattr("glat.data.sources.youtube.crew.PAUSE", 0.2)
     begun = time.monotonic()
     assert fetch(segments("shy3"), folder, server.address, retries=2)["shy3"] == ("shy3_10500.webm", "")
     assert time.monotonic() - begun > 0.2 + 0.4
@@ -360,7 +361,7 @@ def test_what_fails_a_few_times_among_clips_that_come_is_no_storm():
 
 
 def test_a_transfer_that_drips_is_given_up(server, folder, monkeypatch):
-    monkeypatch.setattr("glat.data.sources.youtube_crew.PATIENCE", 3)
+    monkeypatch.setattr("glat.data.sources.youtube.crew.PATIENCE", 3)
     begun = time.monotonic()
     found = fetch(segments("drip1", "ok2"), folder, server.address, socket_timeout=1)
     assert found == {"drip1": ("", "passing: time-out"), "ok2": ("ok2_10500.webm", "")}
@@ -548,7 +549,6 @@ def test_the_pace_is_that_of_the_site():
     assert youtube.Settings().interval() == 12 and youtube.Settings(cookies="c.txt").interval() == 2
     assert youtube.Settings(address="http://127.0.0.1/{id}").interval() == 0
     assert youtube.Settings(sleep_interval=0).interval() == 0
-    assert {name.rpartition("/")[2] for name in modules("youtube")} >= {"youtube.py", "youtube_clip.py", *youtube.CODE}
 
 
 Y = "ERROR: [youtube] -ab_cdefghi: "

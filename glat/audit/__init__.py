@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..config import Params
+from ..config.params import Params
 from . import contents, signs, sound
 from .gather import Split, read_split
 from .rows import FINE, NOT_FIT, WARNING, Row, verdict

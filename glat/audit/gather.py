@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ..data import audioset
-from ..data.packed import open_pack
+from ..config.settings import Dataset
+from ..data.lists import audioset
+from ..data.packs.read import open_pack
 from ..data.shards import STRINGS
-from ..errors import GlatError, refusal
-from ..settings import Dataset
+from ..lib.errors import GlatError, refusal
 
 STATISTICS = ("source_rate", "source_seconds", "peak", "mean", "rms", "clipped", "jumps")
 

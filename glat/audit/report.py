@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from ..config import Params
-from ..files import whole
-from ..page import image, render
-from ..provenance import commit
+from ..config.params import Params
+from ..lib.files import whole
+from ..lib.provenance import commit
+from ..results.page import image, render
 from ..results.plots import COLOURS, figure
 from . import Audit, audit
 from .rows import NOT_FIT, WARNING, Row, percent

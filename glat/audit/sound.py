@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..data.packed import Packs, open_pack
-from ..errors import GlatError
+from ..data.packs.read import Packs, open_pack
+from ..data.randomness import Use, generator
+from ..lib.errors import GlatError
 from ..models.frontend import LogMel
-from ..randomness import Use, generator
 from .gather import Split
 from .rows import FINE, WARNING, Row, graded, percent
 from .signs import LEAST, RATES

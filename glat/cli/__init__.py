@@ -10,8 +10,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from ..errors import GlatError, tell
-from ..redaction import hook
+from ..lib.errors import GlatError, tell
+from ..lib.redaction import hook
 from .app import app
 
 for commands in ("data", "training", "results", "use", "track"):  # each adds its own, in the order of the pipeline
@@ -22,7 +22,7 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
-    """Run the command, and tell of nothing that only its owner may know (`glat.redaction`); a `GlatError`, or a file that the system refuses, becomes one line on stderr and exit status 1."""
+    """Run the command, and tell of nothing that only its owner may know (`glat.lib.redaction`); a `GlatError`, or a file that the system refuses, becomes one line on stderr and exit status 1."""
     sys.excepthook = hook
     try:
         app()

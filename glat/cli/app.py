@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..documents import parse_yaml
-from ..errors import GlatError
-from ..escaping import NAME
+from ..lib.documents import parse_yaml
+from ..lib.errors import GlatError
+from ..lib.escaping import NAME
 
 
 class InOrder(TyperGroup):
@@ -42,7 +42,7 @@ class WithFiles(TyperCommand):
 
 
 def _is_no_option(argument: str) -> bool:
-    from ..data.formats import extension
+    from ..data.audio.formats import extension
 
     return os.path.lexists(argument) or bool(extension(argument)) or re.search(r"_\d+$", argument) is not None
 
@@ -100,6 +100,6 @@ def options(
 
 
 def load_params():
-    from ..config import load
+    from ..config.params import load
 
     return load(chosen["path"], chosen["overrides"])

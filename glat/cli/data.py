@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ..errors import GlatError, tell
+from ..lib.errors import GlatError, tell
 from .app import Shard, Split, Threads, Workers, app, load_params
 
 
 def _lists(split: str, shard: int):
     """The settings, the class list, the path of the split's segment list, and the numbers of the shard's rows in it."""
-    from ..data import audioset
+    from ..data.lists import audioset
 
     params = load_params()
     entry, folder = params.chosen, Path("data") / params.dataset / "metadata"
@@ -30,27 +30,25 @@ def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
 
 
 @app.command()
-def source() -> None:
-    """Note where the chosen dataset comes from, without passwords and the ways by which it is got: for DVC."""
+def dataset() -> None:
+    """Note the chosen dataset's settings, without passwords and the ways by which its audio is got: for DVC."""
     import json
 
-    from ..config import public
-    from ..files import whole
+    from ..config.params import public
+    from ..lib.files import whole
 
     params = load_params()
     entry = public(params)["datasets"][params.dataset]
-    with whole(Path("data") / params.dataset / "source.json") as part:
-        part.write_text(
-            json.dumps({key: entry[key] for key in ("source", "metadata")}, indent=1, sort_keys=True) + "\n"
-        )
+    with whole(Path("data") / params.dataset / "dataset.json") as part:
+        part.write_text(json.dumps(entry, indent=1, sort_keys=True) + "\n")
 
 
 @app.command()
 def metadata() -> None:
     """Get the class list and the segment lists, and check them."""
-    from ..data import metadata as lists
-    from ..data.sources import open_source
-    from ..files import locked, whole
+    from ..data.lists import metadata as lists
+    from ..data.sources.registry import open_source
+    from ..lib.files import locked, whole
 
     params = load_params()
     entry, place = params.chosen, Path("data") / params.dataset / "metadata"
@@ -69,9 +67,10 @@ def metadata() -> None:
 @app.command()
 def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Get (for `mini`: make) the audio of one shard."""
-    from ..data import audioset
-    from ..data.sources import Shard, open_source
-    from ..files import whole
+    from ..data.lists import audioset
+    from ..data.sources import Shard
+    from ..data.sources.registry import open_source
+    from ..lib.files import whole
 
     params, classes, path, rows = _lists(split, shard)
     everything = audioset.read_segments(path, classes)
@@ -89,10 +88,10 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
-    from ..data import audioset
-    from ..data.audio import Limits
+    from ..data.audio.clips import Limits
+    from ..data.lists import audioset
     from ..data.resample import resample_shard
-    from ..data.sources import open_source
+    from ..data.sources.registry import open_source
 
     params, classes, path, rows = _lists(split, shard)
     segments = audioset.read_segments(path, classes, rows)
@@ -119,9 +118,9 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def pack(split: Split, shard: Shard) -> None:
     """Pack one shard into HDF5, and list the clips that were lost."""
-    from ..data import audioset
-    from ..data.pack import pack_shard
-    from ..data.sources import identity
+    from ..data.lists import audioset
+    from ..data.packs.write import pack_shard
+    from ..data.sources.registry import identity
 
     params, classes, path, rows = _lists(split, shard)
     segments = audioset.read_segments(path, classes, rows)
@@ -141,7 +140,7 @@ def audit(
 ) -> None:
     """Judge whether the packed corpus is fit for training, and write audit.csv and audit.html."""
     from ..audit import report
-    from ..hardware import use_threads
+    from ..lib.hardware import use_threads
 
     use_threads(threads)
     params = load_params()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import tell
-from ..results import PARTIAL, RESULTS, Result
+from ..lib.errors import tell
+from ..results.registry import PARTIAL, RESULTS, Result
 from .app import app, load_params
 
 
@@ -33,7 +33,7 @@ for _name, _entry in RESULTS.items():
 @app.command()
 def examples() -> None:
     """Draw a few evaluation clips, taken by lot, for the report."""
-    from .. import explain as explaining
+    from ..use import explain as explaining
 
     params = load_params()
     explaining.examples(params, Path("results") / params.dataset / "clips")
@@ -49,7 +49,7 @@ def common_clips(
     ],
 ) -> None:
     """Print the clips that all of several evaluations have: a list for evaluation.only."""
-    from .. import manifest
+    from ..scoring import manifest
 
     shared = manifest.common(lists)
     print(manifest.manifest(shared), end="")
@@ -62,7 +62,7 @@ def record(
     outputs: Annotated[list[str], typer.Argument(help="What it is of: paths, or patterns of paths.")],
 ) -> None:
     """Keep what files were made from, so that DVC carries it with them and Snakemake knows it elsewhere."""
-    from .. import records
+    from ..lib import records
 
     records.write(record, (path for one in outputs for path in (glob(one) if "*" in one else [one])))
 
@@ -70,8 +70,8 @@ def record(
 @app.command()
 def partial() -> None:
     """After failed runs: write the figures that lack nothing else, and the report, into partial/, naming what is missing."""
-    from .. import experiments
-    from ..files import remove
+    from ..config import experiments
+    from ..lib.files import remove
     from ..results.measured import only_failures
 
     params, written = load_params(), []

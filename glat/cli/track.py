@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import GlatError, tell
+from ..lib.errors import GlatError, tell
 from .app import InOrder, app, load_params
 
 track = typer.Typer(cls=InOrder, no_args_is_help=True, help="What MLflow knows of the runs.")

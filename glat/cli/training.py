@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from ..errors import GlatError, tell
+from ..lib.errors import GlatError, tell
 from .app import RunFile, Threads, app, chosen, load_params
 
 
 @app.command()
 def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-s0.")]) -> None:
     """Write the config.yaml of a run: all that its training depends on."""
-    from ..checks import of_run
-    from ..config import named
-    from ..experiments import all_runs
-    from ..runs import write_run
+    from ..config.checks import of_run
+    from ..config.experiments import all_runs
+    from ..config.params import named
+    from ..config.runs import write_run
 
     params = load_params()
     runs = all_runs(params)
@@ -31,15 +31,18 @@ def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-
 @app.command()
 def train(config: RunFile, threads: Threads = 0) -> None:
     """Train a run; a training that was interrupted goes on where it was."""
-    from ..runs import read_run
+    from ..config.runs import read_run
 
     run = read_run(config)
-    from .. import convergence, training  # takes seconds to import
-    from ..progress import first_process
     from ..tracking.following import follow
+    from ..training import (
+        convergence,  # takes seconds to import
+        fit,
+    )
+    from ..training.progress import first_process
 
     with follow(run, config.parent, _settings_if_any()) as callbacks:
-        training.train(run, config.parent, threads, callbacks)
+        fit.train(run, config.parent, threads, callbacks)
     if first_process():
         tell(convergence.sentence(run, convergence.judge(run, config.parent)))
 
@@ -56,7 +59,7 @@ def _settings_if_any():
 @app.command()
 def evaluate(config: RunFile, threads: Threads = 0) -> None:
     """Score a trained run on the evaluation clips, with intervals."""
-    from ..runs import read_run, split_packs
+    from ..config.runs import read_run, split_packs
 
     run, params = read_run(config), load_params()
     if run.dataset not in params.datasets:
@@ -64,7 +67,7 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
             f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}; add it there, or have snakemake evaluate it with the --configfile that has it"
         )
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
-    from .. import evaluation
+    from ..scoring import evaluation
     from ..tracking.outbox import hand_over
 
     evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, threads)

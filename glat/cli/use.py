@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from .. import settings
-from ..errors import GlatError, tell
-from ..escaping import printable
+from ..config import settings
+from ..lib.errors import GlatError, tell
+from ..lib.escaping import printable
 from .app import Threads, app, chosen, inside, load_params
 
 
@@ -31,8 +31,8 @@ def explain(
     ] = None,
 ) -> None:
     """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
-    from .. import explain as explaining
-    from ..runs import beside, read_run
+    from ..config.runs import beside, read_run
+    from ..use import explain as explaining
 
     if not (run / "checkpoint.pt").exists():
         raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{beside(run / 'checkpoint.pt')}")
@@ -54,8 +54,8 @@ def tag(
     top: Annotated[int, typer.Option(min=1, help="Classes to print for each clip.")] = 5,
 ) -> None:
     """Tag sounds with a trained run: file, start and end in seconds, score, class."""
-    from .. import tagging
-    from ..data.audio import Limits
+    from ..data.audio.clips import Limits
+    from ..use import tagging
 
     _let_names_out()
     limits = load_params().audio.limits if chosen["path"].exists() or chosen["overrides"] else settings.Limits()
@@ -104,8 +104,8 @@ def weights(
     threads: Threads = 0,
 ) -> None:
     """Get PANNs' published weights, make a run of them, and score it beside the published scores."""
-    from .. import weights as published
-    from ..registry import PANNS
+    from ..models.registry import PANNS
+    from ..use import weights as published
 
     params = load_params()
     if backbone not in PANNS:

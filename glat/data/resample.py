@@ -34,10 +34,10 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from glat.data.audio import OVERHANG, UNLIMITED, AudioError, Cut, Limits, Samples, Statistics, prepare, statistics
-from glat.data.shards import STRINGS, need_space, progress
-from glat.errors import GlatError, refusal
-from glat.files import whole
+from ..lib.errors import GlatError, refusal
+from ..lib.files import whole
+from .audio.clips import OVERHANG, UNLIMITED, AudioError, Cut, Limits, Samples, Statistics, prepare, statistics
+from .shards import STRINGS, need_space, progress
 
 SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
 COLUMNS = ("clip", "file", "part", "reason")

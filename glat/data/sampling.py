@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from glat.data.labels import Labels
-from glat.errors import GlatError
-from glat.randomness import Use, generator
+from ..lib.errors import GlatError
+from .lists.labels import Labels
+from .randomness import Use, generator
 
 
 class BalancedBatches:

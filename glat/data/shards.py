@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from glat.errors import GlatError, tell
+from ..lib.errors import GlatError, tell
 
 STRINGS = {"dtype": str, "keep_default_na": False, "encoding": "utf-8"}  # how pandas reads a table of names
 

@@ -8,70 +8,34 @@ streams = model.streams(waveform)   # both streams' scores and the chosen window
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from ..registry import BACKBONES
-from .backbone import Backbone
-from .checkpoints import load_panns
-from .frontend import LogMel, window_of
-from .tagger import Tagger
-from .twostream import Streams, TwoStream
+if TYPE_CHECKING:
+    from .backbone import Backbone
+    from .checkpoints import load_panns
+    from .factory import backbone_class, build
+    from .frontend import LogMel
+    from .registry import BACKBONES
+    from .tagger import Tagger
+    from .twostream import Streams, TwoStream
 
 __all__ = ["BACKBONES", "Backbone", "LogMel", "Streams", "Tagger", "TwoStream", "backbone_class", "build", "load_panns"]
 
+# Imported when first asked for: reading settings takes the registry alone, and torch takes seconds to import.
+_MODULES = {
+    "BACKBONES": "registry",
+    "Backbone": "backbone",
+    "LogMel": "frontend",
+    "Streams": "twostream",
+    "Tagger": "tagger",
+    "TwoStream": "twostream",
+    "backbone_class": "factory",
+    "build": "factory",
+    "load_panns": "checkpoints",
+}
 
-def backbone_class(name: str) -> type[Backbone]:
-    """The class of a registered backbone. Raises ValueError that lists the names if there is none of that name."""
-    if name not in BACKBONES:
-        raise ValueError(f"backbone {name!r} is not known: allowed are {', '.join(BACKBONES)}")
-    module, _, attribute = BACKBONES[name].location.partition(":")
-    return getattr(import_module(module), attribute)
 
-
-def build(
-    backbone: str | type[Backbone],
-    classes: int,
-    width: float = 1.0,
-    sample_rate: int = 32000,
-    glat: dict | None = None,
-    dropout: float = 1.0,
-    front_end: dict | None = None,
-) -> Tagger:
-    """A network from waveform to class probabilities.
-
-    Args:
-        backbone: a registered name ("talnet", "cnn10", "resnet38", "atsca") or a subclass of `Backbone`.
-        classes: number of classes L.
-        width: channels relative to the published network.
-        sample_rate: of the waveforms, in Hz; windows and hops scale with it, so that frames keep their duration.
-        glat: None for the backbone alone; a dict of `TwoStream` settings (empty for the paper's) for GL-AT.
-        dropout: a factor on the published dropout rates.
-        front_end: settings of `LogMel`, for a 32 kHz waveform; those that the backbone itself prescribes go before.
-
-    Raises:
-        ValueError: an unknown backbone or a setting outside its range.
-    """
-    cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
-    scale = sample_rate / 32000
-    settings = {"hop": 320} | (front_end or {}) | cls.front_end
-    settings.setdefault("window", window_of(settings["hop"]))
-    settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
-    logmel = LogMel(sample_rate, **settings)
-
-    def stream() -> Backbone:
-        network = cls(classes, width=width, mels=logmel.mels)
-        for module in network.modules():
-            if isinstance(module, Backbone):
-                module.dropout_scale = dropout
-            elif isinstance(module, nn.Dropout):
-                module.p *= dropout
-        return network
-
-    global_stream = stream()
-    if glat is None:
-        return Tagger(logmel, global_stream)
-    local_stream = stream()
-    if glat.get("training") == "frozen_global":
-        local_stream.load_state_dict(global_stream.state_dict())  # both start from the same weights (released code)
-    return Tagger(logmel, TwoStream(global_stream, local_stream, logmel.frames_per_second, **glat))
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from .. import experiments
-from ..config import Params
-from ..escaping import markdown as escaped
-from ..registry import BACKBONES
+from ..config import experiments
+from ..config.params import Params
+from ..lib.escaping import markdown as escaped
+from ..models.registry import BACKBONES
 from . import tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks

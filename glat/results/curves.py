@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve
 
-from .. import convergence, experiments
-from ..config import Params
-from ..predictions import read_predictions
-from ..registry import BACKBONES, OUR_READING, of_run
+from ..config import experiments
+from ..config.params import Params
+from ..models.registry import BACKBONES, OUR_READING, of_run
+from ..scoring.predictions import read_predictions
+from ..training import convergence
 from . import tables, text
 from .measured import Measured, behind_columns, convergence_columns, read, read_curve, same_clips, why_missing
 from .plots import COLOURS, figure, foot, open_marks
@@ -42,7 +43,7 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
 def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = frozenset()) -> None:
     """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour.
 
-    The curves of `half`, which had not converged (`glat.convergence`), end in an open mark.
+    The curves of `half`, which had not converged (`glat.training.convergence`), end in an open mark.
     """
     groups = list(dict.fromkeys(name.rpartition("-s")[0] for name in curves))
     styles = ["-", "--", ":", "-."]

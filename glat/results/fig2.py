@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from .. import experiments
-from ..config import Params
+from ..config import experiments
+from ..config.params import Params
 from . import published, tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from .. import experiments
-from ..config import Params
-from ..convergence import NO_VERDICT
-from ..escaping import markdown as escaped
-from ..intervals import difference
-from ..jackknife import class_estimates
-from ..predictions import read_predictions
+from ..config import experiments
+from ..config.params import Params
+from ..lib.escaping import markdown as escaped
+from ..scoring.intervals import difference
+from ..scoring.jackknife import class_estimates
+from ..scoring.localisation import LOCALISATION, by_class, localise, selected, strong_labels
+from ..scoring.predictions import read_predictions
+from ..training.convergence import NO_VERDICT
 from . import tables, text
-from .hits import LOCALISATION, by_class, localise, selected, strong_labels
 from .measured import Measured, behind_columns, confidence, convergence_columns, read, same_clips
 from .plots import CHANCE, METHOD, figure, foot, open_marks
 from .verdicts import ONE_SEED, converged, decide, difference_columns
@@ -33,7 +33,7 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
     Means over the seeds that both have; `duration`: median seconds of the class's events, by mid. p is corrected by Holm's
     method over the classes (`verdicts.decide`).
     """
-    seeds = [seed for seed in plain.metrics if seed in glat.metrics]
+    seeds = [seed for seed in plain.metrics if seed in glat.scoring.metrics]
     folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
     kept = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
     level, rows = confidence([plain, glat]), []
@@ -149,7 +149,7 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
         "Class", "median duration (s)", "windows in clips of the class", "hit", "random", "centre error (s)", "random",
         "all windows selected for it", "hit", "random", "covered", "random",
     ]  # fmt: skip
-    what = f"""Means over {len(glat.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
+    what = f"""Means over {len(glat.scoring.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
 
 - windows in clips of the class: how many were selected in clips that hold the class, over all runs;
 - hit: the share of them that overlaps an event of the class [{level:.0%} interval over clips and runs];

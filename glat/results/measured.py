@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .. import convergence
-from ..documents import read_json
-from ..errors import GlatError, refusal
-from ..experiments import System
-from ..intervals import d_prime_interval, interval
-from ..jackknife import Estimate
-from ..manifest import DIGITS, common
-from ..predictions import METRICS, VERSION, Influence, read_influence
-from ..provenance import hardware, versions
-from ..runs import Run, evaluated
+from ..config.experiments import System
+from ..config.runs import Run, evaluated
+from ..lib.documents import read_json
+from ..lib.errors import GlatError, refusal
+from ..lib.provenance import hardware, versions
+from ..scoring.intervals import d_prime_interval, interval
+from ..scoring.jackknife import Estimate
+from ..scoring.manifest import DIGITS, common
+from ..scoring.predictions import METRICS, VERSION, Influence, read_influence
+from ..training import convergence
 
 # Of metrics.json, what tables and figures say.
 KEYS = (
@@ -50,7 +50,7 @@ class Measured(NamedTuple):
 
     @property
     def not_converged(self) -> list[str]:
-        """The runs that are marked (`glat.convergence`)."""
+        """The runs that are marked (`glat.training.convergence`)."""
         return [found["run"] for found in self.metrics.values() if convergence.marked(found.get("convergence"))]
 
     def mean(self, *keys: str) -> float:
@@ -65,7 +65,7 @@ class Measured(NamedTuple):
 
 class Spread(NamedTuple):
     """A metric of a system: mean over seeds, interval over clips and seeds, mean without its lean on few positives
-    (`glat.jackknife`), standard deviation over seeds (NaN for one)."""
+    (`glat.scoring.jackknife`), standard deviation over seeds (NaN for one)."""
 
     mean: float
     low: float
@@ -240,7 +240,7 @@ def behind_columns(one: Measured) -> dict[str, Any]:
 
 
 def convergence_columns(one: Measured) -> dict[str, Any]:
-    """`convergence`: whether a system's trainings had converged (`glat.convergence`); `not_converged`: how many are marked."""
+    """`convergence`: whether a system's trainings had converged (`glat.training.convergence`); `not_converged`: how many are marked."""
     states = [convergence.state(found.get("convergence")) for found in one.metrics.values()]
     return {"convergence": " / ".join(dict.fromkeys(states)), "not_converged": len(one.not_converged)}
 
@@ -256,9 +256,9 @@ def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
 
 def score_columns(one: Measured) -> dict[str, Any]:
     """What every table says of a system: each metric with `_low`, `_high` and `_std`, mAP without its lean on few
-    positives as `mAP_centre` (`glat.jackknife`), the seeds, and the clips.
+    positives as `mAP_centre` (`glat.scoring.jackknife`), the seeds, and the clips.
 
-    `convergence` says whether its trainings had converged (`glat.convergence`), `not_converged` how many are marked;
+    `convergence` says whether its trainings had converged (`glat.training.convergence`), `not_converged` how many are marked;
     `collapsed` counts the seeds that scored all clips the same. All numbers are NaN where no run is there.
     """
     columns: dict[str, Any] = {}

@@ -23,14 +23,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from ..config import Params
-from ..errors import GlatError
-from ..experiments import System
-from ..intervals import variances
-from ..predictions import METRICS
-from ..registry import BACKBONES
-from ..runs import read_run
-from ..weights import place
+from ..config.experiments import System
+from ..config.params import Params
+from ..config.runs import read_run
+from ..lib.errors import GlatError
+from ..models.registry import BACKBONES
+from ..scoring.intervals import variances
+from ..scoring.predictions import METRICS
+from ..use.weights import place
 from . import published, tables, text
 from .measured import Measured, confidence, estimates, read, same_clips, score_columns
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.ticker import LogFormatter
 
-from ..files import whole
+from ..lib.files import whole
 
 # Okabe and Ito's colours, which people with colour blindness can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999"]
@@ -32,7 +32,7 @@ STYLE = {
 
 
 def open_marks(ax, x, y, colour: str) -> None:
-    """Points of trainings that had not converged (`glat.convergence`): open ones, over those that are there."""
+    """Points of trainings that had not converged (`glat.training.convergence`): open ones, over those that are there."""
     ax.plot(x, y, "o", color=colour, mfc="white", zorder=3, gid=OPEN)
 
 

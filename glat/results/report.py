@@ -10,17 +10,19 @@ import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from .. import convergence, experiments
-from ..config import Params, public
-from ..files import remove, whole
-from ..manifest import DIGITS
-from ..page import image, render
-from ..provenance import commit
-from ..registry import BACKBONES
-from ..runs import Run
-from . import PARTIAL, text
+from ..config import experiments
+from ..config.params import Params, public
+from ..config.runs import Run
+from ..lib.files import remove, whole
+from ..lib.provenance import commit
+from ..models.registry import BACKBONES
+from ..scoring.manifest import DIGITS
+from ..training import convergence
+from . import text
 from .fig2 import caption
 from .measured import read_curve, read_metrics, why_missing
+from .page import image, render
+from .registry import PARTIAL
 
 
 def table(path: Path) -> Markup:

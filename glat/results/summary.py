@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .. import convergence, experiments
-from ..config import Params
-from ..files import whole
-from ..predictions import METRICS
+from ..config import experiments
+from ..config.params import Params
+from ..lib.files import whole
+from ..scoring.predictions import METRICS
+from ..training import convergence
 from .measured import read
 
 
 def summary(params: Params) -> dict[str, dict[str, float | str | None]]:
     """mAP, mAUC and d' of each run by name: of the fused score where there are two streams, to six digits;
     None for one that has no finite value (d' of a perfect AUC). `method` is the system with its marks, `convergence` the
-    state of the run's training at its end (`glat.convergence`).
+    state of the run's training at its end (`glat.training.convergence`).
 
     Raises:
         GlatError: a run that is not evaluated.

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from .. import experiments
-from ..config import Params
-from ..files import whole
-from ..predictions import METRICS
+from ..config import experiments
+from ..config.params import Params
+from ..lib.files import whole
+from ..scoring.predictions import METRICS
 from . import published, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .verdicts import against, decide

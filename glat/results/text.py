@@ -6,10 +6,10 @@ import math
 import re
 from typing import Any
 
-from ..convergence import MARK, NO_VERDICT
-from ..escaping import markdown as escaped
-from ..intervals import Difference
-from ..registry import OUR_READING, READING
+from ..lib.escaping import markdown as escaped
+from ..models.registry import OUR_READING, READING
+from ..scoring.intervals import Difference
+from ..training.convergence import MARK, NO_VERDICT
 
 _BAR = re.compile(r"(?<!\\)\|")  # that would end a cell
 
@@ -36,7 +36,7 @@ def marks(rows: list[dict[str, Any]]) -> list[str]:
     if any(row["not_converged"] for row in rows):
         told.append(
             f"{MARK} In at least one seed the training had not converged at its end, by its own curve "
-            "(glat/convergence.py): it is half-trained, or its curve can't tell. A difference that such a system is part of "
+            "(glat/training/convergence.py): it is half-trained, or its curve can't tell. A difference that such a system is part of "
             f'has no verdict ("{NO_VERDICT}").'
         )
     return told

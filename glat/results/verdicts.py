@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..convergence import NO_VERDICT
-from ..intervals import NONE, Difference, difference, holm
-from ..predictions import METRICS
+from ..scoring.intervals import NONE, Difference, difference, holm
+from ..scoring.predictions import METRICS
+from ..training.convergence import NO_VERDICT
 from .measured import Measured, confidence, estimates
 
 ONE_SEED = "one seed: no verdict"
@@ -35,7 +35,7 @@ def verdict(difference: float, p: float, level: float) -> str:
 
 
 def converged(a: Measured, b: Measured) -> bool:
-    """Whether no training of the two systems is marked (`glat.convergence`)."""
+    """Whether no training of the two systems is marked (`glat.training.convergence`)."""
     return not (a.not_converged or b.not_converged)
 
 

@@ -14,16 +14,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from ..convergence import WATCHED
-from ..errors import GlatError, refusal
-from ..escaping import printable
-from ..files import digest, lock, whole
-from ..provenance import maker
-from ..redaction import redact
-from ..runs import Run, read_run
+from ..config.runs import Run, read_run
+from ..lib.errors import GlatError, refusal
+from ..lib.escaping import printable
+from ..lib.files import digest, lock, whole
+from ..lib.provenance import maker
+from ..lib.redaction import redact
+from ..training.convergence import WATCHED
 
 SYSTEM = "system.csv"  # what is kept of a training besides train.csv and validation.csv
-TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.progress.alone)
+TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.training.progress.alone)
 
 
 class Attempt(BaseModel):
@@ -36,7 +36,7 @@ class Attempt(BaseModel):
     status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"] = "RUNNING"
     reason: str = ""  # of a failure, in a sentence
     commit: str  # with "-dirty" where files differed from it; "unknown..." outside a repository
-    environment: dict[str, str | int] = {}  # versions and hardware (`glat.hardware.environment`)
+    environment: dict[str, str | int] = {}  # versions and hardware (`glat.lib.hardware.environment`)
     rule: str = ""  # of Snakemake; empty by hand
     data: str = ""  # hash of the packed data that it trains on; empty where not known
     user: str = ""
@@ -68,7 +68,7 @@ def write(folder: Path, attempt: Attempt) -> None:
 
 def begin(folder: Path, step: int, data: str = "") -> Attempt:
     """Note that this process trains the run from `step` on: a new attempt from step 0, else the one that was broken off."""
-    from ..hardware import accelerator
+    from ..lib.hardware import accelerator
 
     run, old = read_run(folder / "config.yaml"), None
     with suppress(GlatError):
@@ -146,7 +146,7 @@ def _imported(folder: Path) -> Attempt | None:
     path, curve = folder / "checkpoint.pt", folder / "train.csv"
     if not path.exists() or not curve.exists():
         return None
-    from .. import checkpoints  # imports torch
+    from ..training import checkpoints  # imports torch
 
     run, trained = read_run(folder / "config.yaml"), None
     with suppress(GlatError, ValidationError):  # of another kind, or damaged: who evaluates it is told

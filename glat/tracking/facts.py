@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import convergence, experiments
-from ..config import Params
-from ..convergence import WATCHED
-from ..errors import GlatError, refusal
-from ..escaping import markdown
-from ..provenance import hardware, versions
-from ..registry import BACKBONES
-from ..runs import Run, evaluated
+from ..config import experiments
+from ..config.params import Params
+from ..config.runs import Run, evaluated
+from ..lib.errors import GlatError, refusal
+from ..lib.escaping import markdown
+from ..lib.provenance import hardware, versions
+from ..models.registry import BACKBONES
+from ..training import convergence
+from ..training.convergence import WATCHED
 from .attempt import SYSTEM, Attempt, train_csv
 
 SERVED = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")  # what `serves` can name
@@ -111,7 +112,7 @@ def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
 
 def data_hash(run: Run) -> str:
     """A hash of the packed training data: of the hashes that the packs hold of their segments and waveforms. Empty without packs."""
-    from ..data.packed import open_pack  # takes seconds to load
+    from ..data.packs.read import open_pack  # takes seconds to load
 
     digest = hashlib.blake2b(digest_size=16)
     for path in run.packs:
@@ -182,8 +183,8 @@ def final(folder: Path) -> dict[str, float] | None:
 def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:
     """Where the run's windows were, against the strong labels: `localisation/hit` and its like, as the table of
     localisation has them for one run; empty without GL-AT or without strong labels."""
-    from ..predictions import read_predictions
-    from ..results.hits import by_class, localise, selected, strong_labels
+    from ..scoring.localisation import by_class, localise, selected, strong_labels
+    from ..scoring.predictions import read_predictions
 
     if params.dataset not in params.datasets:
         return {}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import lightning
 
-from ..config import Params
-from ..errors import tell
-from ..progress import first_process
-from ..runs import Run, split_packs
+from ..config.params import Params
+from ..config.runs import Run, split_packs
+from ..lib.errors import tell
+from ..training.progress import first_process
 from . import attempt
 from .facts import data_hash
 from .sender import LOG, wait_in_a_job

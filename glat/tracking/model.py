@@ -31,11 +31,11 @@ from mlflow.pyfunc import PythonModel
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
-from .. import checkpoints
-from ..data.audio import AudioError, Limits
-from ..models import Streams
-from ..settings import Served
-from ..tagging import LOUDEST, clips, stream
+from ..config.settings import Served
+from ..data.audio.clips import AudioError, Limits
+from ..models.twostream import Streams
+from ..training import checkpoints
+from ..use.tagging import LOUDEST, clips, stream
 
 INPUTS = ("waveform", "audio")
 TOO_LONG = "longer than the {:g} s of sound that one request may have; send it in parts"

@@ -18,10 +18,10 @@ import uuid
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
-from ..config import Params, parse
-from ..errors import GlatError, tell
-from ..files import whole
-from ..redaction import redact
+from ..config.params import Params, parse
+from ..lib.errors import GlatError, tell
+from ..lib.files import whole
+from ..lib.redaction import redact
 from . import attempt as attempts
 from .send import Busy, alone
 from .sender import LOG, LOOK, Sender, wait_in_a_job

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import convergence, experiments
-from ..config import Params
-from ..errors import GlatError, tell
-from ..escaping import file_name
-from ..predictions import STREAMS, read_predictions
+from ..config import experiments
+from ..config.params import Params
+from ..config.runs import Run
+from ..lib.errors import GlatError, tell
+from ..lib.escaping import file_name
 from ..results import text
 from ..results.curves import RECALL, draw_training, macro_pr
 from ..results.measured import read_curve
 from ..results.plots import COLOURS, figure, foot
-from ..runs import Run
+from ..scoring.predictions import STREAMS, read_predictions
+from ..training import convergence
 
 CLIPS = 2  # pictures of clips a run: each takes a second to draw
 
@@ -50,7 +51,7 @@ def draw_pr(predictions: Path, network: str, path: Path) -> None:
 
 def draw_clips(folder: Path, params: Params, out: Path) -> None:
     """The first of the clips that the report shows, drawn by lot, as this run hears them."""
-    from .. import explain  # takes seconds to import
+    from ..use import explain  # takes seconds to import
 
     if params.dataset not in params.datasets:
         raise GlatError(f"dataset {params.dataset!r} is not an entry of datasets in params.yaml")

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config import Params
-from ..errors import GlatError
-from ..files import digest as content
-from ..files import lock, whole
-from ..runs import Run, read_run
+from ..config.params import Params
+from ..config.runs import Run, read_run
+from ..lib.errors import GlatError
+from ..lib.files import digest as content
+from ..lib.files import lock, whole
 from . import attempt as attempts
 from . import facts, views
 from .attempt import Attempt

@@ -15,9 +15,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ..config import Params, parse
-from ..errors import GlatError, tell
-from ..redaction import hook, redact
+from ..config.params import Params, parse
+from ..lib.errors import GlatError, tell
+from ..lib.redaction import hook, redact
 from . import attempt as attempts
 from .send import Sending, alone
 from .store import NotSent, Store

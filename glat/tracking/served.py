@@ -2,6 +2,6 @@
 
 from mlflow.models import set_model
 
-from glat.tracking.model import Tags
+from .model import Tags
 
 set_model(Tags())

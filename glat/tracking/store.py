@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import GlatError
-from ..files import lock
-from ..redaction import redact
+from ..lib.errors import GlatError
+from ..lib.files import lock
+from ..lib.redaction import redact
 
 DEFAULT = "sqlite:///mlflow.db"
 # A server that does not answer is given up soon, and tried again later. What a person sets himself stays.

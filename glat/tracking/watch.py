@@ -1,6 +1,6 @@
 """mAP over steps, on a few evaluation clips, to be looked at: no step, no network and no setting is chosen by it.
 
-It may mark a training as not converged, which takes the verdicts on it (`glat.convergence`); nothing else depends on it.
+It may mark a training as not converged, which takes the verdicts on it (`glat.training.convergence`); nothing else depends on it.
 
 There is no validation set (AudioSet has none), so what is watched is part of the evaluation set. The clips are the same
 at every look and for every run of a dataset. A look leaves the training as it was: it draws from its own generator, and
@@ -17,14 +17,14 @@ import lightning
 import numpy as np
 import torch
 
-from ..convergence import WATCHED
-from ..data.packed import Packs
-from ..errors import GlatError, tell
-from ..files import whole
-from ..metrics import summary
-from ..predictions import STREAMS
-from ..randomness import Use, clip_generators, generator
-from ..runs import Run
+from ..config.runs import Run
+from ..data.packs.read import Packs
+from ..data.randomness import Use, clip_generators, generator
+from ..lib.errors import GlatError, tell
+from ..lib.files import whole
+from ..scoring.metrics import summary
+from ..scoring.predictions import STREAMS
+from ..training.convergence import WATCHED
 
 CLIPS_A_CLASS = 4
 MOST_LOOKS = 200

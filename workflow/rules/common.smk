@@ -11,14 +11,18 @@ from snakemake.exceptions import WorkflowError
 # copies of the project.
 sys.path.insert(0, str(Path.cwd()))
 
-from glat import checks, cluster, experiments, manifest, records, registry, weights
-from glat.config import hand_down, load as load_params, named, plain, public
-from glat.cores import cores, gpu
-from glat.data import sources
-from glat.errors import GlatError
-from glat.escaping import NAME
-from glat.redaction import redact
-from glat.runs import split_packs
+from glat.config import checks, experiments
+from glat.config.params import hand_down, load as load_params, named, plain, public
+from glat.config.runs import split_packs
+from glat.data.sources import registry as sources
+from glat.lib import cluster, dependencies, records
+from glat.lib.cores import cores, gpu
+from glat.lib.errors import GlatError
+from glat.lib.escaping import NAME
+from glat.lib.redaction import redact
+from glat.models import registry
+from glat.scoring import manifest
+from glat.use import weights
 
 # What every rule runs in. Snakemake itself is started inside it (README), so it makes no environment of its own.
 ENVIRONMENT = "../../environment.yml"
@@ -33,16 +37,12 @@ try:
         manifest.read_list(PARAMS.evaluation.only)
     sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
     if workflow.is_main_process and PARAMS.chosen.lists():
-        from glat.data import metadata
+        from glat.data.lists import metadata
 
         chosen, place = PARAMS.chosen, Path("data") / PARAMS.dataset / "metadata"
         metadata.refuse_sizes(chosen.lists(), place, PARAMS.dataset, chosen.classes, chosen.splits)
 except GlatError as error:
     raise WorkflowError(str(error)) from None
-
-
-# What reads a list: which clips there are, and what is heard in them.
-LISTS = ["data/audioset.py", "data/formats.py", "data/labels.py", "data/rows.py", "data/sources/matching.py"]
 
 
 wildcard_constraints:
@@ -59,16 +59,15 @@ hand_down(CHANGES)
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
 
 
-def code(*patterns):
-    """Python sources as inputs: an edit reruns what they feed, a changed time stamp does not."""
-    files = sorted(str(path) for pattern in patterns for path in Path("glat").glob(pattern))
-    assert files, patterns
-    return files
+def code(*modules):
+    """What a step computes with, as a parameter: a digest of the code of these modules and of all that they depend on
+    (glat/lib/dependencies.py). An edit of that code reruns the step; one of a comment reruns nothing."""
+    return f"{', '.join(modules)}: {dependencies.digest(*modules)}"
 
 
-def network(*patterns):
-    """`code` of these, and the sources of a run's network; a run begins with its backbone's name, as cnn10-panns does."""
-    return lambda wildcards: code(*registry.sources(registry.of_run(wildcards.run)), *patterns)
+def network(wildcards):
+    """`code` of a run's backbone; a run's name begins with its backbone's, as that of cnn10-panns does."""
+    return code(registry.module(registry.of_run(wildcards.run)))
 
 
 def on_a_cluster():
@@ -138,8 +137,8 @@ def lists_from(wildcards):
 
 
 def source_code(wildcards):
-    """The sources of the chosen dataset's source of audio."""
-    return code(*sources.modules(entry(wildcards).source["kind"]))
+    """`code` of a dataset's source of audio."""
+    return code(sources.SOURCES[entry(wildcards).source["kind"]])
 
 
 def told():
@@ -185,6 +184,11 @@ def start_weights(wildcards):
 def systems(result):
     """The systems that a result shows."""
     return experiments.systems_of(PARAMS, result)
+
+
+def shown(result):
+    """The systems that a result shows, as a parameter: labels, streams and runs."""
+    return [f"{one.label}, {one.stream}: {', '.join(run.name for run in one.runs)}" for one in systems(result)]
 
 
 def kept(of, *names):

@@ -9,14 +9,14 @@ if workflow.is_main_process:
 rule metadata:
     input:
         lists,
-        code=code(*LISTS, "data/metadata.py"),
-        source=lambda wildcards: source_code(wildcards) if makes_lists(wildcards) else [],
     output:
         # The lists that are there stay until the new ones are whole and fit the settings.
         update(directory("data/{dataset}/metadata")),
     log:
         "logs/{dataset}/metadata.log",
     params:
+        code=code("glat.data.lists.metadata"),
+        source=lambda wildcards: source_code(wildcards) if makes_lists(wildcards) else [],
         lists=lists_from,
         classes=lambda wildcards: entry(wildcards).classes,
         splits=lambda wildcards: json.dumps(entry(wildcards).splits),
@@ -36,13 +36,13 @@ rule metadata:
 rule download:
     input:
         "data/{dataset}/metadata",
-        code=code(*LISTS),
-        source=source_code,
     output:
         "data/{dataset}/audio/{split}/{shard}.csv",
     log:
         "logs/{dataset}/download/{split}/{shard}.log",
     params:
+        code=code("glat.data.lists.audioset"),
+        audio=source_code,
         source=lambda wildcards: json.dumps(sources.identity(entry(wildcards).source)),
         shard_size=lambda wildcards: entry(wildcards).shard_size,
     threads: 4
@@ -62,18 +62,13 @@ rule resample:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/audio/{split}/{shard}.csv",
-        code=code(
-            *LISTS,
-            "data/asf.py", "data/audio.py", "data/by_*.py", "data/chunks.py", "data/decoding.py", "data/formats.py",
-            "data/guard.py", "data/headers.py", "data/layout.py", "data/losses.py", "data/matroska.py", "data/ogg.py",
-            "data/packets.py", "data/pieces.py", "data/piped.py", "data/resample.py", "data/tags.py",
-        ),
-        source=source_code,
     output:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),
     log:
         "logs/{dataset}/resample/{split}/{shard}.log",
     params:
+        code=code("glat.data.resample", "glat.data.lists.audioset"),
+        reader=source_code,
         audio=PARAMS.audio.model_dump_json(exclude={"limits"}),
         in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
     threads: 4
@@ -93,12 +88,13 @@ rule pack:
     input:
         "data/{dataset}/metadata",
         "data/{dataset}/resampled/{split}/{shard}",
-        code=code(*LISTS, "data/pack.py", "data/codecs.py", "hdf5.py"),
     output:
         "data/{dataset}/packs/{split}/{shard}.h5",
         "data/{dataset}/packs/{split}/{shard}.ledger.csv",
     log:
         "logs/{dataset}/pack/{split}/{shard}.log",
+    params:
+        code=code("glat.data.packs.write"),
     threads: 1
     priority: 2
     resources:
@@ -116,12 +112,12 @@ rule audit:
         "data/{dataset}/metadata",
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
         told(),
-        code=code("audit/*.py", "audit/*.j2", "page.*", "models/frontend.py", "randomness.py", "hdf5.py", "data/packed.py", "data/codecs.py", *LISTS, "results/plots.py", "results/published.py"),
     output:
         multiext("results/{dataset}/audit", ".csv", ".html"),
     log:
         "logs/{dataset}/audit.log",
     params:
+        code=code("glat.audit.report"),
         audit=PARAMS.audit.model_dump_json(),
         roles=[PARAMS.chosen.train, PARAMS.chosen.evaluate],
     threads: 1

@@ -7,7 +7,6 @@ rule evaluate:
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
         only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
-        code=network("evaluation.py", "convergence.py", "manifest.py", "predictions.py", "cost.py", "metrics.py", "jackknife.py", "intervals.py", "checkpoints.py", "hardware.py", "randomness.py", "hdf5.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/predictions.h5",
         "runs/{dataset}/{run}/influence.npz",
@@ -17,6 +16,8 @@ rule evaluate:
     log:
         "logs/{dataset}/evaluate/{run}.log",
     params:
+        code=code("glat.scoring.evaluation"),
+        network=network,
         evaluation=PARAMS.evaluation.model_dump_json(),
     threads: 4
     resources:
@@ -56,7 +57,6 @@ rule published_run:
     input:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         lambda wildcards: str(weights.place(PARAMS.weights[wildcards.backbone])),
-        code=lambda wildcards: code("weights.py", "checkpoints.py", *registry.sources(wildcards.backbone)),
     output:
         "runs/{dataset}/{backbone}-panns/config.yaml",
         "runs/{dataset}/{backbone}-panns/checkpoint.pt",
@@ -65,6 +65,8 @@ rule published_run:
     wildcard_constraints:
         backbone="|".join(PARAMS.weights) or "(?!)",
     params:
+        code=code("glat.use.weights"),
+        network=lambda wildcards: code(registry.module(wildcards.backbone)),
         weights=lambda wildcards: json.dumps(redact(PARAMS.weights[wildcards.backbone].model_dump())),
         run=lambda wildcards: weights.run_of(PARAMS, wildcards.backbone, Path("-")).model_dump_json(),
     threads: 1

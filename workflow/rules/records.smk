@@ -1,5 +1,5 @@
 # What DVC versions, by stage of dvc.yaml, and a record of each: records/<dataset>/<stage>.json says what the stage's
-# files were made from, so that Snakemake knows it wherever DVC brings them (glat/records.py).
+# files were made from, so that Snakemake knows it wherever DVC brings them (glat/lib/records.py).
 STAGES = {
     "packs": [
         f"data/{PARAMS.dataset}/metadata",
@@ -50,7 +50,6 @@ if workflow.is_main_process:
 rule record:
     input:
         lambda wildcards: STAGES[wildcards.stage],
-        code=code("records.py"),
     output:
         "records/{dataset}/{stage}.json",
     log:

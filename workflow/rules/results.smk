@@ -1,8 +1,5 @@
 # The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
 # params.yaml's choice. None of these loads a model but `examples`.
-MEASURES = ["metrics.py", "jackknife.py", "intervals.py", "convergence.py", "manifest.py", "predictions.py", "hdf5.py", "experiments.py", "registry.py", "results/measured.py"]
-TABLES = [*MEASURES, "escaping.py", "provenance.py", "results/verdicts.py", "results/tables.py", "results/text.py", "results/published.py"]
-FIGURES = ["results/plots.py"]
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
     *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves")),
@@ -19,15 +16,15 @@ SHOWN = [*FILES, "clips"]
 rule table1:
     input:
         measured(systems("table1")),
-        code=code(*TABLES),
     output:
         csv="results/{dataset}/table1.csv",
         md="results/{dataset}/table1.md",
     log:
         "logs/{dataset}/table1.log",
     params:
+        code=code("glat.results.tables"),
         result="table1",
-        runs=measured(systems("table1")),
+        systems=shown("table1"),
     threads: 1
     resources:
         mem_mb=1000,
@@ -41,40 +38,40 @@ rule table1:
 use rule table1 as metrics with:
     input:
         measured(systems("report")),
-        code=code(*MEASURES, "results/summary.py"),
     output:
         "results/{dataset}/metrics.json",
     log:
         "logs/{dataset}/metrics.log",
     params:
+        code=code("glat.results.summary"),
         result="metrics",
-        runs=measured(systems("report")),
+        systems=shown("report"),
 
 
 use rule table1 as table2 with:
     input:
         measured(systems("table2")),
-        code=code(*TABLES),
     output:
         csv="results/{dataset}/table2.csv",
         md="results/{dataset}/table2.md",
     log:
         "logs/{dataset}/table2.log",
     params:
+        code=code("glat.results.tables"),
         result="table2",
-        runs=measured(systems("table2")),
+        systems=shown("table2"),
 
 
 # What PANNs' published weights score on the packs, as the proof that the data are right; not part of `all`.
 use rule table1 as panns with:
     input:
         expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "influence.npz"]),
-        code=code(*TABLES, "results/panns.py"),
     output:
         multiext("results/{dataset}/panns", ".csv", ".md"),
     log:
         "logs/{dataset}/panns.log",
     params:
+        code=code("glat.results.panns"),
         result="panns",
         runs=list(PARAMS.weights),
 
@@ -82,40 +79,40 @@ use rule table1 as panns with:
 use rule table1 as fig2a with:
     input:
         measured(systems("fig2a")),
-        code=code(*TABLES, *FIGURES, "results/fig2.py"),
     output:
         multiext("results/{dataset}/fig2a", ".csv", ".svg", ".png"),
     log:
         "logs/{dataset}/fig2a.log",
     params:
+        code=code("glat.results.fig2"),
         result="fig2a",
-        runs=measured(systems("fig2a")),
+        systems=shown("fig2a"),
 
 
 use rule table1 as fig2b with:
     input:
         measured(systems("fig2b")),
-        code=code(*TABLES, *FIGURES, "results/fig2.py"),
     output:
         multiext("results/{dataset}/fig2b", ".csv", ".svg", ".png"),
     log:
         "logs/{dataset}/fig2b.log",
     params:
+        code=code("glat.results.fig2"),
         result="fig2b",
-        runs=measured(systems("fig2b")),
+        systems=shown("fig2b"),
 
 
 use rule table1 as controls with:
     input:
         measured(systems("controls")),
-        code=code(*TABLES, *FIGURES, "results/controls.py"),
     output:
         multiext("results/{dataset}/controls", ".csv", ".md", ".svg", ".png"),
     log:
         "logs/{dataset}/controls.log",
     params:
+        code=code("glat.results.controls"),
         result="controls",
-        runs=measured(systems("controls")),
+        systems=shown("controls"),
 
 
 use rule table1 as localisation with:
@@ -123,41 +120,41 @@ use rule table1 as localisation with:
         measured(systems("localisation")),
         kept(systems("localisation"), "per_class.csv", "predictions.h5"),
         "data/{dataset}/metadata",
-        code=code(*TABLES, *FIGURES, "results/hits.py", "results/localisation.py", *LISTS),
     output:
         multiext("results/{dataset}/localisation", ".csv", ".md", ".svg", ".png"),
         multiext("results/{dataset}/durations", ".csv", ".svg", ".png"),
     log:
         "logs/{dataset}/localisation.log",
     params:
+        code=code("glat.results.localisation"),
         result="localisation",
-        runs=measured(systems("localisation")),
+        systems=shown("localisation"),
 
 
 use rule table1 as pr_curves with:
     input:
         measured(systems("table1")),
         kept(systems("table1"), "predictions.h5"),
-        code=code(*TABLES, *FIGURES, "results/curves.py"),
     output:
         multiext("results/{dataset}/pr_curves", ".csv", ".svg", ".png"),
     log:
         "logs/{dataset}/pr_curves.log",
     params:
+        code=code("glat.results.curves"),
         result="pr_curves",
-        runs=measured(systems("table1")),
+        systems=shown("table1"),
 
 
 use rule table1 as training_curves with:
     input:
         kept(systems("report"), "train.csv"),
-        code=code(*TABLES, *FIGURES, "results/curves.py"),
     output:
         "results/{dataset}/training.csv",
         expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
     log:
         "logs/{dataset}/training_curves.log",
     params:
+        code=code("glat.results.curves"),
         result="training_curves",
         runs=kept(systems("report"), "train.csv"),
 
@@ -168,12 +165,13 @@ use rule table1 as examples with:
         kept(systems("table2")[-1:], "train.csv")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
-        code=code(*TABLES, *FIGURES, "explain.py", "tagging.py", "checkpoints.py", "randomness.py", *registry.sources(PARAMS.table2.backbone), "data/packed.py", "data/codecs.py", "data/audio.py", *LISTS, "results/hits.py"),
     output:
         directory("results/{dataset}/clips"),
     log:
         "logs/{dataset}/examples.log",
     params:
+        code=code("glat.use.explain"),
+        network=code(registry.module(PARAMS.table2.backbone)),
         result="examples",
         runs=[PARAMS.report.clips, PARAMS.evaluation.seed],
 
@@ -183,12 +181,12 @@ use rule table1 as report with:
         measured(systems("report")),
         kept(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in SHOWN],
-        code=code(*TABLES, *FIGURES, "page.*", "results/report.*", "results/fig2.py"),
     output:
         "results/{dataset}/report.html",
     log:
         "logs/{dataset}/report.log",
     params:
+        code=code("glat.results.report"),
         result="report",
         runs=json.dumps({key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch")}),
 

@@ -24,13 +24,14 @@ rule train:
         packs_of,
         start_weights,
         config="runs/{dataset}/{run}/config.yaml",
-        code=network("training.py", "augment.py", "batchnorm.py", "heldout.py", "metrics.py", "checkpoints.py", "progress.py", "hardware.py", "randomness.py", "data/sampling.py", "hdf5.py", "data/packed.py", "data/codecs.py", "data/labels.py"),
     output:
         "runs/{dataset}/{run}/checkpoint.pt",
         "runs/{dataset}/{run}/train.csv",
     log:
         "logs/{dataset}/train/{run}.log",
     params:
+        code=code("glat.training.stage"),
+        network=network,
         rule="train",
     threads: 4
     resources:
@@ -50,6 +51,8 @@ use rule train as train_glat with:
     wildcard_constraints:
         run=r"[A-Za-z0-9_][A-Za-z0-9_.-]*-glat-[A-Za-z0-9_.-]+",
     params:
+        code=code("glat.training.stage"),
+        network=network,
         rule="train_glat",
     priority: 1
 

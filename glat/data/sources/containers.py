@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from pydantic import BeforeValidator, Field
 
-from ... import settings
-from ...errors import GlatError, tell
-from .. import audioset
-from ..formats import extension
+from ...config import settings
+from ...lib.errors import GlatError, tell
+from ..audio.formats import extension
+from ..lists import audioset
+from ..lists.matching import SplitFolders, Wanted, stem, walk
 from . import Shard
-from .matching import SplitFolders, Wanted, stem, walk
 
 ALLOWED = 0.05  # share of clips whose labels may differ from the segment list's: lists have been revised
 ENOUGH = 100  # clips of one file from which on its own share counts

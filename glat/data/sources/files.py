@@ -1,11 +1,11 @@
 """Audio that is there already: a tree of files, used in place and never copied or written to.
 
-A clip's file is found by its name, in any folder, with any of the usual extensions (`glat.data.formats.SUFFIXES`, in upper or
+A clip's file is found by its name, in any folder, with any of the usual extensions (`glat.data.audio.formats.SUFFIXES`, in upper or
 lower case): `<id>`, `Y<id>`, `<id>_<start>`, `<id>_<start>_<end>`, times in seconds or milliseconds; other names and
 layouts by a `pattern` (`layout.Pattern`). Where the list writes an id as a path, the file must not lie in another folder
 (`matching`). Of several files of one clip, that is taken which is not empty, then by this order: start and end in its name,
 a start, no time; more of the folder, then the extension, that the list writes; a folder with the split's name above it;
-the extension, in the order of `glat.data.formats.SUFFIXES`; the shorter path, then the alphabet.
+the extension, in the order of `glat.data.audio.formats.SUFFIXES`; the shorter path, then the alphabet.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ... import settings
-from ...errors import GlatError
-from ..formats import SUFFIXES, extension
+from ...config import settings
+from ...lib.errors import GlatError
+from ..audio.formats import SUFFIXES, extension
+from ..lists.matching import UNTIMED, SplitFolders, Wanted, walk
 from . import Shard
 from .layout import Pattern
-from .matching import UNTIMED, SplitFolders, Wanted, walk
-
-CODE = ("matching.py", "layout.py", "../formats.py")
 
 
 def _folder(audio: object) -> str:

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ...errors import DAMAGED, GlatError
-from ...hdf5 import Written, dataset, open_hdf5
-from ..audio import AudioError
+from ...lib.errors import DAMAGED, GlatError
+from ..audio.clips import AudioError
+from ..hdf5 import Written, dataset, open_hdf5
 
 ENDINGS = (".h5", ".hdf", ".hdf5")
 BLOCK = 10_000  # rows of `target` read at once: 5 MB of 527 classes
@@ -30,7 +30,7 @@ def open_file(path: str) -> h5py.File:
 
 
 def data(file: h5py.File, name: str, kind: str, *shape: int | None) -> h5py.Dataset:
-    """A dataset of a file that somebody made (`glat.hdf5.dataset`), which may be a link to another file's."""
+    """A dataset of a file that somebody made (`glat.data.hdf5.dataset`), which may be a link to another file's."""
     try:
         return dataset(file, name, kind, shape, AGAIN, own=False)
     except DAMAGED as error:

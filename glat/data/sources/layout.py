@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..formats import SUFFIXES
-from .matching import MILLISECONDS, SECONDS, Named
+from ..audio.formats import SUFFIXES
+from ..lists.matching import MILLISECONDS, SECONDS, Named
 
 TOKENS = ("id", "start", "start_ms", "end", "end_ms", "split")
 _PARTS = re.compile(r"\{([^{}]*)\}|(\*\*/|\*\*|\*|\?)|([{}])|([^{}*?]+)")

@@ -17,11 +17,10 @@ import numpy as np
 import pandas as pd
 from pydantic import StrictBool
 
-from ...errors import DAMAGED, GlatError
-from ..audio import AudioError, Samples
+from ...lib.errors import DAMAGED, GlatError
+from ..audio.clips import AudioError, Samples
 from . import Shard, containers, hdf5
 
-CODE = ("matching.py", "../formats.py", "containers.py", "hdf5.py")
 HIGHEST_RATE, LONGEST = 768_000, 3600  # Hz, and seconds of a clip: more is damage
 ZEROS = "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
 

@@ -14,11 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...errors import GlatError
-from ..audio import AudioError
+from ...lib.errors import GlatError
+from ..audio.clips import AudioError
 from . import Shard, containers
 
-CODE = ("matching.py", "../formats.py", "containers.py")
 FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
 ROWS = 16  # taken of a row group at once
 _TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)

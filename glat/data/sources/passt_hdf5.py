@@ -12,12 +12,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ...errors import GlatError
-from ..audio import AudioError
+from ...lib.errors import GlatError
+from ..audio.clips import AudioError
 from . import Shard, containers, hdf5
-
-CODE = ("matching.py", "../formats.py", "containers.py", "hdf5.py")
-
 
 Settings = containers.Settings
 

@@ -1,0 +1,202 @@
+"""Which runs each result needs: the paper's tables and sweeps, and the controls that the paper lacks.
+
+Results share runs: Fig. 2's point (N, tau) = (glat.n, glat.tau), Table 2 and the controls' own GL-AT are runs of
+Table 1, and have one name and one folder wherever they are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..lib.errors import GlatError
+from ..models.registry import BACKBONES
+from . import checks
+from .params import Params
+from .runs import Run, resolve
+
+FIG2 = {"a": "n", "b": "tau"}  # the setting along each panel of Fig. 2
+
+
+class System(NamedTuple):
+    """One method as a table or figure shows it: a label, its runs (one a seed), the stream that is scored, and, in a
+    table of the paper, the control that it is (`TWO_NETWORKS`)."""
+
+    label: str
+    runs: list[Run]
+    stream: str = "fused"
+    control: str = ""
+
+
+class Point(NamedTuple):
+    """One point of Fig. 2."""
+
+    value: float
+    system: System
+
+
+class Control(NamedTuple):
+    """One row of the controls: a question, the setting that answers it, and what it is compared with."""
+
+    backbone: str
+    question: str
+    setting: str
+    system: System
+
+
+def title(run: Run) -> str:
+    """A run's method as tables and figures name it."""
+    return BACKBONES[run.backbone].title + (" + GL-AT" if run.glat else "")
+
+
+def system(
+    params: Params, backbone: str, glat: dict[str, Any] | None, seeds: list[int] | None = None, **settings: Any
+) -> System:
+    """The runs of a backbone alone (`glat` None) or in GL-AT, for `seeds` (default: those of params.yaml)."""
+    runs = [resolve(params, backbone, seed, glat, **settings) for seed in seeds or params.seeds]
+    return System(title(runs[0]), runs)
+
+
+def table1(params: Params) -> list[System]:
+    """Table 1 of the paper: every backbone without and with GL-AT; and, of those in `params.table1.two_networks`,
+    `TWO_NETWORKS`."""
+    found = []
+    for backbone in params.backbones:
+        found += [system(params, backbone, glat) for glat in (None, {})]
+        if backbone in params.table1.two_networks:
+            found.append(two_networks(params, backbone))
+    return found
+
+
+def two_networks(params: Params, backbone: str, seeds: list[int] | None = None) -> System:
+    """`TWO_NETWORKS`: GL-AT as `params.glat` has it, but with one window as long as the clip, heard by a network of its
+    own. Any selection chooses that window."""
+    change = {"n": 1, "tau": params.audio.clip_seconds, "sharing": "none"}
+    found = system(params, backbone, change, seeds)
+    return found._replace(label=f"{BACKBONES[backbone].title}, {TWO_NETWORKS}", control=TWO_NETWORKS)
+
+
+def table2(params: Params) -> list[System]:
+    """Table 2 of the paper: the backbone alone, then GL-AT's global stream, local stream, and both."""
+    plain, both = (system(params, params.table2.backbone, glat) for glat in (None, {}))
+    return [plain, *(System(both.label, both.runs, stream) for stream in ("global", "local", "fused"))]
+
+
+def fig2(params: Params, setting: str) -> tuple[System, list[Point]]:
+    """Fig. 2 of the paper: the plain backbone, and the points along `setting` ("n" or "tau"), in ascending order."""
+    choice = params.fig2
+    points = [
+        Point(value, system(params, choice.backbone, {setting: value}, choice.seeds))
+        for value in sorted(getattr(choice, setting))
+    ]
+    return system(params, choice.backbone, None, choice.seeds), points
+
+
+# The backbone alone, trained for longer.
+EQUAL_COMPUTE = "equal compute"
+# GL-AT whose one window is the clip: what a second network brings without any choice of where to listen, an ensemble of
+# two at nearly GL-AT's cost.
+TWO_NETWORKS = "two networks on the whole clip"
+# Question, setting, and what it changes of params.glat. The setting that params.glat has itself is Table 1's run.
+QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
+    ("which windows", "attention", {"selection": "attention", "suppress": False}),
+    ("which windows", "attention, suppressed", {"selection": "attention", "suppress": True}),
+    ("which windows", "random", {"selection": "random", "suppress": False}),
+    ("which windows", "uniform", {"selection": "uniform", "suppress": False}),
+    ("frame's time", "middle", {"frame_time": "middle"}),
+    ("frame's time", "start", {"frame_time": "start"}),
+    ("frames scored by", "global classifier", {"frame_classifier": "global"}),
+    ("frames scored by", "local classifier", {"frame_classifier": "local"}),
+    ("training", "joint", {"training": "joint"}),
+    ("training", "frozen global stream", {"training": "frozen_global", "sharing": "none"}),
+    ("shared weights", "none", {"training": "joint", "sharing": "none"}),
+    ("shared weights", "classifier", {"training": "joint", "sharing": "classifier"}),
+    ("shared weights", "backbone", {"training": "joint", "sharing": "backbone"}),
+]
+
+
+def controls(params: Params) -> list[Control]:
+    """For each backbone of `params.controls`: the backbone alone, GL-AT, two networks on the whole clip, the backbone
+    alone with GL-AT's compute, and `QUESTIONS`; the first two always, the others as `params.controls.settings` says.
+
+    Raises:
+        GlatError: a setting there that is none of these.
+    """
+    names = [TWO_NETWORKS, EQUAL_COMPUTE, *(setting for _, setting, _ in QUESTIONS)]
+    wanted = params.controls.settings
+    if unknown := [name for name in wanted or [] if name not in names]:
+        raise GlatError(f"controls.settings: {unknown[0]!r} is not known; allowed are {', '.join(map(repr, names))}")
+    rows = []
+    for backbone in params.controls.backbones:
+        seeds = params.controls.seeds or params.seeds
+        plain = system(params, backbone, None, seeds)
+        more = system(params, backbone, None, seeds, steps=equal_compute_steps(params, backbone))
+        rows.append(Control(backbone, "method or compute", "backbone alone", plain))
+        rows.append(Control(backbone, "method or compute", "GL-AT", system(params, backbone, {}, seeds)))
+        if wanted is None or TWO_NETWORKS in wanted:
+            two = two_networks(params, backbone, seeds)
+            rows.append(Control(backbone, "method or compute", TWO_NETWORKS, two))
+        if wanted is None or EQUAL_COMPUTE in wanted:
+            rows.append(Control(backbone, "method or compute", EQUAL_COMPUTE, more))
+        for question, setting, change in QUESTIONS:
+            if wanted is not None and setting not in wanted:
+                continue
+            frozen = change.get("training") == "frozen_global" and params.glat.training == "joint"
+            runs = [
+                resolve(params, backbone, run.seed, change, start_from=run if frozen else None) for run in plain.runs
+            ]
+            rows.append(Control(backbone, question, setting, System(f"{plain.label} + GL-AT", runs)))
+    return rows
+
+
+def equal_compute_steps(params: Params, backbone: str) -> int:
+    """Steps in which the backbone alone costs as many multiply-adds as GL-AT in its budget: the local stream hears
+    N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the backbone; where
+    the global stream is frozen, (1 + 3 N tau / T0) / 3, as that runs forward only, a third of a step. That the weights
+    it is frozen at were trained once is no part of the budget: they are given to the backbone alone too (`init.global`).
+    """
+    windows = params.glat.n * params.glat.tau / params.audio.clip_seconds
+    factor = (1 / 3 if params.glat.training == "frozen_global" else 1) + windows
+    return round(params.training_of(params.dataset, backbone).steps * factor)
+
+
+def systems_of(params: Params, result: str) -> list[System]:
+    """The systems that a result (a name of `glat.results.registry.RESULTS`) shows."""
+    if result in ("table1", "pr_curves"):
+        return table1(params)
+    if result == "table2":
+        return table2(params)
+    if result in ("fig2a", "fig2b"):
+        plain, points = fig2(params, FIG2[result[-1]])
+        return [plain, *(point.system for point in points)]
+    if result == "controls":
+        return [control.system for control in controls(params)]
+    if result == "localisation":
+        return [system(params, params.controls.backbones[0], glat) for glat in (None, {})]
+    return [one for part in ("table1", "table2", "fig2a", "fig2b", "controls") for one in systems_of(params, part)]
+
+
+# The results behind a target of the workflow, by its name without what follows a dot.
+RESULT_OF: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("table1", "table2", "fig2a", "fig2b", "controls", "localisation", "pr_curves")},
+    "durations": ("localisation",),
+    "fig2": ("fig2a", "fig2b"),
+    "clips": ("table2",),
+    **dict.fromkeys(("all", "report", "metrics", "train", "evaluate", "curves", "training"), ("report",)),
+    **{f"training_{name}": ("report",) for name in ("table1", "fig2", "controls")},
+}
+
+
+def faults(params: Params, *results: str) -> list[str]:
+    """What of the settings these results can't be made with, a sentence a fault."""
+    runs = runs_of([one for result in results for one in systems_of(params, result)])
+    return list(dict.fromkeys(fault for run in runs for fault in checks.of_run(params, run)))
+
+
+def all_runs(params: Params) -> dict[str, Run]:
+    """Every run that some result needs, by name."""
+    return {run.name: run for run in runs_of(systems_of(params, "report"))}
+
+
+def runs_of(systems: list[System]) -> list[Run]:
+    """The runs of several systems, each once, in order."""
+    return list({run.name: run for one in systems for run in one.runs}.values())

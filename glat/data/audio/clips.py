@@ -1,0 +1,204 @@
+"""Audio of any kind to fixed-length mono int16, with a reason for all that cannot be one.
+
+soxr resamples. Mono is the plain mean of the channels, whatever their number or layout, as in librosa: 5.1 surround is
+not weighted. Where the channels cancel each other, as of a recording with one plug the wrong way round, it is the first
+channel that sounds (`Mono`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import soxr
+
+from .decoding import blocks, decode
+from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits
+
+__all__ = [
+    "OVERHANG", "UNLIMITED", "AudioError", "Clip", "Cut", "Limits", "Mono", "Samples", "Statistics", "blocks", "count_wraps", "decode", "prepare",
+    "statistics", "to_int16",
+]  # fmt: skip
+
+SILENCE = 10 ** (-90 / 20)  # peak, relative to full scale: about one step of int16
+FULL = 1 - 2**-15  # the largest int16
+CANCELS = 0.01  # share that is left of the power that the mean of unrelated channels has
+
+
+class Samples(NamedTuple):
+    """Audio that is decoded already: samples (samples,) int16 or float32 of full scale 1, mono; rate: Hz."""
+
+    samples: np.ndarray
+    rate: int
+
+
+class Clip(NamedTuple):
+    """samples: (samples,) int16, mono; of its source, rate: Hz, seconds: how much was found, wraps: `count_wraps`."""
+
+    samples: np.ndarray
+    rate: int
+    seconds: float
+    wraps: int
+
+
+class Statistics(NamedTuple):
+    """Of a clip's int16 samples: peak, mean and root mean square relative to full scale; clipped: share of samples at
+    full scale; jumps: places where integers wrapped around, of the source's samples, per sample of the clip."""
+
+    peak: float
+    mean: float
+    rms: float
+    clipped: float
+    jumps: float
+
+
+class Mono:
+    """Mixes the channels of a clip, block by block, in the memory of two of them.
+
+    The mean of C channels of equal power P has the power P / C if they have nothing in common, and P if they are equal.
+    Where less than `CANCELS` of P / C is left, the channels cancel each other (of two: a correlation under -0.99), and
+    the first channel that sounds is taken instead.
+    """
+
+    def __init__(self) -> None:
+        self._means: list[np.ndarray] = []
+        self._single: list[np.ndarray] = []
+        self._channel: int | None = None
+        self._power = 0.0  # of the channels, summed over them and time
+        self.samples, self.wraps = 0, 0
+
+    def add(self, block: np.ndarray) -> None:
+        """(channels, samples) float32, full scale 1."""
+        self.samples += block.shape[1]
+        self.wraps = max(self.wraps, 0) + max(map(count_wraps, block), default=0)
+        if len(block) == 1:
+            self._means.append(block[0])
+            return
+        self._means.append(block.mean(axis=0))
+        if self._channel is None:
+            peaks = np.abs(block).max(axis=1)
+            if peaks.max(initial=0) >= SILENCE:
+                self._channel = int(peaks.argmax())
+        self._power += float(sum(np.dot(channel, channel) for channel in block)) / len(block) ** 2
+        self._single.append(block[self._channel or 0].copy())  # a view would keep the block
+
+    def mix(self) -> np.ndarray:
+        """(samples,) float32 of all blocks."""
+        mean = np.concatenate(self._means) if self._means else np.zeros(0, np.float32)
+        # NaN is no less than anything: the mean tells it.
+        if self._channel is not None and np.dot(mean, mean) < CANCELS * self._power:
+            return np.concatenate(self._single)
+        return mean
+
+
+def prepare(
+    source: Path | BinaryIO | bytes | Cut | Samples | AudioError,
+    rate: int = 32000,
+    seconds: float = 10.0,
+    min_seconds: float = 0.5,
+    limits: Limits = UNLIMITED,
+) -> Clip:
+    """One clip for the pack.
+
+    source: an audio file, its bytes or an open stream, a piece of a longer file, samples, or the reason why there are
+    none. The clip has (rate * seconds,) samples, zero-padded or cut at the end; float is rounded and clipped, never
+    wrapped. No more than the clip is held in memory, mono.
+
+    Raises AudioError for what `blocks` raises, and: not finite (NaN or infinity), silent (peak under -90 dB of full
+    scale), constant (every sample the same), too short (under `min_seconds`), too long (more than 1 s over `seconds`: an
+    uncut recording, to which the labels would not fit).
+    """
+    if isinstance(source, AudioError):
+        raise source
+    mono, source_rate = Mono(), 0
+    if isinstance(source, Samples):
+        if len(source.samples) > (seconds + OVERHANG) * source.rate:
+            raise AudioError(_too_long(source, seconds))
+        samples, source_rate = _as_block(source)
+        mono.add(samples)
+    else:
+        for _, source_rate in blocks(source, seconds + OVERHANG, limits, mono.add):
+            if mono.samples > (seconds + OVERHANG) * source_rate:
+                raise AudioError(_too_long(source, seconds))
+    found = mono.samples / source_rate
+    if found < min_seconds:
+        raise AudioError(f"too short: {found:.2f} s, at least {min_seconds:g} s needed")
+    mixed = mono.mix()
+    if not np.isfinite(mixed).all():
+        raise AudioError("not finite: NaN or infinite samples")
+    if max(mixed.max(), -mixed.min()) < SILENCE:
+        raise AudioError("silent: peak under -90 dB of full scale")
+    if mixed.max() == mixed.min():
+        raise AudioError(f"constant: every sample is {mixed[0]:.3g} of full scale")
+    if source_rate != rate:
+        mixed = soxr.resample(mixed, source_rate, rate, quality="HQ")
+    return Clip(to_int16(mixed, round(rate * seconds)), source_rate, found, mono.wraps)
+
+
+def _too_long(source: object, seconds: float) -> str:
+    """Why a clip of over `seconds` is none, and the settings that would keep it."""
+    if isinstance(source, Cut) and source.seconds > seconds + OVERHANG:
+        return (
+            f"too long: its segment has {source.seconds:g} s, and a clip {seconds:g} s; set audio.clip_seconds to "
+            f"{source.seconds:g} to keep it"
+        )
+    told = (
+        f"too long: over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
+    )
+    if isinstance(source, Path | Cut):
+        return f"{told}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
+    return told
+
+
+def _as_block(source: Samples) -> Block:
+    scale = np.float32(2**-15 if source.samples.dtype == np.int16 else 1)
+    return Block(source.samples[None].astype(np.float32) * scale, source.rate)
+
+
+def count_wraps(samples: np.ndarray) -> int:
+    """How often integers wrapped around in (samples,) float32 of full scale 1, out and back counted both.
+
+    A step of more than full scale is one if the signal goes on behind it as it came, once two full scales are added or
+    taken off: it leads on in the direction of the three samples to both sides or, in noise, is no larger than their steps. A square wave's steps, a sawtooth's and a clipped wave's are not: theirs lead from one level to another, in one
+    direction alone, or from full scale.
+    """
+    steps = np.diff(samples)
+    sizes = np.abs(steps)
+    large = np.flatnonzero(sizes > 1)
+    large = large[(large >= 3) & (large < len(steps) - 3)]
+    if len(large) < 2 or 10 * np.count_nonzero(np.abs(samples) >= FULL) > len(large):
+        return 0
+    outward = steps[large] < 0
+    around = steps[large[:, None] + np.arange(-3, 4)]  # (steps, 7)
+    if not np.isfinite(around).all():
+        return 0
+    around = (around + 1) % 2 - 1
+    ahead = np.where(outward, 1, -1) * around.sum(axis=1)
+    wraps = (ahead > 3 * np.abs(around[:, 3])) & (np.abs(around).max(axis=1) < 0.5)
+    size, beside = (np.sqrt(np.square(part).mean()) for part in (around[:, 3], np.delete(around, 3, axis=1)))
+    if size < min(0.5, 1.6 * beside):
+        wraps[:] = True
+    out, back = int(np.count_nonzero(wraps & outward)), int(np.count_nonzero(wraps & ~outward))
+    return 2 * min(out, back) if 4 * (out + back) >= len(large) else 0
+
+
+def statistics(samples: np.ndarray, wraps: int | None = None) -> Statistics:
+    """`Statistics` of (samples,) int16. wraps: those of the source, where it had other samples."""
+    wide = samples.astype(np.int32)
+    peak = int(np.abs(wide).max())
+    clipped = np.count_nonzero((wide >= 2**15 - 1) | (wide <= -(2**15))) / len(wide)
+    scaled = samples.astype(np.float32) * np.float32(2**-15)
+    mean, rms = float(scaled.mean()), float(np.sqrt(np.dot(scaled, scaled) / len(scaled)))
+    wraps = count_wraps(scaled) if wraps is None else wraps
+    return Statistics(peak / 2**15, mean, rms, clipped, wraps / len(wide))
+
+
+def to_int16(samples: np.ndarray, length: int) -> np.ndarray:
+    """(samples,) float32 of full scale 1 to (length,) int16: rounded, clipped, cut or zero-padded at the end."""
+    scaled = samples[:length] * np.float32(2**15)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -(2**15), 2**15 - 1, out=scaled)
+    out = np.zeros(length, np.int16)
+    out[: len(scaled)] = scaled
+    return out

@@ -1,0 +1,133 @@
+"""How a pack holds its waveforms, and how one is read: `Waveforms.read(i, out)` fills (samples,) int16 with clip i's."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Protocol
+
+import h5py
+import numpy as np
+import soundfile
+
+from ...lib.errors import DAMAGED, GlatError
+from ..hdf5 import dataset, open_hdf5
+
+AGAIN = "delete it and run `snakemake packs` again"
+
+
+class Waveforms(Protocol):
+    def read(self, i: int, out: np.ndarray) -> None: ...
+
+
+class Pcm16:
+    """A row of `waveform` a clip. As the pack step writes it, a chunk a clip without filters, it is read past HDF5's
+    filters and caches; a copy in other chunks, compressed or of the other byte order, through them."""
+
+    def __init__(self, pack: h5py.File, clips: int, samples: int):
+        waveform = dataset(pack, "waveform", "whole numbers", (clips, samples), AGAIN)
+        if waveform.dtype.newbyteorder("<") != np.dtype("<i2"):
+            raise GlatError(f"{pack.filename}: waveform is {waveform.dtype}, expected int16; {AGAIN}")
+        if waveform.chunks and waveform.id.get_num_chunks() < -(-clips // waveform.chunks[0]) * -(
+            -samples // waveform.chunks[1]
+        ):
+            raise GlatError(f"{pack.filename}: waveforms of some clips were never written; {AGAIN}")
+        filters = waveform.id.get_create_plist().get_nfilters()
+        self._raw = waveform.dtype == np.dtype("<i2") and waveform.chunks == (1, samples) and not filters
+        self._waveform = waveform
+
+    def read(self, i: int, out: np.ndarray) -> None:
+        if self._raw:
+            self._waveform.id.read_direct_chunk((i, 0), out=out.view(np.uint8))
+        else:
+            self._waveform.read_direct(out, np.s_[i])
+
+
+class Flac:
+    """A FLAC stream a clip, decoded by the process that reads: the loader's workers, where there are some."""
+
+    def __init__(self, pack: h5py.File, clips: int, samples: int):
+        self._flac = dataset(pack, "flac", "whole numbers", (None,), AGAIN)
+        self._end = dataset(pack, "flac_end", "whole numbers", (clips,), AGAIN)[:]
+        if self._flac.dtype != np.uint8 or (np.diff(self._end, prepend=0, append=len(self._flac)) < 0).any():
+            raise GlatError(f"{pack.filename}: flac_end does not divide flac into {clips} streams; {AGAIN}")
+
+    def read(self, i: int, out: np.ndarray) -> None:
+        begin = int(self._end[i - 1]) if i else 0
+        with soundfile.SoundFile(io.BytesIO(self._flac[begin : int(self._end[i])].tobytes())) as stream:
+            if (
+                stream.channels != 1
+                or stream.frames != len(out)
+                or len(stream.read(dtype="int16", out=out)) != len(out)
+            ):
+                raise ValueError(
+                    f"{stream.frames} samples of {stream.channels} channels in it, expected {len(out)} of 1"
+                )
+
+
+class InPlace:
+    """A row of another HDF5 file's `waveform` (clips, samples) int16."""
+
+    def __init__(self, pack: h5py.File, clips: int, samples: int):
+        self._files = [Path(name) for name in dataset(pack, "linked_file", "text", (None,), AGAIN).asstr()[:]]
+        self._marks = dataset(pack, "linked_mark", "text", (len(self._files),), AGAIN).asstr()[:]
+        self._linked = dataset(pack, "linked", "whole numbers", (clips,), AGAIN)[:]
+        self._row = dataset(pack, "linked_row", "whole numbers", (clips,), AGAIN)[:]
+        if clips and not (0 <= self._linked.min() and self._linked.max() < len(self._files) and self._row.min() >= 0):
+            raise GlatError(f"{pack.filename}: refers to files that it does not name; {AGAIN}")
+        self._samples = samples
+        self._open: dict[int, h5py.Dataset] = {}
+
+    def read(self, i: int, out: np.ndarray) -> None:
+        which, row = int(self._linked[i]), int(self._row[i])
+        if which not in self._open:
+            self._open[which] = self._waveform(which)
+        if row >= len(self._open[which]):
+            raise ValueError(f"{self._files[which]} has no row {row}")
+        self._open[which].read_direct(out, np.s_[row])
+
+    def _waveform(self, which: int) -> h5py.Dataset:
+        path = self._files[which]
+        file = open_linked(path)
+        if mark(file) != self._marks[which]:
+            raise GlatError(f"{path}: changed since a pack began to use it in place; download and pack again")
+        again = "fetch it anew, or pack with source.in_place: false"
+        waveform = dataset(file, "waveform", "whole numbers", (None, None), again, own=False)
+        if waveform.dtype.kind != "i" or waveform.shape[1] != self._samples:
+            raise GlatError(f"{path}: waveform is {waveform.dtype} {waveform.shape}; pack with source.in_place: false")
+        return waveform
+
+
+def open_linked(path: str | Path) -> h5py.File:
+    """An HDF5 file that a pack uses in place, open. Raises GlatError where it can't be."""
+    other = "or pack again with source.in_place: false"
+    return open_hdf5(
+        path, f"the pack uses it in place, but it is gone; put it back, {other}", f"fetch it anew, {other}"
+    )
+
+
+def mark(file: h5py.File) -> str:
+    """A hash of what a pack relies on in a file that it uses in place: type and shape of its `waveform`, and the names
+    of its rows in their order. Raises GlatError for a file without these."""
+    try:
+        waveform = file["waveform"]
+        digest = hashlib.blake2b(f"{waveform.dtype} {waveform.shape}".encode(), digest_size=16)
+        digest.update(np.asarray(file["audio_name"][:], "S").tobytes())
+    except DAMAGED as error:
+        raise GlatError(
+            f"{file.filename}: the pack uses it in place, but {error}; put it back, or pack again with "
+            "source.in_place: false"
+        ) from None
+    return digest.hexdigest()
+
+
+READERS = {"pcm16": Pcm16, "flac": Flac, "in_place": InPlace}
+
+
+def waveforms(pack: h5py.File, clips: int, samples: int) -> Waveforms:
+    """The reader for an open pack of `clips` clips of `samples` samples. Raises GlatError if it holds something else."""
+    codec = pack.attrs.get("codec")
+    if codec not in READERS:
+        raise GlatError(f"{pack.filename}: codec is {codec!r}, expected one of {', '.join(READERS)}; {AGAIN}")
+    return READERS[codec](pack, clips, samples)

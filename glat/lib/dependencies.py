@@ -1,0 +1,113 @@
+"""Which source files a step depends on: derived from imports, here alone, for rules and fingerprints alike.
+
+A step depends on the module that does its work, on every module of the package that this one imports, at its top or
+inside a function, and so on; a template counts as part of the module that it shares its folder and first name with
+(`report.html.j2`, `report.py`). Not followed:
+
+- the packages that a module lies in, whose `__init__` passes names on, unless a name is imported from one;
+- imports under `if TYPE_CHECKING`, which nothing runs;
+- `glat.lib`, which reads, writes and reports but computes nothing of a result;
+- `glat.config`, which yields settings: their values are parameters of each step already;
+- a module called `registry`, which maps names to modules: whoever looks one up names the module itself.
+
+A file counts by its code: comments, docstrings and layout are no part of its digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+NOT_FOLLOWED = ("glat.lib", "glat.config")
+
+
+@cache  # Snakemake asks for it with each job
+def digest(*entries: str) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the code that the modules `entries` depend on.
+
+    Raises:
+        ValueError: an entry that is no module of the package.
+    """
+    parts = [f"{path.relative_to(PACKAGE.parent).as_posix()} {code_digest(path)}" for path in sources(*entries)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def sources(*entries: str) -> tuple[Path, ...]:
+    """The files that the modules `entries` (as "glat.training.stage") depend on, sorted."""
+    waiting, found = list(entries), set()
+    for entry in entries:
+        if _file(entry) is None:
+            raise ValueError(f"{entry} is no module of {PACKAGE.name}")
+    while waiting:
+        name = waiting.pop()
+        path = _file(name)
+        if path is None or path in found or not _followed(name):
+            continue
+        found |= {path, *path.parent.glob(f"{path.stem}.*.j2")}
+        waiting += imports(name)
+    return tuple(sorted(found))
+
+
+@cache
+def imports(name: str) -> tuple[str, ...]:
+    """The modules of the package that a module names in its imports, which may be inside a function."""
+    path = _file(name)
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    found = []
+    for node in _executed(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *(node.module or "").split(".")] if node.module else above)
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return tuple(each for each in dict.fromkeys(found) if _file(each))
+
+
+@cache
+def code_digest(path: Path) -> str:
+    """The SHA-256 of a file: of Python the code alone, the same in every version of Python; of anything else the bytes."""
+    content = path.read_bytes()
+    if path.suffix == ".py":
+        content = "".join(_code(ast.parse(content))).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _file(name: str) -> Path | None:
+    head, _, inside = name.partition(".")
+    if head != PACKAGE.name:
+        return None
+    place = PACKAGE.joinpath(*inside.split(".")) if inside else PACKAGE
+    return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
+
+
+def _followed(name: str) -> bool:
+    return not name.endswith(".registry") and not any(f"{name}.".startswith(f"{room}.") for room in NOT_FOLLOWED)
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree but for those under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from _executed(node)
+
+
+def _code(node: ast.AST) -> Iterator[str]:
+    """A tree as text, without docstrings and without what one version of Python has and another lacks: empty fields."""
+    yield f"({type(node).__name__}"
+    for field, value in ast.iter_fields(node):
+        if field == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            value = value[1:] if ast.get_docstring(node, clean=False) is not None else value
+        if value is None or value == []:
+            continue
+        yield f" {field}="
+        for part in value if isinstance(value, list) else [value]:
+            yield from _code(part) if isinstance(part, ast.AST) else [repr(part), ","]
+    yield ")"

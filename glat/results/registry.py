@@ -1,0 +1,50 @@
+"""The paper's tables and figures, the controls and the report, from what the runs left behind; no model is loaded here.
+
+`RESULTS` lists them in the order in which they are made: each is a subcommand of `glat`, a rule of the workflow, and a
+function that writes its files into `results/<dataset>/`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from ..config.params import Params
+
+PARTIAL = "partial"  # folder of what was made with runs missing
+
+
+class Result(NamedTuple):
+    title: str
+    location: str  # module:function of (params, folder), imported only when it is made
+    tolerant: bool = False  # whether it can be made with runs missing, naming them (`partial=True`)
+
+    def write(self, params: Params, with_missing: bool = False) -> None:
+        """Write the files of this result into results/<dataset>/, or, `with_missing` runs, into partial/ there: these
+        stand in nobody's way, and are gone with the next whole report."""
+        module, _, function = self.location.partition(":")
+        make = getattr(import_module(f"{__package__}.{module}"), function)
+        folder = Path("results") / params.dataset
+        if with_missing:
+            make(params, folder / PARTIAL, partial=True)
+        else:
+            make(params, folder)
+
+
+RESULTS = {
+    "metrics": Result("mAP, mAUC and d' of every run, as `dvc metrics` reads them", "summary:write"),
+    "table1": Result("Table 1: every backbone without and with GL-AT", "tables:write_table1"),
+    "table2": Result("Table 2: the two streams of GL-AT, one at a time", "tables:write_table2"),
+    "fig2a": Result("Fig. 2(a): mAP and cost against the number of windows N", "fig2:write_a", True),
+    "fig2b": Result("Fig. 2(b): mAP and cost against the length of a window", "fig2:write_b", True),
+    "controls": Result(
+        "Controls: two networks on the whole clip, equal compute, other windows, trainings and sharings",
+        "controls:write",
+        True,
+    ),
+    "localisation": Result("Whether the windows hold the sounds, and AP gain against duration", "localisation:write"),
+    "training_curves": Result("The loss of all runs of each table over steps", "curves:write_training", True),
+    "pr_curves": Result("Precision against recall of Table 1's systems", "curves:write_pr"),
+    "report": Result("One self-contained page with all of it", "report:write", True),
+}

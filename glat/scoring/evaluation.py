@@ -1,0 +1,196 @@
+"""Evaluating a trained run: predictions of both streams and their fusion, kept, and the metrics computed from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ..config.params import Evaluation
+from ..config.runs import Run, read_run
+from ..data.packs.read import PackedClips, Packs, as_is
+from ..data.randomness import clip_generators
+from ..lib import hardware
+from ..lib.errors import GlatError, tell
+from ..lib.files import digest, whole
+from ..lib.provenance import maker
+from ..models.tagger import Tagger
+from ..training import checkpoints, convergence
+from .cost import Stopwatch, multiply_adds
+from .intervals import d_prime_interval, interval
+from .jackknife import Jackknife, class_estimates, over_classes
+from .manifest import MANIFEST, choose, write_manifest
+from .metrics import d_primes
+from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
+
+
+def predict(
+    tagger: Tagger,
+    packs: Packs,
+    batch_size: int,
+    device: str,
+    precision: str,
+    seed: int,
+    only: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], float]:
+    """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a clip took (`cost.Stopwatch`).
+
+    The first are "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
+    starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
+    by `seed` and each clip's name.
+
+    Raises:
+        GlatError: a clip whose scores are not finite.
+    """
+    loader = DataLoader(PackedClips(packs, only), batch_size, collate_fn=as_is)
+    tagger = tagger.to(device, memory_format=torch.channels_last).eval()
+    parts: dict[str, list[np.ndarray]] = {}
+    watch = Stopwatch(device)
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+        for batch in tqdm(loader, "evaluate", unit="batch", disable=None):
+            draw = clip_generators(seed, packs.clips[batch["index"].numpy()])
+            waveform = batch["waveform"].to(device)
+            with watch.lap(len(waveform)):
+                streams = tagger.streams(waveform, draw)
+            if not streams.fused.isfinite().all():
+                bad = int(batch["index"][~streams.fused.isfinite().all(1).cpu()][0])
+                raise GlatError(
+                    f"clip {packs.clips[bad]}: its scores are not finite; train with training.precision: float32"
+                )
+            for name, value in streams._asdict().items():
+                if value is not None and not (name == "global_" and streams.local is None):
+                    parts.setdefault(name.rstrip("_"), []).append(value.cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}, watch.seconds_per_clip
+
+
+def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
+    """Metrics of each stream with their intervals over clips: what metrics.json holds under "streams".
+
+    Each metric is {"value", "low", "high"}, and mAP has what it is without its lean as "centre" (`glat.scoring.jackknife`); None
+    stands for a value that is not finite (d' of a mean AUC of 1).
+    """
+    streams: dict[str, Any] = {}
+    for name, stream in found.items():
+        bounds = {"mAP": interval([stream.mAP], confidence), "mAUC": interval([stream.mAUC], confidence)}
+        bounds["d_prime"] = d_prime_interval([stream.d_prime], [stream.mAUC], confidence)
+        metrics = {metric: found._asdict() for metric, found in bounds.items()}
+        metrics["mAP"]["centre"] = stream.mAP.centre
+        streams[name] = {
+            metric: {key: value if np.isfinite(value) else None for key, value in values.items()}
+            for metric, values in metrics.items()
+        }
+    return streams
+
+
+def jackknife_by_class(target: np.ndarray, score: np.ndarray, confidence: float) -> tuple[Jackknife, np.ndarray]:
+    """One stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
+    clips, NaN where the class has no positive. The classes are ranked once for both."""
+    bounds = np.full((target.shape[1], 2, 3), np.nan)
+
+    def classes():
+        for label, found in enumerate(class_estimates(target, score)):
+            if found:
+                bounds[label] = [interval([metric], confidence) for metric in found]
+            yield found
+
+    return over_classes(classes(), len(target)), bounds
+
+
+def per_class(target: np.ndarray, streams: dict[str, np.ndarray], classes: pd.DataFrame) -> pd.DataFrame:
+    """AP, AUC and d' of every class and stream with their intervals (`jackknife_by_class`), empty where there is none."""
+    table = classes[["mid", "display_name"]].copy()
+    table["positives"] = target.sum(0)
+    for name, bounds in streams.items():
+        for metric, ends in (("AP", bounds[:, 0]), ("AUC", bounds[:, 1]), ("d_prime", d_primes(bounds[:, 1]))):
+            for end, values in zip(("", "_low", "_high"), np.where(np.isinf(ends), np.nan, ends).T, strict=True):
+                table[f"{metric}_{name}{end}"] = values
+    return table
+
+
+def _same_run(made: Run, asked: Run, checkpoint: Path) -> None:
+    """Raise GlatError unless a checkpoint is of the run that its folder's config.yaml asks for."""
+    for key, wanted in asked.model_dump().items():
+        if (found := getattr(made, key)) != getattr(asked, key):
+            raise GlatError(f"{checkpoint}: trained with {key} {found}, but config.yaml says {wanted}; train it again")
+
+
+def evaluate(
+    checkpoint: Path, packs: list[str], settings: Evaluation, folder: Path, threads: int | None = None
+) -> None:
+    """Evaluate a checkpoint on packs.
+
+    Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips: `glat.scoring.manifest`) and
+    `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count.
+
+    metrics.json is written last: where it is, the evaluation is complete.
+
+    Raises:
+        GlatError: a checkpoint or pack that can't be read, a list that names none of the packs' clips, a checkpoint of another run than config.yaml beside it, or
+            classes and rate that differ between checkpoint and pack.
+    """
+    hardware.use_threads(threads)
+    tagger, run, classes = checkpoints.load(checkpoint)
+    if (folder / "config.yaml").exists():
+        _same_run(run, read_run(folder / "config.yaml"), checkpoint)
+    corpus = Packs(packs)
+    if list(corpus.classes["mid"]) != [c["mid"] for c in classes]:
+        raise GlatError(f"{packs[0]}: its class list is not that of {checkpoint}; evaluate on a pack of {run.dataset}")
+    if corpus.sample_rate != run.audio.sample_rate:
+        raise GlatError(
+            f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {run.audio.sample_rate} Hz"
+        )
+    only = choose(corpus.clips, settings.only) if settings.only else None
+    if only:
+        tell(only.sentence)
+    heard = only.indices if only else np.arange(len(corpus))
+    clips, target = corpus.clips[heard], corpus.labels.dense(heard)
+    accelerator = hardware.accelerator(run.training.accelerator)
+    precision = hardware.precision(run.training.precision, accelerator)
+    device = "cuda" if accelerator == "gpu" else "cpu"
+    predictions, seconds = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed, heard)
+    found, classwise = {}, {}
+    for name in STREAMS:
+        if name in predictions:
+            found[name], classwise[name] = jackknife_by_class(target, predictions[name], settings.confidence)
+    same = clips_hash(clips, target)
+    collapsed = bool(np.ptp(predictions["fused"], axis=0).max() < 1e-6)
+    metrics = {
+        "version": VERSION,
+        "run": run.name,
+        "dataset": run.dataset,
+        "backbone": run.backbone,
+        "glat": run.glat.model_dump() if run.glat else None,
+        "seed": run.seed,
+        "steps": run.training.steps,
+        "parameters": tagger.parameter_count(),
+        "clips": len(clips),
+        "clips_hash": same,
+        "manifest": {"file": MANIFEST, "sha256": write_manifest(folder / MANIFEST, clips)},
+        "only": only.told if only else None,
+        "classes": len(classes),
+        "classes_scored": int(target.any(0).sum()),
+        "collapsed": collapsed,
+        "convergence": convergence.judge(run, folder),
+        "streams": score(found, settings.confidence),
+        "cost": {
+            "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds),
+            "seconds_per_clip": seconds,
+            "clock": Stopwatch(device).clock,
+        },
+        "evaluation": settings.model_dump(),
+        "precision": precision,
+        "checkpoint": digest(checkpoint),
+        "trained": checkpoints.read(checkpoint).get("trained"),
+    } | maker(accelerator)
+    write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
+    write_influence(folder / "influence.npz", Influence(same, found))
+    with whole(folder / "per_class.csv") as part:
+        per_class(target, classwise, corpus.classes).to_csv(part, index=False, float_format="%.6f")
+    with whole(folder / "metrics.json") as part:
+        part.write_text(json.dumps(metrics, indent=1) + "\n")

@@ -1,0 +1,194 @@
+"""What may be said of a metric: its interval, and whether one system differs from another.
+
+Two things vary: the clips that were evaluated, and the seed that a system was trained with. Over S seeds that were
+evaluated on the same clips, the mean of a metric varies by
+
+- clips: sum_i u_i^2 / n^2 (+ doubt), u the mean over seeds of the influences of `glat.scoring.jackknife`, with as many degrees
+  of freedom as their fourth moments leave;
+- seeds: s^2 / S with S - 1 degrees of freedom, s the standard deviation over seeds.
+
+The half-width h of an interval is that of both together, h^2 = q^2 clips + t^2 seeds, with Student's q and t of the two
+degrees of freedom. That holds its level whatever the ratio of the two (Satterthwaite's approximation does not: with two
+seeds it calls 13 % of equal systems different). One seed shows nothing of the second: its interval is over clips alone,
+and no verdict follows from it.
+
+An interval is for the metric of endlessly many clips with the same share of each class (`Estimate.centre`), not for the
+mean of what sets of this size would score, above which AP leans. It always holds the value itself: where its end is
+moved for that, the other end moves too, so that what it leaves out on both sides together stays the same.
+
+Sources: Wilson, JASA 1927 (between 0 and 1); Cochran, Biometrics 1964 (two variances); Holm, Scand. J. Statist. 1979.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.special import stdtrit
+
+from ..lib.errors import GlatError
+from .jackknife import Estimate
+from .metrics import d_primes
+
+SMALLEST_P = 1e-12
+
+
+class Interval(NamedTuple):
+    """A metric, and the interval of what it is for endlessly many clips; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A metric of system a minus that of b, its interval, and two-sided p; p is NaN of one seed."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+NONE = Difference(np.nan, np.nan, np.nan, np.nan)
+
+
+class Variances(NamedTuple):
+    """The variance of a mean over seeds from each source, and its degrees of freedom."""
+
+    clips: float
+    clips_freedom: float
+    seeds: float = 0.0
+    seeds_freedom: int = 0  # 0: one seed
+
+    def half_width(self, p: float) -> float:
+        """Half the width of an interval that leaves out the share p."""
+        squared = stdtrit(self.clips_freedom, 1 - p / 2) ** 2 * self.clips
+        if self.seeds_freedom:
+            squared += stdtrit(self.seeds_freedom, 1 - p / 2) ** 2 * self.seeds
+        return float(squared**0.5)
+
+    def p(self, distance: float) -> float:
+        """The share that an interval of this half-width leaves out: two-sided p of a distance from 0."""
+        if distance == 0:
+            return 1.0
+        if self.half_width(SMALLEST_P) <= abs(distance):
+            return SMALLEST_P
+        log_p = brentq(lambda x: self.half_width(np.exp(x)) - abs(distance), np.log(SMALLEST_P), 0)
+        return float(np.exp(log_p))
+
+
+def variances(estimates: Sequence[Estimate]) -> Variances:
+    """Of the mean over seeds of a metric, from its estimate for each seed on the same clips."""
+    influence = np.mean([one.influence for one in estimates], axis=0)
+    second = influence @ influence
+    clips = second / len(influence) ** 2 + np.mean([one.doubt for one in estimates])
+    fourth = (influence**2) @ (influence**2)
+    freedom = min(one.freedom for one in estimates)
+    if second > 0 and (apart := fourth / second**2 - 1 / len(influence)) > 0:
+        freedom = min(freedom, 2 / apart)
+    several = {}
+    if (count := len(estimates)) > 1:
+        seeds = np.var([one.centre for one in estimates], ddof=1) / count
+        several = {"seeds": float(seeds), "seeds_freedom": count - 1}
+    return Variances(float(clips), float(max(freedom, 1)), **several)
+
+
+def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interval:
+    """The mean over seeds of AP, AUC or their mean over classes, all from 0 to 1; one estimate a seed, on the same clips.
+
+    Raises:
+        GlatError: a confidence that does not lie between 0 and 1.
+    """
+    _check_confidence(confidence)
+    value, centre = _means(estimates)
+    if not np.isfinite(value):
+        return Interval(value, np.nan, np.nan)
+    spare = float(np.mean([one.spare for one in estimates]))
+    return Interval(value, *proportion(value, centre, variances(estimates), spare, confidence))
+
+
+def proportion(value: float, centre: float, found: Variances, spare: float, confidence: float) -> tuple[float, float]:
+    """The ends of the interval of a value from 0 to 1: Wilson's, the values whose own variance, in proportion to
+    value (1 - value), puts the centre a half-width away. For m independent clips of which a share was right, and
+    `spare` as `jackknife.unseen` has it, they are Wilson's own."""
+    unit = centre * (1 - centre) + spare
+
+    def bounds(p: float) -> tuple[float, float]:
+        ratio = found.half_width(p) ** 2 / unit
+        middle, half = centre + ratio / 2, (ratio * centre * (1 - centre) + ratio**2 / 4) ** 0.5
+        return max((middle - half) / (1 + ratio), 0.0), min((middle + half) / (1 + ratio), 1.0)
+
+    def left_out(end: float) -> float:
+        return found.p(abs(end - centre) * (unit / (end * (1 - end))) ** 0.5) if 0 < end < 1 else 0.0
+
+    return _holding(value, bounds, left_out, 1 - confidence)
+
+
+def d_prime_interval(d_prime: Sequence[Estimate], auc: Sequence[Estimate], confidence: float = 0.95) -> Interval:
+    """The mean over seeds of d', and d' of the ends of mAUC's interval; NaN stands for what is infinite."""
+    value = _means(d_prime)[0]
+    low, high = d_primes(np.clip(interval(auc, confidence)[1:], 0, 1))
+    ends = value, min(low, value), max(high, value)
+    return Interval(*(float(end) if np.isfinite(end) else np.nan for end in ends))
+
+
+def difference(a: Sequence[Estimate], b: Sequence[Estimate], confidence: float = 0.95) -> Difference:
+    """System a minus system b, paired by clip and by seed: one estimate a seed of each, all on the same clips.
+
+    p is that of the difference without its lean, or of the difference itself where that is smaller; 1 where their signs
+    differ. `NONE` where a value is missing or infinite.
+
+    Raises:
+        GlatError: a confidence that does not lie between 0 and 1.
+    """
+    _check_confidence(confidence)
+    if not np.isfinite([one.value for one in (*a, *b)]).all():
+        return NONE
+    apart = [
+        Estimate(x.value - y.value, x.centre - y.centre, x.influence - y.influence, x.doubt + y.doubt,
+                 freedom=min(x.freedom, y.freedom))
+        for x, y in zip(a, b, strict=True)
+    ]  # fmt: skip
+    (value, centre), found = _means(apart), variances(apart)
+    low, high = _holding(
+        value,
+        lambda p: (centre - found.half_width(p), centre + found.half_width(p)),
+        lambda end: found.p(end - centre),
+        1 - confidence,
+    )
+    p = found.p(min(abs(value), abs(centre)) if value * centre > 0 else 0.0) if len(apart) > 1 else np.nan
+    return Difference(value, low, high, p)
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """p (T,) of T tests, corrected so that some true null is refused with at most the level of one; NaN is no test."""
+    p = np.asarray(p, np.float64)
+    corrected, tested = np.full_like(p, np.nan), np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return corrected
+
+
+def _means(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    return float(np.mean([one.value for one in estimates])), float(np.mean([one.centre for one in estimates]))
+
+
+def _holding(
+    value: float, bounds: Callable[[float], tuple[float, float]], left_out: Callable[[float], float], share: float
+) -> tuple[float, float]:
+    """The ends that leave out `share` on both sides together and hold the value. bounds: the ends of the interval that
+    leaves out a share, half on each side; left_out: its inverse, of one end."""
+    low, high = bounds(share)
+    if low - 1e-12 <= value <= high + 1e-12:
+        return min(low, value), max(high, value)
+    other = min(2 * (share - left_out(value) / 2), 1.0)
+    return (bounds(other)[0], value) if value > high else (value, bounds(other)[1])
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise GlatError(f"confidence must lie between 0 and 1 (0.95 for a 95 % interval), not {confidence}.")

@@ -1,0 +1,120 @@
+"""What an evaluation keeps of a run besides metrics.json: every score and window (`predictions.h5`), and what each clip
+does to the metrics (`influence.npz`), from which any two runs are compared without scoring them again."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from ..data.hdf5 import DENSEST, dataset, open_hdf5
+from ..lib.errors import DAMAGED, GlatError, refusal
+from ..lib.files import whole
+from .jackknife import Estimate, Jackknife
+
+VERSION = 2  # of these files and of metrics.json
+STREAMS = ("fused", "global", "local")
+METRICS = Jackknife._fields
+NUMBERS = tuple(name for name in Estimate._fields if name != "influence")
+
+
+def write_predictions(
+    path: Path, predictions: dict[str, np.ndarray], clips: np.ndarray, target: np.ndarray, classes: pd.DataFrame
+) -> None:
+    """Keep predictions as HDF5, with clip names, weak labels (clips, classes) and the class list beside them."""
+    with whole(path) as part, h5py.File(part, "w") as file:
+        file.attrs["version"] = VERSION
+        file["clip"] = clips.astype(h5py.string_dtype())
+        file["mid"] = classes["mid"].to_numpy(h5py.string_dtype())
+        file["display_name"] = classes["display_name"].to_numpy(h5py.string_dtype())
+        file.create_dataset("target", data=target, compression="gzip")
+        for name, value in predictions.items():
+            file.create_dataset(name, data=value, compression="gzip", shuffle=True)
+
+
+def read_predictions(path: str | Path) -> dict[str, Any]:
+    """What `write_predictions` kept, as arrays and lists by name. Raises GlatError if the file is not such a one."""
+    again = "evaluate the run again"
+    try:
+        with open_hdf5(path, f"missing; {again}", again) as file:
+            if file.attrs.get("version") != VERSION:
+                raise GlatError(
+                    f"{path}: predictions of version {file.attrs.get('version')}, expected {VERSION}; evaluate again"
+                )
+            found: dict[str, Any] = {}
+            for name in ("clip", "mid", "display_name"):
+                length = len(found["mid"]) if name == "display_name" else None
+                found[name] = list(dataset(file, name, "text", (length,), again).asstr())
+            clips, classes = len(found["clip"]), len(found["mid"])
+            for name in ("target", *(name for name in file if name not in found)):
+                width = classes if name in ("target", *STREAMS) else None
+                found[name] = dataset(file, name, "numbers", (clips, width), again)[()]
+            return found
+    except DAMAGED as error:
+        raise GlatError(f"{path}: {refusal(error) or f'damaged predictions ({error}); {again}'}") from None
+
+
+def clips_hash(clips: np.ndarray, target: np.ndarray) -> str:
+    """SHA-256 of the names and labels of the evaluated clips, in order: equal where two runs heard the same clips."""
+    digest = hashlib.sha256("\n".join(map(str, clips)).encode())
+    digest.update(np.packbits(np.asarray(target, bool)).tobytes())
+    return digest.hexdigest()
+
+
+class Influence(NamedTuple):
+    """What influence.npz holds. Two files are comparable where `clips` (`clips_hash`) is the same."""
+
+    clips: str
+    streams: dict[str, Jackknife]
+
+
+def write_influence(path: Path, found: Influence) -> None:
+    """Keep what `jackknife` found for each stream: the influences as (3, clips) float32 of mAP, mAUC and d', and the
+    other numbers of `Estimate` as (3, 5)."""
+    arrays = {}
+    for name, stream in found.streams.items():
+        arrays[name] = np.stack([one.influence for one in stream]).astype(np.float32)
+        arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in stream])
+    with whole(path) as part:
+        np.savez_compressed(part, version=VERSION, clips=found.clips, **arrays)
+
+
+def read_influence(path: str | Path) -> Influence:
+    """What `write_influence` kept. Raises GlatError if the file is not such a one."""
+    try:
+        _check_sizes(path)
+        with np.load(path, allow_pickle=False) as file:
+            if int(file["version"]) != VERSION:
+                raise GlatError(f"{path}: of version {file['version']}, expected {VERSION}; evaluate the run again")
+            streams = {}
+            for name in set(STREAMS) & set(file.files):
+                influence, numbers = file[name].astype(np.float64), file[f"{name}_numbers"].tolist()
+                estimates = [
+                    Estimate(influence=u, **dict(zip(NUMBERS, row, strict=True)))
+                    for u, row in zip(influence, numbers, strict=True)
+                ]
+                streams[name] = Jackknife(*estimates)
+            return Influence(str(file["clips"]), streams)
+    except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
+        told = refusal(error) or "missing, damaged or not of this version of glat; evaluate the run again"
+        raise GlatError(f"{path}: {told}") from None
+
+
+def _check_sizes(path: str | Path) -> None:
+    """Raise ValueError if an array of an .npz file claims more bytes than are there, before they are allocated."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                if np.lib.format.read_magic(file) != (1, 0):
+                    raise ValueError(f"{entry.filename} has another kind of header")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            claimed = max(math.prod(shape) * dtype.itemsize, entry.file_size)
+            if claimed > min(entry.file_size, DENSEST * entry.compress_size):
+                raise ValueError(f"{entry.filename} claims more than is there")

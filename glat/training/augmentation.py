@@ -1,0 +1,122 @@
+"""SpecAugment and mixup on log-mel spectrograms, as PANNs train with; draws come from a NumPy generator."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config.settings import Training
+from ..models.backbone import Masked
+
+
+def stripes(rng: np.random.Generator, clips: int, length: int, count: int, width: int) -> Tensor:
+    """Masks (clips, length), true inside `count` stripes a clip, each of 0 .. width - 1 steps at a random place (PANNs)."""
+    size = rng.integers(0, max(min(width, length), 1), (clips, count, 1))
+    first = np.floor(rng.random((clips, count, 1)) * (length - size)).astype(int)
+    t = np.arange(length)
+    return torch.from_numpy(((t >= first) & (t < first + size)).any(1))
+
+
+def spec_augment(
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    time_stripes: int,
+    time_width: int,
+    mel_stripes: int,
+    mel_width: int,
+) -> Tensor | None:
+    """SpecAugment of log-mels of a shape (B, 1, frames, mels) as factors of that shape: 0 inside stripes, 1 outside; None
+    where no stripes are asked for.
+
+    PANNs set the stripes to zero once the mel bands are normalised, which each network does for itself
+    (`models.backbone.normalise_mels`): these factors go there.
+    """
+    if not time_stripes and not mel_stripes:
+        return None
+    clips, _, frames, mels = shape
+    time = stripes(rng, clips, frames, time_stripes, time_width)[:, None, :, None]
+    band = stripes(rng, clips, mels, mel_stripes, mel_width)[:, None, None, :]
+    return (~(time | band)).float()
+
+
+def pairs(clips: int, rng: np.random.Generator, alpha: float) -> tuple[Tensor, Tensor]:
+    """Whom mixup mixes each clip with, (B,) indices, and the clip's own share l ~ Beta(alpha, alpha), (B,).
+
+    PANNs read twice the batch and mix its halves; here the partner is the next clip of a random cycle through the
+    batch, so that each clip is read once (ours).
+    """
+    order = torch.from_numpy(rng.permutation(clips))
+    partner = torch.empty_like(order)
+    partner[order] = order.roll(-1)
+    return partner, torch.from_numpy(rng.beta(alpha, alpha, clips)).float()
+
+
+def mix(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Mixup of anything (B, ...): x_i <- l_i x_i + (1 - l_i) x_j."""
+    share = share.to(x.device).view(-1, *[1] * (x.dim() - 1))
+    return share * x + (1 - share) * x[partner.to(x.device)]
+
+
+def mix_masked(masked: Masked, partner: Tensor, share: Tensor) -> Masked:
+    """Mixup of clips under SpecAugment.
+
+    PANNs mix what SpecAugment has masked, so a stripe of one clip still sounds of the other. There the mixture holds that
+    other clip alone, and the factor is its share: behind a batch normalisation, which is affine, the two make the
+    mixture of the masked clips.
+    """
+    logmel, keep = masked
+    partner, share = partner.to(logmel.device), share.to(logmel.device)[:, None, None, None]
+    own = share * keep
+    both = own + (1 - share) * keep[partner]
+    share = torch.where(both > 0, own / both, share)  # in each cell
+    return Masked(share * logmel + (1 - share) * logmel[partner], both)
+
+
+class Augmented(NamedTuple):
+    """A batch as it is trained on; None where nothing is masked."""
+
+    logmel: Tensor  # (B, 1, frames, mels) in dB
+    target: Tensor  # (B, L)
+    masked: Masked | None  # the clips under SpecAugment
+    keep_windows: Tensor | None  # (B * N, 1, W, mels), where the local stream's windows have stripes of their own
+
+    def part(self, number: int, parts: int) -> Augmented:
+        """One of equal parts of the batch."""
+
+        def own(x):
+            if isinstance(x, tuple):
+                return type(x)(*map(own, x))
+            return x if x is None else x.chunk(parts)[number]
+
+        return own(self)
+
+
+def augment(
+    logmel: Tensor,
+    target: Tensor,
+    settings: Training,
+    masks: np.random.Generator,
+    mixing: np.random.Generator,
+    windows: tuple[int, int] | None = None,
+) -> Augmented:
+    """SpecAugment and mixup as the settings ask for: log-mel (B, 1, frames, mels) and target (B, L) -> `Augmented`.
+
+    windows: how many the local stream hears of each clip, and their length in frames: (N, W); None without GL-AT.
+    """
+    choice = settings.spec_augment.model_dump()
+    where = choice.pop("where")
+    keep, keep_windows = spec_augment(logmel.shape, masks, **choice), None
+    if where == "windows" and windows:
+        count, width = windows
+        keep_windows = spec_augment((len(logmel) * count, 1, width, logmel.shape[3]), masks, **choice)
+    keep, keep_windows = (x if x is None else x.to(logmel.device) for x in (keep, keep_windows))
+    masked = None if keep is None else Masked(logmel, keep)
+    if settings.mixup_alpha:
+        partner, share = pairs(len(logmel), mixing, settings.mixup_alpha)
+        if masked:
+            masked = mix_masked(masked, partner, share)
+        logmel, target = (mix(x, partner, share) for x in (logmel, target))
+    return Augmented(logmel, target, masked, keep_windows)

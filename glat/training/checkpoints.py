@@ -1,0 +1,220 @@
+"""A finished training as a file, and networks back from it. No file is ever unpickled: only tensors and plain values load."""
+
+from __future__ import annotations
+
+import pickle
+import reprlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config.runs import Run, beside, checked
+from ..lib.errors import DAMAGED, GlatError, refusal
+from ..lib.files import whole
+from ..models.backbone import Backbone
+from ..models.checkpoints import load_panns
+from ..models.factory import backbone_class
+from ..models.factory import build as build_network
+from ..models.frontend import LogMel
+from ..models.tagger import Tagger
+
+VERSION = 1
+
+
+def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
+    """The untrained network of a run, started from the weights that `run.init` names.
+
+    With `classes` (`mid` of each, in order), weights of this project must have been trained on the same ones.
+    """
+    try:
+        tagger = untrained(run)
+    except ValueError as error:
+        raise GlatError(f"run {run.name}: {error}") from None
+    sources = {stream: (path, stream) for stream, path in run.init.items() if path}
+    if run.glat and run.glat.training == "frozen_global" and "global" in sources:
+        sources.setdefault("local", sources["global"])  # both start from the same weights (released code)
+    for stream, backbone in tagger.backbones().items():
+        if stream in sources:
+            path, theirs = sources[stream]
+            initialise(backbone, tagger, Path(path), theirs, classes)
+    return tagger
+
+
+def untrained(run: Run) -> Tagger:
+    """The network of a run with random weights."""
+    glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
+    return build_network(run.backbone, run.classes, run.width, run.audio.sample_rate, glat, run.dropout, front_end)
+
+
+def initialise(
+    backbone: Backbone, tagger: Tagger, path: Path, stream: str, classes: list[dict[str, str]] | None = None
+) -> None:
+    """Load a backbone from a PANNs checkpoint or from one of ours (that stream of it, or its only one).
+
+    Raises:
+        GlatError: the file can't be read, or holds another network.
+    """
+    content = read(path)
+    try:
+        if "glat" not in content:
+            load_panns(backbone, _weights(content.get("model", content)), tagger.front_end)
+            return
+        other, _, known = load(path)
+        ours, theirs = tagger.front_end, other.front_end
+        if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):
+            raise ValueError(
+                f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
+                f"but this run has {ours.sample_rate} Hz and hop {ours.hop}"
+            )
+        _check_window(ours, theirs.state_dict(), "this run")
+        mels, known_mels = ours.mel_scale.fb, theirs.mel_scale.fb
+        if known_mels.shape != mels.shape or not torch.allclose(known_mels, mels, rtol=1e-4, atol=1e-6):
+            raise ValueError("trained on log-mels of other mel bands than this run has")
+        if classes is not None and [c["mid"] for c in known] != [c["mid"] for c in classes]:
+            raise ValueError("trained on other classes, or on the same in another order")
+        streams = other.backbones()
+        _load(backbone, streams.get(stream, streams["global"]).state_dict())
+    except ValueError as error:
+        raise GlatError(f"{path}: init.{stream}: {error}") from None
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file, without executing pickled code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise GlatError(f"{path}: no such checkpoint{beside(path)}") from None
+    except pickle.UnpicklingError:
+        raise GlatError(
+            f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded"
+        ) from None
+    except DAMAGED as error:
+        told = refusal(error) or "truncated or not a checkpoint; train or download it again"
+        raise GlatError(f"{path}: {told}") from None
+    if not isinstance(content, dict):
+        raise GlatError(f"{path}: not a checkpoint of weights")
+    return content
+
+
+def save(
+    tagger: Tagger,
+    run: Run,
+    classes: list[dict[str, str]],
+    step: int,
+    path: str | Path,
+    fingerprint: str = "",
+    trained: dict[str, Any] | None = None,
+) -> None:
+    """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order).
+
+    `fingerprint` says what it was made from (`training.fingerprint`), `trained` by what (`provenance.maker`); None: it was
+    not trained here.
+    """
+    content = {
+        "glat": VERSION,
+        "run": run.model_dump(by_alias=True),
+        "classes": classes,
+        "step": step,
+        "fingerprint": fingerprint,
+        "trained": trained,
+        "model": {k: v.contiguous() for k, v in tagger.state_dict().items()},
+    }
+    with whole(path) as part:
+        torch.save(content, part)
+
+
+def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
+    """A trained network in evaluation mode, the run that made it, and its classes.
+
+    Raises:
+        GlatError: no checkpoint of this project, of another version, or of another network than it says.
+    """
+    content = read(path)
+    _check(content, path)
+    try:
+        run = checked(content["run"], "run.")
+        weights = _weights(content["model"])
+        _check_size(run, weights)
+        _check_finite(weights)
+        tagger = untrained(run)
+        kept = {key.removeprefix("front_end."): weight for key, weight in weights.items()}
+        _check_window(tagger.front_end, kept, "this version of glat")
+        _load(tagger, weights)
+        _check_classes(content["classes"], run.classes)
+    except ValueError as error:
+        raise GlatError(f"{path}: {error}") from None
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
+        raise GlatError(
+            f"{path}: its run is of a network that cannot be made: {' '.join(str(error).split())[:100]}"
+        ) from None
+    return tagger.eval(), run, content["classes"]
+
+
+def _check(content: dict[str, Any], path: str | Path) -> None:
+    version = content.get("glat")
+    if not isinstance(version, int) or version != VERSION:
+        raise GlatError(
+            f"{path}: checkpoint version {reprlib.repr(version)}, expected {VERSION}; evaluate it with the glat that made it"
+        )
+    if lacking := [key for key in ("run", "classes", "model") if key not in content]:
+        raise GlatError(f"{path}: not a whole checkpoint: it lacks {', '.join(lacking)}")
+
+
+def _weights(value: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(value, dict) or not all(
+        isinstance(key, str) and isinstance(weight, torch.Tensor) for key, weight in value.items()
+    ):
+        raise ValueError("not a checkpoint of weights: it holds other things where tensors should be")
+    return value
+
+
+def _check_classes(classes: Any, count: int) -> None:
+    names = isinstance(classes, list) and all(
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("mid", "display_name"))
+        for one in classes
+    )
+    if not names or len(classes) != count:
+        raise ValueError(f"its class list does not name the {count} classes that it scores")
+
+
+def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError unless weights fit the run's backbone, of which nothing is allocated: a file may claim any width."""
+    cls, prefix = backbone_class(run.backbone), "network.global_stream." if run.glat else "network."
+    with torch.device("meta"):
+        own = cls(run.classes, width=run.width, mels=cls.front_end.get("mels", 64)).state_dict(prefix=prefix)
+    _same_shapes(own, {key: weight for key, weight in weights.items() if key.startswith(prefix)})
+
+
+def _check_finite(weights: dict[str, torch.Tensor]) -> None:
+    if bad := [key for key, weight in weights.items() if not weight.isfinite().all()]:
+        raise ValueError(
+            f"{len(bad)} of its weights are not finite, first {min(bad)}; take another checkpoint or train again"
+        )
+
+
+def _check_window(ours: LogMel, theirs: dict[str, torch.Tensor], where: str) -> None:
+    """Raise ValueError unless a front end's weights are of our STFT's window, which may differ where the hop is the same."""
+    found, own = theirs.get("stft.window"), ours.stft.window
+    if found is not None and found.shape != own.shape:
+        raise ValueError(
+            f"trained on log-mels of another STFT window: {found.numel()} samples at hop {ours.hop}, where {where} has "
+            f"{own.numel()}; train it again"
+        )
+
+
+def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    _same_shapes(module.state_dict(), weights)
+    module.load_state_dict(weights)
+
+
+def _same_shapes(own: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]) -> None:
+    differing = [
+        k for k in own.keys() | weights.keys() if k not in own or k not in weights or own[k].shape != weights[k].shape
+    ]
+    if differing:
+        raise ValueError(
+            f"checkpoint of another network: {len(differing)} of {len(own)} weights missing, unexpected or of another"
+            f" shape, first {min(differing)}"
+        )

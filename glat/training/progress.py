@@ -1,0 +1,227 @@
+"""What a training leaves behind while it runs: its curve, its resume point, and a sign of life."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning
+import torch
+
+from ..config.params import Training
+from ..config.runs import Run, write_run
+from ..lib.errors import GlatError, refusal, tell
+from ..lib.files import locked, whole
+
+COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
+
+
+def first_process() -> bool:
+    """Whether this is the first process of a training, which may be distributed."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[bool]:
+    """Hold a run's lock, so that two processes never train it at once; the system frees it when its holder ends.
+
+    Only the first process of a distributed training takes it. Yields whether it had to wait for another training: one
+    that outlived a killed Snakemake, as a rule.
+    """
+    if not first_process():
+        yield False
+        return
+    with locked(lock, f"{lock.parent}: another process trains this run; waiting for it to end") as waited:
+        yield waited
+
+
+def over_processes(trainer: lightning.Trainer, values: dict[str, float]) -> dict[str, float]:
+    """Means over the processes of a training, whose parts of a batch are equal: what the whole batch has."""
+    if trainer.world_size == 1 or not values:
+        return values
+    own = torch.tensor(list(values.values()), dtype=torch.float64, device=trainer.strategy.root_device)
+    return dict(zip(values, trainer.strategy.reduce(own, reduce_op="mean").tolist(), strict=True))
+
+
+class Curve(lightning.Callback):
+    """train.csv: every `log_every` steps the means since the last line, over the whole batches, and the speed.
+
+    The lines are kept in a hidden file while the training runs and moved to `path` at its end; a resumed training
+    keeps the lines up to its first step. The sums since the last of them, and the time, are part of the resume point.
+    """
+
+    def __init__(self, path: Path, settings: Training, start: int):
+        self.path, self.every, self.batch_size = path, settings.log_every, settings.batch_size
+        self.part = path.with_name(f".{path.name}.part")
+        self.rows: list[dict[str, float]] = []
+        if start and self.part.exists():
+            try:
+                with self.part.open() as file:
+                    self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
+            except (ValueError, KeyError, TypeError, csv.Error):
+                tell(f"{self.part}: damaged; the curve begins anew at step {start}")
+        self.sums: dict[str, float] = {}  # of the steps since the last line
+        self.steps = 0
+        self.seconds = self.since = 0.0  # of training before this process, in all and since the last line
+
+    def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:
+        now = time.monotonic()
+        checkpoint["glat_curve"] = {
+            "sums": over_processes(trainer, self.sums),
+            "steps": self.steps,
+            "seconds": now - self.begin,
+            "since": now - self.last,
+        }
+
+    def on_load_checkpoint(self, trainer, stage, checkpoint) -> None:
+        for name, value in checkpoint["glat_curve"].items():
+            setattr(self, name, value)
+
+    def on_train_start(self, trainer, stage) -> None:
+        now = time.monotonic()
+        self.begin, self.last = now - self.seconds, now - self.since
+        if trainer.is_global_zero:
+            self._write()
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        for name, value in stage.row.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.steps += 1
+        step = trainer.global_step
+        if step % self.every and step != trainer.max_steps:
+            return
+        means = over_processes(trainer, {name: total / self.steps for name, total in self.sums.items()})
+        now = time.monotonic()
+        if trainer.is_global_zero:
+            speed = round(self.steps * self.batch_size / (now - self.last), 2)
+            self.rows.append({"step": step, **means, "clips_per_second": speed, "seconds": round(now - self.begin, 2)})
+            self._write()
+        self.sums, self.steps, self.last = {}, 0, now
+
+    def _write(self) -> None:
+        with whole(self.part) as part, part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def finish(self) -> None:
+        """Move the finished curve to its place."""
+        os.replace(self.part, self.path)
+
+
+class ResumePoint(lightning.Callback):
+    """The last checkpoint of a training under way, written whole every `every` steps.
+
+    `step` says where to go on: 0 if there is no checkpoint, or if it belongs to other settings or other code.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, every: int):
+        self.path, self.fingerprint, self.every = path, fingerprint, every
+
+    def step(self) -> int:
+        if not self.path.exists():
+            return 0
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
+            if told := refusal(error):
+                raise GlatError(f"{self.path}: {told}") from None
+            tell(f"{self.path}: damaged ({type(error).__name__}); training from the start")
+            return 0
+        if not isinstance(content, dict) or content.get("glat_fingerprint") != self.fingerprint:
+            tell(f"{self.path}: made with other settings or code; training from the start")
+            return 0
+        return int(content["global_step"])
+
+    def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:
+        checkpoint["glat_fingerprint"] = self.fingerprint
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        if trainer.global_step % self.every or trainer.global_step == trainer.max_steps:
+            return
+        part = self.path.with_name(f".{self.path.name}.part")
+        trainer.save_checkpoint(part, weights_only=False)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Kept(lightning.Callback):
+    """kept/<step>/ every `training.keep_every` steps: the network as it then is, with its run's settings, so that `glat
+    evaluate` scores it. Nothing is chosen by them."""
+
+    def __init__(self, run: Run, folder: Path, start: int, save: Callable[[int, Path], None]):
+        self.run, self.folder, self.save = run, folder / "kept", save
+        if not start:
+            shutil.rmtree(self.folder, ignore_errors=True)  # of other settings or code
+
+    def on_train_batch_end(self, trainer, stage, *_) -> None:
+        step, every = trainer.global_step, self.run.training.keep_every
+        if trainer.is_global_zero and every and step % every == 0:
+            folder = self.folder / f"{step:07d}"
+            self.save(step, folder / "checkpoint.pt")
+            write_run(self.run, folder / "config.yaml")
+
+
+class EndAtOnce(lightning.Callback):
+    """SIGTERM, as a cluster sends it, ends each process at once. Lightning's own handler has them end together, where
+    some wait for the others without an end, and keep the run's lock."""
+
+    def on_train_start(self, trainer, stage) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class PlainProgress(lightning.Callback):
+    """Lines for a log (about twenty a training), and a warning if the network scores every clip the same.
+
+    That is looked at every `log_every` steps, on the step's own batch: on the first process's part of it.
+    """
+
+    def __init__(self, run: Run, start: int, where: str):
+        self.run, self.start, self.where = run, start, where
+        self.live = sys.stderr.isatty()  # then Lightning draws its bar
+        self.equal = 0  # looks in a row that found all scores the same
+
+    def state_dict(self) -> dict:
+        return {"equal": self.equal}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.equal = state["equal"]
+
+    def on_train_start(self, trainer, stage) -> None:
+        if trainer.is_global_zero:
+            begun = f"resumed at step {self.start}" if self.start else "from the start"
+            tell(f"{self.run.folder}: {self.run.training.steps} steps, {begun} ({self.where})")
+        self.begin = time.monotonic()
+
+    def on_train_batch_end(self, trainer, stage, outputs, batch, *_) -> None:
+        step, steps = trainer.global_step, trainer.max_steps
+        if trainer.is_global_zero and step % self.run.training.log_every == 0:
+            self.equal = self.equal + 1 if stage.collapsed(batch["waveform"]) else 0
+            if self.equal == 2:
+                tell(
+                    f"warning: {self.run.folder}: step {step}: training has collapsed: all clips of a batch get the "
+                    "same scores, now and at the last look; lower training.learning_rate or start again with another seed"
+                )
+        if step % max(1, steps // 20) and step != steps:
+            return
+        loss = over_processes(trainer, {"loss": stage.row["loss"]})["loss"]
+        if self.live or not trainer.is_global_zero:
+            return
+        speed = (step - self.start) / (time.monotonic() - self.begin)
+        left = (steps - step) / speed
+        tell(
+            f"{self.run.folder}: step {step}/{steps}, loss {loss:.4f}, "
+            f"{speed * self.run.training.batch_size:.1f} clips/s, {left:.0f} s left"
+        )

@@ -1,0 +1,184 @@
+"""Training a run: batch k and its augmentation are a function of (seed, k), whatever the number of processes, so a resumed
+training goes on exactly as an unbroken one would have, and several processes train as one does.
+
+Dropout alone is drawn by each process for its own clips: a function of (seed, k, process).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import lightning
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..data.lists.labels import Labels
+from ..data.packs.read import PackedClips, Packs, as_is
+from ..data.randomness import Use, generator, torch_generator, torch_seed
+from ..data.sampling import BalancedBatches
+from ..lib.errors import GlatError
+from ..models.tagger import Tagger
+from ..models.twostream import Streams
+from . import checkpoints
+from .augmentation import augment
+from .batchnorm import synchronise
+from .heldout import HeldOut, held_out
+
+if TYPE_CHECKING:
+    from ..config.runs import Run
+
+
+def bce(scores: Tensor, target: Tensor) -> Tensor:
+    """Binary cross entropy of probabilities (B, L), the mean over clips and classes; NaN if a score is not finite."""
+    if not scores.isfinite().all():
+        return scores.sum() * math.nan  # torch refuses such scores, on a GPU with a crash
+    with torch.autocast(scores.device.type, enabled=False):
+        return F.binary_cross_entropy(scores.float(), target)
+
+
+def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:
+    """Loss of each stream and their sum (paper, eq. 5): BCE(y_g, y) + BCE(y_l, y); without BCE(y_g, y) if frozen."""
+    parts = {"global": bce(streams.global_, target)}
+    if streams.local is not None:
+        parts["local"] = bce(streams.local, target)
+    total = parts["local"] if frozen_global else sum(parts.values())
+    return {"loss": total} | {f"loss_{name}": part for name, part in parts.items()}
+
+
+def network(run: Run, classes: list[dict[str, str]], accelerator: str) -> Tagger:
+    """The network that a run starts to train, from its seed and the weights that `run.init` names."""
+    torch.manual_seed(torch_seed(Use.INITIALISATION, run.seed))
+    tagger = checkpoints.build(run, classes).to(memory_format=torch.channels_last)
+    return synchronise(tagger, accelerator) if run.training.synchronised else tagger
+
+
+def callbacks(run: Run, packs: Packs) -> list[lightning.Callback]:
+    """What changes a training from outside its steps: a learning rate that falls on a plateau."""
+    return [HeldOut(run, packs)] if run.training.schedule == "plateau" else []
+
+
+class Stage(lightning.LightningModule):
+    """One run's network, loss and optimiser for Lightning's Trainer."""
+
+    def __init__(self, tagger: Tagger, run: Run):
+        super().__init__()
+        self.tagger, self.run = tagger, run
+        self.row: dict[str, float] = {}  # what the last step measured on this process's clips, for the curve
+        self.reduction = 1.0  # of the learning rate, by a plateau of held-out clips
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank
+        waveform, target = batch["waveform"], batch["target"]
+        clips = len(waveform)
+        logmel, target = self.whole_batch(self.tagger.front_end(waveform), target)  # (B, 1, frames, mels), (B, L)
+        masks, mixing = (generator(use, seed, step) for use in (Use.MASKS, Use.MIXUP))
+        whole = augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
+        logmel, target, masked, keep_windows = whole.part(rank, self.trainer.world_size)
+        windows = None
+        if self.run.glat and self.run.glat.selection == "random":
+            places = range(rank * clips, (rank + 1) * clips)  # in the batch
+            windows = [torch_generator(Use.TRAINING_WINDOWS, seed, step, place) for place in places]
+        torch.manual_seed(torch_seed(Use.DROPOUT, seed, step, rank))
+        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, masked, keep_windows)
+        frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
+        values = losses(streams, target, frozen)
+        self.row = {name: value.item() for name, value in values.items()}
+        if not math.isfinite(self.row["loss"]):
+            raise GlatError(
+                f"{self.run.folder}: step {step + 1}: the loss is {self.row['loss']}: {self.cause(waveform)}"
+            )
+        return values["loss"]
+
+    def whole_batch(self, *parts: Tensor) -> list[Tensor]:
+        """Parts of a batch, (B / processes, ...) each, with those of all processes: (B, ...) in order of rank."""
+        if self.trainer.world_size == 1:
+            return list(parts)
+        return [self.all_gather(part).flatten(0, 1) for part in parts]
+
+    @torch.no_grad()
+    def collapsed(self, waveform: Tensor) -> bool:
+        """Whether the network, as it would be used (no dropout, the kept batch statistics), scores all clips the same."""
+        self.tagger.eval()
+        with torch.autocast(waveform.device.type, torch.bfloat16, enabled=self.trainer.precision == "bf16-mixed"):
+            scores = self.tagger.streams(waveform, torch_generator(Use.COLLAPSE, self.run.seed)).fused
+        self.tagger.train()
+        return len(waveform) > 1 and scores.float().std(0).max().item() < 1e-6
+
+    def cause(self, waveform: Tensor) -> str:
+        """Why a loss is not finite, in words, with what to do."""
+        if not waveform.isfinite().all():
+            return "the batch holds samples that are not finite; pack the data again"
+        if not all(p.isfinite().all() for p in self.tagger.parameters()):
+            return "weights are not finite; lower training.learning_rate or set training.gradient_clip"
+        return "the network's output overflowed; lower training.learning_rate or set training.precision: float32"
+
+    def configure_gradient_clipping(self, optimizer, *_args, **_kwargs) -> None:
+        """Clip the norm of each stream's gradient by itself: one norm over both would couple losses that have nothing to
+        do with each other (ours). Weights that both streams share are clipped once, with the global stream."""
+        limit, seen, norms = self.run.training.gradient_clip or math.inf, set(), []
+        for backbone in self.tagger.backbones().values():
+            weights = [p for p in backbone.parameters() if p.grad is not None and p not in seen]
+            seen.update(weights)
+            norms.append(torch.nn.utils.clip_grad_norm_(weights, limit).item())
+        norm = math.hypot(*norms)
+        if not math.isfinite(norm):
+            raise GlatError(
+                f"{self.run.folder}: step {self.global_step + 1}: the gradient is not finite although the loss is; "
+                "lower training.learning_rate or set training.precision: float32"
+            )
+        self.row |= {"learning_rate": optimizer.param_groups[0]["lr"], "gradient_norm": norm}
+
+    def configure_optimizers(self):
+        settings = self.run.training
+        weights = [p for p in self.tagger.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad)
+
+        def factor(step: int) -> float:
+            rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+            fall = (1 + math.cos(math.pi * step / settings.steps)) / 2 if settings.schedule == "cosine" else 1.0
+            return rise * fall * self.reduction
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class FromStep:
+    """A batch sampler over steps `start` .. `steps` - 1 whose length is that of the whole training, as Lightning,
+    which counts the batches before the resume point too, needs it."""
+
+    def __init__(self, batches: BalancedBatches, start: int, steps: int, rank: int, world: int):
+        self.parts, self.steps = batches.from_step(start, steps, rank, world), steps
+
+    def __iter__(self):
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class Batches(lightning.LightningDataModule):
+    """The training batches of a run from its packs, each process its own part of the same batch k."""
+
+    def __init__(self, run: Run, packs: Packs, start: int):
+        super().__init__()
+        self.run, self.packs, self.start = run, packs, start
+
+    def train_dataloader(self) -> DataLoader:
+        settings, packs = self.run.training, self.packs
+        # Unbalanced is balanced over a single class that every clip has.
+        labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
+        left_out = held_out(self.run, len(packs))
+        batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
+        sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(
+            PackedClips(packs),
+            batch_sampler=sampler,
+            collate_fn=as_is,
+            num_workers=settings.workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=settings.workers > 0,
+        )

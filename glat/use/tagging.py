@@ -1,0 +1,142 @@
+"""Tagging audio files with a trained network."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import soxr
+import torch
+
+from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
+from ..data.randomness import clip_generators
+from ..models.tagger import Tagger
+from ..models.twostream import Streams
+from ..training import checkpoints
+
+LOUDEST = 100.0  # samples relative to full scale, which float files may pass; more is no sound in [-1, 1]
+PIECE = 10.0  # seconds over which `Mono` judges whether channels cancel, and that are held while a file is read
+
+
+class Tag(NamedTuple):
+    file: Path
+    start: float  # of the clip inside the file, in seconds
+    end: float
+    label: str
+    score: float  # probability
+
+
+class Failure(NamedTuple):
+    file: Path
+    reason: str
+
+
+def stream(
+    source: Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
+) -> Iterator[np.ndarray]:
+    """An audio file of any format, or its bytes, as pieces of (samples,) float32 mono at `rate`, of some seconds each:
+    memory does not grow with its length.
+
+    Decoding stops soon after `max_seconds`. limits: beyond them, the sound is refused.
+
+    Raises:
+        AudioError: it gives no audio, samples that are not finite, or more than `limits` allow; perhaps after some
+            pieces, where only decoding tells.
+    """
+    resampler, mono = None, Mono()
+
+    def hear(samples: np.ndarray) -> None:
+        mono.add(samples)
+
+    for _, source_rate in blocks(source, max_seconds, limits, hear):
+        if resampler is None:
+            resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
+        if mono.samples >= PIECE * source_rate:
+            yield resampler.resample_chunk(_finite(mono.mix()))
+            mono = Mono()
+    yield resampler.resample_chunk(_finite(mono.mix()), last=True)
+
+
+def _finite(mono: np.ndarray) -> np.ndarray:
+    if not np.isfinite(mono).all():
+        raise AudioError("not finite: NaN or infinite samples")
+    if (peak := np.abs(mono).max(initial=0)) > LOUDEST:
+        raise AudioError(f"too loud: samples of up to {peak:.3g} times full scale; scale them to [-1, 1]")
+    return mono
+
+
+def listen(
+    source: Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
+) -> np.ndarray:
+    """All of `stream` as one: (samples,) float32 mono at `rate`. Raises AudioError as `stream` does."""
+    return np.concatenate(list(stream(source, rate, max_seconds, limits)))
+
+
+def clips(
+    tagger: Tagger, mono: np.ndarray | Iterable[np.ndarray], seconds: float, name: str = "", seed: int = 0
+) -> Iterator[tuple[float, float, Streams]]:
+    """(samples,) at the network's rate, or pieces of it -> start and end in seconds of each clip of `seconds`, and its
+    streams (B = 1).
+
+    The last clip is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first
+    clip, and of `name` and its start in seconds in later ones. Raises AudioError where scores are not finite.
+    """
+    rate = tagger.front_end.sample_rate
+    length, first = round(rate * seconds), 0
+    for clip in _cut([mono] if isinstance(mono, np.ndarray) else mono, length):
+        with torch.inference_mode():
+            waveform = torch.from_numpy(np.pad(clip, (0, length - len(clip)))).float()
+            draw = clip_generators(seed, [f"{name}@{first / rate:g}" if first else name])
+            streams = tagger.streams(waveform[None], draw)
+            if not streams.fused.isfinite().all():
+                raise AudioError(f"its scores from {first / rate:g} s on are not finite; try another checkpoint")
+            yield first / rate, (first + len(clip)) / rate, streams
+        first += len(clip)
+
+
+def _cut(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Pieces of any length as pieces of `length`, the last one perhaps shorter."""
+    rest = np.zeros(0, np.float32)
+    for piece in pieces:
+        rest = np.concatenate([rest, piece])
+        while len(rest) >= length:
+            yield rest[:length]
+            rest = rest[length:]
+    if len(rest):
+        yield rest
+
+
+def evaluation_seed(run: Path) -> int:
+    """The seed that the run in a folder was evaluated by; 0 where it was not."""
+    try:
+        return int(json.loads((run / "metrics.json").read_text())["evaluation"]["seed"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
+
+
+def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag | Failure]:
+    """The `top` classes of each clip of each file, best first.
+
+    A file of any format and rate is mixed to mono, resampled to the network's rate and cut into clips of the length
+    that the network was trained on; the last one is zero-padded. It is tagged as it is read: memory does not grow with
+    its length. Random windows are those of the run's evaluation. A file that gives no audio, or no more from some place
+    on, is a `Failure`, and the others go on.
+
+    Raises:
+        GlatError: the checkpoint can't be read.
+    """
+    tagger, run, classes = checkpoints.load(checkpoint)
+    seed = evaluation_seed(checkpoint.parent)
+    for file in files:
+        try:
+            heard = stream(file, run.audio.sample_rate, limits=limits)
+            for start, end, streams in clips(tagger, heard, run.audio.clip_seconds, file.stem, seed):
+                scores = streams.fused[0]  # (L,)
+                for index in scores.argsort(descending=True)[:top].tolist():
+                    yield Tag(file, start, end, classes[index]["display_name"], scores[index].item())
+        except AudioError as error:
+            yield Failure(file, str(error))

@@ -1,0 +1,176 @@
+"""What depends on which source file: derived from imports, and compared with the code that Python really ran."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from made_runs import Corpus, make_all
+from tiny_project import reruns
+
+from glat.audit import report as audit
+from glat.config.params import load
+from glat.config.runs import resolve, split_packs, write_run
+from glat.lib import dependencies
+from glat.models import registry
+from glat.results import tables
+from glat.scoring import evaluation
+from glat.training import fit
+
+# Nothing of a result is computed in these; the rules carry what the settings say as parameters.
+OUTSIDE = ("cli", "config", "lib", "tracking")
+# How a training is started, resumed and reported, and how its curve is judged: no weight depends on it.
+AROUND_A_TRAINING = {"training/fit.py", "training/progress.py", "training/convergence.py"}
+CODE = {  # the modules that each rule names
+    rule: re.findall(r'"(glat\.[\w.]+)"', body)
+    for file in (ROOT / "workflow/rules").glob("*.smk")
+    for rule, body in re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n(.*?)(?=^\S|\Z)", file.read_text(), re.MULTILINE | re.DOTALL)
+    if "code=code(" in body
+}  # fmt: skip
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package to edit, which the digests are then of."""
+    copy = shutil.copytree(ROOT / "glat", tmp_path / "glat", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(dependencies, "PACKAGE", copy)
+    forget()
+    yield copy
+    forget()
+
+
+def forget() -> None:
+    for function in (dependencies.digest, dependencies.sources, dependencies.imports, dependencies.code_digest):
+        function.cache_clear()
+
+
+def digests() -> dict[str, str]:
+    """The digest of each rule, of the backbones, and of the sources of audio."""
+    forget()
+    found = {rule: dependencies.digest(*modules) for rule, modules in CODE.items()}
+    found |= {f"network {name}": dependencies.digest(registry.module(name)) for name in registry.BACKBONES}
+    return found | {f"source {name}": dependencies.digest(f"glat.data.sources.{name}") for name in SOURCES}
+
+
+SOURCES = ["synthetic", "youtube", "files", "panns_hdf5", "passt_hdf5", "parquet"]
+RESULTS = {"table1", "table2", "fig2a", "fig2b", "controls", "localisation", "pr_curves", "training_curves", "report"}
+RESULTS |= {"panns"}
+
+
+def test_every_rule_that_computes_names_its_code():
+    rules = re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)", "".join(p.read_text() for p in (ROOT / "workflow").rglob("*.smk")), re.MULTILINE)  # fmt: skip
+    assert set(rules) - CODE.keys() == {"configure", "fetch_weights", "chosen", "record"}
+
+
+@pytest.mark.parametrize(
+    ("file", "steps"),
+    [
+        ("models/selection.py", {"train", "train_glat", "evaluate", "published_run", "examples", "panns"}),
+        ("models/atsca.py", {"network atsca"}),
+        ("models/cnn10.py", {"network cnn10", "network atsca"}),
+        ("training/augmentation.py", {"train", "train_glat"}),
+        ("results/tables.py", RESULTS),
+        ("results/plots.py", RESULTS - {"table1", "table2", "panns"} | {"audit", "examples"}),
+        ("results/report.html.j2", {"report"}),
+        ("data/resample.py", {"resample", "pack"}),
+        ("data/sources/synthetic/sounds.py", {"source synthetic"}),
+        ("data/sources/youtube/crew.py", {"source youtube"}),
+        ("audit/signs.py", {"audit"}),
+        ("training/progress.py", set()),
+        ("lib/errors.py", set()),
+        ("config/settings.py", set()),
+        ("models/registry.py", set()),
+    ],
+)
+def test_an_edit_changes_the_steps_that_compute_with_it_and_no_other(package, file, steps):
+    before, path = digests(), package / file
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    after = digests()
+    assert {step for step in before if before[step] != after[step]} == steps
+
+
+def test_every_module_belongs_to_a_step_but_for_those_that_compute_nothing():
+    steps = [*(module for modules in CODE.values() for module in modules), *(f"glat.data.sources.{s}" for s in SOURCES)]
+    known = named(*steps, *(registry.module(name) for name in registry.BACKBONES))
+    modules = {path.relative_to(ROOT / "glat").as_posix() for path in (ROOT / "glat").rglob("*.py")}
+    modules = {name for name in modules if name.split("/")[0] not in OUTSIDE}
+    rest = {name for name in modules - known if not name.endswith(("__init__.py", "registry.py"))}
+    assert rest == AROUND_A_TRAINING - {"training/convergence.py"}
+
+
+def test_comments_docstrings_and_layout_are_no_code(package):
+    before = digests()
+    for path in package.rglob("*.py"):
+        path.write_text(
+            "# A comment.\n\n" + path.read_text().replace('    """', '    """Other words. ', 1) + "\n\n# At the end.\n"
+        )
+    assert digests() == before
+
+
+def test_an_entry_that_is_no_module_is_refused():
+    with pytest.raises(ValueError, match=r"glat\.nothing is no module of glat"):
+        dependencies.digest("glat.nothing")
+
+
+def executed(call) -> set[str]:
+    """The files of the package whose functions ran in a call."""
+    files = set()
+    sys.setprofile(lambda frame, event, _: files.add(frame.f_code.co_filename) if event == "call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    own = {Path(name).relative_to(ROOT / "glat").as_posix() for name in files if name.startswith(f"{ROOT}/glat/")}
+    return {
+        name for name in own if name.split("/")[0] not in OUTSIDE and not name.endswith(("registry.py", "__init__.py"))
+    }
+
+
+def named(*modules: str) -> set[str]:
+    return {path.relative_to(ROOT / "glat").as_posix() for path in dependencies.sources(*modules)}
+
+
+def test_what_ran_in_a_step_is_what_the_step_depends_on(corpus, params, monkeypatch):
+    monkeypatch.chdir(corpus)
+    run = resolve(params, "cnn10", 7, {})
+    run = run.model_copy(update={"packs": split_packs(params, "mini", ["train"])})
+    write_run(run, run.folder / "config.yaml")
+    ran = executed(lambda: fit.train(run, run.folder, threads=1))
+    assert "models/twostream.py" in ran
+    assert not ran - named(*CODE["train"], "glat.models.cnn10") - AROUND_A_TRAINING
+
+    packs = split_packs(params, "mini", ["eval"])
+    score = lambda: evaluation.evaluate(run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, 1)
+    ran = executed(score)
+    assert "scoring/jackknife.py" in ran and not ran - named(*CODE["evaluate"], "glat.models.cnn10")
+
+
+def test_what_ran_for_a_table_is_what_it_depends_on(params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_all(params, Corpus())
+    ran = executed(lambda: tables.write_table1(params, tmp_path))
+    assert "results/verdicts.py" in ran and not ran - named(*CODE["table1"])
+
+
+def test_what_ran_for_an_audit_is_what_it_depends_on(made_project, tmp_path, monkeypatch):
+    monkeypatch.chdir(made_project)
+    ran = executed(lambda: audit.write(load("params.yaml"), tmp_path))
+    assert "audit/signs.py" in ran and not ran - named(*CODE["audit"])
+
+
+def test_snakemake_reruns_what_an_edit_of_the_code_concerns(made_project, tmp_path):
+    project = shutil.copytree(made_project, tmp_path / "project", symlinks=True)
+    for file, change, rules in (
+        ("glat/training/stage.py", "# A comment.\n", set()),
+        ("glat/models/talnet.py", "EDITED = True\n", set()),  # no run is of it
+        ("glat/audit/signs.py", "EDITED = True\n", {"audit", "chosen", "record", "all"}),
+    ):
+        path = project / file
+        before = path.read_text()
+        path.write_text(before + change)
+        assert reruns(project) == rules, file
+        path.write_text(before)
