@@ -160,11 +160,6 @@ def test_the_presets_for_the_real_audioset_give_the_right_jobs(tmp_path, dataset
     assert (int(jobs["train"]), int(jobs["train_glat"]), int(jobs["evaluate"])) == (1, 1, 2)
 
 
-def inputs(out, rule):
-    """The inputs of a rule's first job, as a dry run tells them."""
-    return out.partition(f"rule {rule}:\n    input: ")[2].partition("\n")[0]
-
-
 def test_a_wrong_setting_stops_before_any_job(tmp_path):
     project = copy_of_the_project(tmp_path)
     done = snakemake(project, "-n", "--config", "glat={tau: -1}", check=False)
