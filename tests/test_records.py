@@ -132,3 +132,11 @@ def test_what_is_older_than_its_input_is_not_recorded(project):
     os.utime("pack.h5", (modified("checkpoint.pt") + 1,) * 2)
     write(RECORD, ["list.csv", "pack.h5", "checkpoint.pt"])
     assert read(RECORD).keys() == {"list.csv", "pack.h5"}
+
+
+def test_another_snakemake_costs_the_records_alone(elsewhere, monkeypatch, capsys):
+    monkeypatch.setattr("glat.lib.records.version", lambda _: "10.0.0")
+    assert adopt(RECORD.parent) == []
+    write(RECORD, ["pack.h5"])
+    assert RECORD.read_text() == "{}"
+    assert "tested with Snakemake 9.27.*, not 10.0.0" in capsys.readouterr().err

@@ -6,6 +6,9 @@ a clone, to the folder of an experiment, back to an older commit. There the note
 files, and time stamps say nothing. So `write` keeps the notes as one more output, `records/<dataset>/<stage>.json`,
 which DVC carries beside the files that it is about, and `adopt` hands them to Snakemake where outputs were not made
 here. A record holds no time, so that equal outputs have equal records.
+
+The notes are Snakemake's private affair: this is tested with its version `TESTED`. With another one no record is written
+or read, so that files from elsewhere may be made again, and nothing else suffers.
 """
 
 from __future__ import annotations
@@ -15,33 +18,47 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 from time import time
-from typing import Any
-
-from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
-from snakemake.persistence.file import FilePersistence
+from typing import TYPE_CHECKING, Any
 
 from .documents import read_json
-from .errors import GlatError
+from .errors import GlatError, tell
 from .files import whole
 
+if TYPE_CHECKING:
+    from snakemake.persistence import MetadataRecord
+
+TESTED = "9.27."  # how the version of Snakemake begins whose notes these are
 # Of the notes, what Snakemake judges by.
 KEPT = ("record_format_version", "rule", "input", "params", "code", "software_stack_hash", "input_checksums")
 ENDS = 2**24  # bytes at each end of a file that its fingerprint is made from
 LONG_AGO = 1.0  # seconds since 1970: older than any input
 
 
+def supported() -> bool:
+    """Whether this Snakemake is of the version that records are tested with; says so where it is not."""
+    found = version("snakemake")
+    if not found.startswith(TESTED):
+        tell(f"records of DVC are tested with Snakemake {TESTED}*, not {found}: they are not used")
+    return found.startswith(TESTED)
+
+
 class Notes:
     """Snakemake's own notes on outputs, in `.snakemake/metadata` of the folder where it runs."""
 
     def __init__(self) -> None:
+        from snakemake.persistence.file import FilePersistence  # slow to import, and private
+
         self.store = FilePersistence(path=Path(".snakemake").absolute())
 
     def of(self, output: str) -> MetadataRecord | None:
         return self.store._read_record(output)
 
     def take(self, output: str, made: dict[str, Any]) -> None:
+        from snakemake.persistence import MetadataRecord
+
         ended = modified(output) if Path(output).exists() else None
         self.store._write_record(output, MetadataRecord(**made, incomplete=False, endtime=ended))
 
@@ -57,8 +74,11 @@ def write(path: Path, outputs: Iterable[str]) -> None:
     Those that Snakemake has no notes on are left out, and those that are older than such an input: they were made from
     another one.
     """
-    notes, entries = Notes(), {}
-    for output in sorted(set(outputs)):
+    entries: dict[str, Any] = {}
+    notes = Notes() if supported() else None
+    if notes is None:
+        tell(f"{path}: left empty; files that DVC brings elsewhere may be made again there")
+    for output in sorted(set(outputs)) if notes else []:
         if (made := notes.of(output)) is None:
             continue
         big = [name for name in made.input or [] if name not in made.input_checksums and Path(name).exists()]
@@ -82,7 +102,8 @@ def adopt(folder: Path) -> list[str]:
     Raises:
         GlatError: a damaged record.
     """
-    records = {path: read(path) for path in sorted(folder.glob("*.json"))}
+    files = sorted(folder.glob("*.json"))
+    records = {path: read(path) for path in files} if files and supported() else {}
     entries = {output: entry for record in records.values() for output, entry in record.items()}
     if not entries:
         return []
@@ -113,11 +134,13 @@ def adopt(folder: Path) -> list[str]:
 
 def read(path: Path) -> dict[str, Any]:
     """The entries of a record by output; none if another version of Snakemake wrote its notes in another form."""
+    from snakemake.persistence import RECORD_FORMAT_VERSION
+
     again = f"`dvc checkout {path}` brings it back, or remove it"
     try:
         entries = read_json(path, again, again)
         return {o: e for o, e in entries.items() if e["made"]["record_format_version"] == RECORD_FORMAT_VERSION}
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         raise GlatError(f"{path}: damaged; {again}") from None
 
 
