@@ -354,7 +354,7 @@ def test_other_code_does_not_resume_and_a_comment_does_not_matter(project, param
     seen, code = set(), ("training/heldout.py", "scoring/metrics.py", "data/packs/read.py", "models/cnn10.py")
     for name, change in [(code[0], "# A comment."), *((name, "EDITED = True") for name in code)]:
         with (package / name).open("a") as file:
-            file.write(change)
+            file.write(f"\n{change}\n")
         forget()
         seen.add(fit.fingerprint(run, packs, "bf16"))
     assert len(seen) == 1 + len(code)
