@@ -64,7 +64,7 @@ def classes() -> None:
 def clips(indices: tuple[int, ...]) -> None:
     """Some clips of mini's training split, as params.yaml describes it, with the events that the strong labels give."""
     mini = yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]["mini"]
-    _, settings = open_source(mini["source"], "mini")
+    settings = open_source(mini["source"], "mini")
     names = {sound.mid: sound.name for sound in SOUNDS}
     labels = synthetic.draw_labels("train", mini["splits"]["train"], settings)
     for picture, index in enumerate(indices, start=1):

@@ -8,22 +8,23 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ..data.kinds import Fate, Kind
 from ..results.published import PANNS_CLIPS
 from .gather import Split
 from .rows import Row, few, graded, percent
 from .signs import LEAST
 
-# What a reason may come from beside the clips themselves, by what stands before its colon: the share of clips asked for
-# above which it is told.
+# What a kind of loss may come from beside the clips themselves: the share of the clips asked for above which it is
+# reported, and the likely cause.
 CAUSES = {
-    "silent": (0.05, "float samples were written as integers without scaling, or files that were missing as zeros"),
-    "constant": (0.02, "samples were overwritten or never written"),
-    "not finite": (0.01, "a division by a level of zero when clips were normalised"),
-    "too long": (0.05, "uncut videos, or audio read at a lower sample rate than it has"),
-    "too short": (0.05, "downloads that broke off, or audio read at a higher sample rate than it has"),
-    "truncated": (0.02, "downloads or copies that broke off: get these files again"),
-    "undecodable": (0.02, "files that are no audio, such as a web page that says sorry"),
-    "not listed": (0.0, "the download step's listing is of another list: run it again"),
+    Kind.SILENT: (0.05, "float samples were written as integers without scaling, or files that were missing as zeros"),
+    Kind.CONSTANT: (0.02, "samples were overwritten or never written"),
+    Kind.NOT_FINITE: (0.01, "a division by a level of zero when clips were normalised"),
+    Kind.TOO_LONG: (0.05, "uncut videos, or audio read at a lower sample rate than it has"),
+    Kind.TOO_SHORT: (0.05, "downloads that broke off, or audio read at a higher sample rate than it has"),
+    Kind.TRUNCATED: (0.02, "downloads or copies that broke off: get these files again"),
+    Kind.UNDECODABLE: (0.02, "files that are no audio, such as a web page that says sorry"),
+    Kind.NOT_LISTED: (0.0, "the download step's listing is of another list: run it again"),
 }
 SHOWN = 100  # duplicates and shared clips that are named
 
@@ -41,8 +42,7 @@ def losses(split: Split) -> Iterator[Row]:
     if asked == split.asked:
         yield Row(split.name, "clips", "got by PANNs", got)
         yield Row(split.name, "clips", "share lost by PANNs", 1 - got / asked)
-    kinds = split.losses()
-    if passing := sum(count for kind, count in kinds.items() if kind.startswith("passing")):
+    if passing := sum(count for kind, count in split.kinds.items() if kind.fate == Fate.PASSING):
         shards = " ".join(split.again) if len(split.again) <= 8 else "download"
         why = (
             f"{passing} clips failed for a reason that may pass; `snakemake packs --cores all --config "
@@ -50,14 +50,14 @@ def losses(split: Split) -> Iterator[Row]:
         )
         told = graded(passing / split.asked, 0.005, None, why)
         yield Row(split.name, "clips", "may be got by another download", passing, "at most 0.5%", told)
-    for kind, count in kinds.most_common():
+    for kind, count in split.kinds.most_common():
         limit, cause = CAUSES.get(kind, (1.0, ""))
         told, expected = "", ""
         if cause:
             share = count / split.asked
             why = f"{percent(share)} of the clips asked for are lost as '{kind}'. Likely cause: {cause}"
             told, expected = graded(share if count >= LEAST else 0, limit, None, why), f"at most {percent(limit)}"
-        yield Row(split.name, "lost", kind, count, expected, told)
+        yield Row(split.name, "lost", kind.value, count, expected, told)
     for note, count in sorted(split.notes.items()):
         # A source that has labels of its own compares them: many differences mean that names or lists do not fit.
         why = f"{percent(count / split.asked)} of the clips are noted '{note}'. Likely cause: audio and list do not fit"

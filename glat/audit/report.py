@@ -39,7 +39,7 @@ def summary(found: Audit) -> str:
     for grade in (NOT_FIT, WARNING):
         lines += [f"  {grade}, {row.split}: {row.why}" for row in found.rows if row.grade == grade]
     for name, split in found.splits.items():
-        lost = ", ".join(f"{count} {kind}" for kind, count in split.losses().most_common())
+        lost = ", ".join(f"{count} {kind}" for kind, count in split.kinds.most_common())
         lines.append(f"  {name}: {split.got} of {split.asked} clips{f'; lost: {lost}' if lost else ''}")
     return "\n".join(lines)
 

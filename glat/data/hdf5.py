@@ -117,13 +117,9 @@ class Written:
             if not self.complete:
                 found.id.chunk_iter(lambda chunk: self._chunks.update((chunk.chunk_offset[0] // self._height,)))
 
-    def lack(self, row: int) -> str:
-        """Why a row is not as somebody wrote it; "" if it is."""
-        if self.complete:
-            return ""
-        if not (there := self._chunks[row // self._height]):
-            return "missing: the row was never written"
-        return "" if there == self._each else f"damaged: {there} of the {self._each} chunks of the row were written"
+    def chunks(self, row: int) -> tuple[int, int]:
+        """How many of a row's chunks were written, and how many it has."""
+        return self._each if self.complete else self._chunks[row // self._height], self._each
 
 
 def _grid(found: h5py.Dataset) -> list[int]:

@@ -3,7 +3,7 @@
 
 if workflow.is_main_process:
     # Snakemake's copy of lists that were being renewed when it was killed: the lists are whole, and it would be in the way.
-    shutil.rmtree(Path(".snakemake/backups/data") / PARAMS.dataset / "metadata", ignore_errors=True)
+    shutil.rmtree(Path(".snakemake/backups") / layout.Data(PARAMS.dataset).metadata, ignore_errors=True)
 
 
 rule metadata:

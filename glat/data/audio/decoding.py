@@ -22,11 +22,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..kinds import Kind
 from . import ffmpeg as by_ffmpeg
 from . import piped
 from . import sndfile as by_sndfile
 from .guard import Watched
-from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, Piece
+from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, NoSound, Piece
 
 # Hz, of any sound that is one: a rate costs memory where it is resampled or held for seconds.
 RATES = (1_000, 1_500_000)
@@ -73,8 +74,8 @@ def blocks(
             if isinstance(error, AudioError):
                 raise
             if isinstance(error, MemoryError):
-                raise AudioError("too big: there is not the memory to decode it") from None
-            raise AudioError(f"undecodable: {type(error).__name__}: {error}") from error
+                raise AudioError(Kind.TOO_BIG, "there is not the memory to decode it") from None
+            raise AudioError(Kind.UNDECODABLE, f"{type(error).__name__}: {error}") from error
         watched.check()
 
 
@@ -83,10 +84,10 @@ def _blocks(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
     block = None
     for block in by_ffmpeg.read(file, piece, meter) if fast is None else fast:
         if not RATES[0] <= block.rate <= RATES[1]:
-            raise AudioError(f"undecodable: a sample rate of {block.rate} Hz, not of {RATES[0]} to {RATES[1]}")
+            raise AudioError(Kind.UNDECODABLE, f"a sample rate of {block.rate} Hz, not of {RATES[0]} to {RATES[1]}")
         yield block
     if block is None:
-        raise AudioError("undecodable: no audio in it")
+        raise NoSound(Kind.UNDECODABLE, "no audio in it")
 
 
 def decode(source: Path | BinaryIO | bytes | Cut, max_seconds: float = math.inf, limits: Limits = UNLIMITED) -> Block:
@@ -112,9 +113,9 @@ def opened(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Itera
         # FFmpeg would read some names as protocols or patterns ("a:b.wav", "%03d.wav"): it gets the open file.
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise AudioError("missing: no such file") from None
+        raise AudioError(Kind.MISSING, "no such file") from None
     except (OSError, ValueError) as error:
-        raise AudioError(f"unreadable: {getattr(error, 'strerror', None) or error}") from None
+        raise AudioError(Kind.UNREADABLE, f"{getattr(error, 'strerror', None) or error}") from None
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         _check_kind(status)
@@ -124,9 +125,9 @@ def opened(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Itera
 
 def _check_kind(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise AudioError(f"unreadable: {_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, not a file")
+        raise AudioError(Kind.UNREADABLE, f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, not a file")
 
 
 def _check_size(size: int, limits: Limits) -> None:
     if size > limits.bytes:
-        raise AudioError(f"too big: {size} bytes, over the limit of {limits.bytes:.0f} ({limits.names[0]})")
+        raise AudioError(Kind.TOO_BIG, f"{size} bytes, over the limit of {limits.bytes:.0f} ({limits.names[0]})")

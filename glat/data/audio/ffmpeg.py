@@ -13,13 +13,14 @@ import numpy as np
 import soundfile
 from av.audio.plane import AudioPlane
 
+from ..kinds import Kind
 from . import layout, ogg
 from .chunks import place_kept
 from .formats import CONTAINERS, FLAT, LOSSLESS, PLAIN, UNTIMED
 from .guard import LARGEST
 from .headers import is_plain, promised_seconds, read_head, seconds_late
 from .losses import LOST, Losses
-from .pieces import BLOCK, AudioError, Block, Meter, Piece
+from .pieces import BLOCK, AudioError, Block, Meter, NoSound, Piece
 from .sndfile import any_format
 from .tags import zeros_at_end
 
@@ -35,7 +36,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
     """The blocks of a piece; of what FFmpeg does not know, those of libsndfile. Raises AudioError as `decoding.blocks`."""
     head = read_head(file)
     if not head:
-        raise AudioError("empty file")
+        raise AudioError(Kind.EMPTY)
     options = {"format_whitelist": CONTAINERS}
     if head[:4] in (b"RIFF", b"fLaC"):
         # The header says all; FFmpeg would decode megabytes of it to see whether PCM hides another codec.
@@ -47,7 +48,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
             other = any_format(file, asked, meter)
         except soundfile.LibsndfileError:
             page = head.lstrip()[:1] == b"<"
-            raise AudioError("undecodable: a web page, not audio" if page else _undecodable(error)) from None
+            raise AudioError(Kind.UNDECODABLE, "a web page, not audio") if page else _refused(error) from None
         yield from other
         return
     again = None
@@ -55,9 +56,9 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
         with container:
             stream = container.streams.best("audio")
             if stream is None:
-                raise AudioError("no audio stream")
+                raise AudioError(Kind.NO_AUDIO_STREAM)
             if stream.codec_context is None:
-                raise AudioError("undecodable: a codec that FFmpeg does not know")
+                raise AudioError(Kind.UNDECODABLE, "a codec that FFmpeg does not know")
             decoding = _Decoding(container, stream, file, head)
             piece = asked
             if piece.whole_up_to:
@@ -79,17 +80,17 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
                         raise
                     again = read(file, asked, meter, may_seek=False)
     except av.error.FFmpegError as error:
-        raise AudioError(_undecodable(error)) from None
+        raise _refused(error) from None
     if again is not None:
         yield from again
 
 
-def _undecodable(error: av.error.FFmpegError) -> str:
+def _refused(error: av.error.FFmpegError) -> AudioError:
     if error.errno == errno.ENOMEM:
-        return (
-            f"too big: it needs over {LARGEST} bytes at once, for a packet or for the tables that its header declares"
-        )
-    return f"undecodable: {error.strerror}"
+        needs = f"it needs over {LARGEST} bytes at once, for a packet or for the tables that its header declares"
+        return AudioError(Kind.TOO_BIG, needs)
+    kind = NoSound if isinstance(error, av.error.EOFError) else AudioError
+    return kind(Kind.UNDECODABLE, error.strerror)
 
 
 class _NotThere(Exception):
@@ -216,7 +217,7 @@ class _Decoding:
                             raise _NotThere
                         self.first = self.end = at * self.rate
                 elif kind != (self.rate, self.channels, self.kind):
-                    raise AudioError("undecodable: sample rate, channels or format change within the file")
+                    raise AudioError(Kind.UNDECODABLE, "sample rate, channels or format change within the file")
                 self.losses.frame(packet, at, frame.samples, self.rate)
                 yield frame
             if self.rate:
@@ -244,10 +245,10 @@ class _Decoding:
         if not self.end:
             if self.sought:
                 raise _NotThere
-            raise AudioError("undecodable: no audio in it")
+            raise NoSound(Kind.UNDECODABLE, "no audio in it")
         found = self.end / self.rate
         if self.name == "ogg" and (why := ogg.end(self.file)):
-            raise AudioError(f"truncated: {found:.2f} s decoded, and {why}")
+            raise AudioError(Kind.TRUNCATED, f"{found:.2f} s decoded, and {why}")
         if not begun:
             if self.sought:
                 raise _NotThere
@@ -256,13 +257,12 @@ class _Decoding:
         whole = found >= piece.end
         if not whole and self.promised is None:
             if self.losses.last_fails or self.losses.cut or self.corrupt > self.end - LOST * self.rate:
-                raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends within a packet")
+                raise AudioError(Kind.TRUNCATED, f"{found:.2f} s decoded, and the file ends within a packet")
             self._check_tail(found)
         if self.promised is not None:
             self._check_promise(piece, found)
-        if not whole and (why := layout.fault(self.file, self.name, meter.check_time)):
-            kind = "truncated" if why.startswith("the file ends") else "damaged"
-            raise AudioError(f"{kind}: {found:.2f} s decoded, and {why}")
+        if not whole and (fault := layout.fault(self.file, self.name, meter.check_time)):
+            raise AudioError(fault.kind, f"{found:.2f} s decoded, and {fault}")
 
     def _check_promise(self, piece: Piece, found: float) -> None:
         """Whether there is what the header declares."""
@@ -274,7 +274,7 @@ class _Decoding:
             slack = 1728 / self.rate if self.name == "mp3" else 0.5
         there = min(piece.end, self.promised) - piece.start
         if there - (found - piece.start) > slack:
-            raise AudioError(f"truncated: {found - piece.start:.2f} of {there:.2f} s decoded")
+            raise AudioError(Kind.TRUNCATED, f"{found - piece.start:.2f} of {there:.2f} s decoded")
 
     def _check_tail(self, found: float) -> None:
         """Of formats that do not know their length: whether what is behind the last packet should have been sound."""
@@ -282,18 +282,18 @@ class _Decoding:
         silence = self.codec.startswith("pcm") and self.name in FLAT
         empty = 0.0 if silence else zeros * found / max(1, size - zeros)
         if empty > LOST and zeros > 512:  # a tag may be filled up with fewer
-            raise AudioError(f"truncated: {found:.2f} s decoded, and the file ends in {zeros} zero bytes")
+            raise AudioError(Kind.TRUNCATED, f"{found:.2f} s decoded, and the file ends in {zeros} zero bytes")
         if self.name == "avi" and not self.sought:
             listed = sum(entry.size for entry in self.stream.index_entries)
             if (listed - self.bytes) / max(1, self.bytes) * found > LOST:
-                raise AudioError(f"damaged: {self.bytes} of {listed} bytes of sound found that the index lists")
+                raise AudioError(Kind.DAMAGED, f"{self.bytes} of {listed} bytes of sound found that the index lists")
 
     def _check_lost(self, piece: Piece, at_end: bool, meter: Meter) -> None:
         lost = self.losses.seconds((self.end - self.first) / self.rate, at_end)
         if lost > (0 if self.lossless else LOST):
-            raise AudioError(f"damaged: {lost:.2f} s of the sound are lost")
+            raise AudioError(Kind.DAMAGED, f"{lost:.2f} s of the sound are lost")
         if self.name == "ogg" and not piece.exact and (why := ogg.damage(self.file, meter.check_time)):
-            raise AudioError(f"damaged: {why}")
+            raise AudioError(Kind.DAMAGED, f"{why}")
 
 
 def _of_unknown_length(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:

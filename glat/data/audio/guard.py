@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeVar
 
 import av._core
 
+from ..kinds import Kind
 from .pieces import AudioError, Meter
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -60,5 +61,5 @@ class Watched:
         except AudioError as error:
             self._ended = self._ended or error
         except OSError as error:
-            self._ended = AudioError(f"unreadable: {error.strerror or error}")
+            self._ended = AudioError(Kind.UNREADABLE, f"{error.strerror or error}")
         return None

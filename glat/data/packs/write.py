@@ -31,7 +31,9 @@ def pack_shard(
     rate: int,
     provenance: dict,
 ) -> tuple[int, int]:
-    """Write a resampled shard as one HDF5 file and its ledger (CSV clip, reason, file, part); returns (kept, lost).
+    """Write a resampled shard as one HDF5 file and its ledger (CSV clip, kind, reason, file, part).
+
+    Returns (clips kept, clips lost).
 
     provenance: `dataset`, `split` and `shard` become attributes; all of it, with hashes of the segment list and of the
     waveforms, the libraries' versions and the creation parameters, is kept as JSON.
@@ -44,7 +46,7 @@ def pack_shard(
         codec = made.get("codec", "pcm16")
         texts = {"clip": str, "blake2b": str, "file": str, "part": str}
         clips = pd.read_csv(resampled / "clips.csv", dtype=texts, keep_default_na=False)
-        ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)
+        ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)[["clip", "kind", "reason", "file", "part"]]
         waveforms = resampled / f"waveform{SUFFIX[codec]}" if codec in SUFFIX else None
         stored, total = waveforms.stat().st_size if waveforms else 0, clips["bytes"].sum()
         found, seconds = made["sample_rate"], float(made["clip_seconds"])

@@ -17,17 +17,13 @@ import av
 from ....lib.redaction import redact
 from ...audio.decoding import decode
 from ...audio.formats import CONTAINERS
-from ...audio.pieces import AudioError, Cut
-from .errors import GONE, PASSING, Failure, classify, http_failure
+from ...audio.pieces import AudioError, Cut, NoSound
+from ...kinds import Kind
+from .errors import Failure, classify, http_failure
 
 SCRATCH = ".fetching"  # in the shard's folder: what is not complete yet
 HEAD = 2**21  # bytes of a recording that tell its streams and its length
 SLACK = 0.5  # seconds that a cut may be short of; YouTube gives durations in whole seconds
-EMPTY = (
-    "no audio stream",
-    "undecodable: End of file",
-    "undecodable: no audio in it",
-)  # what a file without a packet is
 
 
 class Clip(NamedTuple):
@@ -96,9 +92,11 @@ class Fetcher:
         try:
             jar = self.ydl.cookiejar
         except YoutubeDLError as error:
-            raise Failure(PASSING, f"not a cookies file in Netscape's format ({error.__cause__ or error})") from None
+            raise Failure(
+                Kind.PASSING, f"not a cookies file in Netscape's format ({error.__cause__ or error})"
+            ) from None
         if cookies and not len(jar):
-            raise Failure(PASSING, "no cookie in it; export the browser's cookies again, in Netscape's format")
+            raise Failure(Kind.PASSING, "no cookie in it; export the browser's cookies again, in Netscape's format")
 
     def fetch(self, clip: Clip) -> Got:
         """Bring a clip into the folder as `<clip>.<extension>`, whole or not at all.
@@ -116,7 +114,7 @@ class Fetcher:
         except (YoutubeDLError, OSError) as error:
             raise classify(error) from None
         except Exception as error:  # noqa: BLE001 - a video that yt-dlp trips over must not take the others with it
-            raise Failure(PASSING, f"other; {type(error).__name__}: {redact(str(error))}"[:150]) from None
+            raise Failure(Kind.OTHER, f"other; {type(error).__name__}: {redact(str(error))}"[:150]) from None
 
     def _fetch(self, clip: Clip, scratch: Path) -> Got:
         from yt_dlp.downloader.external import FFmpegFD
@@ -124,11 +122,11 @@ class Fetcher:
 
         info = self.ydl.extract_info(self.address.replace("{id}", quote(clip.youtube_id, safe="")), download=False)
         if not info or info.get("_type", "video") != "video":
-            raise Failure(PASSING, "a web page in place of the audio")
+            raise Failure(Kind.WEB_PAGE)
         if info.get("is_live"):
-            raise Failure(PASSING, "live now")
+            raise Failure(Kind.LIVE)
         if info.get("acodec") == "none":
-            raise Failure(GONE, "no audio")
+            raise Failure(Kind.NO_SOUND)
         duration = info.get("duration")
         if duration is not None and duration <= clip.start:
             raise _too_short(duration, clip)
@@ -150,11 +148,11 @@ class Fetcher:
         try:
             short = check(found, clip, part, duration) < clip.end - clip.start - SLACK
         except Failure as failure:
-            if not failure.reason.startswith("too short") or duration is not None or self._declared(info) <= clip.start:
+            if failure.kind != Kind.ENDS_BEFORE or duration is not None or self._declared(info) <= clip.start:
                 raise
             short = True
         if short and duration is None and self._declared(info) > clip.end:
-            raise Failure(PASSING, "broken transfer; the file ends before its declared end", again=True)
+            raise Failure(Kind.BROKEN, "broken transfer; the file ends before its declared end", again=True)
         name = f"{clip.clip}{found.suffix}"
         size = found.stat().st_size
         os.replace(found, self.folder / name)
@@ -166,7 +164,7 @@ class Fetcher:
         from yt_dlp.utils import YoutubeDLError
 
         failure = classify(error)
-        if failure.reason != "broken transfer" or "ffmpeg" not in str(error) or not info.get("url"):
+        if failure.kind != Kind.BROKEN or "ffmpeg" not in str(error) or not info.get("url"):
             return failure
         try:
             head = self._head(info)
@@ -175,10 +173,10 @@ class Fetcher:
         except (YoutubeDLError, OSError) as broken:
             return classify(broken)
         if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-            return Failure(PASSING, "a web page in place of the audio")
+            return Failure(Kind.WEB_PAGE)
         with _opened(head) as container:
             mute = container and container.streams.video and not container.streams.audio
-        return Failure(GONE, "no audio") if mute else failure
+        return Failure(Kind.NO_SOUND) if mute else failure
 
     def _head(self, info: dict) -> bytes:
         """The beginning of what ffmpeg read: up to 2 MiB, as far as they come within the time-out."""
@@ -217,31 +215,30 @@ def check(path: Path, clip: Clip, part: str = "", duration: float | None = None)
     try:
         decoded = decode(Cut(path, clip.start, wanted)) if part else decode(path, wanted + 2.0)
     except AudioError as error:
-        reason = str(error)
-        if part and reason == "no audio stream":
-            raise Failure(GONE, "no audio") from None
+        if part and error.kind == Kind.NO_AUDIO_STREAM:
+            raise Failure(Kind.NO_SOUND) from None
         # ffmpeg ended well and found nothing to copy: a video without sound is an error to it, one that ended is none.
-        if reason.startswith("too short") or reason in EMPTY:
+        if isinstance(error, NoSound) or error.kind in (Kind.TOO_SHORT, Kind.NO_AUDIO_STREAM):
             raise _too_short(duration, clip) from None
-        raise Failure(PASSING, f"broken transfer; {reason}", again=True) from None
+        raise Failure(Kind.BROKEN, f"broken transfer; {error}", again=True) from None
     found = decoded.samples.shape[1] / decoded.rate
     least = 0.0 if duration is None else min(clip.end, duration - SLACK) - clip.start
     if found < least - SLACK:
-        raise Failure(PASSING, f"broken transfer; {found:.2f} of {wanted:.2f} s came", again=True)
+        raise Failure(Kind.BROKEN, f"broken transfer; {found:.2f} of {wanted:.2f} s came", again=True)
     if found > wanted + 1.0:
-        raise Failure(PASSING, f"not cut; over {wanted + 1:g} s came", again=True)
+        raise Failure(Kind.NOT_CUT, f"not cut; over {wanted + 1:g} s came", again=True)
     return found
 
 
 def _too_short(duration: float | None, clip: Clip) -> Failure:
     end = "before" if duration is None else f"at {duration:g} s,"
-    return Failure(GONE, f"too short; the video ends {end} the clip starts at {clip.start:g} s")
+    return Failure(Kind.ENDS_BEFORE, f"too short; the video ends {end} the clip starts at {clip.start:g} s")
 
 
 def _only_file(scratch: Path) -> Path:
     files = [path for path in scratch.iterdir() if path.suffix != ".part"]
     if len(files) != 1:
-        raise Failure(PASSING, "broken transfer; no file came", again=True)
+        raise Failure(Kind.BROKEN, "broken transfer; no file came", again=True)
     return files[0]
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 
 from ....lib.files import lock
+from ...kinds import Kind
 from .clip import SCRATCH, Clip, Fetcher, Got
-from .errors import PASSING, Failure
+from .errors import Failure
 
 PATIENCE = 6  # times the socket's time-out: how long one try at a clip may take
 LONGEST = 3600.0  # seconds that a start is put off, at most
@@ -78,14 +79,14 @@ def ask(
                 if not failure.again or tries == retries:
                     return failure
                 pause = PAUSE * 2**tries
-                if "HTTP 429" in failure.reason:
+                if failure.kind == Kind.TOO_MANY_REQUESTS:
                     pace.hold(pause)
             finally:
                 taken = time.monotonic() - begun.pop(clip)
             if taken > limit:
                 break
             stop.wait(pause)
-        return Failure(PASSING, "time-out", again=True)
+        return Failure(Kind.TIME_OUT, again=True)
 
     pool = ThreadPoolExecutor(parallel, "fetch", start)
     waiting, running = iter(clips), dict[Future, Clip]()
