@@ -3,14 +3,13 @@ against each other."""
 
 from __future__ import annotations
 
-from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..lib.escaping import NAME
-from ..lib.layout import CLASS_LIST, segment_list, strong_list
+from ..lib.layout import CLASS_LIST, segment_list, shard_count, strong_list
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -289,4 +288,4 @@ class Dataset(Settings):
 
     def shards(self, split: str) -> int:
         """Number of shards of up to `shard_size` segments."""
-        return ceil(self.splits[split] / self.shard_size)
+        return shard_count(self.splits[split], self.shard_size)

@@ -17,16 +17,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +33,7 @@ from ..lib.files import whole
 from ..lib.redaction import redact
 from .audio.clips import OVERHANG, UNLIMITED, AudioError, Limits, Samples, Statistics, prepare, statistics
 from .kinds import Kind, Loss
-from .shards import STRINGS, need_space, progress
+from .shards import STRINGS, in_order, need_space, progress
 from .sources import read_files
 
 SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
@@ -115,7 +108,7 @@ def resample_shard(
     with whole(out_folder) as folder:
         folder.mkdir()
         with open(folder / f"waveform{SUFFIX[codec]}", "wb") as waveform:
-            results = _in_order(jobs, workers)
+            results = in_order(_prepare, jobs, workers, lambda clip, *_: f"clip {clip}")
             for place in progress(list(listing.itertuples()), f"resample {out_folder.name}"):
                 if place.kind or not place.file:
                     continue
@@ -224,33 +217,3 @@ def encode_flac(samples: np.ndarray, rate: int) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, samples, rate, format="FLAC", subtype="PCM_16")
     return stream.getvalue()
-
-
-def _in_order(jobs: Iterator[tuple], workers: int) -> Iterator[_Found | Loss]:
-    """Results in the jobs' order, with only a few of them ahead of the reader."""
-    if workers <= 1:
-        yield from (_prepare(*job) for job in jobs)
-        return
-    # Spawned, not forked: the parent may hold threads (torch, HDF5), which a fork would leave half alive.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    ahead = deque()
-    try:
-        while True:
-            while len(ahead) < 4 * workers and (job := next(jobs, None)) is not None:
-                ahead.append((job[0], pool.submit(_prepare, *job)))
-            if not ahead:
-                return
-            clip, result = ahead.popleft()
-            try:
-                yield result.result()
-            except BrokenProcessPool:
-                raise GlatError(f"clip {clip}: a worker process died here or just after; out of memory?") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers waiting for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process().sentinel
-    threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()

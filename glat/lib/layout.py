@@ -20,6 +20,11 @@ CONFIG, CHECKPOINT, METRICS = "config.yaml", "checkpoint.pt", "metrics.json"
 RUNS = Path("runs")
 
 
+def shard_count(clips: int, shard_size: int) -> int:
+    """Number of shards of up to `shard_size` clips."""
+    return -(-clips // shard_size)
+
+
 def segment_list(split: str) -> str:
     return f"{split}_segments.csv"
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ...lib.errors import GlatError
+from ...lib.layout import shard_count
 from .labels import LabelNames, Labels
 from .matching import extension
 from .rows import Column, Rows, is_number
@@ -231,21 +232,13 @@ def labels(segments: pd.DataFrame, classes: pd.DataFrame) -> Labels:
         indices = np.fromiter(map(column.__getitem__, flat), np.int32, len(flat))
     except KeyError as error:
         raise GlatError(f"label {error.args[0]!r} of the segments is not in the class list") from None
-    clip = np.repeat(np.arange(len(segments)), counts)
-    # A label named twice on one line counts once, and a clip's classes are ascending.
-    pairs = np.unique(clip * len(classes) + indices)
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(pairs // len(classes), minlength=len(segments)))])
-    return Labels(indptr.astype(np.int64), (pairs % len(classes)).astype(np.int32), len(classes))
+    clips = np.repeat(np.arange(len(segments)), counts)
+    return Labels.from_pairs(clips, indices, (len(segments), len(classes)))
 
 
 def targets(segments: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
     """(clips, classes) bool: the weak labels. For millions of segments take `labels`, which is sparse."""
     return labels(segments, classes).dense()
-
-
-def shard_count(segments: int, shard_size: int) -> int:
-    """Number of shards of up to `shard_size` segments."""
-    return -(-segments // shard_size)
 
 
 def shard_range(segments: int, shard: int, shard_size: int) -> range:

@@ -8,13 +8,7 @@ any process. Encoded bytes repeat on the same machine with the same library vers
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import sys
-import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -24,13 +18,13 @@ import av
 import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
-from tqdm import tqdm
 
 from ....config import settings
 from ....lib import dependencies
-from ....lib.errors import GlatError, tell
+from ....lib.errors import GlatError
 from ....lib.files import whole
 from ....lib.layout import CLASS_LIST, segment_list, strong_list
+from ...shards import in_order, progress
 from .. import Shard, Source
 from .backgrounds import BACKGROUNDS
 from .sounds import SOUNDS
@@ -121,7 +115,8 @@ class Synthetic(Source):
                 )
             seconds = round(float(row.end) - float(row.start), 3)
             jobs.append((folder / f"{row.clip}.m4a", split, index, tuple(sorted(row.labels)), seconds, self))
-        for _ in _progress(_map(jobs, shard.workers), len(jobs), f"{split}: make audio"):
+        made = in_order(_make, jobs, min(shard.workers, len(jobs)), lambda path, *_: str(path))
+        for _ in progress(made, f"{split}: make audio", len(jobs)):
             pass
         files = [job[0].name for job in jobs]
         return pd.DataFrame({"clip": list(segments["clip"]), "file": files, "reason": [""] * len(files)})
@@ -233,9 +228,9 @@ def encode(path: Path, audio: np.ndarray, comment: str) -> None:
             container.mux(packet)
 
 
-def _make(job: tuple[Path, str, int, tuple[str, ...], float, Synthetic]) -> None:
+def _make(path: Path, split: str, index: int, labels: tuple[str, ...], seconds: float, settings: Synthetic) -> None:
     """Make one file, unless the same one is there."""
-    path, *key, settings = job
+    key = split, index, labels, seconds
     made_from = repr((_recipe(), *key, settings.seed, settings.snr_db, settings.events))
     comment = hashlib.blake2b(made_from.encode(), digest_size=16).hexdigest()
     if path.exists() and _comment(path) == comment:
@@ -256,39 +251,3 @@ def _comment(path: Path) -> str | None:
             return container.metadata.get("comment")
     except (av.FFmpegError, OSError):
         return None
-
-
-def _map(jobs: list[tuple], workers: int) -> Iterator[None]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(_make, jobs)
-        return
-    # spawn: a forked child would inherit the locks of the parent's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_follow_parent) as pool:
-        try:
-            yield from pool.map(_make, jobs, chunksize=4)
-        except BrokenProcessPool as error:
-            raise GlatError("a process making audio was killed (memory?): start again to go on from there") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _follow_parent() -> None:
-    """End this process when its parent ends: a parent killed by SIGKILL cannot tell it to."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _progress(steps: Iterable[None], total: int, what: str) -> Iterator[None]:
-    """A bar in a terminal; elsewhere, as in a log, a line every tenth of the way."""
-    if sys.stderr.isatty():
-        yield from tqdm(steps, total=total, desc=what, unit="clip")
-        return
-    for done, step in enumerate(steps, start=1):
-        if done == total or done * 10 // total > (done - 1) * 10 // total:
-            tell(f"{what}: {done} of {total} clips")
-        yield step

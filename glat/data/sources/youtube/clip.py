@@ -20,6 +20,7 @@ from ...audio.formats import CONTAINERS
 from ...audio.pieces import AudioError, Cut, NoSound
 from ...kinds import Kind
 from .errors import Failure, classify, http_failure
+from .inside import download_piece, use_ffmpeg
 
 SCRATCH = ".fetching"  # in the shard's folder: what is not complete yet
 HEAD = 2**21  # bytes of a recording that tell its streams and its length
@@ -56,13 +57,11 @@ class Fetcher:
         import deno
         import imageio_ffmpeg
         from yt_dlp import YoutubeDL
-        from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
         from yt_dlp.utils import YoutubeDLError
 
         self.folder, self.address, self.socket_timeout = folder, address, socket_timeout
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-        # yt-dlp asks whether it can cut before it looks at its own setting; its command line sets this one, too.
-        FFmpegPostProcessor._ffmpeg_location.set(ffmpeg)
+        use_ffmpeg(ffmpeg)
         self.ydl = YoutubeDL(
             {
                 "format": "bestaudio/best/worstvideo",  # a video without sound is told by what is left
@@ -117,7 +116,6 @@ class Fetcher:
             raise Failure(Kind.OTHER, f"other; {type(error).__name__}: {redact(str(error))}"[:150]) from None
 
     def _fetch(self, clip: Clip, scratch: Path) -> Got:
-        from yt_dlp.downloader.external import FFmpegFD
         from yt_dlp.utils import DownloadError
 
         info = self.ydl.extract_info(self.address.replace("{id}", quote(clip.youtube_id, safe="")), download=False)
@@ -131,16 +129,8 @@ class Fetcher:
         if duration is not None and duration <= clip.start:
             raise _too_short(duration, clip)
         end = clip.end if duration is None else min(clip.end, duration + SLACK)
-        # What yt-dlp's download ranges set, behind the checks above. A format that cannot be cut comes whole.
-        cut = FFmpegFD.can_download(info)
-        job = info | ({"section_start": clip.start, "section_end": end} if cut else {})
-        if job["ext"] == "unknown_video":  # the server says "octet-stream", and Matroska holds whatever it is
-            job["ext"] = "mka"
-        # A template would be searched for variables and "~", which a folder's name may well hold.
-        target = scratch / f"audio.{job['ext']}"
-        self.ydl.prepare_filename = lambda *_, **__: str(target)
         try:
-            self.ydl.process_info(job)
+            cut = download_piece(self.ydl, info, scratch, clip.start, end)
         except DownloadError as error:
             raise self._transfer_failure(error, info) from None
         found = _only_file(scratch)
