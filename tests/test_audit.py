@@ -142,7 +142,7 @@ def why(found, key):
 
 def test_a_healthy_corpus_is_fit_without_a_warning(healthy, params):
     found = audit(params, healthy)
-    assert findings(found) == {} and found.verdict == "fit for training" and found.fit
+    assert findings(found) == {} and str(found.verdict) == "fit for training" and found.fit
     values = {(row.split, row.measure, row.key): row.value for row in found.rows}
     assert values["train", "clips", "asked for"] == values["train", "clips", "got"] == 24
     assert values["train", "clips of a class", "Ü d"] == 1 and values["eval", "clips of a class", "A"] == 3
@@ -233,7 +233,7 @@ def test_each_damage_is_told_by_its_own_name_and_no_other(with_train, params, fi
     assert findings(found) == found_
     assert any(told in row.why for row in found.rows)
     assert found.fit == ("not fit" not in found_.values())
-    assert found.verdict.startswith("fit for training, with " if found.fit else "not fit for training: train: ")
+    assert str(found.verdict).startswith("fit for training, with " if found.fit else "not fit for training: train: ")
 
 
 def test_floats_that_became_integers_are_lost_as_silent_and_told(with_train, params):

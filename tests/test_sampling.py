@@ -61,7 +61,7 @@ def test_sparse_labels(target, data):
     np.testing.assert_array_equal(labels.dense(), target)
     rows = data.draw(st.lists(st.integers(0, len(target) - 1)))
     np.testing.assert_array_equal(labels.dense(np.array(rows, int)), target[rows])
-    np.testing.assert_array_equal(Labels.joined([labels, labels]).dense(), np.concatenate([target, target]))
+    np.testing.assert_array_equal(Labels.concatenate([labels, labels]).dense(), np.concatenate([target, target]))
     clip, start = labels.by_class()
     for c in range(target.shape[1]):
         np.testing.assert_array_equal(clip[start[c] : start[c + 1]], np.flatnonzero(target[:, c]))

@@ -94,7 +94,7 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
             if found[key] != shards[0][key]:
                 raise GlatError(f"{path}: {key} is {found[key]}, but {paths[0]} has {shards[0][key]}; pack again")
 
-    def joined(key: str) -> np.ndarray:
+    def concatenate(key: str) -> np.ndarray:
         return np.concatenate([shard.pop(key) for shard in shards])
 
     counts = [len(shard["clip"]) for shard in shards]
@@ -110,11 +110,11 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
         reasons=reasons,
         notes=notes,
         again=again,
-        clips=joined("clip"),
-        videos=joined("video"),
-        audio=joined("audio"),
-        seconds=joined("seconds"),
-        statistics={key: joined(key) for key in STATISTICS},
+        clips=concatenate("clip"),
+        videos=concatenate("video"),
+        audio=concatenate("audio"),
+        seconds=concatenate("seconds"),
+        statistics={key: concatenate(key) for key in STATISTICS},
         labels_asked=np.bincount(audioset.labels(segments, classes).indices, minlength=len(classes)),
         labels_got=np.sum([shard["labels"] for shard in shards], axis=0),
         first=np.cumsum([0, *counts]),
@@ -144,8 +144,8 @@ def _read_pack(path: Path, rows: pd.DataFrame, classes: pd.DataFrame) -> dict:
                 "clip_seconds": float(pack.attrs["clip_seconds"]),
             }
         except (KeyError, OSError, ValueError) as error:
-            told = refusal(error) or f"damaged pack ({error}); delete it and run `snakemake packs` again"
-            raise GlatError(f"{path}: {told}") from None
+            why = refusal(error) or f"damaged pack ({error}); delete it and run `snakemake packs` again"
+            raise GlatError(f"{path}: {why}") from None
 
 
 def _bytes(texts: h5py.Dataset) -> np.ndarray:
@@ -159,8 +159,8 @@ def _table(path: Path, columns: tuple[str, ...], step: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; run the {step} step") from None
     except (OSError, ValueError) as error:
-        told = refusal(error) or f"cannot be read ({error}); run the {step} step again"
-        raise GlatError(f"{path}: {told}") from None
+        why = refusal(error) or f"cannot be read ({error}); run the {step} step again"
+        raise GlatError(f"{path}: {why}") from None
     if lost := [name for name in columns if name not in table]:
         raise GlatError(f"{path}: has no column {lost[0]}; run the {step} step again")
     if "kind" in columns and len(odd := set(table["kind"]) - set(Kind)):

@@ -63,7 +63,7 @@ def metadata() -> None:
 @app.command()
 def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Get (for `mini`: make) the audio of one shard."""
-    from ..data.lists import audioset
+    from ..data.lists import audioset, handed_on
     from ..data.sources import Shard
     from ..data.sources.registry import open_source
     from ..lib.files import whole
@@ -76,7 +76,7 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything))
     with whole(data.listing(split, shard)) as part:
-        listing.to_csv(part, index=False)
+        handed_on.add(listing, segments, rows.start, data.segments(split)).to_csv(part, index=False)
     lost = int((listing["file"] == "").sum())
     tell(f"{folder}: {len(listing) - lost} clips, {lost} lost")
 
@@ -85,12 +85,12 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
     from ..data.audio.clips import Limits
-    from ..data.lists import audioset
+    from ..data.lists import handed_on
     from ..data.resample import resample_shard
     from ..data.sources.registry import open_source
 
-    params, data, classes, rows = _lists(split, shard)
-    segments = audioset.read_segments(data.segments(split), classes, rows)
+    params, data, _, rows = _lists(split, shard)
+    segments = handed_on.read(data.listing(split, shard), rows, data.segments(split))
     out, audio = data.resampled(split, shard), params.audio
     source = open_source(params.chosen.source, params.dataset)
     kept, lost = resample_shard(
@@ -113,12 +113,12 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def pack(split: Split, shard: Shard) -> None:
     """Pack one shard into HDF5, and list the clips that were lost."""
-    from ..data.lists import audioset
+    from ..data.lists import handed_on
     from ..data.packs.write import pack_shard
     from ..data.sources.registry import identity
 
     params, data, classes, rows = _lists(split, shard)
-    segments = audioset.read_segments(data.segments(split), classes, rows)
+    segments = handed_on.read(data.listing(split, shard), rows, data.segments(split))
     out, ledger = data.pack(split, shard), data.ledger(split, shard)
     origin = {"dataset": params.dataset, "split": split, "shard": shard}
     origin["source"] = identity(params.chosen.source)

@@ -91,7 +91,7 @@ def resample_shard(
     clip that is to be used in place has another rate or length.
     """
     audio_folder, out_folder = Path(audio_folder), Path(out_folder)
-    listing = _checked(segments, listing)
+    listing = _check_listing(segments, listing)
     there = listing[(listing["kind"] == "") & (listing["file"] != "")]
     if not in_place:
         # FLAC takes half to two thirds of it, as the recordings' noise lets it.
@@ -164,7 +164,7 @@ def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tupl
         yield row, source
 
 
-def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.DataFrame:
+def _check_listing(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.DataFrame:
     """The listing with all its columns, every row a different clip of the shard."""
     name = "the listing"
     if not isinstance(listing, pd.DataFrame):
@@ -172,8 +172,8 @@ def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.D
         try:
             listing = pd.read_csv(listing, **STRINGS)
         except (OSError, ValueError) as error:
-            told = refusal(error) or f"cannot be read as a listing of audio files ({error}); run `glat download`"
-            raise GlatError(f"{name}: {told}") from None
+            why = refusal(error) or f"cannot be read as a listing of audio files ({error}); run `glat download`"
+            raise GlatError(f"{name}: {why}") from None
     if not {"clip", "file", "reason"} <= set(listing.columns):
         raise GlatError(
             f"{name}: columns are {', '.join(listing.columns)}; a listing has clip, file, reason, and may have part"

@@ -34,14 +34,14 @@ def parse_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"not valid YAML: {place}{_unquoted(error.problem or error.context)}") from None
+        raise ValueError(f"not valid YAML: {place}{_strip_quoted(error.problem or error.context)}") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {_unquoted(error)}") from None
+        raise ValueError(f"not valid YAML: {_strip_quoted(error)}") from None
     except NO_VALUES as error:
-        raise ValueError(f"not valid YAML: one of its values is none ({_unquoted(error)})") from None
+        raise ValueError(f"not valid YAML: one of its values is none ({_strip_quoted(error)})") from None
 
 
-def _unquoted(error: object) -> str:
+def _strip_quoted(error: object) -> str:
     return _QUOTED.sub("", " ".join(str(error).split())).strip()
 
 

@@ -40,8 +40,8 @@ class GlatError(Exception):
     and to MLflow.
     """
 
-    def __init__(self, told: str = ""):
-        super().__init__(printable(redact(str(told))))
+    def __init__(self, message: str = ""):
+        super().__init__(printable(redact(str(message))))
 
 
 def tell(sentence: str) -> None:

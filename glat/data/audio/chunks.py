@@ -26,7 +26,7 @@ def read_at(file: BinaryIO, place: int, size: int) -> bytes:
 
 
 @contextmanager
-def place_kept(file: BinaryIO) -> Iterator[None]:
+def keep_place(file: BinaryIO) -> Iterator[None]:
     """The file stands afterwards where it stood: a decoder reads on from there."""
     place = file.tell()
     try:

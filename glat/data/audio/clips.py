@@ -144,10 +144,10 @@ def _too_long(source: object, seconds: float) -> str:
             f"its segment has {source.seconds:g} s, and a clip {seconds:g} s; set audio.clip_seconds to "
             f"{source.seconds:g} to keep it"
         )
-    told = f"over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
+    message = f"over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
     if isinstance(source, Path | Cut):
-        return f"{told}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
-    return told
+        return f"{message}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
+    return message
 
 
 def _as_block(source: Samples) -> Block:

@@ -39,14 +39,14 @@ def blocks(
     source: Path | BinaryIO | bytes | Cut,
     max_seconds: float = math.inf,
     limits: Limits = UNLIMITED,
-    heard: Callable[[np.ndarray], None] = lambda samples: None,
+    listener: Callable[[np.ndarray], None] = lambda samples: None,
 ) -> Iterator[Block]:
     """The best audio stream of a file (`glat.data.audio.formats`), of its bytes, of an open binary stream or of a piece of a
     longer recording, in blocks of a few seconds, so that memory does not grow with its length.
 
     Decoding stops soon after `max_seconds`. A `Cut` is exact to the sample (WebM: to 1 ms, as its times are), and less
     of it where the recording ends before. Its times are those of a player: where the sound begins later than the
-    picture, there is silence before it. heard: called with the samples of each block. The time that it takes counts
+    picture, there is silence before it. listener: called with the samples of each block. The time that it takes counts
     towards the limit on decoding; what the caller does between two blocks does not.
 
     Raises AudioError: missing, unreadable (and no regular file), empty file, undecodable, no audio stream; truncated
@@ -61,11 +61,11 @@ def blocks(
         piece = Piece(source.start, end, True, source.seconds + OVERHANG if may_be_whole else 0.0, source.last)
         source = source.file
     meter = Meter(limits)
-    with opened(source, limits) as file:
+    with open_sound(source, limits) as file:
         watched = Watched(file, meter)
         try:
-            for block in _blocks(piped.completed(watched), piece, meter):
-                heard(block.samples)
+            for block in _blocks(piped.fill_in_sizes(watched), piece, meter):
+                listener(block.samples)
                 meter.check_time()
                 with meter.waiting():
                     yield block
@@ -97,7 +97,7 @@ def decode(source: Path | BinaryIO | bytes | Cut, max_seconds: float = math.inf,
 
 
 @contextmanager
-def opened(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Iterator[BinaryIO]:
+def open_sound(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Iterator[BinaryIO]:
     """A sound as an open binary stream. Raises AudioError for what is missing, unreadable, too big, or no regular file:
     a pipe would be waited for without end. Raises TypeError for text: what came as content is never taken for a path."""
     if isinstance(source, str):

@@ -39,7 +39,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
             other = any_format(file, asked, meter)
         except soundfile.LibsndfileError:
             page = head.lstrip()[:1] == b"<"
-            raise AudioError(Kind.UNDECODABLE, "a web page, not audio") if page else _refused(error) from None
+            raise AudioError(Kind.UNDECODABLE, "a web page, not audio") if page else _open_error(error) from None
         yield from other
         return
     again = None
@@ -54,7 +54,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
             piece = asked
             if piece.whole_up_to:
                 if (length := decoding.length()) is None:
-                    again = _of_unknown_length(file, piece, meter)
+                    again = _read_unknown_length(file, piece, meter)
                 else:
                     piece = piece.of(length)
             if again is None:
@@ -71,12 +71,12 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
                         raise
                     again = read(file, asked, meter, may_seek=False)
     except av.error.FFmpegError as error:
-        raise _refused(error) from None
+        raise _open_error(error) from None
     if again is not None:
         yield from again
 
 
-def _refused(error: av.error.FFmpegError) -> AudioError:
+def _open_error(error: av.error.FFmpegError) -> AudioError:
     if error.errno == errno.ENOMEM:
         needs = f"it needs over {LARGEST} bytes at once, for a packet or for the tables that its header declares"
         return AudioError(Kind.TOO_BIG, needs)
@@ -84,7 +84,7 @@ def _refused(error: av.error.FFmpegError) -> AudioError:
     return kind(Kind.UNDECODABLE, error.strerror)
 
 
-def _of_unknown_length(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
+def _read_unknown_length(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
     """A piece of a recording whose length only decoding tells, or all of it if it is short."""
     beginning = list(read(file, Piece(0.0, piece.whole_up_to), meter))
     length = sum(block.samples.shape[1] for block in beginning) / beginning[0].rate

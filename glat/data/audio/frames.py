@@ -12,7 +12,7 @@ from av.audio.plane import AudioPlane
 
 from ..kinds import Kind
 from . import ends, ogg
-from .chunks import place_kept
+from .chunks import keep_place
 from .formats import LOSSLESS, PLAIN, UNTIMED
 from .headers import is_plain, promised_seconds, seconds_late
 from .losses import Losses
@@ -55,7 +55,7 @@ class Decoding:
         if not self.timed:
             return None
         if self.name == "ogg":
-            with place_kept(self.file):
+            with keep_place(self.file):
                 chained = ogg.is_chained(self.file)
             known = self.container.duration and not chained
             return self.container.duration / av.time_base if known else None
@@ -135,9 +135,9 @@ class Decoding:
             try:
                 decoded = packet.decode()
             except av.error.FFmpegError:
-                self.losses.failed(packet)
+                self.losses.count_failed(packet)
                 continue
-            self.losses.decoded(packet)
+            self.losses.count_decoded(packet)
             for frame in decoded:
                 kind = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
                 at = self._time(frame)

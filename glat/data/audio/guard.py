@@ -37,10 +37,10 @@ class Watched:
         self.tell = file.tell
 
     def read(self, size: int = -1) -> bytes:
-        return self._unless_ended(self._file.read, size) or b""
+        return self._guard(self._file.read, size) or b""
 
     def readinto(self, buffer: memoryview) -> int:
-        return self._unless_ended(self._file.readinto, buffer) or 0
+        return self._guard(self._file.readinto, buffer) or 0
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
         # The clock is not looked at: FFmpeg seeks for each chunk of a header, and nobody seeks on and on without reading.
@@ -54,7 +54,7 @@ class Watched:
         if self._ended is not None:
             raise self._ended
 
-    def _unless_ended(self, read: Callable[[T], R], wanted: T) -> R | None:
+    def _guard(self, read: Callable[[T], R], wanted: T) -> R | None:
         try:
             self._meter.check_time()
             return None if self._ended else read(wanted)

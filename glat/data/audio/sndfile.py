@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from ..kinds import Kind
-from .chunks import place_kept
+from .chunks import keep_place
 from .headers import flac_md5, read_head, wav_seconds
 from .layout import fault
 from .pieces import BLOCK, AudioError, Block, Meter, NoSound, Piece
@@ -68,7 +68,7 @@ def clean(file: BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]
 
 def _is_all(file: BinaryIO, name: str, head: bytes) -> bool:
     """Whether a file ends where its header says that the sound does."""
-    with place_kept(file):
+    with keep_place(file):
         if name != "flac":
             return not fault(file, name)
         if not flac_md5(head):  # nothing else would tell that the header counts too few samples

@@ -40,7 +40,7 @@ class Labels:
         return cls(csr_array((np.ones(len(clips), bool), (clips, classes)), shape=shape))
 
     @classmethod
-    def joined(cls, parts: list[Labels]) -> Labels:
+    def concatenate(cls, parts: list[Labels]) -> Labels:
         """The clips of several parts, one after the other."""
         return cls(vstack([part.matrix for part in parts], format="csr"))
 

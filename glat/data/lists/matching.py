@@ -55,14 +55,14 @@ class Wanted:
 
     def __init__(self, segments: pd.DataFrame, whole: pd.DataFrame | None = None):
         whole = segments if whole is None else whole
-        written = _written(whole)
+        written = _ids_as_written(whole)
         self.repeated = whole["end"][written.duplicated(keep=False)].groupby(written).max().to_dict()
         self.ids = list(segments["youtube_id"])
         self.starts, self.ends = list(segments["start"]), list(segments["end"])
         self.rows: dict[str, list[int]] = {}
         for row, youtube_id in enumerate(self.ids):
             self.rows.setdefault(youtube_id, []).append(row)
-        self.written = list(_written(segments))
+        self.written = list(_ids_as_written(segments))
         # Of each id that the list writes as a path somewhere, all paths that it has there.
         self._paths: dict[str, dict[str, _Path]] = {}
         as_path = set(whole["youtube_id"][written != whole["youtube_id"]]) & self.rows.keys()
@@ -185,7 +185,7 @@ class _Path(NamedTuple):
         return common < len(self.folder), -common, other
 
 
-def _written(segments: pd.DataFrame) -> pd.Series:
+def _ids_as_written(segments: pd.DataFrame) -> pd.Series:
     """The ids as the list has them."""
     return segments["written" if "written" in segments else "youtube_id"]
 

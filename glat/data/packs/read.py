@@ -53,7 +53,7 @@ class Packs:
         self.clips, self.start, self.end, self.source_rate = (
             np.concatenate([shard[key] for shard in shards]) for key in ("clip", "start", "end", "source_rate")
         )
-        self.labels = Labels.joined([shard["labels"] for shard in shards])
+        self.labels = Labels.concatenate([shard["labels"] for shard in shards])
         self._first = np.cumsum([0] + [len(shard["clip"]) for shard in shards])
         self._handles: dict[int, Waveforms] = {}
         self._pid = os.getpid()

@@ -51,8 +51,8 @@ def pack_shard(
         stored, total = waveforms.stat().st_size if waveforms else 0, clips["bytes"].sum()
         found, seconds = made["sample_rate"], float(made["clip_seconds"])
     except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
-        told = refusal(error) or f"not a complete resampled shard ({error}); run resample again"
-        raise GlatError(f"{resampled}: {told}") from None
+        why = refusal(error) or f"not a complete resampled shard ({error}); run resample again"
+        raise GlatError(f"{resampled}: {why}") from None
     if found != rate:
         raise GlatError(f"{resampled}: resampled to {found} Hz, but the pack's rate is {rate} Hz")
     if stored != total:
@@ -120,12 +120,12 @@ def _write_pcm(pack: h5py.File, rows, count: int, samples: int) -> str:
     """Write raw rows of int16 as chunks, and return their hash."""
     waveform = pack.create_dataset("waveform", (count, samples), "<i2", chunks=(1, samples))
 
-    def written():
+    def write_rows():
         for i, row in enumerate(rows):
             waveform.id.write_direct_chunk((i, 0), row)
             yield row
 
-    return _hash(written())
+    return _hash(write_rows())
 
 
 def _write_flac(pack: h5py.File, rows, sizes: np.ndarray) -> str:
@@ -134,12 +134,12 @@ def _write_flac(pack: h5py.File, rows, sizes: np.ndarray) -> str:
     pack["flac_end"] = ends.astype(np.int64)
     flac = pack.create_dataset("flac", (int(ends[-1]),), np.uint8)
 
-    def written():
+    def write_rows():
         for row, end in zip(rows, ends):
             flac[end - len(row) : end] = row
             yield row
 
-    return _hash(written())
+    return _hash(write_rows())
 
 
 def _link(pack: h5py.File, clips: pd.DataFrame) -> None:

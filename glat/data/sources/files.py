@@ -111,7 +111,7 @@ def _listing(
                     last = wanted.repeated.get(wanted.written[row])
                     part = f"auto:{part}" if last is None else f"many:{last:.10g}:{part}"
         else:
-            hint = f"; not looked into: {', '.join(map(_told, unreadable[:3]))}" if unreadable else ""
+            hint = f"; not looked into: {', '.join(map(_printable_name, unreadable[:3]))}" if unreadable else ""
             if best.kind == Kind.AMBIGUOUS:
                 hint = "; if it is all of the recording, set source.full_videos to auto"
             loss = best._replace(reason=best.reason + hint)
@@ -119,7 +119,7 @@ def _listing(
     return pd.DataFrame(table, columns=["clip", "file", "part", "kind", "reason"])
 
 
-def _told(path: str) -> str:
+def _printable_name(path: str) -> str:
     return path if _is_text(path) else ascii(path)
 
 

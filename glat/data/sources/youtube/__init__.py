@@ -179,9 +179,10 @@ def _ask(missing: list[Clip], folder: Path, options: YouTube, tally: Tally) -> I
             recent.append(outcome)
             yield clip, outcome
             if useless(recent, tally.left, tally.kept):
-                told = _stopped(folder, recent, tally, options)
-                _storm(folder).write_text(json.dumps({"at": time.time(), "told": told, "by": _hash(options)}))
-                raise GlatError(told)
+                why = _stop_message(folder, recent, tally, options)
+                storm = {"at": time.time(), "folder": str(folder), "why": why, "by": _hash(options)}
+                _storm(folder).write_text(json.dumps(storm))
+                raise GlatError(why)
             if tally.left and shutil.disk_usage(folder).free < RESERVE:
                 raise _full(folder, tally)
 
@@ -200,11 +201,11 @@ def _check_calm(folder: Path, options: YouTube) -> None:
     try:
         storm = json.loads(_storm(folder).read_text())
         since = time.time() - storm["at"]
-        same = storm["by"] == _hash(options) and not storm["told"].startswith(f"{folder}: ")
+        same = storm["by"] == _hash(options) and storm["folder"] != str(folder)
     except (OSError, ValueError, KeyError, TypeError):
         return
     if same and 0 <= since < LULL:
-        raise GlatError(f"{folder}: not asked for, as {since / 60:.0f} minutes ago {storm['told']}")
+        raise GlatError(f"{folder}: not asked for, as {since / 60:.0f} minutes ago {storm['why']}")
 
 
 def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
@@ -239,7 +240,7 @@ def _cookies(path: str | None) -> str:
     return text
 
 
-def _stopped(folder: Path, recent: Sequence[Got | Failure], tally: Tally, options: YouTube) -> str:
+def _stop_message(folder: Path, recent: Sequence[Got | Failure], tally: Tally, options: YouTube) -> str:
     reasons = Counter(found.kind.cause or found.kind.value for found in recent if isinstance(found, Failure))
     kept = f"clips got and kept: {tally.kept}, not asked for: {tally.left}"
     host = urlsplit(options.address).hostname

@@ -138,10 +138,10 @@ class Fetcher:
         try:
             short = check(found, clip, part, duration) < clip.end - clip.start - SLACK
         except Failure as failure:
-            if failure.kind != Kind.ENDS_BEFORE or duration is not None or self._declared(info) <= clip.start:
+            if failure.kind != Kind.ENDS_BEFORE or duration is not None or self._declared_seconds(info) <= clip.start:
                 raise
             short = True
-        if short and duration is None and self._declared(info) > clip.end:
+        if short and duration is None and self._declared_seconds(info) > clip.end:
             raise Failure(Kind.BROKEN, "broken transfer; the file ends before its declared end", again=True)
         name = f"{clip.clip}{found.suffix}"
         size = found.stat().st_size
@@ -164,7 +164,7 @@ class Fetcher:
             return classify(broken)
         if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
             return Failure(Kind.WEB_PAGE)
-        with _opened(head) as container:
+        with _open_head(head) as container:
             mute = container and container.streams.video and not container.streams.audio
         return Failure(Kind.NO_SOUND) if mute else failure
 
@@ -179,12 +179,12 @@ class Fetcher:
                 head += block
         return head
 
-    def _declared(self, info: dict) -> float:
+    def _declared_seconds(self, info: dict) -> float:
         """Seconds that the recording's header declares, 0 where it can't be told."""
         from yt_dlp.utils import YoutubeDLError
 
         try:
-            with _opened(self._head(info)) as container:
+            with _open_head(self._head(info)) as container:
                 return (container.duration or 0) / av.time_base if container else 0.0
         except (YoutubeDLError, OSError):
             return 0.0
@@ -233,7 +233,7 @@ def _only_file(scratch: Path) -> Path:
 
 
 @contextmanager
-def _opened(head: bytes) -> Iterator[av.container.InputContainer | None]:
+def _open_head(head: bytes) -> Iterator[av.container.InputContainer | None]:
     """A recording by its first bytes, None where they are none."""
     try:
         container = av.open(io.BytesIO(head), options={"format_whitelist": CONTAINERS}, metadata_errors="ignore")
