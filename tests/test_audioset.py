@@ -8,7 +8,7 @@ from data_fixtures import CLASSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glat.data.lists import audioset, handed_on
+from glat.data.lists import audioset, listings
 from glat.lib.errors import GlatError
 
 SHARED = Path(__file__).parents[2] / "shared" / "audioset"
@@ -302,21 +302,21 @@ def test_a_listing_hands_on_the_rows_of_its_shard(tmp_path, head):
     for shard in range(3):
         rows, wanted = audioset.shard_range(7, shard, 3), audioset.shard_rows(whole, shard, 3)
         found = pd.DataFrame({"clip": wanted["clip"][::-1], "file": "a.wav"})[:2]  # in another order, one lacking
-        handed_on.add(found, wanted, rows.start, path).to_csv(listed, index=False)
-        segments = handed_on.read(listed, rows, path)
+        listings.add_segments(found, wanted, rows.start, path).to_csv(listed, index=False)
+        segments = listings.read_segments(listed, rows, path)
         pd.testing.assert_frame_equal(segments, wanted[["clip", "start", "end", "labels"]])
     with pytest.raises(GlatError, match="listing.csv: made from another list or shard size; run `glat download` again"):
-        handed_on.read(listed, range(3), path)
+        listings.read_segments(listed, range(3), path)
     path.write_text(path.read_text().replace("/m/0c", "/m/0d"))
     with pytest.raises(GlatError, match="listing.csv: made from another list or shard size"):
-        handed_on.read(listed, range(6, 7), path)
+        listings.read_segments(listed, range(6, 7), path)
     for content, told in (
         ("clip,file\na,b\n", "cannot be read as a listing"),
         (None, "no such file; run `glat download`"),
     ):
         listed.write_text(content) if content else listed.unlink()
         with pytest.raises(GlatError, match=f"listing.csv: {told}"):
-            handed_on.read(listed, range(6, 7), path)
+            listings.read_segments(listed, range(6, 7), path)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_header(tmp_path):

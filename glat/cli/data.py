@@ -11,7 +11,7 @@ from ..lib.layout import Data, results
 from .app import Shard, Split, Threads, Workers, app, load_params
 
 
-def _lists(split: str, shard: int):
+def _open_shard(split: str, shard: int):
     """The settings, the dataset's folder, the class list, and the numbers of the shard's rows in the split's list."""
     from ..data.lists import audioset
 
@@ -63,12 +63,12 @@ def metadata() -> None:
 @app.command()
 def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Get (for `mini`: make) the audio of one shard."""
-    from ..data.lists import audioset, handed_on
+    from ..data.lists import audioset, listings
     from ..data.sources import Shard
     from ..data.sources.registry import open_source
     from ..lib.files import whole
 
-    params, data, classes, rows = _lists(split, shard)
+    params, data, classes, rows = _open_shard(split, shard)
     everything = audioset.read_segments(data.segments(split), classes)
     segments = audioset.shard_rows(everything, shard, params.chosen.shard_size)
     source = open_source(params.chosen.source, params.dataset)
@@ -76,7 +76,7 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything))
     with whole(data.listing(split, shard)) as part:
-        handed_on.add(listing, segments, rows.start, data.segments(split)).to_csv(part, index=False)
+        listings.add_segments(listing, segments, rows.start, data.segments(split)).to_csv(part, index=False)
     lost = int((listing["file"] == "").sum())
     tell(f"{folder}: {len(listing) - lost} clips, {lost} lost")
 
@@ -85,12 +85,12 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
     from ..data.audio.clips import Limits
-    from ..data.lists import handed_on
+    from ..data.lists import listings
     from ..data.resample import resample_shard
     from ..data.sources.registry import open_source
 
-    params, data, _, rows = _lists(split, shard)
-    segments = handed_on.read(data.listing(split, shard), rows, data.segments(split))
+    params, data, _, rows = _open_shard(split, shard)
+    segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
     out, audio = data.resampled(split, shard), params.audio
     source = open_source(params.chosen.source, params.dataset)
     kept, lost = resample_shard(
@@ -98,14 +98,14 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         data.listing(split, shard),
         data.audio(split, shard),
         out,
-        audio.sample_rate,
-        audio.clip_seconds,
-        workers,
-        audio.min_seconds,
-        audio.codec,
-        source.read,
-        source.used_in_place,
-        Limits(**audio.limits.model_dump()),
+        rate=audio.sample_rate,
+        seconds=audio.clip_seconds,
+        workers=workers,
+        min_seconds=audio.min_seconds,
+        codec=audio.codec,
+        read=source.read,
+        in_place=source.used_in_place,
+        limits=Limits(**audio.limits.model_dump()),
     )
     tell(f"{out}: {kept} clips, {lost} lost")
 
@@ -113,17 +113,24 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def pack(split: Split, shard: Shard) -> None:
     """Pack one shard into HDF5, and list the clips that were lost."""
-    from ..data.lists import handed_on
+    from ..data.lists import listings
     from ..data.packs.write import pack_shard
     from ..data.sources.registry import identity
 
-    params, data, classes, rows = _lists(split, shard)
-    segments = handed_on.read(data.listing(split, shard), rows, data.segments(split))
+    params, data, classes, rows = _open_shard(split, shard)
+    segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
     out, ledger = data.pack(split, shard), data.ledger(split, shard)
     origin = {"dataset": params.dataset, "split": split, "shard": shard}
     origin["source"] = identity(params.chosen.source)
-    resampled, rate = data.resampled(split, shard), params.audio.sample_rate
-    kept, lost = pack_shard(resampled, segments, classes, out, ledger, rate, origin)
+    kept, lost = pack_shard(
+        data.resampled(split, shard),
+        segments,
+        classes,
+        out_h5=out,
+        out_ledger=ledger,
+        rate=params.audio.sample_rate,
+        provenance=origin,
+    )
     tell(f"{out}: {kept} clips, {lost} lost (see {ledger})")
 
 

@@ -4,7 +4,7 @@ What the download step leaves for a shard is `<shard>.csv`, columns clip, file, 
 `file` is the audio file (relative to the audio folder, or absolute) and `part` says where in it the clip is (empty: all of
 it; else as the source's `read` understands it). Of one that is lost, `kind` is the kind of the loss (`kinds.Kind`) and
 `reason` says why. Every segment of the shard has one row; a clip without one is lost as `not listed`. Clips are read in
-the table's order.
+the table's order. (The columns behind these are the list's: `glat.data.lists.listings`.)
 
 `resample_shard` writes a folder: the waveforms, one after the other in the order of reading, as `waveform.i16` (codec
 pcm16: little-endian int16), `waveform.flac` (codec flac: one FLAC stream a clip) or not at all (used in place);

@@ -19,8 +19,8 @@ class Partition(NamedTuple):
 
 @cache
 def partition(name: str | None = None) -> Partition:
-    """The partition `name`, None for the cluster's default, as `sinfo` tells; where it can't, no GPU and no limit, which
-    is told on stderr."""
+    """The partition `name` (None: the cluster's default) by `sinfo`. Where that fails: no GPU and no limit, and a line on
+    stderr."""
     call = ["sinfo", "--noheader", "--format=%P|%G|%l"]
     try:
         answer = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout

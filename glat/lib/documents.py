@@ -1,5 +1,5 @@
-"""Settings as somebody wrote them in YAML, and the project's own JSON, read whatever they hold: what the readers were not
-made for is one sentence too. What stands in a line that is wrong is not told: it may be a password."""
+"""Settings that people write in YAML, and the project's own JSON. Whatever they hold, an error is one sentence; it never
+quotes a faulty line, which may hold a password."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def sentence(error: ValidationError, prefix: str = "", model: type[BaseModel] | 
 
 
 def sentences(error: ValidationError, prefix: str = "", model: type[BaseModel] | None = None) -> list[str]:
-    """All that pydantic found wrong, each as `path: what is wrong`. model: what was read; its keys are told then."""
+    """All that pydantic found wrong, each as `path: what is wrong`. model: what was read; its keys are then listed."""
     return list(dict.fromkeys(_sentence(found, prefix, model) for found in error.errors()))
 
 

@@ -28,7 +28,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another try 
 PAUSES = (1, 3, 10)  # seconds before each further try; one that brought more of the file starts the count anew
 LONGEST = 120  # seconds that a server may ask to wait (Retry-After)
 LIMITS = Fetch()
-TEXT = 200  # characters of what a server says that are told
+TEXT = 200  # characters of a server's words that an error quotes
 TIMEOUT = 60  # seconds without an answer, or between two pieces of it
 BLOCK = 1 << 16  # bytes; nothing is kept of an interrupted block
 
@@ -54,12 +54,12 @@ def fetch_file(
     lock = path.with_name(f".{path.name}.lock")
     with locked(lock, f"{path}: another process fetches this file; waiting for it to end") as waited:
         # The lock's file stays: with it removed, one who waits for it and one who makes it anew would both go on.
-        if waited and path.exists() and _is(path, sha256, md5):
+        if waited and path.exists() and _matches(path, sha256, md5):
             return
         _complete(address, path, sha256, md5, limits, setting)
 
 
-def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
+def _matches(path: Path, sha256: str | None, md5: str | None) -> bool:
     try:
         check_file(path, sha256, md5)
     except GlatError:
@@ -74,7 +74,7 @@ def _complete(address: str, path: Path, sha256: str | None, md5: str | None, lim
     end, bytes_ = time.monotonic() + 3600 * limits.max_hours, round(1e9 * limits.max_gigabytes)
     while True:
         try:
-            _by(end, lambda: _fetch(address, part, path.name, bool(sha256 or md5), bytes_, end))
+            _run_until(end, lambda: _fetch(address, part, path.name, bool(sha256 or md5), bytes_, end))
             break
         except TimeoutError:
             raise GlatError(
@@ -95,7 +95,7 @@ def _complete(address: str, path: Path, sha256: str | None, md5: str | None, lim
             most = max(most, part.size)
             if tries >= len(PAUSES):
                 raise GlatError(
-                    f"{address}: cannot be fetched ({_short(error)}); check the network, or get the file another way "
+                    f"{address}: cannot be fetched ({_cause(error)}); check the network, or get the file another way "
                     f"and name its place in params.yaml ({setting})"
                 ) from None
         except OSError as error:
@@ -130,9 +130,9 @@ class TooLarge(Exception):
     """How many bytes a file has, or has at least."""
 
 
-def _by(end: float, work: Callable[[], None]) -> None:
-    """Do `work`, and raise TimeoutError where it is not done by `end`: a server that sends a byte a minute is never late
-    for the time-out of a socket. What it waits for then is left to end by itself."""
+def _run_until(end: float, work: Callable[[], None]) -> None:
+    """Run `work`, and raise TimeoutError if it has not finished by `end`: a server that sends a byte a minute never trips a
+    socket's time-out. The thread is then left to end by itself."""
     outcome: list[BaseException | None] = []
 
     def run() -> None:
@@ -264,7 +264,7 @@ def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _short(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """The innermost cause, without the addresses of objects that the libraries print."""
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     text = " ".join(str(getattr(inner, "reason", None) or inner).split())

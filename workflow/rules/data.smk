@@ -41,7 +41,7 @@ rule download:
     log:
         "logs/{dataset}/download/{split}/{shard}.log",
     params:
-        code=code("glat.data.lists.audioset", "glat.data.lists.handed_on"),
+        code=code("glat.data.lists.audioset", "glat.data.lists.listings"),
         audio=source_code,
         source=lambda wildcards: json.dumps(sources.identity(entry(wildcards).source)),
         shard_size=lambda wildcards: entry(wildcards).shard_size,
@@ -67,7 +67,7 @@ rule resample:
     log:
         "logs/{dataset}/resample/{split}/{shard}.log",
     params:
-        code=code("glat.data.resample", "glat.data.lists.handed_on"),
+        code=code("glat.data.resample", "glat.data.lists.listings"),
         reader=source_code,
         audio=PARAMS.audio.model_dump_json(exclude={"limits"}),
         in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
@@ -95,7 +95,7 @@ rule pack:
     log:
         "logs/{dataset}/pack/{split}/{shard}.log",
     params:
-        code=code("glat.data.packs.write", "glat.data.lists.handed_on"),
+        code=code("glat.data.packs.write", "glat.data.lists.listings"),
     threads: 1
     priority: 2
     resources:

@@ -155,7 +155,7 @@ class Decoding:
                 meter.check((self.end - self.first) / self.rate)
 
     def _packets(self) -> Iterator[av.Packet]:
-        # A file cut in mid-packet ends the stream; how much is missing is told by the promised duration.
+        # A file cut in mid-packet ends the stream; the promised duration shows how much is missing.
         packets = self.container.demux(self.stream)
         while True:
             try:

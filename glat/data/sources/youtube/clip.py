@@ -64,7 +64,7 @@ class Fetcher:
         use_ffmpeg(ffmpeg)
         self.ydl = YoutubeDL(
             {
-                "format": "bestaudio/best/worstvideo",  # a video without sound is told by what is left
+                "format": "bestaudio/best/worstvideo",  # by the last, a video without sound is recognised
                 "ffmpeg_location": ffmpeg,
                 "js_runtimes": {"deno": {"path": deno.find_deno_bin()}},
                 "external_downloader_args": {
@@ -180,7 +180,7 @@ class Fetcher:
         return head
 
     def _declared_seconds(self, info: dict) -> float:
-        """Seconds that the recording's header declares, 0 where it can't be told."""
+        """Seconds that the recording's header declares, 0 where it does not say."""
         from yt_dlp.utils import YoutubeDLError
 
         try:

@@ -1,5 +1,6 @@
-"""The rows of a segment list that a shard holds, as the download hands them on in its listing: a list may have millions of
-rows, and is parsed once a shard, not once a step.
+"""A shard's rows of the segment list, which the download writes into its listing for the steps behind it.
+
+A list may have millions of rows: so it is parsed once a shard and not once a step.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from ...lib.errors import GlatError, refusal
 from ...lib.files import digest
 from ..shards import STRINGS
 
-COLUMNS = ["start", "end", "labels", "row", "list"]
+SEGMENT_COLUMNS = ["start", "end", "labels", "row", "list"]
 
 
-def add(listing: pd.DataFrame, segments: pd.DataFrame, first: int, path: Path) -> pd.DataFrame:
-    """A listing with `COLUMNS` of its segments behind its own: labels as JSON, the number of the row, from `first` on, in
-    the list, and the list's hash. A segment that it lacks gets a row."""
+def add_segments(listing: pd.DataFrame, segments: pd.DataFrame, first: int, path: Path) -> pd.DataFrame:
+    """A listing with `SEGMENT_COLUMNS` behind its own.
+
+    They are start and end in seconds, the labels as JSON, the number of the row in the list (`first` and on), and the hash
+    of the list at `path`. A segment that the listing lacks gets a row.
+    """
     rows = segments[["clip", "start", "end"]].assign(
         labels=[json.dumps(mids) for mids in segments["labels"]],
         row=range(first, first + len(segments)),
@@ -28,7 +32,7 @@ def add(listing: pd.DataFrame, segments: pd.DataFrame, first: int, path: Path) -
     return pd.concat([listing, lacking]).fillna("").merge(rows, on="clip", how="left")
 
 
-def read(listing: Path, rows: range, path: Path) -> pd.DataFrame:
+def read_segments(listing: Path, rows: range, path: Path) -> pd.DataFrame:
     """The segments of a listing in the list's order: columns clip, start, end (seconds), labels (tuple of mids).
 
     rows: those of the shard; path: the segment list, which must still be the one that the listing was made from.
@@ -37,7 +41,7 @@ def read(listing: Path, rows: range, path: Path) -> pd.DataFrame:
         GlatError: no listing, a damaged one, or one of another list or another size of shards.
     """
     try:
-        table = pd.read_csv(listing, **STRINGS)[["clip", *COLUMNS]]
+        table = pd.read_csv(listing, **STRINGS)[["clip", *SEGMENT_COLUMNS]]
         table = table.astype({"row": int, "start": float, "end": float}).sort_values("row")
         labels = [tuple(json.loads(text)) for text in table["labels"]]
     except FileNotFoundError:
