@@ -32,16 +32,17 @@ def main() -> None:
     from glat.data.packs.read import Packs
     from glat.data.packs.write import pack_shard
     from glat.data.resample import encode_flac, resample_shard
-    from glat.data.sources import Shard, synthetic
+    from glat.data.sources import Shard
+    from glat.data.sources.synthetic import Synthetic
 
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = synthetic.Settings(seed=0)
-        synthetic.write_metadata(folder, {"train": options.clips}, settings)
+        source = Synthetic(seed=0)
+        source.write_lists(folder, {"train": options.clips})
         classes = audioset.read_class_list(folder / "class_labels_indices.csv")
         segments = audioset.read_segments(folder / "train_segments.csv", classes)
-        listing = synthetic.fetch(Shard(segments, folder / "audio", "train"), settings)
+        listing = source.fetch(Shard(segments, folder / "audio", "train"))
         packs = {}
         for codec in ("pcm16", "flac"):
             resampled, pack = folder / codec, folder / f"{codec}.h5"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from glat.data.sources import youtube
+from glat.data.sources.youtube import YouTube
 
 from .report import RESULTS
 
@@ -38,8 +38,8 @@ def ways() -> list[Way]:
     rows = json.loads((RESULTS / "packing.json").read_text())["rows"]
     cpu = {row["format"]: row["glat_cpu_ms"] / 1e3 for row in rows if "glat_cpu_ms" in row}
     return [
-        Way("youtube", "", OPUS, youtube.Settings().interval(), cpu["m4a"], True),
-        Way("youtube", "with cookies", OPUS, youtube.Settings(cookies="cookies.txt").interval(), cpu["m4a"], True),
+        Way("youtube", "", OPUS, YouTube().interval(), cpu["m4a"], True),
+        Way("youtube", "with cookies", OPUS, YouTube(cookies="cookies.txt").interval(), cpu["m4a"], True),
         Way("files", "m4a or opus", OPUS, 0, cpu["m4a"], True),
         Way("panns_hdf5", "repacked", PCM_BYTES, 0, 0, True),
         Way("panns_hdf5", "in place", PCM_BYTES, 0, 0, False),

@@ -13,7 +13,8 @@ from glat.config.params import Params, load
 from glat.data.lists import audioset
 from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
-from glat.data.sources import Shard, synthetic
+from glat.data.sources import Shard
+from glat.data.sources.synthetic import Synthetic
 
 ROOT = Path(__file__).parents[1]
 # The tests start some hundred Pythons: without compiled modules beside the sources, as some containers ask for, each
@@ -36,16 +37,16 @@ TINY = {
 def corpus(tmp_path_factory) -> Path:
     """A folder with data/mini/packs/<split>/<shard>.h5, as the project's root has it."""
     root = tmp_path_factory.mktemp("corpus")
-    metadata, settings = root / "data/mini/metadata", synthetic.Settings(seed=1)
+    metadata, source = root / "data/mini/metadata", Synthetic(seed=1)
     metadata.mkdir(parents=True)
-    synthetic.write_metadata(metadata, SPLITS, settings)
+    source.write_lists(metadata, SPLITS)
     classes = audioset.read_class_list(metadata / "class_labels_indices.csv")
     for split in SPLITS:
         segments = audioset.read_segments(metadata / f"{split}_segments.csv", classes)
         for shard in range(audioset.shard_count(len(segments), 12)):
             rows = audioset.shard_rows(segments, shard, 12)
             audio, out = root / f"audio/{split}{shard}", root / f"resampled/{split}{shard}"
-            listing = synthetic.fetch(Shard(rows, audio, split, shard * 12), settings)
+            listing = source.fetch(Shard(rows, audio, split, shard * 12))
             resample_shard(rows, listing, audio, out)
             pack = root / f"data/mini/packs/{split}/{shard:03d}.h5"
             pack_shard(out, rows, classes, pack, pack.with_suffix(".ledger.csv"), 32000, {"dataset": "mini"})

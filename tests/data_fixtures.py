@@ -61,4 +61,5 @@ def corpus(folder: Path, clips: int = 6, seconds: float = 2.0) -> tuple[pd.DataF
     start = np.arange(clips) * 10.0
     segments = pd.DataFrame({"clip": names, "youtube_id": [n.rsplit("_", 1)[0] for n in names], "start": start,
                              "end": start + 10, "labels": pd.Series(labels, dtype=object)})  # fmt: skip
-    return segments, pd.DataFrame({"clip": names, "file": files, "reason": reasons})
+    kinds = ["gone: removed" if reason else "" for reason in reasons]
+    return segments, pd.DataFrame({"clip": names, "file": files, "kind": kinds, "reason": reasons})

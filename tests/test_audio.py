@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from data_fixtures import ENCODERS, encode, tone
 
-from glat.data.audio import ffmpeg as by_ffmpeg
 from glat.data.audio import sndfile as by_sndfile
 from glat.data.audio.clips import AudioError, Cut, decode, prepare, to_int16
+from glat.data.audio.frames import Decoding
 from glat.data.audio.headers import wav_seconds
 
 
@@ -209,8 +209,8 @@ def test_a_cut_is_what_decoding_from_the_beginning_gives(recordings, suffix):
 def test_a_cut_does_not_decode_what_is_before_it(recordings, suffix, monkeypatch):
     monkeypatch.setattr(by_sndfile, "clean", lambda *_: None)
     read = []
-    packets = by_ffmpeg._Decoding._packets
-    monkeypatch.setattr(by_ffmpeg._Decoding, "_packets", lambda self: (read.append(p) or p for p in packets(self)))
+    packets = Decoding._packets
+    monkeypatch.setattr(Decoding, "_packets", lambda self: (read.append(p) or p for p in packets(self)))
     decode(Cut(recordings[suffix], 15.0, 1.0))
     seeking = len(read)
     decode(recordings[suffix], 16.0)

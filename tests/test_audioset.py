@@ -8,7 +8,7 @@ from data_fixtures import CLASSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glat.data.lists import audioset
+from glat.data.lists import audioset, listings
 from glat.lib.errors import GlatError
 
 SHARED = Path(__file__).parents[2] / "shared" / "audioset"
@@ -295,17 +295,28 @@ def test_the_real_lists():
 
 
 @pytest.mark.parametrize("head", ["", PLAIN.splitlines(keepends=True)[0], "# a\n# num_segs=7\n"])
-def test_rows_of_a_list_are_those_of_the_whole(tmp_path, head):
-    lines = [f'{name},{i}.000,{i + 10}.000,"/m/0{"abcd"[i % 4]}"\n' for i, name in enumerate("tuvwxyz")]
+def test_a_listing_hands_on_the_rows_of_its_shard(tmp_path, head):
+    lines = [f'{name},{i / 3:.3f},{i + 10}.000,"/m/0{"abcd"[i % 4]}"\n' for i, name in enumerate("tuvwxyz")]
     path = write(tmp_path / "s.csv", head + "".join(lines[:3]) + "\n\n" + "".join(lines[3:]) + "\n")
-    whole = audioset.read_segments(path, CLASSES)
+    whole, listed = audioset.read_segments(path, CLASSES), tmp_path / "listing.csv"
     for shard in range(3):
-        rows = audioset.read_segments(path, CLASSES, audioset.shard_range(7, shard, 3))
-        pd.testing.assert_frame_equal(rows, audioset.shard_rows(whole, shard, 3))
-    path.write_text(path.read_text().replace(lines[1], "what,is,not,asked for\n"))
-    assert audioset.read_segments(path, CLASSES, range(3, 6))["youtube_id"].tolist() == ["w", "x", "y"]
-    with pytest.raises(GlatError, match="expected start_seconds in seconds"):
-        audioset.read_segments(path, CLASSES, range(3))
+        rows, wanted = audioset.shard_range(7, shard, 3), audioset.shard_rows(whole, shard, 3)
+        found = pd.DataFrame({"clip": wanted["clip"][::-1], "file": "a.wav"})[:2]  # in another order, one lacking
+        listings.add_segments(found, wanted, rows.start, path).to_csv(listed, index=False)
+        segments = listings.read_segments(listed, rows, path)
+        pd.testing.assert_frame_equal(segments, wanted[["clip", "start", "end", "labels"]])
+    with pytest.raises(GlatError, match="listing.csv: made from another list or shard size; run `glat download` again"):
+        listings.read_segments(listed, range(3), path)
+    path.write_text(path.read_text().replace("/m/0c", "/m/0d"))
+    with pytest.raises(GlatError, match="listing.csv: made from another list or shard size"):
+        listings.read_segments(listed, range(6, 7), path)
+    for content, told in (
+        ("clip,file\na,b\n", "cannot be read as a listing"),
+        (None, "no such file; run `glat download`"),
+    ):
+        listed.write_text(content) if content else listed.unlink()
+        with pytest.raises(GlatError, match=f"listing.csv: {told}"):
+            listings.read_segments(listed, range(6, 7), path)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_header(tmp_path):

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from glat import cli
 from glat.audit import audit, report
 from glat.config.params import load
+from glat.data.kinds import Kind
 from glat.data.lists import audioset
 from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
@@ -94,11 +95,11 @@ def pack(root, split, files=None, reasons=None, notes=None):
         audio.mkdir(parents=True, exist_ok=True)
         lines = []
         for i, clip in enumerate(rows["clip"], start=12 * shard):
-            reason = (reasons or {}).get(i, "")
-            if not reason:
+            kind, reason = (reasons or {}).get(i, ("", ""))
+            if not kind:
                 soundfile.write(audio / f"{clip}.wav", *files(i))
-            lines.append((clip, "" if reason else f"{clip}.wav", reason, (notes or {}).get(i, "")))
-        pd.DataFrame(lines, columns=["clip", "file", "reason", "note"]).to_csv(listing, index=False)
+            lines.append((clip, "" if kind else f"{clip}.wav", kind, reason, (notes or {}).get(i, "")))
+        pd.DataFrame(lines, columns=["clip", "file", "kind", "reason", "note"]).to_csv(listing, index=False)
         out = root / f"resampled/{split}/{shard:03d}"
         resample_shard(rows, listing, audio, out, seconds=SECONDS)
         made = root / f"data/mini/packs/{split}/{shard:03d}.h5"
@@ -141,7 +142,7 @@ def why(found, key):
 
 def test_a_healthy_corpus_is_fit_without_a_warning(healthy, params):
     found = audit(params, healthy)
-    assert findings(found) == {} and found.verdict == "fit for training" and found.fit
+    assert findings(found) == {} and str(found.verdict) == "fit for training" and found.fit
     values = {(row.split, row.measure, row.key): row.value for row in found.rows}
     assert values["train", "clips", "asked for"] == values["train", "clips", "got"] == 24
     assert values["train", "clips of a class", "Ü d"] == 1 and values["eval", "clips of a class", "A"] == 3
@@ -232,7 +233,7 @@ def test_each_damage_is_told_by_its_own_name_and_no_other(with_train, params, fi
     assert findings(found) == found_
     assert any(told in row.why for row in found.rows)
     assert found.fit == ("not fit" not in found_.values())
-    assert found.verdict.startswith("fit for training, with " if found.fit else "not fit for training: train: ")
+    assert str(found.verdict).startswith("fit for training, with " if found.fit else "not fit for training: train: ")
 
 
 def test_floats_that_became_integers_are_lost_as_silent_and_told(with_train, params):
@@ -245,7 +246,10 @@ def test_floats_that_became_integers_are_lost_as_silent_and_told(with_train, par
 
 def test_losses_are_counted_by_reason_and_passing_ones_say_how_to_try_again(with_train, params):
     again = "may be got by another download"
-    reasons = {1: "gone: private video", 2: "gone: private video; sign in", 3: "passing: bot check", 14: "no file"}
+    reasons = {
+        1: (Kind.PRIVATE, "gone: private video"), 2: (Kind.PRIVATE, "gone: private video; sign in"),
+        3: (Kind.BOT_CHECK, "passing: bot check"), 14: (Kind.NO_FILE, "no file"),
+    }  # fmt: skip
     found = audit(
         params, with_train(reasons=reasons, notes={5: "labels differ", 6: "labels differ", 7: "labels differ"})
     )
@@ -262,7 +266,7 @@ def test_losses_are_counted_by_reason_and_passing_ones_say_how_to_try_again(with
 
 
 def test_most_of_a_split_lost_and_a_class_without_a_clip(with_train, params):
-    found = audit(params, with_train(reasons={i: "gone: removed" for i in range(24) if i % 12 < 8}))
+    found = audit(params, with_train(reasons={i: (Kind.REMOVED, "gone: removed") for i in range(24) if i % 12 < 8}))
     assert findings(found) == {("train", "share lost"): "not fit", ("all", "lost all"): "warning"}
     assert "Ü d" in why(found, "lost all")
 
@@ -346,7 +350,9 @@ def test_the_command_writes_a_table_and_a_page_and_strict_fails(with_train, monk
 
 
 def test_the_page_escapes_what_it_shows(with_train, params, monkeypatch):
-    root = with_train(reasons={i: "gone: <script>alert(1)</script>" for i in range(2)}, notes={5: "<script>"})
+    root = with_train(
+        reasons={i: (Kind.GONE, "gone: <script>alert(1)</script>") for i in range(2)}, notes={5: "<script>"}
+    )
     monkeypatch.chdir(root)
     report.write(params, root / "results")
     assert "<script>" not in (root / "results/audit.html").read_text()
@@ -354,7 +360,7 @@ def test_the_page_escapes_what_it_shows(with_train, params, monkeypatch):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_page_fits_a_phone(with_train, params, monkeypatch):
-    root = with_train(half_as(wrapped), reasons={i: "passing: bot check" for i in range(4)})
+    root = with_train(half_as(wrapped), reasons={i: (Kind.BOT_CHECK, "passing: bot check") for i in range(4)})
     monkeypatch.chdir(root)
     report.write(params, root)
     page = (root / "audit.html").read_text()

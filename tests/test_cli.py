@@ -133,7 +133,7 @@ def test_a_full_disk_is_one_sentence(project, monkeypatch, capsys, error):
     (project / "there").mkdir()  # as if on another disk
     usage, free = shutil.disk_usage(project), {project / "there": 1_230_000_000}
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free[path]))
-    monkeypatch.setattr("glat.data.sources.synthetic.write_metadata", full)
+    monkeypatch.setattr("glat.data.sources.synthetic.Synthetic.write_lists", full)
     monkeypatch.setattr(sys, "argv", ["glat", *TINY, "metadata"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()

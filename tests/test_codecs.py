@@ -11,6 +11,7 @@ import torch
 from data_fixtures import CLASSES, corpus, tone
 
 from glat.data.audio.clips import AudioError, Samples, prepare, statistics
+from glat.data.kinds import Kind
 from glat.data.packs.read import PackedClips, Packs, as_is
 from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
@@ -110,25 +111,25 @@ def test_what_a_source_may_give_in_place_of_a_file(tmp_path):
     other = prepare(Samples(wanted, RATE), 8000, SECONDS)[0]
     assert len(other) == 16000 and other.any()
     with pytest.raises(AudioError, match="zeros"):
-        prepare(AudioError("zeros: all of it"), RATE, SECONDS)
+        prepare(AudioError(Kind.ZEROS, "all of it"), RATE, SECONDS)
     with pytest.raises(AudioError, match="constant: every sample is 0.25 of full scale"):
         prepare(Samples(np.full(32000, 2**13, np.int16), RATE), RATE, SECONDS)
 
 
 def test_a_source_that_reads_says_what_is_lost(shard, tmp_path):
     _, segments, listing, _ = shard
-    there = listing.assign(file="box", part=[str(i) for i in range(len(listing))], reason="")
+    there = listing.assign(file="box", part=[str(i) for i in range(len(listing))], kind="", reason="")
 
     def read(rows, folder, seconds):
         assert rows["clip"].tolist() == segments["clip"].tolist() and folder.name == "audio"
         for part in rows["part"]:
             yield (
-                AudioError("zeros: all of it")
+                AudioError(Kind.ZEROS, "all of it")
                 if part == "2"
                 else Samples((tone(2, RATE, 1, int(part))[0] * 2**14).astype("i2"), RATE)
             )
 
     place = tmp_path / "out"
     assert resample_shard(segments, there, tmp_path / "audio", place, RATE, SECONDS, read=read) == (5, 1)
-    assert pd.read_csv(place / "ledger.csv").values.tolist() == [["-id2_20000", "zeros: all of it", "box", 2]]
+    assert pd.read_csv(place / "ledger.csv").values.tolist() == [["-id2_20000", "zeros", "zeros: all of it", "box", 2]]
     assert pd.read_csv(place / "clips.csv")["part"].tolist() == [0, 1, 3, 4, 5]

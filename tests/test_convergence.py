@@ -249,7 +249,8 @@ def test_figures_show_them_as_open_marks_and_say_what_these_are(half_trained, dr
     fig, ax = drawn["pr_curves"]
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["CNN10", "CNN10 + GL-AT", "AT-SCA (our reading) †", "AT-SCA (our reading) + GL-AT"]
-    lines = {name: pd.read_csv(f"runs/mini/{name}/train.csv") for name in ("cnn10-s0", "atsca-s0", "atsca-glat-s0")}
+    runs = experiments.all_runs(half_trained)
+    lines = [(runs[n], pd.read_csv(f"runs/mini/{n}/train.csv")) for n in ("cnn10-s0", "atsca-s0", "atsca-glat-s0")]
     curves.draw_training(lines, tmp_path / "training", {"atsca-s0", "atsca-glat-s0"})
     fig, axes = drawn["training"]
     labels = [text.get_text() for text in fig.legends[0].get_texts()]

@@ -18,7 +18,8 @@ from glat.data.audio.formats import SUFFIXES
 from glat.data.lists import audioset
 from glat.data.packs.read import Packs
 from glat.data.resample import resample_shard
-from glat.data.sources import Shard, files
+from glat.data.sources import Shard
+from glat.data.sources.files import Files
 from glat.lib.errors import GlatError
 
 A, B, C, D, E, F = IDS
@@ -32,7 +33,7 @@ def touch(root: Path, *names: str) -> Path:
 
 
 def fetch(rows, root, split="eval", whole=None, **settings) -> pd.DataFrame:
-    return files.fetch(Shard(rows, root, split, whole=whole), files.Settings(audio=str(root), **settings))
+    return Files(audio=str(root), **settings).fetch(Shard(rows, root, split, whole=whole))
 
 
 def found(root, rows=None, split="eval", **settings) -> list[str]:
@@ -376,7 +377,9 @@ def test_a_big_tree_is_indexed_fast(tmp_path):
     rows = segments([f"{i:011d}" for i in range(2000)])
     names = ((f"{i // 1000}", f"Y{i:011d}.wav") for i in range(200_000))
     patch = pytest.MonkeyPatch()
-    patch.setattr(files, "walk", lambda root, unreadable: ((f"{folder}/", name) for folder, name in names))
+    patch.setattr(
+        "glat.data.sources.files.walk", lambda root, unreadable: ((f"{folder}/", name) for folder, name in names)
+    )
     began = time.process_time()
     table = fetch(rows, tmp_path, full_videos=False)
     patch.undo()

@@ -10,8 +10,10 @@ from source_fixtures import IDS, RATE, SECONDS, all_steps, ledger, make_project,
 from glat.data.audio.clips import to_int16
 from glat.data.lists import audioset
 from glat.data.packs.read import Packs
-from glat.data.sources import Shard, panns_hdf5, passt_hdf5
+from glat.data.sources import Shard
 from glat.data.sources.containers import find_files
+from glat.data.sources.panns_hdf5 import PannsHdf5
+from glat.data.sources.passt_hdf5 import PasstHdf5
 from glat.lib.errors import GlatError
 
 ROWS = segments()
@@ -50,7 +52,7 @@ def passt(path, rows=ROWS, names=None, content=None, target=None):
 
 def fetch(source, audio, rows=ROWS, split="eval", **settings):
     audio = audio if isinstance(audio, list) else str(audio)
-    return source.fetch(Shard(rows, None, split, classes=CLASSES), source.Settings(audio=audio, **settings))
+    return source(audio=audio, **settings).fetch(Shard(rows, None, split, classes=CLASSES))
 
 
 def places(table):
@@ -166,7 +168,7 @@ def test_passt_packs(project):
     assert ledger(project) == {ROWS["clip"][1]: "empty file", ROWS["clip"][4]: "undecodable: a web page, not audio"}
 
 
-@pytest.mark.parametrize(("source", "make"), [(panns_hdf5, panns), (passt_hdf5, passt)])
+@pytest.mark.parametrize(("source", "make"), [(PannsHdf5, panns), (PasstHdf5, passt)])
 def test_labels_are_compared(tmp_path, source, make):
     target = audioset.targets(ROWS, CLASSES)
     make(tmp_path / "shifted.h5", target=np.roll(target, 1, axis=0))
@@ -186,13 +188,13 @@ def test_a_few_other_labels_are_a_note(tmp_path):
     target = audioset.targets(rows, CLASSES)
     target[[7, 9]] ^= True
     panns(tmp_path / "a.h5", rows, target, waveform=np.ones((40, 3), np.int16))
-    table = fetch(panns_hdf5, tmp_path, rows)
+    table = fetch(PannsHdf5, tmp_path, rows)
     assert table["clip"][table["note"] == "labels differ"].tolist() == rows["clip"][[7, 9]].tolist()
     assert (table["reason"] == "").all()
     target[3] ^= True
     panns(tmp_path / "a.h5", rows, target, waveform=np.ones((40, 3), np.int16))
     with pytest.raises(GlatError, match="labels of 3 of the 40 clips"):
-        fetch(panns_hdf5, tmp_path, rows)
+        fetch(PannsHdf5, tmp_path, rows)
 
 
 def test_one_bad_file_among_many_is_told(tmp_path):
@@ -201,36 +203,36 @@ def test_one_bad_file_among_many_is_told(tmp_path):
     panns(tmp_path / "1.h5", rows[100:], target[100:], waveform=np.ones((2100, 3), np.int16))
     panns(tmp_path / "2.h5", rows[:100], np.roll(target[:100], 1, axis=0), waveform=np.ones((100, 3), np.int16))
     with pytest.raises(GlatError, match=r"2\.h5: labels of 100 of the 100 clips found in it differ"):
-        fetch(panns_hdf5, tmp_path, rows)
+        fetch(PannsHdf5, tmp_path, rows)
 
 
 def test_where_the_files_are_looked_for(tmp_path):
     panns(tmp_path / "eval/a.h5", ROWS[:2])
     panns(tmp_path / "b.h5", ROWS)
     (tmp_path / "eval/loop").symlink_to(tmp_path / "eval")
-    found = find_files(Shard(ROWS, tmp_path, "eval"), panns_hdf5.Settings(audio=str(tmp_path)), {}, (".h5",))
+    found = find_files(Shard(ROWS, tmp_path, "eval"), PannsHdf5(audio=str(tmp_path)), {}, (".h5",))
     assert found == [str(tmp_path / "eval/a.h5")]  # once, though a link leads round
-    assert list(places(fetch(panns_hdf5, tmp_path)).values()) == ["a.h5:0", "a.h5:1"] + ["no row"] * 4
-    assert set(places(fetch(panns_hdf5, tmp_path / "*.h5")).values()) == {f"b.h5:{i}" for i in range(6)}
-    both = fetch(panns_hdf5, [str(tmp_path / "b.h5"), str(tmp_path / "eval")])
+    assert list(places(fetch(PannsHdf5, tmp_path)).values()) == ["a.h5:0", "a.h5:1"] + ["no row"] * 4
+    assert set(places(fetch(PannsHdf5, tmp_path / "*.h5")).values()) == {f"b.h5:{i}" for i in range(6)}
+    both = fetch(PannsHdf5, [str(tmp_path / "b.h5"), str(tmp_path / "eval")])
     assert both["part"].tolist() == ["0", "1", "2", "3", "4", "5"] and both["file"].iloc[0].endswith("eval/a.h5")
-    assert places(fetch(panns_hdf5, tmp_path / "{split}")) == places(fetch(panns_hdf5, tmp_path / "eval"))
-    renamed = fetch(panns_hdf5, tmp_path, split="test", split_folders={"test": "eval"})
-    assert places(renamed) == places(fetch(panns_hdf5, tmp_path))
+    assert places(fetch(PannsHdf5, tmp_path / "{split}")) == places(fetch(PannsHdf5, tmp_path / "eval"))
+    renamed = fetch(PannsHdf5, tmp_path, split="test", split_folders={"test": "eval"})
+    assert places(renamed) == places(fetch(PannsHdf5, tmp_path))
     for audio, settings, told in (
         (tmp_path / "*.hdf", {}, r"\*\.hdf: no file \(\.h5, \.hdf, \.hdf5\) there; set datasets\.\*\.source\.audio"),
         (tmp_path, {"split_folders": {"eval": "other"}}, "has no folder 'other'; set .*split_folders.eval"),
         (panns(tmp_path / "c.h5", names=["Yxxxxxxxxxxx.wav"] * 6), {}, "none of the 6 rows there is of the 6 segments"),
     ):
         with pytest.raises(GlatError, match=told):
-            fetch(panns_hdf5, audio, **settings)
+            fetch(PannsHdf5, audio, **settings)
 
 
 def test_several_segments_of_one_video(tmp_path):
     rows = pd.concat([segments(IDS[:2]), segments(IDS[:2], start=50.0)], ignore_index=True)
     names = [f"Y{IDS[0]}.wav", f"{IDS[1]}_30.wav", f"Y{IDS[0]}.wav", f"{IDS[1]}_50.wav"]
     panns(tmp_path / "a.h5", rows, names=names, waveform=np.ones((4, 3), np.int16))
-    reasons = fetch(panns_hdf5, tmp_path, rows).set_index("clip")
+    reasons = fetch(PannsHdf5, tmp_path, rows).set_index("clip")
     assert reasons.loc[f"{IDS[1]}_30000", "part"] == "1" and reasons.loc[f"{IDS[1]}_50000", "part"] == "3"
     assert reasons.loc[f"{IDS[0]}_50000", "reason"].startswith("ambiguous: the list has several segments of")
 
@@ -238,7 +240,7 @@ def test_several_segments_of_one_video(tmp_path):
 def test_files_of_another_kind(tmp_path):
     panns(tmp_path / "a.h5")
     with pytest.raises(GlatError, match=r"a\.h5: no clips of this kind in it; set .*source\.kind"):
-        fetch(passt_hdf5, tmp_path)
+        fetch(PasstHdf5, tmp_path)
 
 
 def test_files_that_are_no_packs(tmp_path):
@@ -248,7 +250,7 @@ def test_files_that_are_no_packs(tmp_path):
     for content, told in cases:
         path.write_bytes(content)
         with pytest.raises(GlatError, match=rf"a\.h5: {told}"):
-            fetch(panns_hdf5, tmp_path)
+            fetch(PannsHdf5, tmp_path)
     for made, told in (
         ({"rate": None}, "attribute sample_rate is missing"),
         ({"waveform": np.ones(6, np.int16)}, "waveform is int16"),
@@ -256,22 +258,22 @@ def test_files_that_are_no_packs(tmp_path):
     ):
         panns(path, **made)
         with pytest.raises(GlatError, match=rf"a\.h5: .*{told}"):
-            fetch(panns_hdf5, tmp_path)
+            fetch(PannsHdf5, tmp_path)
     with h5py.File(path, "w") as file:
         file["audio_name"], file["mp3"] = [b"a"], np.zeros((1, 3), np.uint8)
     with pytest.raises(GlatError, match=r"a\.h5: mp3 is uint8 .*expected variable-length uint8"):
-        fetch(passt_hdf5, tmp_path)
+        fetch(PasstHdf5, tmp_path)
 
 
 def test_a_damaged_row_is_one_clip_lost(tmp_path):
     path = panns(tmp_path / "a.h5", chunks=(1, 32000), compression="gzip")
-    table = fetch(panns_hdf5, tmp_path)
+    table = fetch(PannsHdf5, tmp_path)
     with h5py.File(path) as file:
         chunk = file["waveform"].id.get_chunk_info(2)
     with open(path, "r+b") as raw:
         raw.seek(chunk.byte_offset)
         raw.write(b"\xff" * chunk.size)
-    got = list(panns_hdf5.read(table, None))
+    got = list(PannsHdf5(audio="-").read(table, None))
     assert str(got[2]).startswith("unreadable: row 2: ") and "\n" not in str(got[2])
     np.testing.assert_array_equal(
         np.stack([s.samples for i, s in enumerate(got) if i != 2]), np.delete(WAVEFORMS, 2, 0)
@@ -280,10 +282,10 @@ def test_a_damaged_row_is_one_clip_lost(tmp_path):
 
 def test_a_file_that_is_gone_stops_the_step(tmp_path):
     path = panns(tmp_path / "a.h5")
-    table = fetch(panns_hdf5, tmp_path)
+    table = fetch(PannsHdf5, tmp_path)
     path.unlink()
     with pytest.raises(GlatError, match=r"a\.h5: no such file"):
-        next(panns_hdf5.read(table, None))
+        next(PannsHdf5(audio="-").read(table, None))
 
 
 def other(name, **options):
@@ -351,7 +353,7 @@ def test_what_cannot_be_read_of_somebody_s_file_is_one_sentence(tmp_path, change
     with h5py.File(path, "r+") as file:
         change(file)
     with pytest.raises(GlatError, match=rf"a\.h5: .*{told}"):
-        fetch(panns_hdf5, tmp_path)
+        fetch(PannsHdf5, tmp_path)
 
 
 def test_a_file_of_mp3_that_is_none_is_one_sentence(tmp_path):
@@ -364,7 +366,7 @@ def test_a_file_of_mp3_that_is_none_is_one_sentence(tmp_path):
         with h5py.File(passt(tmp_path / "a.h5", content=[b"x"] * 6), "r+") as file:
             change(file)
         with pytest.raises(GlatError, match=rf"a\.h5: .*{told}"):
-            fetch(passt_hdf5, tmp_path)
+            fetch(PasstHdf5, tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [">i2", ">f4"])
@@ -375,7 +377,7 @@ def test_waveforms_of_the_other_byte_order_and_in_another_file_are_read(tmp_path
     with h5py.File(path, "r+") as file:
         del file["waveform"]
         file["waveform"] = h5py.ExternalLink("kept", "w")
-    got = list(panns_hdf5.read(fetch(panns_hdf5, tmp_path), None))
+    got = list(PannsHdf5(audio="-").read(fetch(PannsHdf5, tmp_path), None))
     assert all(one.samples.dtype.isnative and one.rate == RATE for one in got)
     np.testing.assert_array_equal(np.stack([one.samples for one in got]), WAVEFORMS)
 
@@ -447,11 +449,11 @@ def test_a_file_leads_to_no_place_but_its_own_folder(beside, change, told):
     with h5py.File(panns(beside / "in/a.h5", rate=768_000), "r+") as file:
         change(file)
     if told is None:
-        got = list(panns_hdf5.read(fetch(panns_hdf5, beside / "in/a.h5"), None))
+        got = list(PannsHdf5(audio="-").read(fetch(PannsHdf5, beside / "in/a.h5"), None))
         np.testing.assert_array_equal(np.stack([one.samples for one in got]), WAVEFORMS)
         return
     with pytest.raises(GlatError, match=rf"in/.*{told}"):
-        fetch(panns_hdf5, beside / "in/a.h5")
+        fetch(PannsHdf5, beside / "in/a.h5")
 
 
 @pytest.mark.parametrize("fill", [0, 5])
@@ -461,20 +463,20 @@ def test_rows_that_were_not_all_written_are_lost(tmp_path, fill):
         del file["waveform"]
         made = file.create_dataset("waveform", WAVEFORMS.shape, "<i2", chunks=(1, 8000), fillvalue=fill)
         made[0], made[2:5, :20000], made[5] = WAVEFORMS[0], WAVEFORMS[2:5, :20000], WAVEFORMS[5]
-    got = list(panns_hdf5.read(fetch(panns_hdf5, tmp_path), None))
+    got = list(PannsHdf5(audio="-").read(fetch(PannsHdf5, tmp_path), None))
     told = ["missing: the row was never written", *3 * ["damaged: 3 of the 4 chunks of the row were written"]]
     assert [str(one) for one in got[1:5]] == told
     np.testing.assert_array_equal(np.stack([got[0].samples, got[5].samples]), WAVEFORMS[[0, 5]])
     with h5py.File(path, "r+") as file:  # as PANNs writes them, but before the first row
         del file["waveform"]
         file.create_dataset("waveform", WAVEFORMS.shape, "<i2")
-    assert {str(one) for one in panns_hdf5.read(fetch(panns_hdf5, tmp_path), None)} == {told[0]}
+    assert {str(one) for one in PannsHdf5(audio="-").read(fetch(PannsHdf5, tmp_path), None)} == {told[0]}
 
 
 def test_a_row_is_read_no_further_than_a_clip_may_be_long(project):
     panns(project / "a.h5", waveform=np.ones((6, RATE * 60), np.int16), compression="gzip", chunks=(1, RATE))
-    listing = fetch(panns_hdf5, project)
-    assert {len(one.samples) for one in panns_hdf5.read(listing, None, 3.0)} == {3 * RATE + 1}
+    listing = fetch(PannsHdf5, project)
+    assert {len(one.samples) for one in PannsHdf5(audio="-").read(listing, None, 3.0)} == {3 * RATE + 1}
     make_project(project, {"kind": "panns_hdf5", "audio": "a.h5"})
     assert step("metadata") is None and step("download", "eval", 0) is None
     told = step("resample", "eval", 0)
@@ -502,7 +504,7 @@ def test_a_filter_that_is_not_installed_is_named(project):
     make_project(project, {"kind": "panns_hdf5", "audio": "a.h5"})
     packs = all_steps(project)
     for path, use in (
-        (project / "a.h5", lambda: fetch(panns_hdf5, project / "a.h5")),
+        (project / "a.h5", lambda: fetch(PannsHdf5, project / "a.h5")),
         (packs[0], lambda: Packs(packs)),
     ):
         with h5py.File(path, "r+") as file:

@@ -63,6 +63,7 @@ def test_ledger_gives_reasons(shard):
     ledger = pd.read_csv(folder / "pack.csv")
     assert ledger["clip"].tolist() == segments["clip"][[1, 3]].tolist()
     assert ledger["reason"].tolist() == ["removed by its owner", "undecodable: a web page, not audio"]
+    assert ledger["kind"].tolist() == ["gone: removed", "undecodable"]
 
 
 def test_same_bytes_for_any_number_of_workers_at_any_time(shard, tmp_path):
@@ -79,11 +80,16 @@ def test_listing_must_fit(shard, tmp_path):
     folder, segments, listing = shard
     listing.iloc[1:].to_csv(tmp_path / "a.csv", index=False)
     resample_shard(segments, tmp_path / "a.csv", folder / "audio", tmp_path / "out", RATE, SECONDS)
-    assert pd.read_csv(tmp_path / "out" / "ledger.csv")["reason"][0] == "not listed"
+    assert pd.read_csv(tmp_path / "out" / "ledger.csv").loc[0, ["kind", "reason"]].tolist() == ["not listed"] * 2
     with pytest.raises(GlatError, match="-id5_50000 is not in this shard's segments"):
         resample_shard(segments.iloc[:5], listing, folder / "audio", tmp_path / "b", RATE, SECONDS)
     with pytest.raises(GlatError, match="has clip, file, reason"):
         resample_shard(segments, listing[["clip"]], folder / "audio", tmp_path / "b", RATE, SECONDS)
+    with pytest.raises(GlatError, match="no column kind, as an earlier glat wrote it; run `glat download` again"):
+        resample_shard(segments, listing.drop(columns="kind"), folder / "audio", tmp_path / "b", RATE, SECONDS)
+    with pytest.raises(GlatError, match="clip -id1_10000 is lost as 'away', which is none of"):
+        odd = listing.assign(kind=listing["kind"].replace("gone: removed", "away"))
+        resample_shard(segments, odd, folder / "audio", tmp_path / "b", RATE, SECONDS)
 
 
 def test_all_lost_names_the_reason(shard, tmp_path):
@@ -194,7 +200,8 @@ import sys, time
 from pathlib import Path
 import pandas as pd
 from data_fixtures import CLASSES
-from glat.data import pack, resample
+from glat.data import resample
+from glat.data.packs import write as pack
 
 def slowly(items, title):
     for done, item in enumerate(items):

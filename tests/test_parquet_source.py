@@ -12,7 +12,8 @@ from source_fixtures import IDS, RATE, all_steps, ledger, make_project, segments
 
 from glat.data.audio.clips import AudioError, to_int16
 from glat.data.packs.read import Packs
-from glat.data.sources import Shard, parquet
+from glat.data.sources import Shard
+from glat.data.sources.parquet import Parquet
 from glat.lib.errors import GlatError
 
 ROWS = segments()
@@ -46,7 +47,7 @@ def write(path, made=None, group=2):
 
 
 def fetch(audio, rows=ROWS, split="eval", **settings):
-    return parquet.fetch(Shard(rows, None, split, classes=CLASSES), parquet.Settings(audio=str(audio), **settings))
+    return Parquet(audio=str(audio), **settings).fetch(Shard(rows, None, split, classes=CLASSES))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_a_row_group_at_a_time_and_only_the_bytes(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", noted)
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", None)
-    got = parquet.read(listing.drop([2, 3]), tmp_path)
+    got = Parquet(audio="-").read(listing.drop([2, 3]), tmp_path)
     assert next(got) == flac(0) and next(got) == flac(1)
     assert asked == [([0], ["audio.bytes"])]
     assert list(got) == [flac(4), flac(5)]
@@ -100,7 +101,7 @@ def test_memory_is_that_of_a_row_group(tmp_path):
     listing = fetch(tmp_path, rows)
     before = pa.total_allocated_bytes()
     highest = 0
-    for got, wanted in zip(parquet.read(listing, tmp_path), content, strict=True):
+    for got, wanted in zip(Parquet(audio="-").read(listing, tmp_path), content, strict=True):
         assert got == wanted
         highest = max(highest, pa.total_allocated_bytes() - before)
     assert highest < 30 * 2**20
@@ -170,7 +171,10 @@ def test_columns_of_other_types_are_refused(tmp_path, column, values, told):
     made = table(content=[b"x"] * 6)
     listing = fetch(write(tmp_path / "a.parquet", made))
     write(tmp_path / "a.parquet", made.set_column(made.schema.get_field_index(column), column, pa.array(values)))
-    for use in (lambda: fetch(tmp_path), lambda: list(parquet.read(listing, tmp_path))):  # changed in between, perhaps
+    for use in (
+        lambda: fetch(tmp_path),
+        lambda: list(Parquet(audio="-").read(listing, tmp_path)),
+    ):  # changed in between, perhaps
         with pytest.raises(GlatError, match=rf"a\.parquet: {told}"):
             use()
 
@@ -183,7 +187,7 @@ def test_bytes_and_text_of_every_kind_are_read(tmp_path, kind):
     content = content.dictionary_encode() if pa.types.is_dictionary(kind) else content.cast(kind)
     ids = pa.array(IDS).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(IDS, pa.large_string())
     made = pa.table({"video_id": ids, "audio": pa.StructArray.from_arrays([content], ["bytes"])})
-    assert list(parquet.read(fetch(write(tmp_path / "a.parquet", made, 6)), tmp_path)) == [
+    assert list(Parquet(audio="-").read(fetch(write(tmp_path / "a.parquet", made, 6)), tmp_path)) == [
         b"%03d" % i for i in range(6)
     ]
 
@@ -196,7 +200,7 @@ def test_a_damaged_row_group_loses_its_clips_alone(tmp_path):
     with open(path, "r+b") as raw:
         raw.seek(chunk.dictionary_page_offset or chunk.data_page_offset)
         raw.write(b"\xff" * chunk.total_compressed_size)
-    got = list(parquet.read(listing, tmp_path))
+    got = list(Parquet(audio="-").read(listing, tmp_path))
     assert [got[i] for i in (0, 1, 4, 5)] == [flac(i) for i in (0, 1, 4, 5)]
     for i in (2, 3):
         assert isinstance(got[i], AudioError) and str(got[i]).startswith("unreadable: row group 1: ")
@@ -222,4 +226,4 @@ def test_a_wrong_setting_is_told_in_a_sentence(tmp_path, monkeypatch):
 def test_mp3_bytes_are_audio_too(tmp_path):
     content = [encode(tmp_path / "a.mp3", sound(i)[None], RATE).read_bytes() for i in range(6)]
     write(tmp_path / "a.parquet", table(content=content))
-    assert list(parquet.read(fetch(tmp_path), tmp_path)) == content
+    assert list(Parquet(audio="-").read(fetch(tmp_path), tmp_path)) == content

@@ -61,7 +61,7 @@ def test_sparse_labels(target, data):
     np.testing.assert_array_equal(labels.dense(), target)
     rows = data.draw(st.lists(st.integers(0, len(target) - 1)))
     np.testing.assert_array_equal(labels.dense(np.array(rows, int)), target[rows])
-    np.testing.assert_array_equal(Labels.joined([labels, labels]).dense(), np.concatenate([target, target]))
+    np.testing.assert_array_equal(Labels.concatenate([labels, labels]).dense(), np.concatenate([target, target]))
     clip, start = labels.by_class()
     for c in range(target.shape[1]):
         np.testing.assert_array_equal(clip[start[c] : start[c + 1]], np.flatnonzero(target[:, c]))
@@ -103,8 +103,8 @@ def test_at_audiosets_size_each_round_takes_every_class_once_and_another_clip_of
     rng = np.random.default_rng(0)
     share = 1 / np.arange(1, 528) ** 1.1
     counts = rng.integers(1, 4, 2_041_789)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    labels = Labels(indptr, rng.choice(527, indptr[-1], p=share / share.sum()).astype(np.int32), 527)
+    classes = rng.choice(527, counts.sum(), p=share / share.sum())
+    labels = Labels.from_pairs(np.repeat(np.arange(len(counts)), counts), classes, (len(counts), 527))
     batches = BalancedBatches(labels, 32, 0)
     drawn = np.concatenate([batches.batch(k) for k in range(33)])[: 2 * 527].reshape(2, 527)  # two rounds
     orders = np.stack([generator(Use.CLASS_ORDER, 0, r).permutation(527) for r in range(2)])

@@ -7,18 +7,19 @@ import pytest
 
 from glat.data.sources import Shard, synthetic
 from glat.data.sources.registry import open_source
+from glat.data.sources.synthetic import Synthetic
 from glat.data.sources.synthetic.backgrounds import BACKGROUNDS
 from glat.data.sources.synthetic.sounds import SOUNDS
 from glat.data.sources.synthetic.waves import RATE, log_uniform
 from glat.lib.errors import GlatError
 
 SEED = 7
-CHOSEN = synthetic.Settings(seed=SEED)
+CHOSEN = Synthetic(seed=SEED)
 
 
 def fetch(rows, folder, first=0, workers=1, **settings):
     shard = Shard(rows, folder, "train", first, workers)
-    return synthetic.fetch(shard, synthetic.Settings(seed=SEED, **settings))
+    return Synthetic(seed=SEED, **settings).fetch(shard)
 
 
 def read_segments(path):
@@ -47,7 +48,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def metadata(tmp_path_factory):
     folder = tmp_path_factory.mktemp("metadata")
-    synthetic.write_metadata(folder, {"train": 600, "eval": 300}, CHOSEN)
+    CHOSEN.write_lists(folder, {"train": 600, "eval": 300})
     return folder
 
 
@@ -57,8 +58,8 @@ def train(metadata):
 
 
 def test_metadata_repeats_and_follows_the_seed(metadata, tmp_path):
-    synthetic.write_metadata(tmp_path / "again", {"train": 600, "eval": 300}, CHOSEN)
-    synthetic.write_metadata(tmp_path / "other", {"train": 600, "eval": 300}, synthetic.Settings(seed=SEED + 1))
+    CHOSEN.write_lists(tmp_path / "again", {"train": 600, "eval": 300})
+    Synthetic(seed=SEED + 1).write_lists(tmp_path / "other", {"train": 600, "eval": 300})
     assert contents(tmp_path / "again") == contents(metadata)
     assert contents(tmp_path / "other")["train_segments.csv"] != contents(metadata)["train_segments.csv"]
 
@@ -142,7 +143,7 @@ def test_backgrounds_are_stereo_and_last_the_clip(background):
 
 @pytest.mark.parametrize("sound", SOUNDS, ids=lambda sound: sound.name)
 def test_events_are_louder_than_their_surroundings(sound):
-    settings = synthetic.Settings(seed=SEED, snr_db=(15, 15), events=(1, 1))
+    settings = Synthetic(seed=SEED, snr_db=(15, 15), events=(1, 1))
     clips = 0
     for index in range(5):
         audio = synthetic.render("loud", index, [sound.mid], 10.0, settings)
@@ -197,7 +198,7 @@ def test_finished_files_are_kept_and_others_are_made(train, tmp_path):
 
 def test_decoded_audio_is_aligned_with_the_strong_labels(tmp_path):
     (mid,) = (sound.mid for sound in SOUNDS if sound.name == "Clicking")
-    settings = synthetic.Settings(seed=SEED, snr_db=(40, 40), events=(1, 1))
+    settings = Synthetic(seed=SEED, snr_db=(40, 40), events=(1, 1))
     for index in range(3):
         path = tmp_path / f"{index}.m4a"
         audio = synthetic.render("align", index, [mid], 10.0, settings)

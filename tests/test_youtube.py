@@ -21,12 +21,14 @@ import pytest
 from data_fixtures import encode
 
 from glat.data.audio.clips import decode, prepare
-from glat.data.resample import files, resample_shard
-from glat.data.sources import Shard, youtube
+from glat.data.kinds import Fate, Kind
+from glat.data.resample import resample_shard
+from glat.data.sources import Shard, read_files, youtube
 from glat.data.sources.registry import identity, open_source
+from glat.data.sources.youtube import YouTube
 from glat.data.sources.youtube.archive import Archive
 from glat.data.sources.youtube.clip import Clip, Got
-from glat.data.sources.youtube.errors import GONE, OFFLINE, PASSING, Failure, classify
+from glat.data.sources.youtube.errors import Failure, classify
 from glat.lib.errors import GlatError
 
 RATE, SECONDS = 48000, 26
@@ -174,9 +176,9 @@ def segments(*names: str, start: float = 10.5, seconds: float = 10.0) -> pd.Data
 
 def fetch(rows: pd.DataFrame, folder: Path, address: str, alone: bool = True, **settings) -> dict[str, tuple[str, str]]:
     """File and reason of each id. alone: whether no other fetch may be at work in the folder already."""
-    listing = youtube.fetch(Shard(rows, folder, "eval"), youtube.Settings(address=address, **QUICK | settings))
+    listing = YouTube(address=address, **QUICK | settings).fetch(Shard(rows, folder, "eval"))
     assert (
-        list(listing.columns) == ["clip", "file", "part", "reason"]
+        list(listing.columns) == ["clip", "file", "part", "kind", "reason"]
         and listing["clip"].tolist() == rows["clip"].tolist()
     )
     assert not alone or not (folder / ".fetching").exists()
@@ -226,7 +228,7 @@ def test_a_shard_with_all_that_happens(server, folder, capfd):
     count = sum(server.asked.values())
     found = fetch(rows, folder, server.address, skip_download=True)
     assert sum(server.asked.values()) == count and found["busy4"][1] == reasons["busy4"] and found["shy2"][0]
-    listing = youtube.fetch(Shard(rows, folder, "eval"), youtube.Settings(address=server.address, skip_download=True))
+    listing = YouTube(address=server.address, skip_download=True).fetch(Shard(rows, folder, "eval"))
     assert resample_shard(rows, listing, folder, folder.parent / "resampled") == (2, 9)
     ledger = pd.read_csv(folder.parent / "resampled/ledger.csv")
     assert ledger["reason"].tolist() == [reason for _, reason in found.values() if reason]
@@ -309,7 +311,8 @@ def test_clips_are_gone_only_where_one_came(server, folder):
         "gone: HTTP 404, not found",
     ]
     told = [json.loads(line) for line in (folder / "archive.jsonl").read_text().splitlines()]
-    assert [(row["clip"][:-6], row["kind"]) for row in told] == list(zip(names, ["gone", "gone", "got", "gone"]))
+    kinds = [Kind.NOT_FOUND, Kind.NOT_FOUND, "got", Kind.NOT_FOUND]
+    assert [(row["clip"][:-6], row["kind"]) for row in told] == list(zip(names, kinds))
 
 
 def test_no_password_is_told(server, folder, capfd):
@@ -323,12 +326,13 @@ def test_no_password_is_told(server, folder, capfd):
 def test_an_archive_that_a_killed_run_left(folder):
     clips = [Clip(f"{letter}_0", letter, 0, 10) for letter in "ab"]
     for clip, reason in zip(clips, ["a\u2028line", "é"]):
-        Archive(folder, "A", []).add(clip, Failure(GONE, reason))
+        Archive(folder, "A", []).add(clip, Failure(Kind.GONE, reason))
     archive = folder / "archive.jsonl"
     archive.write_bytes(archive.read_bytes().partition("é".encode()[1:])[0])  # in the middle of the letter
-    assert [Archive(folder, "A", []).gone(clip) for clip in clips] == ["gone: a\\u2028line", None]
-    Archive(folder, "A", []).add(clips[1], Failure(GONE, "private"))
-    assert Archive(folder, "A", []).gone(clips[1]) == "gone: private"
+    assert [str(Archive(folder, "A", []).gone(clip)) for clip in clips] == ["gone: a\\u2028line", "None"]
+    Archive(folder, "A", []).add(clips[1], Failure(Kind.PRIVATE, "private"))
+    gone = Archive(folder, "A", []).gone(clips[1])
+    assert (gone.kind, str(gone)) == (Kind.PRIVATE, "gone: private")
 
 
 def test_no_network(folder, server):
@@ -349,8 +353,8 @@ def test_no_network(folder, server):
 
 
 def test_what_fails_a_few_times_among_clips_that_come_is_no_storm():
-    got, busy, off = Got("a", "", 1), Failure(PASSING, "bot check"), Failure(PASSING, OFFLINE)
-    gone = Failure(GONE, "removed")
+    got, busy, off = Got("a", "", 1), Failure(Kind.BOT_CHECK), Failure(Kind.OFFLINE)
+    gone = Failure(Kind.REMOVED)
     assert not youtube.useless([*[busy] * 19, got], 9, 1) and not youtube.useless([gone] * 20, 9, 1)
     assert not youtube.useless([*[busy] * 17, *[gone] * 3], 9, 5) and youtube.useless([*[busy] * 18, gone, gone], 9, 5)
     assert youtube.useless([gone, *[off] * 5], 9, 5) and not youtube.useless([gone, *[off] * 4], 9, 5)
@@ -374,8 +378,8 @@ import pandas as pd
 from pathlib import Path
 from glat.data.sources import Shard, youtube
 rows = pd.read_pickle(sys.argv[1])
-settings = youtube.Settings(address=sys.argv[3], parallel=2, retries=0)
-youtube.fetch(Shard(rows, Path(sys.argv[2]), "eval"), settings)
+source = youtube.YouTube(address=sys.argv[3], parallel=2, retries=0)
+source.fetch(Shard(rows, Path(sys.argv[2]), "eval"))
 """
 
 
@@ -432,11 +436,9 @@ def test_a_whole_video_where_it_can_not_be_cut(server, folder, monkeypatch):
     from yt_dlp.downloader.external import FFmpegFD
 
     monkeypatch.setattr(FFmpegFD, "SUPPORTED_PROTOCOLS", ())
-    listing = youtube.fetch(
-        Shard(segments("ok1", "mute2"), folder, "eval"), youtube.Settings(address=server.address, **QUICK)
-    )
+    listing = YouTube(address=server.address, **QUICK).fetch(Shard(segments("ok1", "mute2"), folder, "eval"))
     assert listing["part"].tolist() == ["10.5+10", ""] and listing["reason"].tolist() == ["", "gone: no audio"]
-    cut = next(files(listing[:1], folder))
+    cut = next(read_files(listing[:1], folder))
     samples = prepare(cut)[0]
     assert cut.start == 10.5 and np.abs(samples[16_000:19_000]).max() > 9000
     assert np.abs(samples[5000:15_000]).max() < 100
@@ -459,7 +461,7 @@ def test_disk_full(server, folder, monkeypatch):
     asked = server.asked.copy()
     fetch(rows[:4], folder, server.address)
     assert not [name for name in server.asked - asked if name in ("ok0.webm", "ok1.webm", "ok2.webm")]
-    assert classify("unable to open for writing: [Errno 28] No space left on device").kind == "disk"
+    assert classify("unable to open for writing: [Errno 28] No space left on device").kind == Kind.DISK_FULL
 
 
 COOKIES = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t4102444800\tsession\tsecret\n"
@@ -514,7 +516,7 @@ def test_what_an_account_or_a_proxy_may_cure_is_asked_for_again(folder):
     clip = Clip("a_0", "a", 0, 10)
     for message, cure in (("Sign in to confirm your age", "cookies"), ("not available in your country", "proxy")):
         Archive(folder, "A", []).add(clip, classify(message))
-        assert Archive(folder, "A", []).gone(clip).startswith("gone: ")
+        assert Archive(folder, "A", []).gone(clip).kind == classify(message).kind
         assert Archive(folder, "A", [cure]).gone(clip) is None and Archive(folder, "B", []).gone(clip) is None
         Archive(folder, "A", [cure]).add(clip, classify(message))
         assert Archive(folder, "A", [cure]).gone(clip)
@@ -536,84 +538,85 @@ def test_wrong_settings(folder, settings, message):
     with pytest.raises(GlatError, match="unknown key speed; source youtube has address, cookies, parallel, "):
         open_source({"kind": "youtube", "speed": 1}, "audioset")
     with pytest.raises(GlatError, match="no name of a file"):
-        youtube.fetch(Shard(segments("../a"), folder, "eval"), youtube.Settings())
+        YouTube().fetch(Shard(segments("../a"), folder, "eval"))
 
 
 def test_how_it_is_got_is_not_what_it_is():
     secret = {"kind": "youtube", "proxy": "http://me:secret@host", "cookies": "c.txt", "sleep_interval": 3}
     assert identity(secret | {"address": "https://a/{id}"}) == {"kind": "youtube", "address": "https://a/{id}"}
-    assert set(youtube.WAYS) == set(youtube.Settings.model_fields) - {"address"}
+    assert set(YouTube.ways) == set(YouTube.model_fields) - {"address"}
 
 
 def test_the_pace_is_that_of_the_site():
-    assert youtube.Settings().interval() == 12 and youtube.Settings(cookies="c.txt").interval() == 2
-    assert youtube.Settings(address="http://127.0.0.1/{id}").interval() == 0
-    assert youtube.Settings(sleep_interval=0).interval() == 0
+    assert YouTube().interval() == 12 and YouTube(cookies="c.txt").interval() == 2
+    assert YouTube(address="http://127.0.0.1/{id}").interval() == 0
+    assert YouTube(sleep_interval=0).interval() == 0
 
 
 Y = "ERROR: [youtube] -ab_cdefghi: "
 
 
 @pytest.mark.parametrize(
-    ("message", "kind", "reason"),
+    ("message", "fate", "reason"),
     [
-        (Y + "Private video. Sign in if you've been granted access to this video", GONE, "private video"),
-        (Y + "Video unavailable. This video is private", GONE, "private video"),
-        (Y + "Video unavailable", GONE, "unavailable"),
-        (Y + "This video is not available", PASSING, "refused to this connection"),
-        (Y + "Video unavailable. This video is not available", PASSING, "refused to this connection"),
-        (Y + "This video isn’t available anymore", GONE, "unavailable"),
-        (Y + "This video is unavailable", GONE, "unavailable"),
-        ('Invalid proxy url "http://me:pass@word@host:x": Port', PASSING, 'other; Invalid proxy url "http://host:x": Port'),
+        (Y + "Private video. Sign in if you've been granted access to this video", Fate.GONE, "private video"),
+        (Y + "Video unavailable. This video is private", Fate.GONE, "private video"),
+        (Y + "Video unavailable", Fate.GONE, "unavailable"),
+        (Y + "This video is not available", Fate.PASSING, "refused to this connection"),
+        (Y + "Video unavailable. This video is not available", Fate.PASSING, "refused to this connection"),
+        (Y + "This video isn’t available anymore", Fate.GONE, "unavailable"),
+        (Y + "This video is unavailable", Fate.GONE, "unavailable"),
+        ('Invalid proxy url "http://me:pass@word@host:x": Port', Fate.PASSING, 'other; Invalid proxy url "http://host:x": Port'),
         (Y + "Video unavailable. This video is no longer available because the YouTube account associated with this "
-         "video has been terminated.", GONE, "account closed"),
-        (Y + "This video is no longer available because the uploader has closed their YouTube account.", GONE,
+         "video has been terminated.", Fate.GONE, "account closed"),
+        (Y + "This video is no longer available because the uploader has closed their YouTube account.", Fate.GONE,
          "account closed"),
-        (Y + "Video unavailable. This video is no longer available due to a copyright claim by Sony", GONE,
+        (Y + "Video unavailable. This video is no longer available due to a copyright claim by Sony", Fate.GONE,
          "copyright claim"),
-        (Y + "This video has been removed by the uploader", GONE, "removed"),
-        (Y + "This video has been removed for violating YouTube's Terms of Service", GONE, "removed"),
-        (Y + "Video unavailable. The uploader has not made this video available in your country", GONE,
+        (Y + "This video has been removed by the uploader", Fate.GONE, "removed"),
+        (Y + "This video has been removed for violating YouTube's Terms of Service", Fate.GONE, "removed"),
+        (Y + "Video unavailable. The uploader has not made this video available in your country", Fate.GONE,
          "not available in this region"),
         (Y + "Video unavailable. This video contains content from UMG, who has blocked it in your country on copyright "
-         "grounds", GONE, "not available in this region"),
-        (Y + "This video is not available from your location due to geo restriction", GONE,
+         "grounds", Fate.GONE, "not available in this region"),
+        (Y + "This video is not available from your location due to geo restriction", Fate.GONE,
          "not available in this region"),
-        (Y + "Sign in to confirm your age. This video may be inappropriate for some users. Use --cookies", GONE,
+        (Y + "Sign in to confirm your age. This video may be inappropriate for some users. Use --cookies", Fate.GONE,
          "age-restricted"),
-        (Y + "Join this channel to get access to members-only content like this video", GONE, "members only or paid"),
-        (Y + "This video is available to this channel's members on level: Fan", GONE, "members only or paid"),
-        (Y + "This video requires payment to watch", GONE, "members only or paid"),
-        (Y + "This live stream recording is not available.", GONE, "live stream without recording"),
-        ("ERROR: [youtube:truncated_id] abc: Incomplete YouTube ID abc. URL looks truncated.", GONE,
+        (Y + "Join this channel to get access to members-only content like this video", Fate.GONE, "members only or paid"),
+        (Y + "This video is available to this channel's members on level: Fan", Fate.GONE, "members only or paid"),
+        (Y + "This video requires payment to watch", Fate.GONE, "members only or paid"),
+        (Y + "This live stream recording is not available.", Fate.GONE, "live stream without recording"),
+        ("ERROR: [youtube:truncated_id] abc: Incomplete YouTube ID abc. URL looks truncated.", Fate.GONE,
          "no video has this id"),
-        (Y + "This live event will begin in 3 hours.", PASSING, "not yet public"),
-        (Y + "Premieres in 20 minutes", PASSING, "not yet public"),
-        (Y + "Sign in to confirm you’re not a bot. Use --cookies-from-browser or --cookies", PASSING, "bot check"),
-        (Y + "Sign in to confirm you're not a bot. HTTP Error 429", PASSING, "bot check"),
+        (Y + "This live event will begin in 3 hours.", Fate.PASSING, "not yet public"),
+        (Y + "Premieres in 20 minutes", Fate.PASSING, "not yet public"),
+        (Y + "Sign in to confirm you’re not a bot. Use --cookies-from-browser or --cookies", Fate.PASSING, "bot check"),
+        (Y + "Sign in to confirm you're not a bot. HTTP Error 429", Fate.PASSING, "bot check"),
         (Y + "Video unavailable. This content isn’t available, try again later. The current session has been rate-limited "
-         "by YouTube for up to an hour.", PASSING, "rate limit of YouTube"),
-        (Y + "Video unavailable. This content isn't available.", PASSING, "refused to this connection"),
-        (Y + "The following content is not available on this app. Watch on the latest version of YouTube.", PASSING,
+         "by YouTube for up to an hour.", Fate.PASSING, "rate limit of YouTube"),
+        (Y + "Video unavailable. This content isn't available.", Fate.PASSING, "refused to this connection"),
+        (Y + "The following content is not available on this app. Watch on the latest version of YouTube.", Fate.PASSING,
          "refused to this player"),
-        (Y + "Requested format is not available. Use --list-formats for a list", PASSING, "no format offered"),
-        (Y + "Unable to download API page: HTTP Error 404: Not Found (caused by <HTTPError 404: Not Found>)", PASSING,
+        (Y + "Requested format is not available. Use --list-formats for a list", Fate.PASSING, "no format offered"),
+        (Y + "Unable to download API page: HTTP Error 404: Not Found (caused by <HTTPError 404: Not Found>)", Fate.PASSING,
          "HTTP 404, not found"),
-        ("ERROR: [generic] Unable to download webpage: HTTP Error 410: Gone", GONE, "HTTP 410, gone for good"),
-        (Y + "Unable to download webpage: HTTP Error 429: Too Many Requests", PASSING, "HTTP 429, too many requests"),
-        ("ERROR: unable to download video data: HTTP Error 403: Forbidden", PASSING, "HTTP 403, forbidden"),
-        (Y + "Unable to download API page: HTTP Error 502: Bad Gateway", PASSING, "HTTP 502, server error"),
+        ("ERROR: [generic] Unable to download webpage: HTTP Error 410: Gone", Fate.GONE, "HTTP 410, gone for good"),
+        (Y + "Unable to download webpage: HTTP Error 429: Too Many Requests", Fate.PASSING, "HTTP 429, too many requests"),
+        ("ERROR: unable to download video data: HTTP Error 403: Forbidden", Fate.PASSING, "HTTP 403, forbidden"),
+        (Y + "Unable to download API page: HTTP Error 502: Bad Gateway", Fate.PASSING, "HTTP 502, server error"),
         (Y + "Unable to download API page: <urllib3 0x7f>: Failed to resolve 'www.youtube.com' ([Errno -3] Temporary "
-         "failure in name resolution)", PASSING, OFFLINE),
-        (Y + "Unable to download webpage: [Errno 101] Network is unreachable", PASSING, OFFLINE),
-        (Y + "Unable to download webpage: The read operation timed out", PASSING, "time-out"),
-        (Y + "Unable to download API page: [Errno 104] Connection reset by peer", PASSING, "broken transfer"),
-        ("ERROR: 1234 bytes read, 567 more expected", PASSING, "broken transfer"),
-        ("ERROR: ffmpeg exited with code 8", PASSING, "broken transfer"),
-        (Y + "Something that nobody has seen yet; please report this issue on  https://github.com", PASSING,
+         "failure in name resolution)", Fate.PASSING, "no connection"),
+        (Y + "Unable to download webpage: [Errno 101] Network is unreachable", Fate.PASSING, "no connection"),
+        (Y + "Unable to download webpage: The read operation timed out", Fate.PASSING, "time-out"),
+        (Y + "Unable to download API page: [Errno 104] Connection reset by peer", Fate.PASSING, "broken transfer"),
+        ("ERROR: 1234 bytes read, 567 more expected", Fate.PASSING, "broken transfer"),
+        ("ERROR: ffmpeg exited with code 8", Fate.PASSING, "broken transfer"),
+        (Y + "Something that nobody has seen yet; please report this issue on  https://github.com", Fate.PASSING,
          "other; Something that nobody has seen yet"),
     ],
 )  # fmt: skip
-def test_messages(message, kind, reason):
+def test_messages(message, fate, reason):
     failure = classify(message)
-    assert (failure.kind, failure.reason) == (kind, reason)
+    assert (failure.kind.fate, failure.reason) == (fate, reason)
+    assert reason.startswith(("HTTP", failure.kind.cause))

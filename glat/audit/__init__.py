@@ -20,16 +20,16 @@ from typing import NamedTuple
 from ..config.params import Params
 from . import contents, signs, sound
 from .gather import Split, read_split
-from .rows import FINE, NOT_FIT, WARNING, Row, verdict
+from .rows import FINE, NOT_FIT, WARNING, Row, Verdict, verdict
 
 __all__ = ["FINE", "NOT_FIT", "WARNING", "Audit", "Row", "audit", "verdict"]
 
 
 class Audit(NamedTuple):
-    """The rows of an audit, its verdict in one sentence, and what its figures are drawn from, by split."""
+    """The rows of an audit, the verdict on all of them, and what its figures are drawn from, by split."""
 
     rows: list[Row]
-    verdict: str
+    verdict: Verdict
     splits: dict[str, Split]
     sounds: dict[str, sound.Sound]
 
@@ -47,8 +47,8 @@ def audit(params: Params, root: Path = Path()) -> Audit:
     splits = {name: read_split(params.dataset, name, entry, root) for name in entry.splits}
     sounds = {name: sound.listen(split, params.audit.clips, params.audit.seed) for name, split in splits.items()}
     rows = list(_rows(params, list(splits.values()), sounds))
-    told = verdict(rows)
-    return Audit([Row("all", "verdict", params.dataset, told), *rows], told, splits, sounds)
+    total = verdict(rows)
+    return Audit([Row("all", "verdict", params.dataset, str(total)), *rows], total, splits, sounds)
 
 
 def _rows(params: Params, splits: list[Split], sounds: dict[str, sound.Sound]) -> Iterator[Row]:
@@ -59,7 +59,7 @@ def _rows(params: Params, splits: list[Split], sounds: dict[str, sound.Sound]) -
         yield from signs.lengths(split)
         yield from signs.rates(split)
         yield from signs.levels(split)
-        yield from sound.heard(split, sounds[split.name])
+        yield from sound.measures(split, sounds[split.name])
     parts = ([(split, sounds[split.name]) for split in splits if split.name in role] for role in (train, evaluate))
     yield from sound.compare(*parts)
     yield from contents.duplicates(splits)

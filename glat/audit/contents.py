@@ -8,22 +8,23 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ..data.kinds import Fate, Kind
 from ..results.published import PANNS_CLIPS
 from .gather import Split
-from .rows import Row, few, graded, percent
+from .rows import Row, Verdict, few, judge, percent
 from .signs import LEAST
 
-# What a reason may come from beside the clips themselves, by what stands before its colon: the share of clips asked for
-# above which it is told.
+# What a kind of loss may come from beside the clips themselves: the share of the clips asked for above which it is
+# reported, and the likely cause.
 CAUSES = {
-    "silent": (0.05, "float samples were written as integers without scaling, or files that were missing as zeros"),
-    "constant": (0.02, "samples were overwritten or never written"),
-    "not finite": (0.01, "a division by a level of zero when clips were normalised"),
-    "too long": (0.05, "uncut videos, or audio read at a lower sample rate than it has"),
-    "too short": (0.05, "downloads that broke off, or audio read at a higher sample rate than it has"),
-    "truncated": (0.02, "downloads or copies that broke off: get these files again"),
-    "undecodable": (0.02, "files that are no audio, such as a web page that says sorry"),
-    "not listed": (0.0, "the download step's listing is of another list: run it again"),
+    Kind.SILENT: (0.05, "float samples were written as integers without scaling, or files that were missing as zeros"),
+    Kind.CONSTANT: (0.02, "samples were overwritten or never written"),
+    Kind.NOT_FINITE: (0.01, "a division by a level of zero when clips were normalised"),
+    Kind.TOO_LONG: (0.05, "uncut videos, or audio read at a lower sample rate than it has"),
+    Kind.TOO_SHORT: (0.05, "downloads that broke off, or audio read at a higher sample rate than it has"),
+    Kind.TRUNCATED: (0.02, "downloads or copies that broke off: get these files again"),
+    Kind.UNDECODABLE: (0.02, "files that are no audio, such as a web page that says sorry"),
+    Kind.NOT_LISTED: (0.0, "the download step's listing is of another list: run it again"),
 }
 SHOWN = 100  # duplicates and shared clips that are named
 
@@ -36,33 +37,32 @@ def losses(split: Split) -> Iterator[Row]:
     why = f"{percent(lost)} of the clips that the list asks for are lost"
     # The authors of PANNs lost 6 to 7 %, and more videos have gone since. Beyond half, few classes and none of
     # the rare ones keep their numbers: a score on what is left says little about AudioSet.
-    yield Row(split.name, "clips", "share lost", lost, "at most 30%", graded(lost, 0.3, 0.5, why))
+    yield Row(split.name, "clips", "share lost", lost, "at most 30%", judge(lost, 0.3, 0.5, why))
     asked, got = PANNS_CLIPS.get(split.name, (0, 0))
     if asked == split.asked:
         yield Row(split.name, "clips", "got by PANNs", got)
         yield Row(split.name, "clips", "share lost by PANNs", 1 - got / asked)
-    kinds = split.losses()
-    if passing := sum(count for kind, count in kinds.items() if kind.startswith("passing")):
+    if passing := sum(count for kind, count in split.kinds.items() if kind.fate == Fate.PASSING):
         shards = " ".join(split.again) if len(split.again) <= 8 else "download"
         why = (
             f"{passing} clips failed for a reason that may pass; `snakemake packs --cores all --config "
             f"dataset={split.dataset} -R {shards}` asks for them again"
         )
-        told = graded(passing / split.asked, 0.005, None, why)
-        yield Row(split.name, "clips", "may be got by another download", passing, "at most 0.5%", told)
-    for kind, count in kinds.most_common():
+        finding = judge(passing / split.asked, 0.005, None, why)
+        yield Row(split.name, "clips", "may be got by another download", passing, "at most 0.5%", finding)
+    for kind, count in split.kinds.most_common():
         limit, cause = CAUSES.get(kind, (1.0, ""))
-        told, expected = "", ""
+        finding, expected = Verdict(), ""
         if cause:
             share = count / split.asked
             why = f"{percent(share)} of the clips asked for are lost as '{kind}'. Likely cause: {cause}"
-            told, expected = graded(share if count >= LEAST else 0, limit, None, why), f"at most {percent(limit)}"
-        yield Row(split.name, "lost", kind, count, expected, told)
+            finding, expected = judge(share if count >= LEAST else 0, limit, None, why), f"at most {percent(limit)}"
+        yield Row(split.name, "lost", kind.value, count, expected, finding)
     for note, count in sorted(split.notes.items()):
         # A source that has labels of its own compares them: many differences mean that names or lists do not fit.
         why = f"{percent(count / split.asked)} of the clips are noted '{note}'. Likely cause: audio and list do not fit"
-        told = graded(count / split.asked if count >= LEAST else 0, 0.01, 0.2, why)
-        yield Row(split.name, "noted", note, count, "at most 1%", told)
+        finding = judge(count / split.asked if count >= LEAST else 0, 0.01, 0.2, why)
+        yield Row(split.name, "noted", note, count, "at most 1%", finding)
 
 
 def classes(splits: list[Split], train: list[str], evaluate: list[str]) -> Iterator[Row]:
@@ -84,8 +84,8 @@ def classes(splits: list[Split], train: list[str], evaluate: list[str]) -> Itera
         empty = (got == 0) & (asked > 0)
         share = float(empty.mean())
         why = f"{int(empty.sum())} classes lost all their {role} clips, and such a class {without}: {few(names[empty])}"
-        told = graded(share, 0.0, 0.5, why)
-        yield Row("all", f"classes without {role} clips", "lost all", int(empty.sum()), "0", told)
+        finding = judge(share, 0.0, 0.5, why)
+        yield Row("all", f"classes without {role} clips", "lost all", int(empty.sum()), "0", finding)
         yield Row("all", f"classes without {role} clips", "none in the list", int((asked == 0).sum()))
 
 
@@ -100,8 +100,8 @@ def duplicates(splits: list[Split]) -> Iterator[Row]:
             f"{percent(share)} of clips have the same audio as another id. Likely cause: one file was stored under "
             "several names, or the source has copies"
         )
-        told = graded(share if count >= LEAST else 0, 0.005, 0.05, why)
-        yield Row(split.name, "duplicates", "share of clips", share, "at most 0.5%", told)
+        finding = judge(share if count >= LEAST else 0, 0.005, 0.05, why)
+        yield Row(split.name, "duplicates", "share of clips", share, "at most 0.5%", finding)
         found = np.flatnonzero(groups >= 0)
         found = found[np.argsort(groups[found], kind="stable")]
         for group in np.unique(groups[found])[:SHOWN]:
@@ -119,19 +119,19 @@ def overlap(splits: list[Split], train: list[str], evaluate: list[str]) -> Itera
         first, second = (b, a) if a.name in evaluate else (a, b)
         apart = (first.name in train and second.name in evaluate) or (second.name in train and first.name in evaluate)
         for key, of, what in (("video", "videos", "come from a video that"), ("audio", "audio", "have audio that")):
-            shared = _shared(getattr(first, of), getattr(second, of))
+            shared = _shared_indices(getattr(first, of), getattr(second, of))
             share = len(shared) / second.got
-            told, expected = "", ""
+            finding, expected = Verdict(), ""
             if apart:
                 names = few(second.clips[i].decode() for i in shared)
                 why = f"{len(shared)} clips ({percent(share)}) of {second.name} {what} {first.name} has too: {names}"
-                told, expected = (
-                    graded(
+                finding, expected = (
+                    judge(
                         share, 0, 0.01, f"{why}. Likely cause: lists of different releases, or uploads of one recording"
                     ),
                     "0",
                 )
-            yield Row("all", f"shared by {key}", f"{first.name}, {second.name}", len(shared), expected, told)
+            yield Row("all", f"shared by {key}", f"{first.name}, {second.name}", len(shared), expected, finding)
             for i in shared[:SHOWN]:
                 yield Row(second.name, f"shared by {key} with {first.name}", second.clips[i].decode(), 1)
 
@@ -147,7 +147,7 @@ def _groups(audio: np.ndarray) -> np.ndarray:
     return np.where(table.duplicated(keep=False).to_numpy(), groups, -1)
 
 
-def _shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _shared_indices(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Indices into `second` of the entries that are in `first` too: hashes (clips,) or (clips, 2)."""
     if first.ndim == 1:
         return np.flatnonzero(np.isin(second, first))

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from ..config.settings import Dataset
+from ..data.kinds import Fate, Kind
 from ..data.lists import audioset
 from ..data.packs.read import open_pack
 from ..data.shards import STRINGS
 from ..lib.errors import GlatError, refusal
+from ..lib.layout import Data
 
 STATISTICS = ("source_rate", "source_seconds", "peak", "mean", "rms", "clipped", "jumps")
 
@@ -27,7 +29,7 @@ STATISTICS = ("source_rate", "source_seconds", "peak", "mean", "rms", "clipped",
 class Split:
     """One split, as asked for and as got. C is the number of classes; arrays over clips are in the packs' order.
 
-    reasons: lost clips by the ledger's reason, whole; notes: clips by the listing's note; again: listings of shards
+    kinds, reasons: lost clips by the ledger's columns; notes: clips by the listing's note; again: listings of shards
     with failures that a further download may mend; clips: names as bytes; videos: a 64-bit hash of the YouTube id;
     audio: (clips, 2) uint64, the hash of the samples; seconds: (clips,) of the segments,
     at most a clip's; statistics: (clips,) arrays by the packs' names, rate in Hz,
@@ -42,6 +44,7 @@ class Split:
     sample_rate: int
     clip_seconds: float
     paths: list[Path]
+    kinds: Counter[Kind]
     reasons: Counter[str]
     notes: Counter[str]
     again: list[str]
@@ -59,15 +62,6 @@ class Split:
     def got(self) -> int:
         return len(self.clips)
 
-    def losses(self) -> Counter[str]:
-        """Lost clips by the kind of reason: what stands before the colon, and for what a download could not get
-        ("gone: private video; ..."), what stands before the semicolon."""
-        kinds: Counter[str] = Counter()
-        for reason, count in self.reasons.items():
-            whole = reason.startswith(("gone:", "passing:"))
-            kinds[reason.partition(";" if whole else ":")[0]] += count
-        return kinds
-
 
 def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> Split:
     """Read a split of data/<dataset> below `root`.
@@ -75,22 +69,24 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
     Raises GlatError, naming the file, if a list, a listing, a ledger or a pack is missing or damaged, if a pack was
     made from another list than is there now, or if shards differ in rate or length.
     """
-    folder = root / "data" / dataset
-    classes = audioset.read_class_list(folder / "metadata/class_labels_indices.csv")
-    segments = audioset.read_segments(folder / f"metadata/{name}_segments.csv", classes)
-    reasons, notes, again, shards = Counter(), Counter(), [], []
-    paths = [folder / f"packs/{name}/{shard:03d}.h5" for shard in range(entry.shards(name))]
+    data = Data(dataset, root)
+    classes = audioset.read_class_list(data.class_list)
+    segments = audioset.read_segments(data.segments(name), classes)
+    kinds, reasons, notes, again, shards = Counter(), Counter(), Counter(), [], []
+    paths = [data.pack(name, shard) for shard in range(entry.shards(name))]
     for shard, path in enumerate(paths):
         rows = audioset.shard_rows(segments, shard, entry.shard_size)
         found = _read_pack(path, rows, classes)
-        ledger = _table(path.with_suffix(".ledger.csv"), ("clip", "reason"), "pack")
+        ledger = _table(data.ledger(name, shard), ("clip", "kind", "reason"), "pack")
         if len(found["clip"]) + len(ledger) != len(rows):
             raise GlatError(f"{path}: its clips and its ledger's are not the {len(rows)} of the list; pack again")
+        shard_kinds = Counter(map(Kind, ledger["kind"]))
+        kinds.update(shard_kinds)
         reasons.update(ledger["reason"])
-        listing = folder / f"audio/{name}/{shard:03d}.csv"
+        listing = data.listing(name, shard)
         listed = _table(listing, ("clip", "reason"), "download")
         notes.update(note for note in listed.get("note", ()) if note)
-        if ledger["reason"].str.startswith("passing").any():
+        if any(kind.fate == Fate.PASSING for kind in shard_kinds):
             again.append(str(listing.relative_to(root)))
         found["video"] = pd.util.hash_array(rows["youtube_id"].to_numpy(object)[found.pop("row")])
         shards.append(found)
@@ -98,7 +94,7 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
             if found[key] != shards[0][key]:
                 raise GlatError(f"{path}: {key} is {found[key]}, but {paths[0]} has {shards[0][key]}; pack again")
 
-    def joined(key: str) -> np.ndarray:
+    def concatenate(key: str) -> np.ndarray:
         return np.concatenate([shard.pop(key) for shard in shards])
 
     counts = [len(shard["clip"]) for shard in shards]
@@ -110,14 +106,15 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
         sample_rate=shards[0]["sample_rate"],
         clip_seconds=shards[0]["clip_seconds"],
         paths=paths,
+        kinds=kinds,
         reasons=reasons,
         notes=notes,
         again=again,
-        clips=joined("clip"),
-        videos=joined("video"),
-        audio=joined("audio"),
-        seconds=joined("seconds"),
-        statistics={key: joined(key) for key in STATISTICS},
+        clips=concatenate("clip"),
+        videos=concatenate("video"),
+        audio=concatenate("audio"),
+        seconds=concatenate("seconds"),
+        statistics={key: concatenate(key) for key in STATISTICS},
         labels_asked=np.bincount(audioset.labels(segments, classes).indices, minlength=len(classes)),
         labels_got=np.sum([shard["labels"] for shard in shards], axis=0),
         first=np.cumsum([0, *counts]),
@@ -147,8 +144,8 @@ def _read_pack(path: Path, rows: pd.DataFrame, classes: pd.DataFrame) -> dict:
                 "clip_seconds": float(pack.attrs["clip_seconds"]),
             }
         except (KeyError, OSError, ValueError) as error:
-            told = refusal(error) or f"damaged pack ({error}); delete it and run `snakemake packs` again"
-            raise GlatError(f"{path}: {told}") from None
+            why = refusal(error) or f"damaged pack ({error}); delete it and run `snakemake packs` again"
+            raise GlatError(f"{path}: {why}") from None
 
 
 def _bytes(texts: h5py.Dataset) -> np.ndarray:
@@ -162,8 +159,10 @@ def _table(path: Path, columns: tuple[str, ...], step: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise GlatError(f"{path}: no such file; run the {step} step") from None
     except (OSError, ValueError) as error:
-        told = refusal(error) or f"cannot be read ({error}); run the {step} step again"
-        raise GlatError(f"{path}: {told}") from None
+        why = refusal(error) or f"cannot be read ({error}); run the {step} step again"
+        raise GlatError(f"{path}: {why}") from None
     if lost := [name for name in columns if name not in table]:
         raise GlatError(f"{path}: has no column {lost[0]}; run the {step} step again")
+    if "kind" in columns and len(odd := set(table["kind"]) - set(Kind)):
+        raise GlatError(f"{path}: {min(odd)!r} is no kind of loss; run the {step} step again")
     return table

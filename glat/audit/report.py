@@ -25,7 +25,9 @@ def write(params: Params, folder: Path) -> Audit:
     """Audit the chosen dataset; write audit.csv and audit.html into `folder`. Raises what `audit` raises."""
     found = audit(params)
     with whole(folder / "audit.csv") as part:
-        pd.DataFrame([row._replace(value=_plain(row.value)) for row in found.rows]).to_csv(part, index=False)
+        pd.DataFrame([row._replace(value=_plain(row.value), verdict=str(row.verdict)) for row in found.rows]).to_csv(
+            part, index=False
+        )
     with TemporaryDirectory() as drawn:
         page = render("audit/audit.html.j2", **_page(params, found, Path(drawn)))
     with whole(folder / "audit.html") as part:
@@ -35,11 +37,11 @@ def write(params: Params, folder: Path) -> Audit:
 
 def summary(found: Audit) -> str:
     """The verdict, each finding, and how much of each split is there, as a few lines of text."""
-    lines = [found.verdict.partition(":")[0]]
+    lines = [found.verdict.grade]
     for grade in (NOT_FIT, WARNING):
         lines += [f"  {grade}, {row.split}: {row.why}" for row in found.rows if row.grade == grade]
     for name, split in found.splits.items():
-        lost = ", ".join(f"{count} {kind}" for kind, count in split.losses().most_common())
+        lost = ", ".join(f"{count} {kind}" for kind, count in split.kinds.most_common())
         lines.append(f"  {name}: {split.got} of {split.asked} clips{f'; lost: {lost}' if lost else ''}")
     return "\n".join(lines)
 
@@ -53,7 +55,7 @@ def _page(params: Params, found: Audit, drawn: Path) -> dict:
     pairs = [row for row in found.rows if row.measure in ("shared by video", "shared by audio")]
     return {
         "dataset": params.dataset,
-        "verdict": found.verdict.partition(":")[0],
+        "verdict": found.verdict.grade,
         "fit": found.fit,
         "findings": [(row, _code(row.why)) for grade in (NOT_FIT, WARNING) for row in found.rows if row.grade == grade],
         "names": names,

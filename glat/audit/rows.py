@@ -8,31 +8,41 @@ from typing import Any, NamedTuple
 FINE, WARNING, NOT_FIT = "fine", "warning", "not fit"
 
 
+class Verdict(NamedTuple):
+    """A grade, and why where it is not fine. As text, `<grade>: <why>`."""
+
+    grade: str = ""
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.grade}: {self.why}" if self.why else self.grade
+
+
 class Row(NamedTuple):
-    """One line of audit.csv. split: "all" for what concerns several; verdict: empty where there is none to give,
-    "fine", or "warning: <why>" or "not fit: <why>", where the sentence names the likely cause."""
+    """One line of audit.csv. split: "all" for what concerns several; verdict: empty where there is none to give, else one
+    of fine, a warning and not fit, whose `why` names the likely cause."""
 
     split: str
     measure: str
     key: str
     value: Any
     expected: str = ""
-    verdict: str = ""
+    verdict: Verdict = Verdict()
 
     @property
     def grade(self) -> str:
-        return self.verdict.partition(":")[0]
+        return self.verdict.grade
 
     @property
     def why(self) -> str:
-        return self.verdict.partition(": ")[2]
+        return self.verdict.why
 
 
-def graded(share: float, warn: float, fatal: float | None, why: str) -> str:
+def judge(share: float, warn: float, fatal: float | None, why: str) -> Verdict:
     """The verdict on a share: fine up to `warn`, a warning up to `fatal` (None: never more than a warning)."""
     if fatal is not None and share > fatal:
-        return f"{NOT_FIT}: {why}"
-    return f"{WARNING}: {why}" if share > warn else FINE
+        return Verdict(NOT_FIT, why)
+    return Verdict(WARNING, why) if share > warn else Verdict(FINE)
 
 
 def percent(share: float) -> str:
@@ -47,12 +57,13 @@ def few(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
-def verdict(rows: Iterable[Row]) -> str:
-    """The verdict on all rows, in one sentence."""
+def verdict(rows: Iterable[Row]) -> Verdict:
+    """The verdict on all rows, in words."""
     rows = list(rows)
     fatal = [f"{row.split}: {row.why}" for row in rows if row.grade == NOT_FIT]
     warnings = sum(row.grade == WARNING for row in rows)
     if fatal:
-        return f"not fit for training: {'; '.join(fatal)}"
-    told = f", with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
-    return f"fit for training{told}"
+        return Verdict("not fit for training", "; ".join(fatal))
+    return Verdict(
+        f"fit for training, with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else "fit for training"
+    )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .gather import Split
-from .rows import FINE, NOT_FIT, WARNING, Row, graded, percent
+from .rows import FINE, NOT_FIT, WARNING, Row, Verdict, judge, percent
 
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 176400, 192000)
 LEAST = 3  # clips: in a small corpus, one or two odd clips are above any share
@@ -31,19 +31,19 @@ class Sign(NamedTuple):
     cause: str
 
 
-def _wrapped(split: Split) -> np.ndarray:
+def _is_wrapped(split: Split) -> np.ndarray:
     # An overflow leaves two steps, out and back.
     return split.statistics["jumps"] * split.clip_seconds * split.sample_rate > 1.5
 
 
-def _saturated(split: Split) -> np.ndarray:
+def _is_saturated(split: Split) -> np.ndarray:
     return split.statistics["clipped"] > 0.2
 
 
 SIGNS = [
     Sign(
         "wrapped",
-        _wrapped,
+        _is_wrapped,
         "steps of more than full scale, behind which the signal goes on as if full scale had no end",
         0.02,
         0.2,
@@ -61,7 +61,7 @@ SIGNS = [
     ),
     Sign(
         "saturated",
-        _saturated,
+        _is_saturated,
         "more than a fifth of all samples at full scale",
         0.01,
         0.2,
@@ -70,7 +70,7 @@ SIGNS = [
     Sign(
         # Loud masters and lossy decoders leave a few clipped samples in many videos: only a large part is odd.
         "clipped",
-        lambda split: (split.statistics["clipped"] > 0.001) & ~_wrapped(split) & ~_saturated(split),
+        lambda split: (split.statistics["clipped"] > 0.001) & ~_is_wrapped(split) & ~_is_saturated(split),
         "more than 0.1 % of the samples at full scale, and neither wrapped nor saturated",
         0.3,
         None,
@@ -120,7 +120,7 @@ def signs(split: Split) -> Iterator[Row]:
         share = count / split.got
         limit = f"at most {percent(sign.warn)}"
         why = f"{percent(share)} of clips are {sign.name} ({sign.meaning}). Likely cause: {sign.cause}"
-        yield Row(split.name, "sign", sign.name, share, limit, graded(share if count >= LEAST else 0, *sign[3:5], why))
+        yield Row(split.name, "sign", sign.name, share, limit, judge(share if count >= LEAST else 0, *sign[3:5], why))
 
 
 def levels(split: Split) -> Iterator[Row]:
@@ -128,14 +128,14 @@ def levels(split: Split) -> Iterator[Row]:
     for key in ("rms", "peak"):
         level = 20 * np.log10(np.maximum(split.statistics[key], 2**-16))
         low, middle, high = np.quantile(level, [0.05, 0.5, 0.95])
-        expected, told = "", ""
+        expected, finding = "", Verdict()
         if key == "rms":
             # Speech and music on YouTube lie around -20 dB; a corpus 25 dB below or 14 dB above is scaled wrongly.
-            expected, told = "-45 to -6 dB", FINE
+            expected, finding = "-45 to -6 dB", Verdict(FINE)
             if not -45 <= middle <= -6:
                 why = f"the median clip's rms is {middle:.0f} dB. Likely cause: a wrong factor when samples were scaled"
-                told = f"{WARNING}: {why}"
-        yield Row(split.name, f"{key} (dB of full scale)", "median", middle, expected, told)
+                finding = Verdict(WARNING, why)
+        yield Row(split.name, f"{key} (dB of full scale)", "median", middle, expected, finding)
         yield Row(split.name, f"{key} (dB of full scale)", "5 % of clips below", low)
         yield Row(split.name, f"{key} (dB of full scale)", "5 % of clips above", high)
     for key in ("mean", "clipped", "jumps"):
@@ -160,7 +160,7 @@ def lengths(split: Split) -> Iterator[Row]:
         yield Row(split.name, "source length (s)", f"{found[i]:.1f}", int(counts[i]))
     ratio = seconds / split.seconds
     found, counts = np.unique(np.round(ratio, 2), return_counts=True)
-    factor, share, told = float(found[np.argmax(counts)]), float(counts.max() / split.got), FINE
+    factor, share, finding = float(found[np.argmax(counts)]), float(counts.max() / split.got), Verdict(FINE)
     if counts.max() >= LEAST and share > 0.25 and abs(factor - 1) > 0.03:
         of = np.round(ratio, 2) == factor
         claimed = int(np.median(split.statistics["source_rate"][of]))
@@ -172,7 +172,9 @@ def lengths(split: Split) -> Iterator[Row]:
                 f". Likely cause: a wrong sample rate: audio of {likely} Hz is taken for {claimed} Hz, so that all its "
                 "sounds are shifted in pitch; if the pitch is right, the audio was cut to another length"
             )
-            told = f"{NOT_FIT if share > 0.5 else WARNING}: {why}"
+            finding = Verdict(NOT_FIT if share > 0.5 else WARNING, why)
         else:
-            told = f"{WARNING}: {why}. Likely cause: the audio was cut to another length than the labels are for"
-    yield Row(split.name, "source length to segment length", "commonest ratio", factor, "0.97 to 1.03", told)
+            finding = Verdict(
+                WARNING, f"{why}. Likely cause: the audio was cut to another length than the labels are for"
+            )
+    yield Row(split.name, "source length to segment length", "commonest ratio", factor, "0.97 to 1.03", finding)

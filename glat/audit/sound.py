@@ -14,7 +14,7 @@ from ..data.randomness import Use, generator
 from ..lib.errors import GlatError
 from ..models.frontend import LogMel
 from .gather import Split
-from .rows import FINE, WARNING, Row, graded, percent
+from .rows import FINE, WARNING, Row, Verdict, judge, percent
 from .signs import LEAST, RATES
 
 BAND = 250  # Hz, of the spectrum: about that, in whole bins of the front end's STFT
@@ -94,7 +94,7 @@ def edge(spectrum: np.ndarray) -> float:
     return float("nan")
 
 
-def heard(split: Split, sound: Sound) -> Iterator[Row]:
+def measures(split: Split, sound: Sound) -> Iterator[Row]:
     """The rows of a split's sample, with verdicts on the log-mel statistics and on where the spectra break off."""
     count = len(sound.clip_means)
     yield Row(split.name, "log-mel", "clips sampled", count)
@@ -105,13 +105,14 @@ def heard(split: Split, sound: Sound) -> Iterator[Row]:
         ("mean (dB)", sound.mean, -50.0, 2.0),
         ("standard deviation (dB)", sound.std, 8.0, 32.0),
     ):
-        told = FINE
+        finding = Verdict(FINE)
         if not low <= value <= high:
-            told = (
-                f"{WARNING}: the log-mel {key.split(' (')[0]} is {value:.0f} dB. Likely cause: a wrong factor when "
-                "samples were scaled, or clips that are mostly zeros"
+            finding = Verdict(
+                WARNING,
+                f"the log-mel {key.split(' (')[0]} is {value:.0f} dB. Likely cause: a wrong factor when samples were "
+                "scaled, or clips that are mostly zeros",
             )
-        yield Row(split.name, "log-mel", key, value, f"{low:g} to {high:g}", told)
+        yield Row(split.name, "log-mel", key, value, f"{low:g} to {high:g}", finding)
     for hertz, mean, std in zip(sound.mels, sound.band_mean, sound.band_std, strict=True):
         yield Row(split.name, "log-mel band mean (dB)", f"{hertz:.0f} Hz", float(mean))
         yield Row(split.name, "log-mel band standard deviation (dB)", f"{hertz:.0f} Hz", float(std))
@@ -135,7 +136,7 @@ def _break(split: Split, sound: Sound) -> Row:
         if near > count:
             count, at = near, float(candidate)
     share = count / len(sound.edges)
-    told = FINE
+    finding = Verdict(FINE)
     if count >= LEAST:
         once = next((rate for rate in RATES if rate >= 2 * at), None)
         why = (
@@ -143,8 +144,8 @@ def _break(split: Split, sound: Sound) -> Row:
             f"claims more. Likely cause: resampled twice: down to {once} Hz once and up again, or a codec of so low a "
             "bit rate"
         )
-        told = graded(share, 0.25, 0.5, why)
-    return Row(split.name, "clips that break off at one frequency", "share", share, "at most 0.25", told)
+        finding = judge(share, 0.25, 0.5, why)
+    return Row(split.name, "clips that break off at one frequency", "share", share, "at most 0.25", finding)
 
 
 def compare(train: list[tuple[Split, Sound]], evaluate: list[tuple[Split, Sound]]) -> Iterator[Row]:
@@ -152,13 +153,14 @@ def compare(train: list[tuple[Split, Sound]], evaluate: list[tuple[Split, Sound]
     ours, theirs = (np.concatenate([sound.clip_means for _, sound in part]) for part in (train, evaluate))
     difference = float(ours.mean() - theirs.mean())
     error = float(np.sqrt(ours.var() / len(ours) + theirs.var() / len(theirs)))
-    told = FINE
+    finding = Verdict(FINE)
     if abs(difference) > 6 + 3 * error:
-        told = (
-            f"{WARNING}: the log-mel mean of training and evaluation clips differs by {abs(difference):.0f} dB. Likely "
-            "cause: the two were prepared in different ways, with different factors"
+        finding = Verdict(
+            WARNING,
+            f"the log-mel mean of training and evaluation clips differs by {abs(difference):.0f} dB. Likely cause: the two "
+            "were prepared in different ways, with different factors",
         )
-    yield Row("all", "log-mel", "training minus evaluation mean (dB)", difference, "within 6 dB and chance", told)
+    yield Row("all", "log-mel", "training minus evaluation mean (dB)", difference, "within 6 dB and chance", finding)
 
 
 def _read(split: Split, chosen: np.ndarray) -> Iterator[np.ndarray]:

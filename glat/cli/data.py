@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..lib.errors import GlatError, tell
+from ..lib.layout import Data, results
 from .app import Shard, Split, Threads, Workers, app, load_params
 
 
-def _lists(split: str, shard: int):
-    """The settings, the class list, the path of the split's segment list, and the numbers of the shard's rows in it."""
+def _open_shard(split: str, shard: int):
+    """The settings, the dataset's folder, the class list, and the numbers of the shard's rows in the split's list."""
     from ..data.lists import audioset
 
     params = load_params()
-    entry, folder = params.chosen, Path("data") / params.dataset / "metadata"
+    entry, data = params.chosen, Data(params.dataset)
     if split not in entry.splits:
         raise GlatError(f"{params.dataset} has no split {split!r}; it has {', '.join(entry.splits)}")
-    if not (listed := folder / "class_labels_indices.csv").exists():
-        raise GlatError(f"{listed}: no such file; run `glat metadata` first")
+    if not data.class_list.exists():
+        raise GlatError(f"{data.class_list}: no such file; run `glat metadata` first")
     rows = audioset.shard_range(entry.splits[split], shard, entry.shard_size)
-    return params, audioset.read_class_list(listed), folder / f"{split}_segments.csv", rows
-
-
-def _place(kind: str, dataset: str, split: str, shard: int) -> Path:
-    return Path("data") / dataset / kind / split / f"{shard:03d}"
+    return params, data, audioset.read_class_list(data.class_list), rows
 
 
 @app.command()
@@ -39,7 +35,7 @@ def dataset() -> None:
 
     params = load_params()
     entry = public(params)["datasets"][params.dataset]
-    with whole(Path("data") / params.dataset / "dataset.json") as part:
+    with whole(Data(params.dataset).settings) as part:
         part.write_text(json.dumps(entry, indent=1, sort_keys=True) + "\n")
 
 
@@ -51,13 +47,13 @@ def metadata() -> None:
     from ..lib.files import locked, whole
 
     params = load_params()
-    entry, place = params.chosen, Path("data") / params.dataset / "metadata"
-    source, settings = open_source(entry.source, params.dataset)
+    entry, place = params.chosen, Data(params.dataset).metadata
+    source = open_source(entry.source, params.dataset)
     waiting = f"{place}: another process makes it; waiting for it to end"
     with locked(place.with_name(".metadata.lock"), waiting), whole(place) as folder:
         folder.mkdir()
-        if hasattr(source, "write_metadata"):
-            source.write_metadata(folder, dict(entry.splits), settings)
+        if source.makes_lists:
+            source.write_lists(folder, dict(entry.splits))
             lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:
             sizes = params.dataset, entry.classes, dict(entry.splits)
@@ -67,21 +63,21 @@ def metadata() -> None:
 @app.command()
 def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Get (for `mini`: make) the audio of one shard."""
-    from ..data.lists import audioset
+    from ..data.lists import audioset, listings
     from ..data.sources import Shard
     from ..data.sources.registry import open_source
     from ..lib.files import whole
 
-    params, classes, path, rows = _lists(split, shard)
-    everything = audioset.read_segments(path, classes)
+    params, data, classes, rows = _open_shard(split, shard)
+    everything = audioset.read_segments(data.segments(split), classes)
     segments = audioset.shard_rows(everything, shard, params.chosen.shard_size)
-    source, settings = open_source(params.chosen.source, params.dataset)
-    folder = _place("audio", params.dataset, split, shard)
+    source = open_source(params.chosen.source, params.dataset)
+    folder = data.audio(split, shard)
     folder.mkdir(parents=True, exist_ok=True)
-    listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything), settings)
-    with whole(folder.with_suffix(".csv")) as part:
-        listing.to_csv(part, index=False)
-    lost = int((listing["reason"] != "").sum())
+    listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything))
+    with whole(data.listing(split, shard)) as part:
+        listings.add_segments(listing, segments, rows.start, data.segments(split)).to_csv(part, index=False)
+    lost = int((listing["file"] == "").sum())
     tell(f"{folder}: {len(listing) - lost} clips, {lost} lost")
 
 
@@ -89,28 +85,27 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
     from ..data.audio.clips import Limits
-    from ..data.lists import audioset
+    from ..data.lists import listings
     from ..data.resample import resample_shard
     from ..data.sources.registry import open_source
 
-    params, classes, path, rows = _lists(split, shard)
-    segments = audioset.read_segments(path, classes, rows)
-    folder = _place("audio", params.dataset, split, shard)
-    out, audio = _place("resampled", params.dataset, split, shard), params.audio
-    source, settings = open_source(params.chosen.source, params.dataset)
+    params, data, _, rows = _open_shard(split, shard)
+    segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
+    out, audio = data.resampled(split, shard), params.audio
+    source = open_source(params.chosen.source, params.dataset)
     kept, lost = resample_shard(
         segments,
-        folder.with_suffix(".csv"),
-        folder,
+        data.listing(split, shard),
+        data.audio(split, shard),
         out,
-        audio.sample_rate,
-        audio.clip_seconds,
-        workers,
-        audio.min_seconds,
-        audio.codec,
-        getattr(source, "read", None),
-        getattr(settings, "in_place", False),
-        Limits(**audio.limits.model_dump()),
+        rate=audio.sample_rate,
+        seconds=audio.clip_seconds,
+        workers=workers,
+        min_seconds=audio.min_seconds,
+        codec=audio.codec,
+        read=source.read,
+        in_place=source.used_in_place,
+        limits=Limits(**audio.limits.model_dump()),
     )
     tell(f"{out}: {kept} clips, {lost} lost")
 
@@ -118,19 +113,25 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def pack(split: Split, shard: Shard) -> None:
     """Pack one shard into HDF5, and list the clips that were lost."""
-    from ..data.lists import audioset
+    from ..data.lists import listings
     from ..data.packs.write import pack_shard
     from ..data.sources.registry import identity
 
-    params, classes, path, rows = _lists(split, shard)
-    segments = audioset.read_segments(path, classes, rows)
-    out = _place("packs", params.dataset, split, shard)
+    params, data, classes, rows = _open_shard(split, shard)
+    segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
+    out, ledger = data.pack(split, shard), data.ledger(split, shard)
     origin = {"dataset": params.dataset, "split": split, "shard": shard}
     origin["source"] = identity(params.chosen.source)
-    ledger, rate = out.with_suffix(".ledger.csv"), params.audio.sample_rate
-    resampled = _place("resampled", params.dataset, split, shard)
-    kept, lost = pack_shard(resampled, segments, classes, out.with_suffix(".h5"), ledger, rate, origin)
-    tell(f"{out}.h5: {kept} clips, {lost} lost (see {ledger})")
+    kept, lost = pack_shard(
+        data.resampled(split, shard),
+        segments,
+        classes,
+        out_h5=out,
+        out_ledger=ledger,
+        rate=params.audio.sample_rate,
+        provenance=origin,
+    )
+    tell(f"{out}: {kept} clips, {lost} lost (see {ledger})")
 
 
 @app.command()
@@ -144,7 +145,7 @@ def audit(
 
     use_threads(threads)
     params = load_params()
-    folder = Path("results") / params.dataset
+    folder = results(params.dataset)
     found = report.write(params, folder)
     print(f"{params.dataset}: {report.summary(found)}\n  see {folder}/audit.html")
     if strict and not found.fit:

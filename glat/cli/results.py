@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..lib import layout
 from ..lib.errors import tell
 from ..results.registry import PARTIAL, RESULTS, Result
 from .app import app, load_params
@@ -17,7 +18,7 @@ def _result(name: str, result: Result):
     def write() -> None:
         params = load_params()
         result.write(params)
-        page = Path("results") / params.dataset / f"{name}.md"
+        page = layout.results(params.dataset) / f"{name}.md"
         if page.exists():
             print(page.read_text())
 
@@ -36,7 +37,7 @@ def examples() -> None:
     from ..use import explain as explaining
 
     params = load_params()
-    explaining.examples(params, Path("results") / params.dataset / "clips")
+    explaining.examples(params, layout.results(params.dataset) / "clips")
 
 
 _result("report", RESULTS["report"])
@@ -75,12 +76,12 @@ def partial() -> None:
     from ..results.measured import only_failures
 
     params, written = load_params(), []
-    remove(Path("results") / params.dataset / PARTIAL)
+    remove(layout.results(params.dataset) / PARTIAL)
     for name, result in RESULTS.items():
         runs = experiments.runs_of(experiments.systems_of(params, name))
         if result.tolerant and (only_failures(runs) if name != "report" else written):
             result.write(params, with_missing=True)
             written.append(name)
     if written:
-        place = f"results/{params.dataset}/{PARTIAL}"
+        place = layout.results(params.dataset) / PARTIAL
         tell(f"written without the failed runs, in {place}: {', '.join(written)}")

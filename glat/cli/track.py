@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..lib import layout
 from ..lib.errors import GlatError, tell
 from .app import InOrder, app, load_params
 
@@ -28,7 +29,7 @@ def sync(
     from ..tracking.store import NotSent, Store
 
     params = load_params()
-    folders = folders or sorted(path.parent for path in Path("runs").glob("*/*/config.yaml"))
+    folders = folders or sorted(path.parent for path in layout.RUNS.glob(f"*/*/{layout.CONFIG}"))
     if not folders:
         raise GlatError("runs/: no run there yet; `glat configure` and `glat train` make one")
     store, failed = Store(), []

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ..config import settings
+from ..lib import layout
 from ..lib.errors import GlatError, tell
 from ..lib.escaping import printable
 from .app import Threads, app, chosen, inside, load_params
@@ -131,6 +132,6 @@ def panns() -> None:
     from ..results import panns as table
 
     params = load_params()
-    folder = Path("results") / params.dataset
+    folder = layout.results(params.dataset)
     table.write(params, folder)
     print((folder / "panns.md").read_text())

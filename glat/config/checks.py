@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.sources.registry import SOURCES
+from ..data.sources.registry import SOURCES, source_class
+from ..lib import layout
 from ..models.registry import BACKBONES, PANNS
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _lists(params: Params) -> list[str]:
         lists = dataset.lists()
     except ValueError as error:
         return [f"datasets.{params.dataset}.{error}"]
-    if not lists and dataset.source.get("kind") in SOURCES.keys() - {"synthetic"}:
+    if not lists and (kind := dataset.source.get("kind")) in SOURCES and not source_class(kind).makes_lists:
         needed = "name the folder with the class list and the segment lists, or the address of each"
         return [f"datasets.{params.dataset}.metadata: missing; {needed}"]
     return []
@@ -127,7 +128,11 @@ def of_run(params: Params, run: Run) -> list[str]:
         )
     for key, named in (("global", params.init.global_), ("local", params.init.local)):
         path = run.init[key]
-        if path is not None and path == named.get(run.backbone) and Path(path).parts[:2] == ("runs", run.dataset):
+        if (
+            path is not None
+            and path == named.get(run.backbone)
+            and Path(path).is_relative_to(layout.RUNS / run.dataset)
+        ):
             faults.append(
                 f"init.{key}.{run.backbone}: {path} is a run that these settings would change; copy the file elsewhere"
             )

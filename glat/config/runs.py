@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from ..lib import layout
 from ..lib.documents import read_json, read_yaml, sentence
 from ..lib.errors import GlatError
 from ..lib.files import digest, whole
@@ -39,18 +40,19 @@ class Run(Settings):
 
     @property
     def folder(self) -> Path:
-        return Path("runs") / self.dataset / self.name
+        return layout.run(self.dataset, self.name)
 
-
-def pack_path(dataset: str, split: str, shard: int, kind: Literal["h5", "ledger.csv"] = "h5") -> str:
-    """data/<dataset>/packs/<split>/<shard>.h5, with the shard's number in three digits."""
-    return f"data/{dataset}/packs/{split}/{shard:03d}.{kind}"
+    @property
+    def group(self) -> str:
+        """What names the runs that differ in the seed alone: `cnn10-glat` of `cnn10-glat-s0`."""
+        return self.name.removesuffix(f"-s{self.seed}")
 
 
 def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["h5", "ledger.csv"] = "h5") -> list[str]:
     """The shards of several splits, in order, or their ledgers."""
-    entry = params.datasets[dataset]
-    return [pack_path(dataset, split, shard, kind) for split in splits for shard in range(entry.shards(split))]
+    entry, data = params.datasets[dataset], layout.Data(dataset)
+    path = data.pack if kind == "h5" else data.ledger
+    return [str(path(split, shard)) for split in splits for shard in range(entry.shards(split))]
 
 
 def resolve(
@@ -80,7 +82,7 @@ def resolve(
         parts.append(f"steps{steps}")
     init = {"global": params.init.global_.get(backbone), "local": params.init.local.get(backbone) if method else None}
     if start_from:
-        init["global"] = str(start_from.folder / "checkpoint.pt")
+        init["global"] = str(start_from.folder / layout.CHECKPOINT)
     entry = params.chosen
     return Run(
         dataset=params.dataset,
@@ -125,11 +127,11 @@ def read_run(path: str | Path) -> Run:
 def beside(path: str | Path) -> str:
     """What to say of a run's file that is not there: which other runs have it, and how it is made."""
     path = Path(path)
-    if path.parts[-4:-3] != ("runs",):
+    if not layout.is_run_file(path):
         return ""
     others = sorted(one.parent.name for one in path.parent.parent.glob(f"*/{path.name}"))
     told = f"; {path.parent.parent} has {', '.join(others[:4])}{' and others' if others[4:] else ''}" if others else ""
-    return f"{told}; `snakemake {path.parent}/checkpoint.pt` trains a run that params.yaml asks for"
+    return f"{told}; `snakemake {path.parent / layout.CHECKPOINT}` trains a run that params.yaml asks for"
 
 
 def checked(settings: Any, prefix: str = "") -> Run:
@@ -145,10 +147,10 @@ def checked(settings: Any, prefix: str = "") -> Run:
 
 def evaluated(folder: Path) -> bool:
     """Whether a run's metrics.json is there, and of the checkpoint.pt that is there. A damaged one counts as there."""
-    if not (folder / "metrics.json").exists():
+    if not (folder / layout.METRICS).exists():
         return False
     try:
-        metrics = read_json(folder / "metrics.json", "", "")
+        metrics = read_json(folder / layout.METRICS, "", "")
     except GlatError:
         return True
-    return metrics.get("checkpoint") == digest(folder / "checkpoint.pt")
+    return metrics.get("checkpoint") == digest(folder / layout.CHECKPOINT)

@@ -3,13 +3,13 @@ against each other."""
 
 from __future__ import annotations
 
-from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..lib.escaping import NAME
+from ..lib.layout import CLASS_LIST, segment_list, shard_count, strong_list
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -262,8 +262,8 @@ class Dataset(Settings):
         Raises:
             ValueError: a list that is needed has no place, or a name is none of a list.
         """
-        needed = ["class_labels_indices.csv", *(f"{split}_segments.csv" for split in self.splits)]
-        optional = [f"{split}_strong.tsv" for split in self.splits]
+        needed = [CLASS_LIST, *map(segment_list, self.splits)]
+        optional = [*map(strong_list, self.splits)]
         if self.metadata is None:
             return {}
         if isinstance(self.metadata, str):
@@ -288,4 +288,4 @@ class Dataset(Settings):
 
     def shards(self, split: str) -> int:
         """Number of shards of up to `shard_size` segments."""
-        return ceil(self.splits[split] / self.shard_size)
+        return shard_count(self.splits[split], self.shard_size)

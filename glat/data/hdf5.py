@@ -81,7 +81,7 @@ def dataset(
         if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
             raise GlatError(f"{file.filename}: {name} is no data of this file, but a link or a group; {damaged}")
     else:
-        found = _followed(file, name, link)
+        found = _follow(file, name, link)
     fits = len(found.shape or ()) == len(shape) and all(n in (None, m) for n, m in zip(shape, found.shape or ()))
     if not fits or found.dtype.kind not in KINDS[kind]:
         raise GlatError(f"{file.filename}: {name} is {found.dtype} {found.shape}, {expected}; {damaged}")
@@ -117,13 +117,9 @@ class Written:
             if not self.complete:
                 found.id.chunk_iter(lambda chunk: self._chunks.update((chunk.chunk_offset[0] // self._height,)))
 
-    def lack(self, row: int) -> str:
-        """Why a row is not as somebody wrote it; "" if it is."""
-        if self.complete:
-            return ""
-        if not (there := self._chunks[row // self._height]):
-            return "missing: the row was never written"
-        return "" if there == self._each else f"damaged: {there} of the {self._each} chunks of the row were written"
+    def chunks(self, row: int) -> tuple[int, int]:
+        """How many of a row's chunks were written, and how many it has."""
+        return self._each if self.complete else self._chunks[row // self._height], self._each
 
 
 def _grid(found: h5py.Dataset) -> list[int]:
@@ -170,7 +166,7 @@ def _check_place(found: h5py.Dataset, named: str, folder: str, depth: int = 0) -
         with open_hdf5(path, f"not there, but part of {named}; put it back", "fetch it again") as file:
             if file.get(part.dset_name, getlink=True) is None:
                 raise GlatError(f"{named} is made of {part.dset_name} in {path}, which is not there; fetch both again")
-            there = _followed(file, part.dset_name, file.get(part.dset_name, getlink=True))
+            there = _follow(file, part.dset_name, file.get(part.dset_name, getlink=True))
             _check_filters(there, f"{path}: {part.dset_name}")
             _check_place(there, f"{path}: {part.dset_name}", folder, depth + 1)
             ends = part.src_space.get_select_bounds()[1]
@@ -188,7 +184,7 @@ def _check_below(path: str, named: str, folder: str) -> None:
         raise GlatError(f"{named} leads to {path}, which is not in the same folder; copy that there, or use it itself")
 
 
-def _followed(file: h5py.File, name: str, link: object) -> h5py.Dataset:
+def _follow(file: h5py.File, name: str, link: object) -> h5py.Dataset:
     """The dataset that a name leads to, in this file or in another one of its folder."""
     if isinstance(link, h5py.ExternalLink):
         folder = os.path.dirname(os.path.abspath(file.filename))

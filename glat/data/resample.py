@@ -1,14 +1,15 @@
 """From audio files to waveforms of one rate and length, a shard at a time.
 
-What the download step leaves for a shard is `<shard>.csv`, columns clip, file, part, reason: `file` is the audio file (a
-path relative to the audio folder, or absolute), `part` says where in it the clip is (empty: all of it; else as the
-source's `read` understands it), and `reason` is empty; or `file` is empty and `reason` says why the clip is lost. Every
-segment of the shard has one row; a clip without one is lost with the reason `not listed`. Clips are read in the
-table's order.
+What the download step leaves for a shard is `<shard>.csv`, columns clip, file, part, kind, reason. Of a clip that is there,
+`file` is the audio file (relative to the audio folder, or absolute) and `part` says where in it the clip is (empty: all of
+it; else as the source's `read` understands it). Of one that is lost, `kind` is the kind of the loss (`kinds.Kind`) and
+`reason` says why. Every segment of the shard has one row; a clip without one is lost as `not listed`. Clips are read in
+the table's order. (The columns behind these are the list's: `glat.data.lists.listings`.)
 
 `resample_shard` writes a folder: the waveforms, one after the other in the order of reading, as `waveform.i16` (codec
 pcm16: little-endian int16), `waveform.flac` (codec flac: one FLAC stream a clip) or not at all (used in place);
-`clips.csv` (a row a kept clip: `Row`), `ledger.csv` (clip, reason, name of its file, part) and `audio.json` (how all this was made).
+`clips.csv` (a row a kept clip: `Row`), `ledger.csv` (clip, kind, reason, name of its file, part) and `audio.json` (how all
+this was made).
 """
 
 from __future__ import annotations
@@ -16,17 +17,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
-import multiprocessing
-import os
-import signal
-import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +28,16 @@ import pandas as pd
 import soundfile
 
 from ..lib.errors import GlatError, refusal
+from ..lib.escaping import printable
 from ..lib.files import whole
-from .audio.clips import OVERHANG, UNLIMITED, AudioError, Cut, Limits, Samples, Statistics, prepare, statistics
-from .shards import STRINGS, need_space, progress
+from ..lib.redaction import redact
+from .audio.clips import OVERHANG, UNLIMITED, AudioError, Limits, Samples, Statistics, prepare, statistics
+from .kinds import Kind, Loss
+from .shards import STRINGS, in_order, need_space, progress
+from .sources import read_files
 
 SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
-COLUMNS = ("clip", "file", "part", "reason")
+COLUMNS = ("clip", "file", "part", "kind", "reason")
 
 
 class Row(NamedTuple):
@@ -67,7 +64,6 @@ class _Found(NamedTuple):
     source_seconds: float
     statistics: Statistics | None
     blake2b: str
-    reason: str
 
 
 def resample_shard(
@@ -80,7 +76,7 @@ def resample_shard(
     workers: int = 1,
     min_seconds: float = 0.5,
     codec: str = "pcm16",
-    read: Callable[[pd.DataFrame, Path, float], Iterator[Any]] | None = None,
+    read: Callable[[pd.DataFrame, Path, float], Iterator[Any]] = read_files,
     in_place: bool = False,
     limits: Limits = UNLIMITED,
 ) -> tuple[int, int]:
@@ -95,74 +91,61 @@ def resample_shard(
     clip that is to be used in place has another rate or length.
     """
     audio_folder, out_folder = Path(audio_folder), Path(out_folder)
-    listing = _checked(segments, listing)
-    there = listing[(listing["reason"] == "") & (listing["file"] != "")]
+    listing = _check_listing(segments, listing)
+    there = listing[(listing["kind"] == "") & (listing["file"] != "")]
     if not in_place:
         # FLAC takes half to two thirds of it, as the recordings' noise lets it.
         need_space(out_folder, round(len(there) * rate * seconds * (2 if codec == "pcm16" else 1.2)))
-    sources = zip(there.itertuples(), (read or files)(there, audio_folder, seconds + OVERHANG), strict=True)
+    sources = zip(there.itertuples(), read(there, audio_folder, seconds + OVERHANG), strict=True)
     if in_place:
         sources = _fitting(sources, rate, round(rate * seconds))
     jobs = (
         (row.clip, source, rate, seconds, min_seconds, None if in_place else codec, limits) for row, source in sources
     )
-    reasons = {clip: "not listed" for clip in segments["clip"]}
-    reasons |= {row.clip: row.reason or "not listed" for row in listing.itertuples()}
+    losses = dict.fromkeys(segments["clip"], Loss.of(Kind.NOT_LISTED))
+    losses |= {row.clip: Loss(Kind(row.kind), row.reason) for row in listing.itertuples() if row.kind}
     kept: list[Row] = []
     with whole(out_folder) as folder:
         folder.mkdir()
         with open(folder / f"waveform{SUFFIX[codec]}", "wb") as waveform:
-            results = _in_order(jobs, workers)
+            results = in_order(_prepare, jobs, workers, lambda clip, *_: f"clip {clip}")
             for place in progress(list(listing.itertuples()), f"resample {out_folder.name}"):
-                if place.reason or not place.file:
+                if place.kind or not place.file:
                     continue
                 found = next(results)
-                reasons[place.clip] = found.reason
-                if not found.reason:
-                    waveform.write(found.payload)
-                    measured = (*found.statistics, found.blake2b, len(found.payload), place.file, place.part)
-                    kept.append(Row(place.clip, found.source_rate, found.source_seconds, *measured))
+                if isinstance(found, Loss):
+                    losses[place.clip] = found
+                    continue
+                del losses[place.clip]
+                waveform.write(found.payload)
+                measured = (*found.statistics, found.blake2b, len(found.payload), place.file, place.part)
+                kept.append(Row(place.clip, found.source_rate, found.source_seconds, *measured))
         if in_place:
             (folder / f"waveform{SUFFIX[codec]}").unlink()
         places = {row.clip: (Path(row.file).name, row.part) for row in there.itertuples()}
-        lost = [(clip, reasons[clip], *places.get(clip, ("", ""))) for clip in segments["clip"] if reasons[clip]]
+        lost = [(clip, *losses[clip], *places.get(clip, ("", ""))) for clip in segments["clip"] if clip in losses]
         if not kept:
-            common, count = Counter(reason.split(":")[0] for _, reason, *_ in lost).most_common(1)[0]
+            common, count = Counter(loss.kind for loss in losses.values()).most_common(1)[0]
             if len(there):
                 place = next(there.itertuples())
                 part = f" (part {place.part})" if place.part else ""
-                first = f"{place.clip} in {audio_folder / place.file}{part}, {reasons[place.clip]}"
+                first = f"{place.clip} in {audio_folder / place.file}{part}, {losses[place.clip].reason}"
                 check = "check that file and the others that source.audio names"
             else:
-                first, check = ", ".join(lost[0][:2]), "check what source.audio names"
+                first, check = f"{lost[0][0]}, {lost[0][2]}", "check what source.audio names"
             raise GlatError(
-                f"{out_folder}: all {len(lost)} clips of the shard are lost, {count} of them as {common!r} "
+                f"{out_folder}: all {len(lost)} clips of the shard are lost, {count} of them as {common.value!r} "
                 f"(first: {first}); {check}"
             )
         pd.DataFrame(kept, columns=Row._fields).to_csv(folder / "clips.csv", index=False)
-        pd.DataFrame(lost, columns=["clip", "reason", "file", "part"]).to_csv(folder / "ledger.csv", index=False)
+        pd.DataFrame(lost, columns=["clip", "kind", "reason", "file", "part"]).to_csv(
+            folder / "ledger.csv", index=False
+        )
         made = {"sample_rate": rate, "clip_seconds": seconds, "min_seconds": min_seconds, "clips_asked": len(segments)}
         made |= {"codec": "in_place" if in_place else codec}
         made["versions"] = {name: version(name) for name in ("av", "numpy", "soundfile", "soxr")}
         (folder / "audio.json").write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
     return len(kept), len(lost)
-
-
-def files(listing: pd.DataFrame, folder: Path, longest: float = math.inf) -> Iterator[Path | Cut]:
-    """The audio files themselves: all of a file, or a piece of a longer one, by `part`.
-
-    `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer;
-    `many:<last>:<start>+<seconds>`: the same, or nothing if it is no longer and does not reach to `last`.
-    """
-    for clip, file, part in zip(listing["clip"], listing["file"], listing["part"]):
-        path = folder / file
-        how, _, times = part.rpartition(":")
-        try:
-            start, seconds = map(float, times.split("+")) if part else (0.0, 0.0)
-            last = float(how.removeprefix("many:")) if how.startswith("many:") else None
-        except ValueError:
-            raise GlatError(f"clip {clip}: part {part!r} of {file} is not <start>+<seconds>; download again") from None
-        yield Cut(path, start, seconds, how == "auto", last) if part else path
 
 
 def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tuple]:
@@ -181,7 +164,7 @@ def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tupl
         yield row, source
 
 
-def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.DataFrame:
+def _check_listing(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.DataFrame:
     """The listing with all its columns, every row a different clip of the shard."""
     name = "the listing"
     if not isinstance(listing, pd.DataFrame):
@@ -189,13 +172,24 @@ def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.D
         try:
             listing = pd.read_csv(listing, **STRINGS)
         except (OSError, ValueError) as error:
-            told = refusal(error) or f"cannot be read as a listing of audio files ({error}); run `glat download`"
-            raise GlatError(f"{name}: {told}") from None
+            why = refusal(error) or f"cannot be read as a listing of audio files ({error}); run `glat download`"
+            raise GlatError(f"{name}: {why}") from None
     if not {"clip", "file", "reason"} <= set(listing.columns):
         raise GlatError(
             f"{name}: columns are {', '.join(listing.columns)}; a listing has clip, file, reason, and may have part"
         )
-    listing = listing.assign(part=listing.get("part", ""))[list(COLUMNS)].fillna("")
+    if "kind" not in listing and listing["reason"].fillna("").any():
+        raise GlatError(
+            f"{name}: has no column kind, as an earlier glat wrote it; run `glat download` again, which keeps the audio"
+        )
+    listing = listing.assign(**{column: listing.get(column, "") for column in ("part", "kind")})[list(COLUMNS)].fillna(
+        ""
+    )
+    if len(odd := listing[~listing["kind"].isin(["", *Kind])]):
+        clip, kind = odd.iloc[0][["clip", "kind"]]
+        raise GlatError(
+            f"{name}: clip {clip} is lost as {kind!r}, which is none of glat.data.kinds; run `glat download`"
+        )
     stray = listing[~listing["clip"].isin(segments["clip"]) | listing["clip"].duplicated()]
     if len(stray):
         raise GlatError(f"{name}: clip {stray['clip'].iloc[0]} is not in this shard's segments, or is listed twice")
@@ -204,18 +198,18 @@ def _checked(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.D
 
 def _prepare(
     clip: str, source: Any, rate: int, seconds: float, min_seconds: float, codec: str | None, limits: Limits
-) -> _Found:
+) -> _Found | Loss:
     try:
         samples, source_rate, found, wraps = prepare(source, rate, seconds, min_seconds, limits)
     except AudioError as error:
-        return _Found(b"", 0, 0.0, None, "", str(error))
+        return Loss(error.kind, str(error))
     except Exception as error:  # noqa: BLE001 - one file that the decoders choke on must not take the shard with it
-        return _Found(b"", 0, 0.0, None, "", f"undecodable: {type(error).__name__}: {error}")
+        return Loss.of(Kind.UNDECODABLE, printable(redact(f"{type(error).__name__}: {error}")))
     stored = samples.astype("<i2", copy=False).tobytes()
     digest = hashlib.blake2b(stored, digest_size=16).hexdigest()
     if codec == "flac":
         stored = encode_flac(samples, rate)
-    return _Found(stored if codec else b"", source_rate, found, statistics(samples, wraps), digest, "")
+    return _Found(stored if codec else b"", source_rate, found, statistics(samples, wraps), digest)
 
 
 def encode_flac(samples: np.ndarray, rate: int) -> bytes:
@@ -223,33 +217,3 @@ def encode_flac(samples: np.ndarray, rate: int) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, samples, rate, format="FLAC", subtype="PCM_16")
     return stream.getvalue()
-
-
-def _in_order(jobs: Iterator[tuple], workers: int) -> Iterator[_Found]:
-    """Results in the jobs' order, with only a few of them ahead of the reader."""
-    if workers <= 1:
-        yield from (_prepare(*job) for job in jobs)
-        return
-    # Spawned, not forked: the parent may hold threads (torch, HDF5), which a fork would leave half alive.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    ahead = deque()
-    try:
-        while True:
-            while len(ahead) < 4 * workers and (job := next(jobs, None)) is not None:
-                ahead.append((job[0], pool.submit(_prepare, *job)))
-            if not ahead:
-                return
-            clip, result = ahead.popleft()
-            try:
-                yield result.result()
-            except BrokenProcessPool:
-                raise GlatError(f"clip {clip}: a worker process died here or just after; out of memory?") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers waiting for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process().sentinel
-    threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()

@@ -1,11 +1,20 @@
-"""What the steps over a shard have in common: their progress, and the room that they need."""
+"""What the steps over a shard have in common: processes to work with, progress, and the room that they need."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
+import signal
 import sys
-from collections.abc import Iterator, Sized
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -13,18 +22,54 @@ from ..lib.errors import GlatError, tell
 
 STRINGS = {"dtype": str, "keep_default_na": False, "encoding": "utf-8"}  # how pandas reads a table of names
 
+T = TypeVar("T")
 
-def progress(items: Sized, title: str) -> Iterator:
-    """A bar on a terminal, a plain line each 10 % in a log."""
+
+def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
+    """A bar on a terminal, a plain line each 10 % in a log. total: how many there are, where `items` has no length."""
+    total = len(items) if total is None else total
     if sys.stderr.isatty():
-        yield from tqdm(items, title, leave=False)
+        yield from tqdm(items, title, total, leave=False)
         return
-    total, step = len(items), 0
+    step = 0
     for done, item in enumerate(items, 1):
         yield item
         if done * 10 // total > step:
             step = done * 10 // total
             tell(f"{title}: {done} of {total}")
+
+
+def in_order(work: Callable[..., T], jobs: Iterable[tuple], workers: int, title: Callable[..., str]) -> Iterator[T]:
+    """`work(*job)` of each job in their order, by `workers` processes that keep only a few results ahead of the reader.
+
+    title: what to call a job in an error. Raises GlatError, at about its job, where a process is killed.
+    """
+    if workers <= 1:
+        yield from (work(*job) for job in jobs)
+        return
+    # Spawned, not forked: the parent may hold threads (torch, HDF5), which a fork would leave half alive.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow_parent)
+    jobs, ahead = iter(jobs), deque[tuple[tuple, Any]]()
+    try:
+        while True:
+            while len(ahead) < 4 * workers and (job := next(jobs, None)) is not None:
+                ahead.append((job, pool.submit(work, *job)))
+            if not ahead:
+                return
+            job, result = ahead.popleft()
+            try:
+                yield result.result()
+            except BrokenProcessPool:
+                raise GlatError(f"{title(*job)}: a worker process died here or just after; out of memory?") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers waiting for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process().sentinel
+    threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()
 
 
 def need_space(path: Path, size: int) -> None:

@@ -19,23 +19,23 @@ class Partition(NamedTuple):
 
 @cache
 def partition(name: str | None = None) -> Partition:
-    """The partition `name`, None for the cluster's default, as `sinfo` tells; where it can't, no GPU and no limit, which
-    is told on stderr."""
+    """The partition `name` (None: the cluster's default) by `sinfo`. Where that fails: no GPU and no limit, and a line on
+    stderr."""
     call = ["sinfo", "--noheader", "--format=%P|%G|%l"]
     try:
-        told = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout
+        answer = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError) as error:
         tell(
             f"the cluster's partitions are not known, since sinfo fails ({str(error)[:200]}): no limit on time, and GPUs "
             "only with training.accelerator: gpu"
         )
         return Partition()
-    return parse(told, name)
+    return parse(answer, name)
 
 
-def parse(told: str, name: str | None = None) -> Partition:
+def parse(answer: str, name: str | None = None) -> Partition:
     """Lines of `sinfo`, one for each kind of node of a partition: its name (`*`: the default), GRES and time limit."""
-    lines = [line.split("|") for line in told.splitlines() if line.count("|") == 2]
+    lines = [line.split("|") for line in answer.splitlines() if line.count("|") == 2]
     own = [(gres, limit) for key, gres, limit in lines if (key.rstrip("*") == name if name else key.endswith("*"))]
     gpu = any(gres.split(":")[0] == "gpu" for all_of_it, _ in own for gres in all_of_it.split(","))
     return Partition(gpu, minutes(own[0][1]) if own else None)

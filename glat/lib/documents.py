@@ -1,5 +1,5 @@
-"""Settings as somebody wrote them in YAML, and the project's own JSON, read whatever they hold: what the readers were not
-made for is one sentence too. What stands in a line that is wrong is not told: it may be a password."""
+"""Settings that people write in YAML, and the project's own JSON. Whatever they hold, an error is one sentence; it never
+quotes a faulty line, which may hold a password."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def parse_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"not valid YAML: {place}{_unquoted(error.problem or error.context)}") from None
+        raise ValueError(f"not valid YAML: {place}{_strip_quoted(error.problem or error.context)}") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {_unquoted(error)}") from None
+        raise ValueError(f"not valid YAML: {_strip_quoted(error)}") from None
     except NO_VALUES as error:
-        raise ValueError(f"not valid YAML: one of its values is none ({_unquoted(error)})") from None
+        raise ValueError(f"not valid YAML: one of its values is none ({_strip_quoted(error)})") from None
 
 
-def _unquoted(error: object) -> str:
+def _strip_quoted(error: object) -> str:
     return _QUOTED.sub("", " ".join(str(error).split())).strip()
 
 
@@ -91,7 +91,7 @@ def sentence(error: ValidationError, prefix: str = "", model: type[BaseModel] | 
 
 
 def sentences(error: ValidationError, prefix: str = "", model: type[BaseModel] | None = None) -> list[str]:
-    """All that pydantic found wrong, each as `path: what is wrong`. model: what was read; its keys are told then."""
+    """All that pydantic found wrong, each as `path: what is wrong`. model: what was read; its keys are then listed."""
     return list(dict.fromkeys(_sentence(found, prefix, model) for found in error.errors()))
 
 

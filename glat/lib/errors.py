@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read, and the one way of telling him a sentence."""
+"""The one exception whose message is written for users, and the one way to write a line to stderr."""
 
 import errno
 import os
@@ -23,8 +23,8 @@ DAMAGED = (
 
 
 def refusal(error: BaseException) -> str:
-    """Why the system does not let a file be read, in its own words; empty where what the file holds is at fault."""
-    # EINVAL: sought to where no file reaches. A file that is not there is made, whoever refuses nothing.
+    """Why the system refuses to read a file, in its own words; empty where the file's content is at fault."""
+    # EINVAL: a seek beyond the size of any file. ENOENT: the caller says how to make the file.
     if not isinstance(error, OSError) or error.errno in (None, errno.EINVAL, errno.ENOENT):
         return ""
     if error.errno == errno.EISDIR:
@@ -33,17 +33,17 @@ def refusal(error: BaseException) -> str:
 
 
 class GlatError(Exception):
-    """A failure told in one sentence: which file, key or value, what is wrong with it, and what to do.
+    """A failure in one sentence: which file, key or value, what is wrong with it, and what to do.
 
     `glat` prints the sentence without a traceback and exits with status 1. No password or token is in it
     (`glat.lib.redaction`), and nothing that steers a terminal, whatever it was made from: it goes into logs, into notes of runs
     and to MLflow.
     """
 
-    def __init__(self, told: str = ""):
-        super().__init__(printable(redact(str(told))))
+    def __init__(self, message: str = ""):
+        super().__init__(printable(redact(str(message))))
 
 
 def tell(sentence: str) -> None:
-    """Write a sentence to stderr, and so into the log of a step, with as little in it as a `GlatError` has."""
+    """Write a sentence to stderr, and so into the log of a step, redacted as a `GlatError` is."""
     print(printable(redact(sentence)), file=sys.stderr, flush=True)

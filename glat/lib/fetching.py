@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.util.retry import Retry
 
 from ..config.settings import Fetch
 from . import escaping
 from .errors import GlatError
-from .files import locked, whole
+from .files import locked
+from .part import Part
 from .redaction import redact
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another try may not meet
-PAUSES = (1, 3, 10)  # seconds before each further try; a try that brought more of the file starts the count anew
+PAUSES = (1, 3, 10)  # seconds before each further try; one that brought more of the file starts the count anew
 LONGEST = 120  # seconds that a server may ask to wait (Retry-After)
 LIMITS = Fetch()
-TEXT = 200  # characters of what a server says that are told
+TEXT = 200  # characters of a server's words that an error quotes
 TIMEOUT = 60  # seconds without an answer, or between two pieces of it
-BLOCK = 1 << 16  # bytes; of a block that the line breaks in nothing is kept
+BLOCK = 1 << 16  # bytes; nothing is kept of an interrupted block
 
 
 def fetch_file(
@@ -40,9 +41,9 @@ def fetch_file(
     limits: Fetch = LIMITS,
     setting: str = "its setting",
 ) -> None:
-    """Fetch `address` to `path`. What came of an interrupted try lies beside it as `.<name>.download` and is gone on
-    with, where the server confirms that it still has the same file or a checksum will tell. setting: which key of
-    params.yaml names it.
+    """Fetch `address` to `path`. What came of an interrupted try lies beside it as `.<name>.download` and is resumed where
+    the server confirms that it still has the same file, or a checksum will tell. setting: the key of params.yaml that
+    names it.
 
     Raises:
         GlatError: no connection, an HTTP error, a web page in place of the file, a redirection to what is not the web, a
@@ -50,16 +51,15 @@ def fetch_file(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.download")
     lock = path.with_name(f".{path.name}.lock")
     with locked(lock, f"{path}: another process fetches this file; waiting for it to end") as waited:
         # The lock's file stays: with it removed, one who waits for it and one who makes it anew would both go on.
-        if waited and path.exists() and _is(path, sha256, md5):
+        if waited and path.exists() and _matches(path, sha256, md5):
             return
-        _tried(address, path, part, sha256, md5, limits, setting)
+        _complete(address, path, sha256, md5, limits, setting)
 
 
-def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
+def _matches(path: Path, sha256: str | None, md5: str | None) -> bool:
     try:
         check_file(path, sha256, md5)
     except GlatError:
@@ -67,59 +67,54 @@ def _is(path: Path, sha256: str | None, md5: str | None) -> bool:
     return True
 
 
-def _tried(
-    address: str, path: Path, part: Path, sha256: str | None, md5: str | None, limits: Fetch, setting: str
-) -> None:
+def _complete(address: str, path: Path, sha256: str | None, md5: str | None, limits: Fetch, setting: str) -> None:
     """Fetch with further tries, check, and move into place."""
-    tries, most = 0, _size(part)
+    part = Part(path)
+    tries, most = 0, part.size
     end, bytes_ = time.monotonic() + 3600 * limits.max_hours, round(1e9 * limits.max_gigabytes)
     while True:
-        wait = 0.0
         try:
-            _by(end, lambda: _fetch(address, part, path.name, bool(sha256 or md5), bytes_, end))
+            _run_until(end, lambda: _fetch(address, part, path.name, bool(sha256 or md5), bytes_, end))
             break
         except TimeoutError:
             raise GlatError(
-                f"{address}: not there after {limits.max_hours:g} h, {_size(part)} bytes came; they are kept, so run again "
+                f"{address}: not there after {limits.max_hours:g} h, {part.size} bytes came; they are kept, so run again "
                 "to go on, or give it longer (fetch.max_hours)"
             ) from None
         except TooLarge as error:
-            _drop(part)
+            part.drop()
             raise GlatError(
                 f"{address}: {error}, more than the {limits.max_gigabytes:g} GB that a fetched file may have; if it is the "
                 "right one, raise fetch.max_gigabytes"
             ) from None
         except requests.HTTPError as error:
-            response = error.response
-            if response.status_code not in PASSING or tries >= len(PAUSES):
-                raise GlatError(f"{address}: HTTP {response.status_code} {(response.reason or '')[:TEXT]}") from None
-            asked = response.headers.get("Retry-After", "")
-            wait = min(float(asked), LONGEST) if asked.isdecimal() else 0.0
+            status, reason = error.response.status_code, error.response.reason or ""
+            raise GlatError(f"{address}: HTTP {status} {reason[:TEXT]}") from None
         except requests.RequestException as error:
-            tries = 0 if _size(part) > most else tries
-            most = max(most, _size(part))
+            tries = 0 if part.size > most else tries
+            most = max(most, part.size)
             if tries >= len(PAUSES):
                 raise GlatError(
-                    f"{address}: cannot be fetched ({_short(error)}); check the network, or get the file another way "
+                    f"{address}: cannot be fetched ({_cause(error)}); check the network, or get the file another way "
                     f"and name its place in params.yaml ({setting})"
                 ) from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            free, total = shutil.disk_usage(part.parent).free, _facts(part).get("total")
-            needed = f" and {(total - _size(part)) / 1e9:.3g} GB to come" if total else ""
+            free, total = shutil.disk_usage(path.parent).free, part.facts().get("total")
+            needed = f" and {(total - part.size) / 1e9:.3g} GB to come" if total else ""
             raise GlatError(
                 f"{path}: the disk is full ({free / 1e9:.2f} GB free{needed}); make room and run again: what came is kept"
             ) from None
-        time.sleep(min(max(wait, PAUSES[tries]), max(end - time.monotonic(), 0.0)))
+        time.sleep(min(PAUSES[tries], max(end - time.monotonic(), 0.0)))
         tries += 1
     try:
-        check_file(part, sha256, md5, address)
+        check_file(part.path, sha256, md5, address)
     except GlatError:
-        _drop(part)
+        part.drop()
         raise
-    part.replace(path)
-    _drop(part)
+    part.path.replace(path)
+    part.drop()
 
 
 def check_file(path: str | Path, sha256: str | None = None, md5: str | None = None, name: str | None = None) -> None:
@@ -135,9 +130,9 @@ class TooLarge(Exception):
     """How many bytes a file has, or has at least."""
 
 
-def _by(end: float, work: Callable[[], None]) -> None:
-    """Do `work`, and raise TimeoutError where it is not done by `end`: a server that sends a byte a minute is never late
-    for the time-out of a socket. What it waits for then is left to end by itself."""
+def _run_until(end: float, work: Callable[[], None]) -> None:
+    """Run `work`, and raise TimeoutError if it has not finished by `end`: a server that sends a byte a minute never trips a
+    socket's time-out. The thread is then left to end by itself."""
     outcome: list[BaseException | None] = []
 
     def run() -> None:
@@ -157,7 +152,22 @@ def _by(end: float, work: Callable[[], None]) -> None:
 
 
 class _Session(requests.Session):
-    """Follows a redirection on the web alone, and none from an encrypted connection to an open one."""
+    """Asks a busy server again, after the time that it asks for, and follows a redirection on the web alone: none from an
+    encrypted connection to an open one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        again = Retry(
+            connect=0,
+            read=False,
+            status=len(PAUSES),
+            status_forcelist=PASSING,
+            backoff_factor=max(PAUSES[:1], default=0),
+            retry_after_max=LONGEST,
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, HTTPAdapter(max_retries=again))
 
     def get_redirect_target(self, response: requests.Response) -> str | None:
         target = super().get_redirect_target(response)
@@ -173,14 +183,14 @@ class _Session(requests.Session):
         return target
 
 
-def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: float) -> None:
+def _fetch(address: str, part: Part, name: str, checked: bool, most: int, end: float) -> None:
     """One try: the whole file, or what is missing of it if the server still has the file that `part` began.
 
     checked: whether a checksum will tell a file that was put together of two. most: bytes of it; end: when to stop.
     """
-    before, have, known = _facts(part), _size(part), redact(address)
+    before, have, known = part.facts(), part.size, redact(address)
     if before.get("address") != known or not (checked or before["validator"]):
-        _drop(part)
+        part.drop()
         before, have = {}, 0
     headers = {"Accept-Encoding": "identity"}  # compressed on the way, a resumed part would be of other bytes
     if have:
@@ -195,7 +205,7 @@ def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: f
         if response.status_code == 416 or (response.status_code == 206 and not resumed):
             if not have:  # nothing was asked for but the whole
                 raise requests.ConnectionError(f"the server gave a part of the file, HTTP {response.status_code}")
-            _drop(part)  # of another file
+            part.drop()  # of another file
             return _fetch(address, part, name, checked, most, end)
         response.raise_for_status()
         if response.status_code not in (200, 206):
@@ -216,11 +226,11 @@ def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: f
         if (total or 0) > most:
             raise TooLarge(f"{total} bytes")
         if not resumed:
-            _drop(part)
+            part.drop()
             if total is not None:
-                _note(part, {"address": known, "validator": _validator(response), "total": total})
+                part.note(known, _validator(response), total)
         with (
-            open(part, "ab" if resumed else "wb") as file,
+            open(part.path, "ab" if resumed else "wb") as file,
             tqdm(total=total, initial=file.tell(), desc=name, unit="B", unit_scale=True, disable=None) as bar,
         ):
             for block in response.iter_content(BLOCK):
@@ -230,7 +240,7 @@ def _fetch(address: str, part: Path, name: str, checked: bool, most: int, end: f
                     raise TooLarge(f"more than {most} bytes came")
                 file.write(block)
                 bar.update(len(block))
-    if (got := _size(part)) == 0:
+    if (got := part.size) == 0:
         raise requests.ConnectionError("nothing came")
     if total is not None and got != total:
         raise requests.ConnectionError(f"ended after {got} of {total} bytes")
@@ -248,40 +258,13 @@ def _validator(response: requests.Response) -> str | None:
     return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
-def _note_of(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-def _note(part: Path, facts: dict[str, Any]) -> None:
-    with whole(_note_of(part)) as file:
-        file.write_text(json.dumps(facts))
-
-
-def _facts(part: Path) -> dict[str, Any]:
-    """What is known of the file that `part` began: its address, validator and size; empty where that is nothing."""
-    try:
-        facts = json.loads(_note_of(part).read_text())
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) and {"address", "validator", "total"} <= facts.keys() else {}
-
-
-def _drop(part: Path) -> None:
-    for path in (part, _note_of(part)):
-        path.unlink(missing_ok=True)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
     """The SHA-256 (or another hash of hashlib) of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _short(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """The innermost cause, without the addresses of objects that the libraries print."""
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     text = " ".join(str(getattr(inner, "reason", None) or inner).split())

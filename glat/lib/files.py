@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from .errors import GlatError, tell
 
 # What a file system says that keeps no locks, as some network file systems do not.
@@ -51,16 +53,29 @@ def whole(path: str | Path) -> Iterator[Path]:
 def locked(path: str | Path, waiting: str) -> Iterator[bool]:
     """Hold the lock file `path`; the system frees it when its holder ends, however it does.
 
-    If another process holds it, `waiting` is printed and its end waited for. Yields whether that was so.
+    If another process holds it, `waiting` is printed and its end waited for ("": nothing is printed). Yields whether
+    that was so. On a file system that keeps no locks, this is said once, and nothing is locked.
+
+    Raises:
+        GlatError: the system refuses the lock for another reason.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        waited = not lock(file, wait=False)
-        if waited:
-            tell(waiting)
-            lock(file)
+    held, waited = FileLock(path, fallback_to_soft=False), False
+    try:
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            waited = True
+            if waiting:
+                tell(waiting)
+            held.acquire()
+    except OSError as error:
+        _accept_lockless(path, error)
+    try:
         yield waited
+    finally:
+        held.release()
 
 
 def lock(file: IO, wait: bool = True, shared: bool = False) -> bool:
@@ -76,18 +91,21 @@ def lock(file: IO, wait: bool = True, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        folder = os.path.dirname(os.path.abspath(file.name))
-        if error.errno not in NO_LOCKS:
-            raise GlatError(
-                f"{file.name}: cannot be locked: {error.strerror}; see to the disk that it lies on"
-            ) from None
-        if folder not in _lockless:
-            _lockless.add(folder)
-            tell(
-                f"warning: {folder}: this file system keeps no locks ({error.strerror}); going on without: do not start "
-                "the same work twice at once there"
-            )
+        _accept_lockless(file.name, error)
     return True
+
+
+def _accept_lockless(path: str | Path, error: OSError) -> None:
+    """Warn, once a folder, of a file system that keeps no locks. Raises GlatError for any other error of a lock."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if error.errno not in NO_LOCKS:
+        raise GlatError(f"{path}: cannot be locked: {error.strerror}; see to the disk that it lies on") from None
+    if folder not in _lockless:
+        _lockless.add(folder)
+        tell(
+            f"warning: {folder}: this file system keeps no locks ({error.strerror}); going on without: do not start the "
+            "same work twice at once there"
+        )
 
 
 def digest(path: str | Path) -> str:

@@ -28,11 +28,6 @@ BACKBONES = {
 }
 
 
-def of_run(name: str) -> str:
-    """The backbone of a run, which its name begins with: `cnn10` of `cnn10-glat-n3-s0`."""
-    return max((backbone for backbone in BACKBONES if name.startswith(f"{backbone}-")), key=len)
-
-
 def module(backbone: str) -> str:
     """The module of a backbone, as "glat.models.cnn10"."""
     return BACKBONES[backbone].location.partition(":")[0]

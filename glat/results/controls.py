@@ -55,7 +55,7 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
         plain, glat = base[control.backbone, "backbone alone"], base[control.backbone, "GL-AT"]
         row: dict[str, Any] = {
             "method": BACKBONES[control.backbone].title, "backbone": control.backbone, "question": control.question, "setting": control.setting,
-            "run": one.system.runs[0].name.rpartition("-")[0],
+            "run": one.system.runs[0].group,
         } | score_columns(one)  # fmt: skip
         row |= against("vs_glat", one, glat) | against("vs_alone", one, plain)
         row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))

@@ -10,7 +10,8 @@ from sklearn.metrics import precision_recall_curve
 
 from ..config import experiments
 from ..config.params import Params
-from ..models.registry import BACKBONES, OUR_READING, of_run
+from ..config.runs import Run
+from ..models.registry import BACKBONES, OUR_READING
 from ..scoring.predictions import read_predictions
 from ..training import convergence
 from . import tables, text
@@ -26,39 +27,38 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
 
     With `partial`, a run that is not there has no line.
     """
-    drawn: dict[str, pd.DataFrame] = {}
+    lines: dict[str, pd.DataFrame] = {}
     shown = {"table1": ["table1"], "fig2": ["fig2a", "fig2b"], "controls": ["controls"]}
     for name, results in shown.items():
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
         there = [run for run in runs if not partial or not why_missing(run)]
-        curves = {run.name: read_curve(run.folder / "train.csv") for run in there}
+        curves = [(run, read_curve(run.folder / "train.csv")) for run in there]
         half = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
         draw_training(curves, folder / f"training_{name}", half)
-        drawn |= curves
-    lines = [curve.assign(run=name) for name, curve in drawn.items()]
+        lines |= {run.name: curve.assign(run=run.name) for run, curve in curves}
     if lines:
-        tables.write(pd.concat(lines), None, folder / "training")
+        tables.write(pd.concat(lines.values()), None, folder / "training")
 
 
-def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = frozenset()) -> None:
+def draw_training(curves: list[tuple[Run, pd.DataFrame]], path: Path, half: set[str] = frozenset()) -> None:
     """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour.
 
     The curves of `half`, which had not converged (`glat.training.convergence`), end in an open mark.
     """
-    groups = list(dict.fromkeys(name.rpartition("-s")[0] for name in curves))
+    groups = list(dict.fromkeys(run.group for run, _ in curves))
     styles = ["-", "--", ":", "-."]
     size = (8.5, max(3.6, 1.2 + 0.16 * len(groups)))
     with figure(path, 1, 2, size, sharey=True) as (fig, axes):
         for ax, stream in zip(axes, ("global", "local"), strict=True):
-            for name, curve in curves.items():
-                group = groups.index(name.rpartition("-s")[0])
+            for run, curve in curves:
+                group = groups.index(run.group)
                 loss = pd.to_numeric(curve[f"loss_{stream}"], errors="coerce")
                 colour, style = COLOURS[group % len(COLOURS)], styles[group // len(COLOURS) % len(styles)]
                 # The first run of a group names it.
-                of_group = [n for n in curves if n.rpartition("-s")[0] == groups[group]]
-                label = _label(groups[group], half.intersection(of_group)) if name == of_group[0] else None
+                of_group = [one.name for one, _ in curves if one.group == run.group]
+                label = _label(run, half.intersection(of_group)) if run.name == of_group[0] else None
                 ax.plot(curve["step"], loss, style, color=colour, lw=1.2, label=label if stream == "global" else None)
-                if name in half and loss.notna().any():
+                if run.name in half and loss.notna().any():
                     open_marks(ax, curve["step"].iloc[-1], loss.iloc[-1], colour)
             ax.set_title(f"{stream} stream", loc="left")
             ax.set_xlabel("step")
@@ -68,10 +68,10 @@ def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = 
         foot(fig, [text.OPEN_MARKS] if half else [])
 
 
-def _label(group: str, half: set[str]) -> str:
+def _label(run: Run, half: set[str]) -> str:
     """Runs that differ in seed alone, with the marks that are theirs."""
-    reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[of_run(f"{group}-")].title else ""
-    return f"{group}{reading} {convergence.MARK}" if half else group + reading
+    reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[run.backbone].title else ""
+    return f"{run.group}{reading} {convergence.MARK}" if half else run.group + reading
 
 
 def write_pr(params: Params, folder: Path) -> None:

@@ -26,6 +26,7 @@ from scipy.stats import norm
 from ..config.experiments import System
 from ..config.params import Params
 from ..config.runs import read_run
+from ..lib import layout
 from ..lib.errors import GlatError
 from ..models.registry import BACKBONES
 from ..scoring.intervals import variances
@@ -84,7 +85,7 @@ def measured(params: Params, backbone: str, file: Path | None = None) -> Measure
     Raises:
         GlatError: weights that were not evaluated yet, or others in their place.
     """
-    folder = Path("runs") / params.dataset / f"{backbone}-panns"
+    folder = layout.run(params.dataset, layout.published_run(backbone))
     if not (folder / "metrics.json").exists():
         raise GlatError(f"{folder}/metrics.json: no such file; `glat weights {backbone}` makes it")
     run, asked = read_run(folder / "config.yaml"), str(file or place(params.weights[backbone]))

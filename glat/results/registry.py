@@ -7,10 +7,10 @@ function that writes its files into `results/<dataset>/`.
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 from ..config.params import Params
+from ..lib import layout
 
 PARTIAL = "partial"  # folder of what was made with runs missing
 
@@ -25,7 +25,7 @@ class Result(NamedTuple):
         stand in nobody's way, and are gone with the next whole report."""
         module, _, function = self.location.partition(":")
         make = getattr(import_module(f"{__package__}.{module}"), function)
-        folder = Path("results") / params.dataset
+        folder = layout.results(params.dataset)
         if with_missing:
             make(params, folder / PARTIAL, partial=True)
         else:

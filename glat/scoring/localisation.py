@@ -7,7 +7,6 @@ T0 - tau, and all that is said of random windows is an expectation computed from
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 
 from ..config.params import Params
 from ..data.lists.audioset import read_class_list, read_strong
+from ..lib.layout import Data
 from .intervals import Variances, proportion
 from .jackknife import unseen
 
@@ -28,9 +28,9 @@ LOCALISATION = [
 
 def strong_labels(params: Params) -> pd.DataFrame:
     """Strong labels of the evaluation clips: `<split>_strong.tsv` of the metadata; no row where there is no such file."""
-    metadata = Path("data") / params.dataset / "metadata"
-    files = [file for split in params.chosen.evaluate if (file := metadata / f"{split}_strong.tsv").exists()]
-    classes = read_class_list(listed) if (listed := metadata / "class_labels_indices.csv").exists() else None
+    data = Data(params.dataset)
+    files = [file for split in params.chosen.evaluate if (file := data.strong(split)).exists()]
+    classes = read_class_list(data.class_list) if data.class_list.exists() else None
     none = pd.DataFrame(columns=["clip", "start", "end", "label"])
     return pd.concat([none, *(read_strong(file, classes) for file in files)], ignore_index=True)
 

@@ -25,7 +25,7 @@ def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
     curve = read_curve(folder / "train.csv")
     finding = convergence.found(run, folder)
-    draw_training({run.name: curve}, out / "curves", {run.name} if convergence.marked(finding) else set())
+    draw_training([(run, curve)], out / "curves", {run.name} if convergence.marked(finding) else set())
     draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
     try:
         draw_clips(folder, params, out / "clips")

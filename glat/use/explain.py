@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from librosa import mel_frequencies
+from librosa.display import specshow
 
 from ..config import experiments
 from ..config.params import Params
@@ -34,6 +36,7 @@ class Heard(NamedTuple):
     """One clip through one network: arrays on the CPU, times in seconds."""
 
     logmel: np.ndarray  # (frames, mels) in dB
+    hertz: np.ndarray  # (mels,) centres of the bands
     activations: np.ndarray  # (T, L): S_g of the paper
     streams: dict[str, np.ndarray]  # (L,) by stream: global, local, fused
     windows: np.ndarray  # (N,) starts; empty without GL-AT
@@ -54,7 +57,7 @@ def hear(
         network = tagger.network
         scorer = network if isinstance(network, TwoStream) else tagger.backbones()["global"]
         activations = scorer.frame_scores(tagger.backbones()["global"].features(logmel))[0]  # (T, L)
-    glat = streams.local is not None
+    glat, scale = streams.local is not None, tagger.front_end.mel_scale
     scores = (
         {"global": streams.global_, "local": streams.local, "fused": streams.fused}
         if glat
@@ -62,6 +65,7 @@ def hear(
     )
     return Heard(
         logmel=logmel[0, 0].numpy(),
+        hertz=mel_frequencies(scale.n_mels + 2, fmin=scale.f_min, fmax=scale.f_max)[1:-1],
         activations=activations.numpy(),
         streams={name: value[0].numpy() for name, value in scores.items()},
         windows=streams.windows[0].numpy() if glat else np.empty(0),
@@ -88,18 +92,16 @@ def draw(
     with figure(path, len(rows), 2, (10, 5.8), height_ratios=rows, width_ratios=[3, 1], squeeze=False) as (fig, axes):
         fig.suptitle(title, fontsize=10)
         mel, time = axes[0, 0], [ax for ax in axes[:, 0]]
-        mel.imshow(
-            heard.logmel.T,
-            origin="lower",
-            aspect="auto",
-            cmap="magma",
-            extent=(0, heard.seconds, 0, heard.logmel.shape[1]),
+        times = np.linspace(0, heard.seconds, len(heard.logmel))
+        specshow(
+            heard.logmel.T, x_coords=times, y_coords=heard.hertz, y_axis="mel", ax=mel, cmap="magma", rasterized=True
         )
-        mel.set_ylabel("mel band")
+        mel.set_ylabel("Hz")
         mel.grid(False)
         for n, (start, c) in enumerate(zip(heard.windows, heard.classes, strict=True)):
-            y = heard.logmel.shape[1] * (1 - 0.06 * (n + 0.7))
-            mel.plot([start, start + heard.tau], [y, y], "|-", color=colour.get(int(c), "white"), lw=2.5, ms=9)
+            y = 1 - 0.06 * (n + 0.7)  # of the axis's height
+            line = {"color": colour.get(int(c), "white"), "lw": 2.5, "ms": 9}
+            mel.plot([start, start + heard.tau], [y, y], "|-", transform=mel.get_xaxis_transform(), **line)
         frames = heard.activations.shape[0]
         t = (np.arange(frames) + 0.5) * heard.seconds / frames
         for c in top:

@@ -13,6 +13,7 @@ import soxr
 import torch
 
 from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
+from ..data.kinds import Kind
 from ..data.randomness import clip_generators
 from ..models.tagger import Tagger
 from ..models.twostream import Streams
@@ -63,9 +64,9 @@ def stream(
 
 def _finite(mono: np.ndarray) -> np.ndarray:
     if not np.isfinite(mono).all():
-        raise AudioError("not finite: NaN or infinite samples")
+        raise AudioError(Kind.NOT_FINITE, "NaN or infinite samples")
     if (peak := np.abs(mono).max(initial=0)) > LOUDEST:
-        raise AudioError(f"too loud: samples of up to {peak:.3g} times full scale; scale them to [-1, 1]")
+        raise AudioError(Kind.TOO_LOUD, f"samples of up to {peak:.3g} times full scale; scale them to [-1, 1]")
     return mono
 
 
@@ -93,7 +94,7 @@ def clips(
             draw = clip_generators(seed, [f"{name}@{first / rate:g}" if first else name])
             streams = tagger.streams(waveform[None], draw)
             if not streams.fused.isfinite().all():
-                raise AudioError(f"its scores from {first / rate:g} s on are not finite; try another checkpoint")
+                raise AudioError(Kind.NOT_FINITE, f"its scores from {first / rate:g} s on; try another checkpoint")
             yield first / rate, (first + len(clip)) / rate, streams
         first += len(clip)
 

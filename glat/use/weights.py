@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ..config.params import Params
 from ..config.runs import Run, read_run, split_packs, write_run
 from ..config.settings import Fetch, Training, Weights
+from ..lib import layout
 from ..lib.documents import sentence
 from ..lib.errors import GlatError, tell
 from ..lib.fetching import LIMITS, address_hash, check_file, fetch_file, file_name, hash_file, is_address
@@ -120,7 +121,7 @@ def run_of(params: Params, backbone: str, file: Path) -> Run:
     """
     return Run(
         dataset=params.dataset,
-        name=f"{backbone}-panns",
+        name=layout.published_run(backbone),
         backbone=backbone,
         width=1.0,
         dropout=1.0,
@@ -147,7 +148,10 @@ def convert(params: Params, backbone: str, file: Path) -> Run:
     from ..training import checkpoints  # imports torch
 
     classes = classes_of(params)
-    run, done = run_of(params, backbone, file), Path("runs") / params.dataset / f"{backbone}-panns" / "checkpoint.pt"
+    run, done = (
+        run_of(params, backbone, file),
+        layout.run(params.dataset, layout.published_run(backbone)) / layout.CHECKPOINT,
+    )
     made_from = f"sha256:{hash_file(file)}"
     if not _is_made(done, run, made_from, classes):
         if "glat" in checkpoints.read(file):

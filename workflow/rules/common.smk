@@ -15,7 +15,7 @@ from glat.config import checks, experiments
 from glat.config.params import hand_down, load as load_params, named, plain, public
 from glat.config.runs import split_packs
 from glat.data.sources import registry as sources
-from glat.lib import cluster, dependencies, records
+from glat.lib import cluster, dependencies, layout, records
 from glat.lib.cores import cores, gpu
 from glat.lib.errors import GlatError
 from glat.lib.escaping import NAME
@@ -31,6 +31,7 @@ try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
+    PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
     FETCHED = {weights.place(one).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     if PARAMS.evaluation.only:
         # Where metrics are there, Snakemake takes an input that is not for nothing to do.
@@ -39,7 +40,7 @@ try:
     if workflow.is_main_process and PARAMS.chosen.lists():
         from glat.data.lists import metadata
 
-        chosen, place = PARAMS.chosen, Path("data") / PARAMS.dataset / "metadata"
+        chosen, place = PARAMS.chosen, layout.Data(PARAMS.dataset).metadata
         metadata.refuse_sizes(chosen.lists(), place, PARAMS.dataset, chosen.classes, chosen.splits)
 except GlatError as error:
     raise WorkflowError(str(error)) from None
@@ -66,8 +67,9 @@ def code(*modules):
 
 
 def network(wildcards):
-    """`code` of a run's backbone; a run's name begins with its backbone's, as that of cnn10-panns does."""
-    return code(registry.module(registry.of_run(wildcards.run)))
+    """`code` of a run's backbone, of one that is trained here or of published weights."""
+    run = RUNS.get(wildcards.run)
+    return code(registry.module(run.backbone if run else PUBLISHED[wildcards.run]))
 
 
 def on_a_cluster():
@@ -126,7 +128,7 @@ def lists(wildcards):
 
 def makes_lists(wildcards):
     """Whether the source of audio makes the lists too, which then depend on its settings and its code."""
-    return hasattr(sources.open_source(entry(wildcards).source, wildcards.dataset)[0], "write_metadata")
+    return sources.source_class(entry(wildcards).source["kind"]).makes_lists
 
 
 def lists_from(wildcards):
@@ -138,14 +140,14 @@ def lists_from(wildcards):
 
 def source_code(wildcards):
     """`code` of a dataset's source of audio."""
-    return code(sources.SOURCES[entry(wildcards).source["kind"]])
+    return code(sources.module(entry(wildcards).source["kind"]))
 
 
 def told():
     """What the steps before the packs tell of the chosen dataset's clips: listings of the audio, ledgers of the lost."""
-    shards = [Path(pack) for pack in split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits))]
-    listings = [f"data/{PARAMS.dataset}/audio/{pack.parent.name}/{pack.stem}.csv" for pack in shards]
-    return listings + [str(pack.with_suffix(".ledger.csv")) for pack in shards]
+    data, entry = layout.Data(PARAMS.dataset), PARAMS.chosen
+    shards = [(split, shard) for split in entry.splits for shard in range(entry.shards(split))]
+    return [data.listing(*one) for one in shards] + [data.ledger(*one) for one in shards]
 
 
 def refuse(faults):
@@ -203,5 +205,5 @@ def measured(of):
 
 def made(names, *kinds):
     """Files of the chosen dataset's results, and their copies in results/."""
-    folders = [f"results/{PARAMS.dataset}", "results"]
+    folders = [layout.results(PARAMS.dataset), "results"]
     return [f"{folder}/{name}.{kind}" for name in names for kind in kinds for folder in folders]

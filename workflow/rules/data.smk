@@ -3,7 +3,7 @@
 
 if workflow.is_main_process:
     # Snakemake's copy of lists that were being renewed when it was killed: the lists are whole, and it would be in the way.
-    shutil.rmtree(Path(".snakemake/backups/data") / PARAMS.dataset / "metadata", ignore_errors=True)
+    shutil.rmtree(Path(".snakemake/backups") / layout.Data(PARAMS.dataset).metadata, ignore_errors=True)
 
 
 rule metadata:
@@ -41,7 +41,7 @@ rule download:
     log:
         "logs/{dataset}/download/{split}/{shard}.log",
     params:
-        code=code("glat.data.lists.audioset"),
+        code=code("glat.data.lists.audioset", "glat.data.lists.listings"),
         audio=source_code,
         source=lambda wildcards: json.dumps(sources.identity(entry(wildcards).source)),
         shard_size=lambda wildcards: entry(wildcards).shard_size,
@@ -67,7 +67,7 @@ rule resample:
     log:
         "logs/{dataset}/resample/{split}/{shard}.log",
     params:
-        code=code("glat.data.resample", "glat.data.lists.audioset"),
+        code=code("glat.data.resample", "glat.data.lists.listings"),
         reader=source_code,
         audio=PARAMS.audio.model_dump_json(exclude={"limits"}),
         in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
@@ -87,6 +87,7 @@ rule resample:
 rule pack:
     input:
         "data/{dataset}/metadata",
+        "data/{dataset}/audio/{split}/{shard}.csv",
         "data/{dataset}/resampled/{split}/{shard}",
     output:
         "data/{dataset}/packs/{split}/{shard}.h5",
@@ -94,7 +95,7 @@ rule pack:
     log:
         "logs/{dataset}/pack/{split}/{shard}.log",
     params:
-        code=code("glat.data.packs.write"),
+        code=code("glat.data.packs.write", "glat.data.lists.listings"),
     threads: 1
     priority: 2
     resources:

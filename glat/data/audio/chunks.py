@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from ..kinds import Kind
 from .tags import id3_bytes
 
 MOST_CHUNKS = 100_000  # a recorder writes a dozen
 
 
 class Fault(Exception):
-    """Why a container is not whole."""
+    """Why a container is not whole; kind: what that makes of the sound."""
+
+    def __init__(self, why: str, kind: Kind = Kind.DAMAGED):
+        super().__init__(why)
+        self.kind = kind
 
 
 def read_at(file: BinaryIO, place: int, size: int) -> bytes:
@@ -21,7 +26,7 @@ def read_at(file: BinaryIO, place: int, size: int) -> bytes:
 
 
 @contextmanager
-def place_kept(file: BinaryIO) -> Iterator[None]:
+def keep_place(file: BinaryIO) -> Iterator[None]:
     """The file stands afterwards where it stood: a decoder reads on from there."""
     place = file.tell()
     try:

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soxr
 
+from ..kinds import Kind
 from .decoding import blocks, decode
 from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits
 
@@ -114,23 +115,23 @@ def prepare(
     mono, source_rate = Mono(), 0
     if isinstance(source, Samples):
         if len(source.samples) > (seconds + OVERHANG) * source.rate:
-            raise AudioError(_too_long(source, seconds))
+            raise AudioError(Kind.TOO_LONG, _too_long(source, seconds))
         samples, source_rate = _as_block(source)
         mono.add(samples)
     else:
         for _, source_rate in blocks(source, seconds + OVERHANG, limits, mono.add):
             if mono.samples > (seconds + OVERHANG) * source_rate:
-                raise AudioError(_too_long(source, seconds))
+                raise AudioError(Kind.TOO_LONG, _too_long(source, seconds))
     found = mono.samples / source_rate
     if found < min_seconds:
-        raise AudioError(f"too short: {found:.2f} s, at least {min_seconds:g} s needed")
+        raise AudioError(Kind.TOO_SHORT, f"{found:.2f} s, at least {min_seconds:g} s needed")
     mixed = mono.mix()
     if not np.isfinite(mixed).all():
-        raise AudioError("not finite: NaN or infinite samples")
+        raise AudioError(Kind.NOT_FINITE, "NaN or infinite samples")
     if max(mixed.max(), -mixed.min()) < SILENCE:
-        raise AudioError("silent: peak under -90 dB of full scale")
+        raise AudioError(Kind.SILENT, "peak under -90 dB of full scale")
     if mixed.max() == mixed.min():
-        raise AudioError(f"constant: every sample is {mixed[0]:.3g} of full scale")
+        raise AudioError(Kind.CONSTANT, f"every sample is {mixed[0]:.3g} of full scale")
     if source_rate != rate:
         mixed = soxr.resample(mixed, source_rate, rate, quality="HQ")
     return Clip(to_int16(mixed, round(rate * seconds)), source_rate, found, mono.wraps)
@@ -140,15 +141,13 @@ def _too_long(source: object, seconds: float) -> str:
     """Why a clip of over `seconds` is none, and the settings that would keep it."""
     if isinstance(source, Cut) and source.seconds > seconds + OVERHANG:
         return (
-            f"too long: its segment has {source.seconds:g} s, and a clip {seconds:g} s; set audio.clip_seconds to "
+            f"its segment has {source.seconds:g} s, and a clip {seconds:g} s; set audio.clip_seconds to "
             f"{source.seconds:g} to keep it"
         )
-    told = (
-        f"too long: over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
-    )
+    message = f"over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
     if isinstance(source, Path | Cut):
-        return f"{told}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
-    return told
+        return f"{message}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
+    return message
 
 
 def _as_block(source: Samples) -> Block:

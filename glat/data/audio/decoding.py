@@ -22,11 +22,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..kinds import Kind
 from . import ffmpeg as by_ffmpeg
 from . import piped
 from . import sndfile as by_sndfile
 from .guard import Watched
-from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, Piece
+from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, NoSound, Piece
 
 # Hz, of any sound that is one: a rate costs memory where it is resampled or held for seconds.
 RATES = (1_000, 1_500_000)
@@ -38,14 +39,14 @@ def blocks(
     source: Path | BinaryIO | bytes | Cut,
     max_seconds: float = math.inf,
     limits: Limits = UNLIMITED,
-    heard: Callable[[np.ndarray], None] = lambda samples: None,
+    listener: Callable[[np.ndarray], None] = lambda samples: None,
 ) -> Iterator[Block]:
     """The best audio stream of a file (`glat.data.audio.formats`), of its bytes, of an open binary stream or of a piece of a
     longer recording, in blocks of a few seconds, so that memory does not grow with its length.
 
     Decoding stops soon after `max_seconds`. A `Cut` is exact to the sample (WebM: to 1 ms, as its times are), and less
     of it where the recording ends before. Its times are those of a player: where the sound begins later than the
-    picture, there is silence before it. heard: called with the samples of each block. The time that it takes counts
+    picture, there is silence before it. listener: called with the samples of each block. The time that it takes counts
     towards the limit on decoding; what the caller does between two blocks does not.
 
     Raises AudioError: missing, unreadable (and no regular file), empty file, undecodable, no audio stream; truncated
@@ -60,11 +61,11 @@ def blocks(
         piece = Piece(source.start, end, True, source.seconds + OVERHANG if may_be_whole else 0.0, source.last)
         source = source.file
     meter = Meter(limits)
-    with opened(source, limits) as file:
+    with open_sound(source, limits) as file:
         watched = Watched(file, meter)
         try:
-            for block in _blocks(piped.completed(watched), piece, meter):
-                heard(block.samples)
+            for block in _blocks(piped.fill_in_sizes(watched), piece, meter):
+                listener(block.samples)
                 meter.check_time()
                 with meter.waiting():
                     yield block
@@ -73,8 +74,8 @@ def blocks(
             if isinstance(error, AudioError):
                 raise
             if isinstance(error, MemoryError):
-                raise AudioError("too big: there is not the memory to decode it") from None
-            raise AudioError(f"undecodable: {type(error).__name__}: {error}") from error
+                raise AudioError(Kind.TOO_BIG, "there is not the memory to decode it") from None
+            raise AudioError(Kind.UNDECODABLE, f"{type(error).__name__}: {error}") from error
         watched.check()
 
 
@@ -83,10 +84,10 @@ def _blocks(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
     block = None
     for block in by_ffmpeg.read(file, piece, meter) if fast is None else fast:
         if not RATES[0] <= block.rate <= RATES[1]:
-            raise AudioError(f"undecodable: a sample rate of {block.rate} Hz, not of {RATES[0]} to {RATES[1]}")
+            raise AudioError(Kind.UNDECODABLE, f"a sample rate of {block.rate} Hz, not of {RATES[0]} to {RATES[1]}")
         yield block
     if block is None:
-        raise AudioError("undecodable: no audio in it")
+        raise NoSound(Kind.UNDECODABLE, "no audio in it")
 
 
 def decode(source: Path | BinaryIO | bytes | Cut, max_seconds: float = math.inf, limits: Limits = UNLIMITED) -> Block:
@@ -96,7 +97,7 @@ def decode(source: Path | BinaryIO | bytes | Cut, max_seconds: float = math.inf,
 
 
 @contextmanager
-def opened(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Iterator[BinaryIO]:
+def open_sound(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Iterator[BinaryIO]:
     """A sound as an open binary stream. Raises AudioError for what is missing, unreadable, too big, or no regular file:
     a pipe would be waited for without end. Raises TypeError for text: what came as content is never taken for a path."""
     if isinstance(source, str):
@@ -112,9 +113,9 @@ def opened(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Itera
         # FFmpeg would read some names as protocols or patterns ("a:b.wav", "%03d.wav"): it gets the open file.
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise AudioError("missing: no such file") from None
+        raise AudioError(Kind.MISSING, "no such file") from None
     except (OSError, ValueError) as error:
-        raise AudioError(f"unreadable: {getattr(error, 'strerror', None) or error}") from None
+        raise AudioError(Kind.UNREADABLE, f"{getattr(error, 'strerror', None) or error}") from None
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         _check_kind(status)
@@ -124,9 +125,9 @@ def opened(source: Path | BinaryIO | bytes, limits: Limits = UNLIMITED) -> Itera
 
 def _check_kind(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise AudioError(f"unreadable: {_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, not a file")
+        raise AudioError(Kind.UNREADABLE, f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, not a file")
 
 
 def _check_size(size: int, limits: Limits) -> None:
     if size > limits.bytes:
-        raise AudioError(f"too big: {size} bytes, over the limit of {limits.bytes:.0f} ({limits.names[0]})")
+        raise AudioError(Kind.TOO_BIG, f"{size} bytes, over the limit of {limits.bytes:.0f} ({limits.names[0]})")

@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeVar
 
 import av._core
 
+from ..kinds import Kind
 from .pieces import AudioError, Meter
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -36,10 +37,10 @@ class Watched:
         self.tell = file.tell
 
     def read(self, size: int = -1) -> bytes:
-        return self._unless_ended(self._file.read, size) or b""
+        return self._guard(self._file.read, size) or b""
 
     def readinto(self, buffer: memoryview) -> int:
-        return self._unless_ended(self._file.readinto, buffer) or 0
+        return self._guard(self._file.readinto, buffer) or 0
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
         # The clock is not looked at: FFmpeg seeks for each chunk of a header, and nobody seeks on and on without reading.
@@ -53,12 +54,12 @@ class Watched:
         if self._ended is not None:
             raise self._ended
 
-    def _unless_ended(self, read: Callable[[T], R], wanted: T) -> R | None:
+    def _guard(self, read: Callable[[T], R], wanted: T) -> R | None:
         try:
             self._meter.check_time()
             return None if self._ended else read(wanted)
         except AudioError as error:
             self._ended = self._ended or error
         except OSError as error:
-            self._ended = AudioError(f"unreadable: {error.strerror or error}")
+            self._ended = AudioError(Kind.UNREADABLE, f"{error.strerror or error}")
         return None

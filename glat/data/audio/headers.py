@@ -9,7 +9,7 @@ from typing import BinaryIO
 import av
 
 from . import asf, matroska
-from .chunks import chunks, is_unknown, place_kept
+from .chunks import chunks, is_unknown, keep_place
 from .formats import DECLARE_LENGTH, PLAIN
 from .packets import mpeg_rate
 from .tags import id3_bytes
@@ -53,7 +53,7 @@ def _declares(name: str, file: BinaryIO, head: bytes) -> bool:
     """Whether a header of this container holds a length, and not only may: where a pipe left none, FFmpeg gives a guess by
     the bit rate, and does not say so."""
     if name in ("matroska,webm", "asf"):
-        with place_kept(file):
+        with keep_place(file):
             return matroska.declares_a_duration(file) if name != "asf" else asf.fields(file)[0] > 0
     if name == "rm":
         return head[18:22] == b"PROP" and any(head[48:52])
@@ -106,7 +106,7 @@ def read_head(file: BinaryIO) -> bytes:
 def wav_seconds(file: BinaryIO) -> float | None:
     """Seconds of PCM that a WAV header declares; None if it does not say (a streamed file declares 0 or the maximum) or
     the sound is compressed. The file is left where it was."""
-    with place_kept(file):
+    with keep_place(file):
         kind, bytes_a_second = 0, 0
         for name, place, size in chunks(file, b"RIFF", "little"):
             if name == b"fmt ":

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..kinds import Kind
 from . import asf, chunks, matroska
 from .chunks import Fault, is_name, is_unknown, read_at
 from .tags import id3_bytes, sound_end, zeros_at_end
@@ -19,27 +20,27 @@ TRAILER = 512  # bytes behind the end that nobody has to explain: padding, a pla
 _TS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet of a transport stream, and where its sync byte is
 
 
-def fault(file: BinaryIO, name: str, tick: Callable[[], None] = lambda: None) -> str:
-    """What is wrong with the units of a container: "" if nothing, or if it is none of those that are known here.
+def fault(file: BinaryIO, name: str, tick: Callable[[], None] = lambda: None) -> Fault | None:
+    """What is wrong with the units of a container: None if nothing, or if it is none of those that are known here.
 
     name: of FFmpeg's demuxer; tick: called with each unit, to stop a walk that takes too long. A header that a pipe left
     without a size is no fault: the file ends where it ends.
     """
     walk = _WALKS.get(name)
     if walk is None:
-        return ""
+        return None
     try:
         end = place = sound_end(file)
         for place in walk(file, end):
             tick()
             if place > end + 1:
-                return f"the file ends within {_UNITS.get(name, 'a chunk')}"
-    except Fault as error:
-        return str(error)
+                return Fault(f"the file ends within {_UNITS.get(name, 'a chunk')}", Kind.TRUNCATED)
+    except Fault as found:
+        return found
     behind = end - place
     if behind > TRAILER and zeros_at_end(file) < file.seek(0, os.SEEK_END) - place:
-        return f"{behind} bytes stand behind its end"
-    return ""
+        return Fault(f"{behind} bytes stand behind its end")
+    return None
 
 
 def _flv(file: BinaryIO, end: int) -> Iterator[int]:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import av
 
-from .chunks import place_kept
+from .chunks import keep_place
 from .formats import BARE
 from .packets import flac_number, surplus
 from .tags import MOST_TAGS, id3_bytes, is_tag, sound_end
@@ -29,7 +29,7 @@ class Losses:
         self.file, self.codec, self.timed = file, codec, timed
         self.bare = name in BARE
         self.last_fails = self.cut = False  # of the last packet: does not decode; is shorter than it says
-        with place_kept(file):
+        with keep_place(file):
             self._end = sound_end(file) if self.bare else math.inf
         self._measured = False  # whether packets say how long they are
         self._bytes = 0  # lost, and of packets that decode
@@ -41,7 +41,7 @@ class Losses:
         self._number: int | None = None  # of the next FLAC frame
         self._smallest = math.inf
 
-    def failed(self, packet: av.Packet) -> None:
+    def count_failed(self, packet: av.Packet) -> None:
         """A packet that does not decode."""
         content = bytes(packet)
         if len(content) < 2 or self._is_behind(packet):  # 1: what fills up an odd chunk
@@ -59,7 +59,7 @@ class Losses:
         else:
             self._bytes += packet.size
 
-    def decoded(self, packet: av.Packet) -> None:
+    def count_decoded(self, packet: av.Packet) -> None:
         """A packet that decodes."""
         if not packet.size or self._is_behind(packet):
             return

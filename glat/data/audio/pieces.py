@@ -12,13 +12,25 @@ from typing import NamedTuple
 import numpy as np
 
 from ...lib.errors import GlatError
+from ..kinds import Kind
 
 OVERHANG = 1.0  # seconds by which a clip may be longer than its segment
 BLOCK = 2**18  # samples of a block, about, in all channels
 
 
 class AudioError(GlatError):
-    """Why a file gives no clip: `<reason>` or `<reason>: <detail>`, short enough for a ledger."""
+    """Why a file gives no clip: as text, `<kind>` or `<kind>: <detail>`, short enough for a ledger."""
+
+    def __init__(self, kind: Kind, detail: str = ""):
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind, self.detail = kind, detail
+
+    def __reduce__(self) -> tuple:  # a source's errors are sent to the processes that resample
+        return type(self), (self.kind, self.detail)
+
+
+class NoSound(AudioError):
+    """A file that is well-formed and has nothing to decode: an end where the first packet should be."""
 
 
 class Limits(NamedTuple):
@@ -75,8 +87,9 @@ class Piece(NamedTuple):
             if length >= self.last - 0.05:
                 return known
             raise AudioError(
-                f"ambiguous: the list has several segments of this recording, up to {self.last:g} s, and a file of "
-                f"{length:.2f} s may be any of them; name it <id>_<start>"
+                Kind.AMBIGUOUS,
+                f"the list has several segments of this recording, up to {self.last:g} s, and a file of "
+                f"{length:.2f} s may be any of them; name it <id>_<start>",
             )
         holds = 0 < self.start and self.end <= length + 0.05
         return known if holds else Piece(0.0, self.whole_up_to)
@@ -93,9 +106,9 @@ class Piece(NamedTuple):
         """Why there is nothing of the piece in a recording of which `found` seconds could be decoded."""
         if promised is not None and promised > max(self.start, found + 0.5):
             return AudioError(
-                f"truncated: {found:.2f} of {promised:.2f} s decoded, the clip starts at {self.start:g} s"
+                Kind.TRUNCATED, f"{found:.2f} of {promised:.2f} s decoded, the clip starts at {self.start:g} s"
             )
-        return AudioError(f"too short: {found:.2f} s, the clip starts at {self.start:g} s")
+        return AudioError(Kind.TOO_SHORT, f"{found:.2f} s, the clip starts at {self.start:g} s")
 
 
 class Meter:
@@ -113,9 +126,13 @@ class Meter:
 
     def check(self, seconds: float) -> None:
         if seconds > self.limits.seconds:
-            raise AudioError(f"too long: over {self.limits.seconds:g} s to decode, the limit ({self.limits.names[1]})")
+            raise AudioError(
+                Kind.TOO_LONG, f"over {self.limits.seconds:g} s to decode, the limit ({self.limits.names[1]})"
+            )
         self.check_time()
 
     def check_time(self) -> None:
         if time.monotonic() > self.deadline:
-            raise AudioError(f"too slow: decoding took over {self.limits.time:g} s, the limit ({self.limits.names[2]})")
+            raise AudioError(
+                Kind.TOO_SLOW, f"decoding took over {self.limits.time:g} s, the limit ({self.limits.names[2]})"
+            )

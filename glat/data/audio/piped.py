@@ -6,7 +6,7 @@ import os
 from typing import BinaryIO
 
 
-def completed(file: BinaryIO) -> BinaryIO:
+def fill_in_sizes(file: BinaryIO) -> BinaryIO:
     """The file with its sizes filled in, where a pipe could not: the sound lasts to the end of the file. Else the file."""
     file.seek(0)
     head, size = file.read(2**12), file.seek(0, os.SEEK_END)

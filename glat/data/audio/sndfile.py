@@ -11,10 +11,11 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from .chunks import place_kept
+from ..kinds import Kind
+from .chunks import keep_place
 from .headers import flac_md5, read_head, wav_seconds
 from .layout import fault
-from .pieces import BLOCK, AudioError, Block, Meter, Piece
+from .pieces import BLOCK, AudioError, Block, Meter, NoSound, Piece
 
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 # What libsndfile logs of a header that counts more than there is, as it takes the length from what there is.
@@ -67,7 +68,7 @@ def clean(file: BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]
 
 def _is_all(file: BinaryIO, name: str, head: bytes) -> bool:
     """Whether a file ends where its header says that the sound does."""
-    with place_kept(file):
+    with keep_place(file):
         if name != "flac":
             return not fault(file, name)
         if not flac_md5(head):  # nothing else would tell that the header counts too few samples
@@ -102,7 +103,7 @@ def _read(
                 # libsndfile stops at what FFmpeg would patch up: it may tell how much is there.
                 for _ in otherwise:
                     pass
-                raise AudioError(f"damaged: samples between {begin / sound.samplerate:.2f} and "
+                raise AudioError(Kind.DAMAGED, f"samples between {begin / sound.samplerate:.2f} and "
                                  f"{(begin + wanted) / sound.samplerate:.2f} s are not what was written")  # fmt: skip
             meter.check((begin - first + wanted) / sound.samplerate)
             if md5 is not None:  # of little-endian integers, in as many bytes as they need
@@ -116,7 +117,7 @@ def _read(
                 planar *= np.float32(2**-31 if kind == "int32" else 2**-15)
             yield Block(planar, sound.samplerate)
     if md5 is not None and digest.digest() != md5:
-        raise AudioError("damaged: the samples do not have the MD5 that the FLAC header declares")
+        raise AudioError(Kind.DAMAGED, "the samples do not have the MD5 that the FLAC header declares")
 
 
 def any_format(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
@@ -125,7 +126,7 @@ def any_format(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
     sound = soundfile.SoundFile(file)
     whole, rate = sound.frames, sound.samplerate
     if not 0 < whole < 2**48:
-        raise AudioError("undecodable: no audio in it")
+        raise NoSound(Kind.UNDECODABLE, "no audio in it")
     declared = max((int(count) for count in _COUNTS.findall(sound.extra_info)), default=0)
     short = any(not sizes[0] or int(sizes[0]) > int(sizes[1]) for sizes in _SHORT.findall(sound.extra_info))
     piece = piece.of(max(whole, declared) / rate)
@@ -133,7 +134,7 @@ def any_format(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
     if (declared > whole or short) and piece.end > whole / rate:
         wanted = f" of {declared / rate:.2f}" if declared > whole else ""
         raise AudioError(
-            f"truncated: {whole / rate:.2f}{wanted} s decoded" + ("" if wanted else ", and the file ends early")
+            Kind.TRUNCATED, f"{whole / rate:.2f}{wanted} s decoded" + ("" if wanted else ", and the file ends early")
         )
     end = min(whole, first + piece.samples(rate) if piece.exact else piece.end * rate + 1)
     if end <= first:

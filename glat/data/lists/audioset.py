@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ...lib.errors import GlatError
+from ...lib.layout import shard_count
 from .labels import LabelNames, Labels
 from .matching import extension
 from .rows import Column, Rows, is_number
@@ -78,21 +79,19 @@ def read_class_list(path: str | Path, named: str | None = None) -> pd.DataFrame:
 def read_segments(
     path: str | Path,
     classes: pd.DataFrame | None = None,
-    rows: range | None = None,
     named: str | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Read a segment list: columns clip, youtube_id, start, end (seconds, float), labels (tuple of mids, empty for a clip
     that none of the classes is heard in), written (the id as the list has it).
 
-    rows: of a list that was read whole before, those to read. named: what errors call the
-    file, if not by its path. tell: called with a sentence on each thing that was read and may be meant otherwise.
+    named: what errors call the file, if not by its path. tell: called with a sentence on each thing that was read and may
+    be meant otherwise.
 
     Both of AudioSet's dialects, Google's original (three `#` lines, then fields separated by `, `) and the plain one (a
     header line `YTID,start_seconds,end_seconds,positive_labels`), and any CSV with these columns (`rows.Rows`). Of an id
     with a folder or an audio file's extension, the name without them is the clip's; a source that finds files goes by all
-    of it. A row after the first that begins with `#` is
-    a row. With `classes`, every label must be a class's mid or, where that can mean nothing else, its display name,
+    of it. A row after the first that begins with `#` is a row. With `classes`, every label must be a class's mid or, where that can mean nothing else, its display name,
     separated by commas, semicolons or bars.
 
     Raises GlatError, by name and line, for a row that is not a segment (a file cut in mid-line), a label that the class
@@ -110,10 +109,6 @@ def read_segments(
     written: dict[int, str] = {}
     for line, fields in table:
         count += 1
-        if rows is not None and count - 1 not in rows:
-            if count > rows.stop:
-                break
-            continue
         youtube_id, text = fields[at].strip(), fields[of].strip()
         if not _PLAIN_ID.fullmatch(youtube_id):
             written[len(ids)] = youtube_id
@@ -141,7 +136,7 @@ def read_segments(
         _refuse_twice(table, clips, numbers, written)
     for comment in table.comments:
         promised = _PROMISED_ROWS.search(comment)
-        if promised and rows is None and int(promised[1]) != count:
+        if promised and int(promised[1]) != count:
             raise GlatError(
                 f"{table.named}: its header promises num_segs={promised[1]}, and {count} are there: the file is cut or "
                 "edited"
@@ -168,8 +163,8 @@ def _id(table: Rows, line: int, fields: list[str], text: str) -> str:
     name = re.split(r"[/\\]", text)[-1]
     found = name.removesuffix(extension(name))
     if not found or _NO_ID.search(found):
-        told = ",".join(fields) if not text else text
-        raise table.fault(line, f"{table.header[table.place[0]].strip()}, a name without comma and quote", told)
+        message = ",".join(fields) if not text else text
+        raise table.fault(line, f"{table.header[table.place[0]].strip()}, a name without comma and quote", message)
     return found
 
 
@@ -187,13 +182,15 @@ def _times(table: Rows, line: int, fields: list[str]) -> GlatError:
 def _refuse_twice(table: Rows, clips: list[str], numbers: list[int], written: dict[int, str]) -> None:
     second = int(np.flatnonzero(pd.Series(clips).duplicated())[0])
     first = clips.index(clips[second])
-    told = f"{table.named}: line {numbers[second]}: clip {clips[second]} occurs twice, first in line {numbers[first]}"
+    message = (
+        f"{table.named}: line {numbers[second]}: clip {clips[second]} occurs twice, first in line {numbers[first]}"
+    )
     if written.get(first) != written.get(second):
         names = " and ".join(repr(written[row]) for row in (first, second) if row in written)
         raise GlatError(
-            f"{told}: {names} differ by folder or extension alone, which no clip is named by; rename one of the files"
+            f"{message}: {names} differ by folder or extension alone, which no clip is named by; rename one of the files"
         )
-    raise GlatError(f"{told}; remove one of the lines")
+    raise GlatError(f"{message}; remove one of the lines")
 
 
 def read_strong(path: str | Path, classes: pd.DataFrame | None = None, named: str | None = None) -> pd.DataFrame:
@@ -231,21 +228,13 @@ def labels(segments: pd.DataFrame, classes: pd.DataFrame) -> Labels:
         indices = np.fromiter(map(column.__getitem__, flat), np.int32, len(flat))
     except KeyError as error:
         raise GlatError(f"label {error.args[0]!r} of the segments is not in the class list") from None
-    clip = np.repeat(np.arange(len(segments)), counts)
-    # A label named twice on one line counts once, and a clip's classes are ascending.
-    pairs = np.unique(clip * len(classes) + indices)
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(pairs // len(classes), minlength=len(segments)))])
-    return Labels(indptr.astype(np.int64), (pairs % len(classes)).astype(np.int32), len(classes))
+    clips = np.repeat(np.arange(len(segments)), counts)
+    return Labels.from_pairs(clips, indices, (len(segments), len(classes)))
 
 
 def targets(segments: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
     """(clips, classes) bool: the weak labels. For millions of segments take `labels`, which is sparse."""
     return labels(segments, classes).dense()
-
-
-def shard_count(segments: int, shard_size: int) -> int:
-    """Number of shards of up to `shard_size` segments."""
-    return -(-segments // shard_size)
 
 
 def shard_range(segments: int, shard: int, shard_size: int) -> range:

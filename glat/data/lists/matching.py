@@ -20,6 +20,7 @@ from pydantic import BeforeValidator
 
 from ...lib.errors import GlatError
 from ..audio.formats import SUFFIXES, extension
+from ..kinds import Kind, Loss
 
 SECONDS, MILLISECONDS = 1, 1000  # units of the times in a name
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -54,14 +55,14 @@ class Wanted:
 
     def __init__(self, segments: pd.DataFrame, whole: pd.DataFrame | None = None):
         whole = segments if whole is None else whole
-        written = _written(whole)
+        written = _ids_as_written(whole)
         self.repeated = whole["end"][written.duplicated(keep=False)].groupby(written).max().to_dict()
         self.ids = list(segments["youtube_id"])
         self.starts, self.ends = list(segments["start"]), list(segments["end"])
         self.rows: dict[str, list[int]] = {}
         for row, youtube_id in enumerate(self.ids):
             self.rows.setdefault(youtube_id, []).append(row)
-        self.written = list(_written(segments))
+        self.written = list(_ids_as_written(segments))
         # Of each id that the list writes as a path somewhere, all paths that it has there.
         self._paths: dict[str, dict[str, _Path]] = {}
         as_path = set(whole["youtube_id"][written != whole["youtube_id"]]) & self.rows.keys()
@@ -121,29 +122,31 @@ class Wanted:
             self.candidates.setdefault(row, []).append(Candidate(fit, preference, place, name))
 
     def choose(
-        self, row: int, what: str, untimed: bool = False, tie: Callable[[Candidate], Any] | None = None
-    ) -> tuple[Candidate | None, str]:
-        """(the best candidate for a segment, ""), or (None, why there is none).
+        self, row: int, absent: Kind, untimed: bool = False, tie: Callable[[Candidate], Any] | None = None
+    ) -> Candidate | Loss:
+        """The best candidate for a segment, or why there is none.
 
-        what: "file" or "row", for the reason; untimed: a name without a time is good for any segment of its id; tie: a
-        further preference, asked for only where there are several candidates.
+        absent: the kind of loss where there is no file, or no row; untimed: a name without a time is good for any segment
+        of its id; tie: a further preference, asked for only where there are several candidates.
         """
         found = self.candidates.get(row, [])
         several = self.written[row] in self.repeated and not untimed
         good = [c for c in found if c.fit <= START or (c.fit == UNTIMED and not several)]
         if good:
             key = (lambda c: (tie(c), c.fit, c.preference)) if tie and len(good) > 1 else lambda c: c[:2]
-            return min(good, key=key), ""
+            return min(good, key=key)
         if not found and row in self.elsewhere:
             folder = "/".join(self._paths[self.ids[row]][self.written[row]].folder)
-            return None, f"no {what}: {self.elsewhere[row]} is in another folder than {folder}, which the list names"
+            there = f"{self.elsewhere[row]} is in another folder than {folder}, which the list names"
+            return Loss.of(absent, there)
         if not found:
-            return None, f"no {what}"
+            return Loss.of(absent)
         best = min(found, key=lambda c: c[:2])
         if best.fit == OTHER:
-            return None, f"no {what}: {best.name} is of another time"
+            return Loss.of(absent, f"{best.name} is of another time")
         why = "has no start time" if best.fit == UNTIMED else "fits several"
-        return None, f"ambiguous: the list has several segments of {self.ids[row]}, and the name {best.name} {why}"
+        several = f"the list has several segments of {self.ids[row]}, and the name {best.name} {why}"
+        return Loss.of(Kind.AMBIGUOUS, several)
 
     def _fit(self, row: int, times: tuple[float, ...], units: tuple[int, ...]) -> int:
         if not times:
@@ -182,7 +185,7 @@ class _Path(NamedTuple):
         return common < len(self.folder), -common, other
 
 
-def _written(segments: pd.DataFrame) -> pd.Series:
+def _ids_as_written(segments: pd.DataFrame) -> pd.Series:
     """The ids as the list has them."""
     return segments["written" if "written" in segments else "youtube_id"]
 

@@ -11,9 +11,8 @@ from ...config.settings import Fetch
 from ...lib.errors import GlatError, tell
 from ...lib.fetching import LIMITS, address_hash, check_file, fetch_file, is_address
 from ...lib.files import remove
+from ...lib.layout import CLASS_LIST, segment_list, strong_list
 from . import audioset
-
-CLASSES = "class_labels_indices.csv"
 
 
 def refuse_sizes(lists: dict[str, str], folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> None:
@@ -29,7 +28,7 @@ def refuse_sizes(lists: dict[str, str], folder: Path, dataset: str, classes: int
         if name.endswith("_strong.tsv"):
             continue
         try:
-            if name == CLASSES:
+            if name == CLASS_LIST:
                 key, asked, found = "classes", classes, len(audioset.read_class_list(file))
             else:
                 split = name.removesuffix("_segments.csv")
@@ -109,7 +108,7 @@ class Checks:
 
     def __init__(self, dataset: str, classes: int, splits: dict[str, int]):
         self.dataset, self.classes, self.splits = dataset, classes, splits
-        self.names = [CLASSES, *(f"{split}{kind}" for split in splits for kind in ("_segments.csv", "_strong.tsv"))]
+        self.names = [CLASS_LIST, *(name(split) for split in splits for name in (segment_list, strong_list))]
         self.faults: list[str] = []
         self._known: pd.DataFrame | None = None
         self._split_of: dict[str, str] = {}
@@ -120,7 +119,7 @@ class Checks:
         lies, if that is another one."""
         split = name.removesuffix("_segments.csv").removesuffix("_strong.tsv")
         try:
-            if name == CLASSES:
+            if name == CLASS_LIST:
                 self._known = audioset.read_class_list(path, named)
                 self.size("classes", self.classes, len(self._known), named, file)
             elif self._known is None:

@@ -57,7 +57,7 @@ class Rows:
         self.above = self._line = 0
         self._tail = ""
         lines = self._lines(Path(path))
-        with self._told():
+        with self._as_sentences():
             first = self._first(lines)
             names = ",".join(column.name for column in columns)
             if first is None:
@@ -66,13 +66,13 @@ class Rows:
         self.header = header or [column.name for column in columns]
         self.above += header is not None
         rest = lines if header else chain([first], lines)
-        rest = (_untabbed(line, self._delimiter) for line in rest)
+        rest = (_strip_tabs(line, self._delimiter) for line in rest)
         self._reader = csv.reader(rest, delimiter=self._delimiter, skipinitialspace=True)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         reader, above, width = self._reader, self.above, len(self.header)
         self._line = above  # that the last row ended in
-        with self._told():
+        with self._as_sentences():
             for fields in reader:
                 line, self._line = self._line + 1, above + reader.line_num
                 if fields == _ENDED:
@@ -92,12 +92,12 @@ class Rows:
 
     def fault(self, line: int, expected: str, found: str) -> GlatError:
         """The error that `line` holds something else than is expected there."""
-        told = f"{self.named}: line {line}: expected {expected}, found {found[:80]!r}"
+        message = f"{self.named}: line {line}: expected {expected}, found {found[:80]!r}"
         if found.lstrip().startswith("#"):
-            told += "; only lines above the first row may be comments"
+            message += "; only lines above the first row may be comments"
         if found.lstrip()[:5].lower() in ("<html", "<!doc"):
-            told += ": a web page and not the list"
-        return GlatError(told)
+            message += ": a web page and not the list"
+        return GlatError(message)
 
     def _lines(self, path: Path) -> Iterator[str]:
         line = ""
@@ -108,7 +108,7 @@ class Rows:
         yield _END
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_sentences(self) -> Iterator[None]:
         """What goes wrong with the file itself, as a sentence."""
         try:
             yield
@@ -166,14 +166,16 @@ class Rows:
 
     def _places(self, known: list[list[int]], fields: list[str]) -> list[int]:
         place, wanted = [], ",".join(column.name for column in self.columns)
-        told = f"{self.named}: line {self.above + 1}: the header {','.join(fields).strip()[:80]!r}"
+        message = f"{self.named}: line {self.above + 1}: the header {','.join(fields).strip()[:80]!r}"
         if lost := [c for c, places in zip(self.columns, known, strict=True) if not places and not c.optional]:
             names, advice = " and ".join(column.name for column in lost), lost[0].lacking
-            raise GlatError(f"{told} lacks {names}; expected {wanted}{advice and f': {advice}'}")
+            raise GlatError(f"{message} lacks {names}; expected {wanted}{advice and f': {advice}'}")
         for column, places in zip(self.columns, known, strict=True):
             if len(places) > 1:
                 both = " and ".join(repr(fields[i].strip()) for i in places[:2])
-                raise GlatError(f"{told} has {both} for {column.name}; expected {wanted}: rename or remove one of them")
+                raise GlatError(
+                    f"{message} has {both} for {column.name}; expected {wanted}: rename or remove one of them"
+                )
             place.append(places[0] if places else -1)
         names = {i: name.strip() for i, name in enumerate(fields) if i not in place}
         self.unread = [name for name in names.values() if not re.fullmatch(r"(unnamed: \d+|index)?", name.lower())]
@@ -202,10 +204,10 @@ class Rows:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([_untabbed(line, delimiter)], delimiter=delimiter, skipinitialspace=True), [])
+    return next(csv.reader([_strip_tabs(line, delimiter)], delimiter=delimiter, skipinitialspace=True), [])
 
 
-def _untabbed(line: str, delimiter: str) -> str:
+def _strip_tabs(line: str, delimiter: str) -> str:
     """A line without tabs between a delimiter and a quote, where the csv module would take the quote for text."""
     return _TAB.sub(r"\1", line) if "\t" in line and delimiter != "\t" else line
 

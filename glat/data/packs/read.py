@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from ...lib.errors import DAMAGED, GlatError, refusal
+from ...lib.layout import dataset_of_pack
 from ..hdf5 import dataset, open_hdf5
 from ..lists.labels import Labels
 from .codecs import AGAIN, Waveforms, waveforms
@@ -52,7 +53,7 @@ class Packs:
         self.clips, self.start, self.end, self.source_rate = (
             np.concatenate([shard[key] for shard in shards]) for key in ("clip", "start", "end", "source_rate")
         )
-        self.labels = Labels.joined([shard["labels"] for shard in shards])
+        self.labels = Labels.concatenate([shard["labels"] for shard in shards])
         self._first = np.cumsum([0] + [len(shard["clip"]) for shard in shards])
         self._handles: dict[int, Waveforms] = {}
         self._pid = os.getpid()
@@ -141,11 +142,8 @@ def as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def open_pack(path: Path) -> h5py.File:
     """An open pack. Raises GlatError if it can't be opened, is unfinished, no pack or of another version."""
-    match path.parts:
-        case (*_, "data", name, "packs", _, _):
-            step = f"snakemake packs --config dataset={name}"
-        case _:
-            step = "snakemake packs"
+    name = dataset_of_pack(path)
+    step = f"snakemake packs --config dataset={name}" if name else "snakemake packs"
     pack = open_hdf5(path, f"no such pack; `{step}` makes it", AGAIN)
     try:
         if pack.attrs.get("format") != FORMAT:

@@ -31,7 +31,9 @@ def pack_shard(
     rate: int,
     provenance: dict,
 ) -> tuple[int, int]:
-    """Write a resampled shard as one HDF5 file and its ledger (CSV clip, reason, file, part); returns (kept, lost).
+    """Write a resampled shard as one HDF5 file and its ledger (CSV clip, kind, reason, file, part).
+
+    Returns (clips kept, clips lost).
 
     provenance: `dataset`, `split` and `shard` become attributes; all of it, with hashes of the segment list and of the
     waveforms, the libraries' versions and the creation parameters, is kept as JSON.
@@ -44,13 +46,13 @@ def pack_shard(
         codec = made.get("codec", "pcm16")
         texts = {"clip": str, "blake2b": str, "file": str, "part": str}
         clips = pd.read_csv(resampled / "clips.csv", dtype=texts, keep_default_na=False)
-        ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)
+        ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)[["clip", "kind", "reason", "file", "part"]]
         waveforms = resampled / f"waveform{SUFFIX[codec]}" if codec in SUFFIX else None
         stored, total = waveforms.stat().st_size if waveforms else 0, clips["bytes"].sum()
         found, seconds = made["sample_rate"], float(made["clip_seconds"])
     except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
-        told = refusal(error) or f"not a complete resampled shard ({error}); run resample again"
-        raise GlatError(f"{resampled}: {told}") from None
+        why = refusal(error) or f"not a complete resampled shard ({error}); run resample again"
+        raise GlatError(f"{resampled}: {why}") from None
     if found != rate:
         raise GlatError(f"{resampled}: resampled to {found} Hz, but the pack's rate is {rate} Hz")
     if stored != total:
@@ -118,12 +120,12 @@ def _write_pcm(pack: h5py.File, rows, count: int, samples: int) -> str:
     """Write raw rows of int16 as chunks, and return their hash."""
     waveform = pack.create_dataset("waveform", (count, samples), "<i2", chunks=(1, samples))
 
-    def written():
+    def write_rows():
         for i, row in enumerate(rows):
             waveform.id.write_direct_chunk((i, 0), row)
             yield row
 
-    return _hash(written())
+    return _hash(write_rows())
 
 
 def _write_flac(pack: h5py.File, rows, sizes: np.ndarray) -> str:
@@ -132,12 +134,12 @@ def _write_flac(pack: h5py.File, rows, sizes: np.ndarray) -> str:
     pack["flac_end"] = ends.astype(np.int64)
     flac = pack.create_dataset("flac", (int(ends[-1]),), np.uint8)
 
-    def written():
+    def write_rows():
         for row, end in zip(rows, ends):
             flac[end - len(row) : end] = row
             yield row
 
-    return _hash(written())
+    return _hash(write_rows())
 
 
 def _link(pack: h5py.File, clips: pd.DataFrame) -> None:

@@ -1,29 +1,21 @@
-"""Where a dataset's audio comes from: one module a source, named by `source.kind` in params.yaml.
+"""Where a dataset's audio comes from: one module a source, one class in it, one line in `registry`.
 
-A source is a module with
-
-- `Settings`: its settings in params.yaml, a `glat.config.settings.Settings`;
-- `fetch(shard, settings)`: bring or find the audio of a `Shard`, and return a table clip, file, part, reason as
-  `glat.data.resample` describes it, in the order in which the audio is best read. `file` lies in `shard.folder` or is
-  an absolute path; an optional column `note` is for the audit ("labels differ");
-
-and, where it needs them,
-
-- `write_metadata(folder, splits, settings)`: make the lists, for a source that has its own;
-- `read(listing, folder, seconds)`: an iterator over the rows of the table that have audio, each as
-  `glat.data.audio.clips.prepare` takes it: a path, a `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why
-  there is none; a sound of over `seconds` is lost anyway, and need not be read further than that;
-- `WAYS`: names of settings that say how audio is got (a pace, a proxy) and not which: no file depends on them, and no
-  pack tells them.
-
-With the setting `in_place: true` (where a source has it), the packs refer to the source's files instead of copying.
+A source is a subclass of `Source`: its fields are the keys of `datasets.*.source` in params.yaml beside `kind`, and
+`fetch` brings or finds the audio of a shard.
 """
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...config import settings
+from ...lib.errors import GlatError
+from ..audio.pieces import Cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,3 +36,57 @@ class Shard:
     workers: int = 1
     classes: pd.DataFrame | None = None
     whole: pd.DataFrame | None = None
+
+
+def read_files(listing: pd.DataFrame, folder: Path, longest: float = math.inf) -> Iterator[Path | Cut]:
+    """The audio files of a listing: all of a file, or a piece of a longer one, by `part`.
+
+    `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer;
+    `many:<last>:<start>+<seconds>`: the same, or nothing if it is no longer and does not reach to `last`.
+    """
+    for clip, file, part in zip(listing["clip"], listing["file"], listing["part"]):
+        path = folder / file
+        how, _, times = part.rpartition(":")
+        try:
+            start, seconds = map(float, times.split("+")) if part else (0.0, 0.0)
+            last = float(how.removeprefix("many:")) if how.startswith("many:") else None
+        except ValueError:
+            raise GlatError(f"clip {clip}: part {part!r} of {file} is not <start>+<seconds>; download again") from None
+        yield Cut(path, start, seconds, how == "auto", last) if part else path
+
+
+class Source(settings.Settings):
+    """A source and its settings.
+
+    makes_lists: whether it makes the dataset's lists too, by `write_lists`. ways: names of settings that say how audio
+    is got (a pace, a proxy) and not which: no file depends on them, and no pack holds them.
+    """
+
+    makes_lists: ClassVar[bool] = False
+    ways: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def used_in_place(self) -> bool:
+        """Whether packs refer to the source's files instead of copying their waveforms."""
+        return False
+
+    @abstractmethod
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Bring or find the audio of a shard.
+
+        Returns a table clip, file, part, kind, reason as `glat.data.resample` describes it, in the order in which the
+        audio is best read. `file` lies in `shard.folder` or is an absolute path; an optional column `note` is for the
+        audit ("labels differ").
+        """
+
+    def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[Any]:
+        """The audio of each row of `fetch`'s table that has any, as `glat.data.audio.clips.prepare` takes it: a path, a
+        `Cut`, bytes of an audio file, `Samples`, or an `AudioError` that says why there is none.
+
+        A sound of over `seconds` is lost anyway, and need not be read further than that.
+        """
+        return read_files(listing, folder, seconds)
+
+    def write_lists(self, folder: Path, splits: dict[str, int]) -> None:
+        """Make the lists of splits (name: number of clips), for a source that `makes_lists`."""
+        raise NotImplementedError

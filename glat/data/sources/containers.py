@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from pydantic import BeforeValidator, Field
 
-from ...config import settings
 from ...lib.errors import GlatError, tell
 from ..audio.formats import extension
+from ..kinds import Kind, Loss
 from ..lists import audioset
 from ..lists.matching import SplitFolders, Wanted, stem, walk
-from . import Shard
+from . import Shard, Source
 
 ALLOWED = 0.05  # share of clips whose labels may differ from the segment list's: lists have been revised
 ENOUGH = 100  # clips of one file from which on its own share counts
@@ -39,15 +39,15 @@ def _places(audio: object) -> list[str]:
     return places
 
 
-class Settings(settings.Settings):
-    """audio: a file, a pattern (`*`, `**`, `{split}`), a folder with all below it, or a list of these. split_folders:
+class Container(Source):
+    """A source of files with many clips each. audio: a file, a pattern (`*`, `**`, `{split}`), a folder with all below it, or a list of these. split_folders:
     what the splits' folders are called."""
 
     audio: Annotated[list[str], BeforeValidator(_places)]
     split_folders: SplitFolders = Field(default_factory=dict)
 
 
-def find_files(shard: Shard, settings: Settings, usual: dict[str, str], endings: tuple[str, ...]) -> list[str]:
+def find_files(shard: Shard, settings: Container, usual: dict[str, str], endings: tuple[str, ...]) -> list[str]:
     """Absolute paths of the files that `settings.audio` names. Of a folder that has a folder for the split, only what is
     in that.
 
@@ -120,18 +120,25 @@ def listing(
         )
     found, lost = [], []
     for row, clip in enumerate(segments["clip"]):
-        best, reason = wanted.choose(row, "row")
-        if best is None:
-            lost.append((clip, "", "", reason, ""))
+        best = wanted.choose(row, Kind.NO_ROW)
+        if isinstance(best, Loss):
+            lost.append((clip, "", "", *best, ""))
         else:
             found.append((best.place, row))
     found.sort()
     differs = _differing(found, segments, classes, paths, labels_of)
     table = [
-        (segments["clip"].iloc[row], paths[place.file], ":".join(map(str, place.part)), "", "labels differ" * differ)
+        (
+            segments["clip"].iloc[row],
+            paths[place.file],
+            ":".join(map(str, place.part)),
+            "",
+            "",
+            "labels differ" * differ,
+        )
         for (place, row), differ in zip(found, differs)
     ]
-    return pd.DataFrame(table + lost, columns=["clip", "file", "part", "reason", "note"])
+    return pd.DataFrame(table + lost, columns=["clip", "file", "part", "kind", "reason", "note"])
 
 
 def _differing(

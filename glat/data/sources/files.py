@@ -17,11 +17,11 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ...config import settings
 from ...lib.errors import GlatError
 from ..audio.formats import SUFFIXES, extension
+from ..kinds import Kind, Loss
 from ..lists.matching import UNTIMED, SplitFolders, Wanted, walk
-from . import Shard
+from . import Shard, Source
 from .layout import Pattern
 
 
@@ -37,7 +37,7 @@ def _pattern(text: str | None) -> str | None:
     return text
 
 
-class Settings(settings.Settings):
+class Files(Source):
     """audio: the folder that the tree of files is in. pattern: a `layout.Pattern`, in place of the usual names.
     split_folders: folders of splits that are not named as the split.
 
@@ -52,46 +52,45 @@ class Settings(settings.Settings):
     full_videos: Literal["auto", True, False] = "auto"
     split_folders: SplitFolders = Field(default_factory=dict)
 
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Find the file of each segment in the tree `audio`.
 
-def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
-    """Find the file of each segment in the tree `settings.audio`.
+        Returns a table clip, file (absolute path), part (`<start>+<seconds>` of a video, `auto:...` where its length is to
+        decide, `many:<last>:...` where it is one of several segments that end by `last` seconds), kind and reason: "no file",
+        "ambiguous" (several segments of its id, no time in the name, and `full_videos` is false).
 
-    Returns a table clip, file (absolute path), part (`<start>+<seconds>` of a video, `auto:...` where its length is to
-    decide, `many:<last>:...` where it is one of several segments that end by `last` seconds), reason: "no file",
-    "ambiguous: ..." (several segments of its id, no time in the name, and `full_videos` is false).
-
-    Raises:
-        GlatError: no such folder, one that cannot be read, no audio in it, or none of it of this shard.
-    """
-    segments, split, audio, pattern = shard.segments, shard.split, settings.audio, settings.pattern
-    root = os.path.abspath(audio)
-    if not os.path.isdir(root):
-        raise GlatError(f"{audio}: no such folder of audio files; set datasets.*.source.audio")
-    own_folder = settings.split_folders.get(split, split)
-    template = Pattern(pattern, own_folder) if pattern is not None else None
-    order = {end: place for place, end in enumerate(SUFFIXES)}
-    wanted = Wanted(segments, shard.whole)
-    seen, example, unreadable = 0, "", []
-    for below, name in walk(root, unreadable):
-        if not (end := extension(name)):
-            continue
-        seen, example = seen + 1, example or f"{below}{name}"
-        stem = name[: -len(end)]
-        for named in template.read(below + stem, end) if template else wanted.read(stem):
-            path = below + name
-            preference = (own_folder not in below.split("/"), order[end.lower()], len(path), path)
-            # A pattern may leave any bytes beside the id, and the table of reasons is UTF-8.
-            wanted.offer(named, preference, path, stem if _is_text(stem) else ascii(stem), below, end)
-    if not seen:
-        raise GlatError(f"{audio}: holds no audio file ({', '.join(SUFFIXES)}); set datasets.*.source.audio")
-    if not wanted.candidates:
-        fit = f"the pattern {pattern!r}" if pattern is not None else "the names <id>, Y<id>, <id>_<start>_<end>"
-        fit += " in the folders that the list names" if wanted.elsewhere else ""
-        raise GlatError(
-            f"{audio}: none of its {seen} audio files is of the {len(segments)} segments asked for ({split}, from "
-            f"{segments['clip'].iloc[0]} on) by {fit}; a file there is {example!r}; set datasets.*.source.pattern"
-        )
-    return _listing(segments, wanted, root, settings.full_videos, unreadable)
+        Raises:
+            GlatError: no such folder, one that cannot be read, no audio in it, or none of it of this shard.
+        """
+        segments, split, audio, pattern = shard.segments, shard.split, self.audio, self.pattern
+        root = os.path.abspath(audio)
+        if not os.path.isdir(root):
+            raise GlatError(f"{audio}: no such folder of audio files; set datasets.*.source.audio")
+        own_folder = self.split_folders.get(split, split)
+        template = Pattern(pattern, own_folder) if pattern is not None else None
+        order = {end: place for place, end in enumerate(SUFFIXES)}
+        wanted = Wanted(segments, shard.whole)
+        seen, example, unreadable = 0, "", []
+        for below, name in walk(root, unreadable):
+            if not (end := extension(name)):
+                continue
+            seen, example = seen + 1, example or f"{below}{name}"
+            stem = name[: -len(end)]
+            for named in template.read(below + stem, end) if template else wanted.read(stem):
+                path = below + name
+                preference = (own_folder not in below.split("/"), order[end.lower()], len(path), path)
+                # A pattern may leave any bytes beside the id, and the table of reasons is UTF-8.
+                wanted.offer(named, preference, path, stem if _is_text(stem) else ascii(stem), below, end)
+        if not seen:
+            raise GlatError(f"{audio}: holds no audio file ({', '.join(SUFFIXES)}); set datasets.*.source.audio")
+        if not wanted.candidates:
+            fit = f"the pattern {pattern!r}" if pattern is not None else "the names <id>, Y<id>, <id>_<start>_<end>"
+            fit += " in the folders that the list names" if wanted.elsewhere else ""
+            raise GlatError(
+                f"{audio}: none of its {seen} audio files is of the {len(segments)} segments asked for ({split}, from "
+                f"{segments['clip'].iloc[0]} on) by {fit}; a file there is {example!r}; set datasets.*.source.pattern"
+            )
+        return _listing(segments, wanted, root, self.full_videos, unreadable)
 
 
 def _listing(
@@ -100,26 +99,27 @@ def _listing(
     """unreadable: folders, with the reason."""
     table = []
     for row, segment in enumerate(segments.itertuples()):
-        best, reason = wanted.choose(row, "file", full_videos is not False, lambda c: _useless(f"{root}/{c.place}"))
-        file = part = ""
-        if best is not None:
+        best = wanted.choose(row, Kind.NO_FILE, full_videos is not False, lambda c: _useless(f"{root}/{c.place}"))
+        file, part, loss = "", "", ("", "")
+        if not isinstance(best, Loss):
             file = os.path.join(root, best.place)
             if not _is_text(file):
-                file, reason = "", "unreadable: the name of its file is not UTF-8; rename it"
+                file, loss = "", Loss.of(Kind.UNREADABLE, "the name of its file is not UTF-8; rename it")
             elif best.fit == UNTIMED and full_videos is not False:
                 part = f"{segment.start:.10g}+{segment.end - segment.start:.10g}"
                 if full_videos == "auto":
                     last = wanted.repeated.get(wanted.written[row])
                     part = f"auto:{part}" if last is None else f"many:{last:.10g}:{part}"
-        elif reason.startswith("ambiguous"):
-            reason += "; if it is all of the recording, set source.full_videos to auto"
-        elif unreadable:
-            reason += f"; not looked into: {', '.join(map(_told, unreadable[:3]))}"
-        table.append((segment.clip, file, part, reason))
-    return pd.DataFrame(table, columns=["clip", "file", "part", "reason"])
+        else:
+            hint = f"; not looked into: {', '.join(map(_printable_name, unreadable[:3]))}" if unreadable else ""
+            if best.kind == Kind.AMBIGUOUS:
+                hint = "; if it is all of the recording, set source.full_videos to auto"
+            loss = best._replace(reason=best.reason + hint)
+        table.append((segment.clip, file, part, *loss))
+    return pd.DataFrame(table, columns=["clip", "file", "part", "kind", "reason"])
 
 
-def _told(path: str) -> str:
+def _printable_name(path: str) -> str:
     return path if _is_text(path) else ascii(path)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from ...lib.errors import DAMAGED, GlatError
 from ..audio.clips import AudioError
 from ..hdf5 import Written, dataset, open_hdf5
+from ..kinds import Kind
 
 ENDINGS = (".h5", ".hdf", ".hdf5")
 BLOCK = 10_000  # rows of `target` read at once: 5 MB of 527 classes
@@ -122,7 +123,12 @@ def read(
                 raise GlatError(f"{path}: its index cannot be read ({_short(error)}); {AGAIN}") from None
             for _, part in rows:
                 try:
-                    lack = written.lack(int(part))
-                    yield AudioError(lack) if lack else source(file, audio, int(part))
+                    there, chunks = written.chunks(int(part))
+                    if there == chunks:
+                        yield source(file, audio, int(part))
+                    elif not there:
+                        yield AudioError(Kind.MISSING, "the row was never written")
+                    else:
+                        yield AudioError(Kind.DAMAGED, f"{there} of the {chunks} chunks of the row were written")
                 except (*DAMAGED, MemoryError) as error:
-                    yield AudioError(f"unreadable: row {part}: {_short(error)}")
+                    yield AudioError(Kind.UNREADABLE, f"row {part}: {_short(error)}")

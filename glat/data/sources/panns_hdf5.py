@@ -19,30 +19,39 @@ from pydantic import StrictBool
 
 from ...lib.errors import DAMAGED, GlatError
 from ..audio.clips import AudioError, Samples
+from ..kinds import Kind
 from . import Shard, containers, hdf5
 
 HIGHEST_RATE, LONGEST = 768_000, 3600  # Hz, and seconds of a clip: more is damage
-ZEROS = "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
+ZEROS = "all samples are 0, as packs of PANNs have for audio that was missing"
 
 
-class Settings(containers.Settings):
+class PannsHdf5(containers.Container):
     """in_place: the packs refer to the files instead of copying their waveforms."""
 
     in_place: StrictBool = False
 
+    @property
+    def used_in_place(self) -> bool:
+        return self.in_place
 
-def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
-    """Find the row of each segment in the HDF5 files that `settings.audio` names (`containers.find_files`).
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Find the row of each segment in the HDF5 files that `audio` names (`containers.find_files`).
 
-    Returns a table clip, file (absolute path), part (row), reason ("no row", "ambiguous: ..."), note ("labels differ").
+        Returns a table clip, file (absolute path), part (row), kind and reason ("no row",
+        "ambiguous: ..."), note ("labels differ").
 
-    Raises:
-        GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
-    """
-    paths = containers.find_files(shard, settings, {}, hdf5.ENDINGS)
-    names = partial(hdf5.names, audio="waveform", rows_of=_waveforms)
-    labels = partial(hdf5.labels, classes=len(shard.classes), packed=False)
-    return containers.listing(shard, paths, names, labels)
+        Raises:
+            GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
+        """
+        paths = containers.find_files(shard, self, {}, hdf5.ENDINGS)
+        names = partial(hdf5.names, audio="waveform", rows_of=_waveforms)
+        labels = partial(hdf5.labels, classes=len(shard.classes), packed=False)
+        return containers.listing(shard, paths, names, labels)
+
+    def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[Samples | AudioError]:
+        """The waveforms of the rows of `fetch`'s table, in its order; of a longer one, a sample more than `seconds`."""
+        return hdf5.read(listing, _waveforms, partial(_samples, seconds=seconds))
 
 
 def _waveforms(file: h5py.File) -> h5py.Dataset:
@@ -65,17 +74,12 @@ def _waveforms(file: h5py.File) -> h5py.Dataset:
     return waveform
 
 
-def read(listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[Samples | AudioError]:
-    """The waveforms of the rows of `fetch`'s table, in its order; of a longer one, a sample more than `seconds`."""
-    return hdf5.read(listing, _waveforms, partial(_samples, seconds=seconds))
-
-
 def _samples(file: h5py.File, waveform: h5py.Dataset, row: int, seconds: float) -> Samples | AudioError:
     rate = _rate(file)
     found = waveform[row, : math.floor(min(seconds * rate, waveform.shape[1])) + 1]
     found = found.astype(found.dtype.newbyteorder("="), copy=False)
     all_zeros = len(found) == waveform.shape[1] and not found.any()
-    return AudioError(ZEROS) if all_zeros else Samples(found, rate)
+    return AudioError(Kind.ZEROS, ZEROS) if all_zeros else Samples(found, rate)
 
 
 def _rate(file: h5py.File) -> int:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ...lib.errors import GlatError
 from ..audio.clips import AudioError
+from ..kinds import Kind
 from . import Shard, containers
 
 FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
@@ -25,20 +26,26 @@ _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
 
 
-Settings = containers.Settings
+class Parquet(containers.Container):
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Find the row of each segment in the Parquet files that `audio` names (`containers.find_files`).
 
+        Returns a table clip, file (absolute path), part (`<row group>:<row in it>`), kind and reason ("no row",
+        "ambiguous: ..."), note ("labels differ").
 
-def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
-    """Find the row of each segment in the Parquet files that `settings.audio` names (`containers.find_files`).
+        Raises:
+            GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
+        """
+        paths = containers.find_files(shard, self, FOLDERS, (".parquet",))
+        return containers.listing(shard, paths, _names, partial(_labels, classes=shard.classes))
 
-    Returns a table clip, file (absolute path), part (`<row group>:<row in it>`), reason ("no row", "ambiguous: ..."),
-    note ("labels differ").
-
-    Raises:
-        GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
-    """
-    paths = containers.find_files(shard, settings, FOLDERS, (".parquet",))
-    return containers.listing(shard, paths, _names, partial(_labels, classes=shard.classes))
+    def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
+        """The audio files of the rows of `fetch`'s table, in its order: of one row group at a time, only the bytes."""
+        places = [(path, *map(int, part.split(":"))) for path, part in zip(listing["file"], listing["part"])]
+        for path, in_file in groupby(places, lambda place: place[0]):
+            with _open(path) as file:
+                for group, in_group in groupby(in_file, lambda place: place[1]):
+                    yield from _group(file, group, [row for _, _, row in in_group])
 
 
 def _open(path: str) -> pq.ParquetFile:
@@ -124,15 +131,6 @@ def _labels(path: str, parts: list[tuple[int, int]], classes: pd.DataFrame) -> n
     return found
 
 
-def read(listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
-    """The audio files of the rows of `fetch`'s table, in its order: of one row group at a time, only the bytes."""
-    places = [(path, *map(int, part.split(":"))) for path, part in zip(listing["file"], listing["part"])]
-    for path, in_file in groupby(places, lambda place: place[0]):
-        with _open(path) as file:
-            for group, in_group in groupby(in_file, lambda place: place[1]):
-                yield from _group(file, group, [row for _, _, row in in_group])
-
-
 def _group(file: pq.ParquetFile, group: int, rows: list[int]) -> Iterator[bytes | AudioError]:
     """The bytes of some rows, ascending, of a row group."""
     given, begin = 0, 0
@@ -143,14 +141,14 @@ def _group(file: pq.ParquetFile, group: int, rows: list[int]) -> Iterator[bytes 
             while given < len(rows) and rows[given] < begin + len(batch):
                 content = column[rows[given] - begin].as_py()
                 given += 1
-                yield AudioError("missing: the row has no bytes") if content is None else content
+                yield AudioError(Kind.MISSING, "the row has no bytes") if content is None else content
             if given == len(rows):
                 return
             begin += len(batch)
         reason = "the row is not there"
     except (OSError, pa.ArrowException) as error:
         reason = f"row group {group}: {_short(error)}"
-    yield from (AudioError(f"unreadable: {reason}") for _ in rows[given:])
+    yield from (AudioError(Kind.UNREADABLE, reason) for _ in rows[given:])
 
 
 def _short(error: Exception) -> str:

@@ -16,21 +16,25 @@ from ...lib.errors import GlatError
 from ..audio.clips import AudioError
 from . import Shard, containers, hdf5
 
-Settings = containers.Settings
 
+class PasstHdf5(containers.Container):
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Find the row of each segment in the HDF5 files that `audio` names (`containers.find_files`).
 
-def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
-    """Find the row of each segment in the HDF5 files that `settings.audio` names (`containers.find_files`).
+        Returns a table clip, file (absolute path), part (row), kind and reason ("no row",
+        "ambiguous: ..."), note ("labels differ").
 
-    Returns a table clip, file (absolute path), part (row), reason ("no row", "ambiguous: ..."), note ("labels differ").
+        Raises:
+            GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
+        """
+        paths = containers.find_files(shard, self, {}, hdf5.ENDINGS)
+        names = partial(hdf5.names, audio="mp3", rows_of=_files)
+        labels = partial(hdf5.labels, classes=len(shard.classes), packed=True)
+        return containers.listing(shard, paths, names, labels)
 
-    Raises:
-        GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
-    """
-    paths = containers.find_files(shard, settings, {}, hdf5.ENDINGS)
-    names = partial(hdf5.names, audio="mp3", rows_of=_files)
-    labels = partial(hdf5.labels, classes=len(shard.classes), packed=True)
-    return containers.listing(shard, paths, names, labels)
+    def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
+        """The MP3 files of the rows of `fetch`'s table, in its order."""
+        return hdf5.read(listing, _files, lambda _, mp3, row: mp3[row].tobytes())
 
 
 def _files(file: h5py.File) -> h5py.Dataset:
@@ -38,8 +42,3 @@ def _files(file: h5py.File) -> h5py.Dataset:
     if h5py.check_vlen_dtype(mp3.dtype) != np.uint8:
         raise GlatError(f"{file.filename}: mp3 is {mp3.dtype}; a pack has variable-length uint8")
     return mp3
-
-
-def read(listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
-    """The MP3 files of the rows of `fetch`'s table, in its order."""
-    return hdf5.read(listing, _files, lambda _, mp3, row: mp3[row].tobytes())

@@ -1,30 +1,40 @@
-"""The sources by name: a new one is one module and one line here."""
+"""The sources by name. A new one is one module under `glat/data/sources/` and one line here."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
-from ...config import settings
 from ...lib.documents import sentence
 from ...lib.errors import GlatError
 from ...lib.redaction import redact
+from . import Source
 
 SOURCES = {
-    "synthetic": "glat.data.sources.synthetic",
-    "youtube": "glat.data.sources.youtube",
-    "files": "glat.data.sources.files",
-    "panns_hdf5": "glat.data.sources.panns_hdf5",
-    "passt_hdf5": "glat.data.sources.passt_hdf5",
-    "parquet": "glat.data.sources.parquet",
+    "synthetic": "glat.data.sources.synthetic:Synthetic",
+    "youtube": "glat.data.sources.youtube:YouTube",
+    "files": "glat.data.sources.files:Files",
+    "panns_hdf5": "glat.data.sources.panns_hdf5:PannsHdf5",
+    "passt_hdf5": "glat.data.sources.passt_hdf5:PasstHdf5",
+    "parquet": "glat.data.sources.parquet:Parquet",
 }
 
 
-def open_source(given: dict[str, Any], dataset: str) -> tuple[ModuleType, settings.Settings]:
-    """The module of a source and its settings, checked: `datasets.<dataset>.source` of params.yaml.
+def module(kind: str) -> str:
+    """The module of a source, as "glat.data.sources.files"."""
+    return SOURCES[kind].partition(":")[0]
+
+
+def source_class(kind: str) -> type[Source]:
+    """The class of a source."""
+    path, _, name = SOURCES[kind].partition(":")
+    return getattr(import_module(path), name)
+
+
+def open_source(given: dict[str, Any], dataset: str) -> Source:
+    """A source with its settings, checked: `datasets.<dataset>.source` of params.yaml.
 
     Raises:
         GlatError: an unknown kind, a setting that the source does not have or lacks, or a value that is not allowed.
@@ -32,20 +42,20 @@ def open_source(given: dict[str, Any], dataset: str) -> tuple[ModuleType, settin
     place, kind = f"datasets.{dataset}.source", given.get("kind")
     if kind not in SOURCES:
         raise GlatError(f"{place}.kind: {kind!r} is not known; allowed are {', '.join(SOURCES)}")
-    module = import_module(SOURCES[kind])
-    fields = module.Settings.model_fields
+    source = source_class(kind)
+    fields = source.model_fields
     rest = {key: value for key, value in given.items() if key != "kind"}
     if extra := [key for key in rest if key not in fields]:
         raise GlatError(f"{place}: unknown key {extra[0]}; source {kind} has {', '.join(sorted(fields))}")
     if lost := [key for key, field in fields.items() if field.is_required() and key not in rest]:
         raise GlatError(f"{place}.{lost[0]}: missing; source {kind} needs it")
     try:
-        return module, module.Settings(**rest)
+        return source(**rest)
     except ValidationError as error:
         raise GlatError(sentence(error, f"{place}.")) from None
 
 
 def identity(settings: dict[str, Any]) -> dict[str, Any]:
-    """What of a source's settings says which audio it gives: all but its `WAYS`, and no password in an address."""
-    ways = getattr(import_module(SOURCES[settings["kind"]]), "WAYS", ())
+    """The settings that affect the audio: all but the source's `ways`, without a password in an address."""
+    ways = source_class(settings["kind"]).ways
     return redact({key: value for key, value in settings.items() if key not in ways})

@@ -8,13 +8,7 @@ any process. Encoded bytes repeat on the same machine with the same library vers
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import sys
-import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -24,13 +18,14 @@ import av
 import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
-from tqdm import tqdm
 
 from ....config import settings
 from ....lib import dependencies
-from ....lib.errors import GlatError, tell
+from ....lib.errors import GlatError
 from ....lib.files import whole
-from .. import Shard
+from ....lib.layout import CLASS_LIST, segment_list, strong_list
+from ...shards import in_order, progress
+from .. import Shard, Source
 from .backgrounds import BACKGROUNDS
 from .sounds import SOUNDS
 from .waves import RATE, log_uniform
@@ -65,7 +60,7 @@ def _events(value: tuple[int, int]) -> tuple[int, int]:
     return value
 
 
-class Settings(settings.Settings):
+class Synthetic(Source):
     """What a user may choose of the corpus.
 
     seed: of all that is drawn. snr_db: lowest and highest ratio, in dB, of an event's mean power over its duration to
@@ -73,10 +68,58 @@ class Settings(settings.Settings):
     clips of 3 to 9.5 s.
     """
 
+    makes_lists = True
+
     seed: settings.Natural
     snr_db: Annotated[tuple[float, float], _pair(float)] = (-15.0, 15.0)
     events: Annotated[tuple[int, int], _pair(int), AfterValidator(_events)] = (1, 4)
     short_clips: Annotated[float, Field(ge=0, le=1)] = 0.08
+
+    def write_lists(self, folder: Path, splits: dict[str, int]) -> None:
+        """Write the class list, and of each split (name: number of clips) the weak and the strong labels, into `folder`.
+
+        `class_labels_indices.csv`: index, mid, display_name. `<split>_segments.csv`: YTID, start_seconds, end_seconds,
+        positive_labels. `<split>_strong.tsv`: segment_id (`<YTID>_<start in ms>`), start_time_seconds, end_time_seconds
+        (from the start of the segment), label.
+        """
+        classes = [f'{index},{sound.mid},"{sound.name}"' for index, sound in enumerate(SOUNDS)]
+        _write_lines(folder / CLASS_LIST, ["index,mid,display_name", *classes])
+        for split, count in splits.items():
+            segments = ["YTID,start_seconds,end_seconds,positive_labels"]
+            strong = ["segment_id\tstart_time_seconds\tend_time_seconds\tlabel"]
+            for index, labels in enumerate(draw_labels(split, count, self)):
+                rng = generator(self.seed, split, index, "segment")
+                start = float(rng.choice([0, 0, 30, 30, 10 * rng.integers(1, 40)]))
+                short = rng.random() < self.short_clips
+                seconds = float(rng.integers(6, 20)) / 2 if short else CLIP_SECONDS
+                name = youtube_id(self.seed, split, index)
+                segments.append(f'{name},{start:.3f},{start + seconds:.3f},"{",".join(labels)}"')
+                for event in draw_events(split, index, labels, seconds, self):
+                    strong.append(f"{name}_{start * 1000:.0f}\t{event.start:.3f}\t{event.end:.3f}\t{event.mid}")
+            _write_lines(folder / segment_list(split), segments)
+            _write_lines(folder / strong_list(split), strong)
+
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Make the audio of a shard, as `<clip>.m4a`. A file that an earlier call made from the same row and settings is kept.
+
+        Returns one row a segment: clip, file (its name in the folder), reason (why there is no file: always '' here).
+        Raises GlatError for a class that cannot be synthesised.
+        """
+        segments, folder, split = shard.segments, shard.folder, shard.split
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = []
+        for index, row in enumerate(segments.itertuples(index=False), start=shard.first):
+            if unknown := set(row.labels) - BY_MID.keys():
+                raise GlatError(
+                    f"clip {row.clip} of split {split}: no synthesiser for class {', '.join(sorted(unknown))}"
+                )
+            seconds = round(float(row.end) - float(row.start), 3)
+            jobs.append((folder / f"{row.clip}.m4a", split, index, tuple(sorted(row.labels)), seconds, self))
+        made = in_order(_make, jobs, min(shard.workers, len(jobs)), lambda path, *_: str(path))
+        for _ in progress(made, f"{split}: make audio", len(jobs)):
+            pass
+        files = [job[0].name for job in jobs]
+        return pd.DataFrame({"clip": list(segments["clip"]), "file": files, "reason": [""] * len(files)})
 
 
 class Event(NamedTuple):
@@ -99,7 +142,7 @@ def youtube_id(seed: int, split: str, index: int) -> str:
     return "".join(YOUTUBE_ALPHABET[byte % 64] for byte in digest)
 
 
-def draw_labels(split: str, count: int, settings: Settings) -> list[list[str]]:
+def draw_labels(split: str, count: int, settings: Synthetic) -> list[list[str]]:
     """Class ids of each clip of a split, sorted: `count` lists of 1 to `settings.events[1]` ids.
 
     Each class is in at least max(5, 1 %) clips, or as near to it as a split of few clips allows: where the draw left
@@ -128,7 +171,7 @@ def draw_labels(split: str, count: int, settings: Settings) -> list[list[str]]:
     return [sorted(clip) for clip in clips]
 
 
-def draw_events(split: str, index: int, labels: Iterable[str], seconds: float, settings: Settings) -> list[Event]:
+def draw_events(split: str, index: int, labels: Iterable[str], seconds: float, settings: Synthetic) -> list[Event]:
     """Events of one clip of `seconds`, in order of start: each label at least once, short sounds perhaps again."""
     rng = generator(settings.seed, split, index, "events")
     mids = sorted(labels)
@@ -144,33 +187,8 @@ def draw_events(split: str, index: int, labels: Iterable[str], seconds: float, s
     return sorted(events, key=lambda event: (event.start, event.mid, event.end))
 
 
-def _event_count(split: str, index: int, settings: Settings) -> int:
+def _event_count(split: str, index: int, settings: Synthetic) -> int:
     return int(generator(settings.seed, split, index, "count").integers(settings.events[0], settings.events[1] + 1))
-
-
-def write_metadata(folder: Path, splits: dict[str, int], settings: Settings) -> None:
-    """Write the class list, and of each split (name: number of clips) the weak and the strong labels, into `folder`.
-
-    `class_labels_indices.csv`: index, mid, display_name. `<split>_segments.csv`: YTID, start_seconds, end_seconds,
-    positive_labels. `<split>_strong.tsv`: segment_id (`<YTID>_<start in ms>`), start_time_seconds, end_time_seconds
-    (from the start of the segment), label.
-    """
-    classes = [f'{index},{sound.mid},"{sound.name}"' for index, sound in enumerate(SOUNDS)]
-    _write_lines(folder / "class_labels_indices.csv", ["index,mid,display_name", *classes])
-    for split, count in splits.items():
-        segments = ["YTID,start_seconds,end_seconds,positive_labels"]
-        strong = ["segment_id\tstart_time_seconds\tend_time_seconds\tlabel"]
-        for index, labels in enumerate(draw_labels(split, count, settings)):
-            rng = generator(settings.seed, split, index, "segment")
-            start = float(rng.choice([0, 0, 30, 30, 10 * rng.integers(1, 40)]))
-            short = rng.random() < settings.short_clips
-            seconds = float(rng.integers(6, 20)) / 2 if short else CLIP_SECONDS
-            name = youtube_id(settings.seed, split, index)
-            segments.append(f'{name},{start:.3f},{start + seconds:.3f},"{",".join(labels)}"')
-            for event in draw_events(split, index, labels, seconds, settings):
-                strong.append(f"{name}_{start * 1000:.0f}\t{event.start:.3f}\t{event.end:.3f}\t{event.mid}")
-        _write_lines(folder / f"{split}_segments.csv", segments)
-        _write_lines(folder / f"{split}_strong.tsv", strong)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
@@ -178,7 +196,7 @@ def _write_lines(path: Path, lines: list[str]) -> None:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def render(split: str, index: int, labels: Iterable[str], seconds: float, settings: Settings) -> np.ndarray:
+def render(split: str, index: int, labels: Iterable[str], seconds: float, settings: Synthetic) -> np.ndarray:
     """The audio of one clip, (2, samples) float32 at 44.1 kHz, its peak between -18 and -3 dB of full scale."""
     rng = generator(settings.seed, split, index, "mixture")
     mixture = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, round(seconds * RATE))
@@ -210,9 +228,9 @@ def encode(path: Path, audio: np.ndarray, comment: str) -> None:
             container.mux(packet)
 
 
-def _make(job: tuple[Path, str, int, tuple[str, ...], float, Settings]) -> None:
+def _make(path: Path, split: str, index: int, labels: tuple[str, ...], seconds: float, settings: Synthetic) -> None:
     """Make one file, unless the same one is there."""
-    path, *key, settings = job
+    key = split, index, labels, seconds
     made_from = repr((_recipe(), *key, settings.seed, settings.snr_db, settings.events))
     comment = hashlib.blake2b(made_from.encode(), digest_size=16).hexdigest()
     if path.exists() and _comment(path) == comment:
@@ -233,59 +251,3 @@ def _comment(path: Path) -> str | None:
             return container.metadata.get("comment")
     except (av.FFmpegError, OSError):
         return None
-
-
-def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
-    """Make the audio of a shard, as `<clip>.m4a`. A file that an earlier call made from the same row and settings is kept.
-
-    Returns one row a segment: clip, file (its name in the folder), reason (why there is no file: always '' here).
-    Raises GlatError for a class that cannot be synthesised.
-    """
-    segments, folder, split = shard.segments, shard.folder, shard.split
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = []
-    for index, row in enumerate(segments.itertuples(index=False), start=shard.first):
-        if unknown := set(row.labels) - BY_MID.keys():
-            raise GlatError(f"clip {row.clip} of split {split}: no synthesiser for class {', '.join(sorted(unknown))}")
-        seconds = round(float(row.end) - float(row.start), 3)
-        jobs.append((folder / f"{row.clip}.m4a", split, index, tuple(sorted(row.labels)), seconds, settings))
-    for _ in _progress(_map(jobs, shard.workers), len(jobs), f"{split}: make audio"):
-        pass
-    files = [job[0].name for job in jobs]
-    return pd.DataFrame({"clip": list(segments["clip"]), "file": files, "reason": [""] * len(files)})
-
-
-def _map(jobs: list[tuple], workers: int) -> Iterator[None]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(_make, jobs)
-        return
-    # spawn: a forked child would inherit the locks of the parent's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_follow_parent) as pool:
-        try:
-            yield from pool.map(_make, jobs, chunksize=4)
-        except BrokenProcessPool as error:
-            raise GlatError("a process making audio was killed (memory?): start again to go on from there") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _follow_parent() -> None:
-    """End this process when its parent ends: a parent killed by SIGKILL cannot tell it to."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _progress(steps: Iterable[None], total: int, what: str) -> Iterator[None]:
-    """A bar in a terminal; elsewhere, as in a log, a line every tenth of the way."""
-    if sys.stderr.isatty():
-        yield from tqdm(steps, total=total, desc=what, unit="clip")
-        return
-    for done, step in enumerate(steps, start=1):
-        if done == total or done * 10 // total > (done - 1) * 10 // total:
-            tell(f"{what}: {done} of {total} clips")
-        yield step

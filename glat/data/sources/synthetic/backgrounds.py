@@ -17,7 +17,7 @@ def _widen(rng: np.random.Generator, pair: np.ndarray) -> np.ndarray:
     return np.stack([common, np.sqrt(1 - width**2) * common + width * pair[1]])
 
 
-def coloured(rng: np.random.Generator, samples: int) -> np.ndarray:
+def coloured_noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     """Noise of any colour from white (slope 0) over pink (-0.5) to brown (-1), as from wind, traffic or a tape."""
     return _widen(rng, shaped_noise(rng, samples, band(40, 18_000, rng.uniform(-1.0, 0.0)), channels=2))
 
@@ -55,4 +55,4 @@ def drone(rng: np.random.Generator, samples: int) -> np.ndarray:
 
 
 # Coloured noise stands twice: it covers what would otherwise be white, pink and brown apart.
-BACKGROUNDS = (coloured, coloured, hum, babble, drone)
+BACKGROUNDS = (coloured_noise, coloured_noise, hum, babble, drone)

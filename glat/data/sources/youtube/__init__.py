@@ -1,9 +1,8 @@
 """Audio from YouTube by yt-dlp: of each video the ten seconds asked for, and what can't be had with its reason.
 
 A shard's folder keeps `<clip>.<webm, m4a, ...>` and `archive.jsonl` (`youtube_archive`): a further run asks only for
-what is neither there nor gone for good. A reason in the listing begins `gone: ` (for good: removed, private, no audio)
-or `passing: ` (another run may have it: too many requests, bot check, time-out); what follows up to the next semicolon
-is the group, and what is behind it the detail.
+what is neither there nor gone for good. A kind of loss in the listing has a fate: gone (for good: removed, private, no
+audio) or passing (another run may have it: too many requests, bot check, time-out).
 """
 
 from __future__ import annotations
@@ -28,15 +27,14 @@ from ....config import settings
 from ....lib.errors import GlatError
 from ....lib.files import locked, remove
 from ....lib.redaction import redact
-from .. import Shard
+from ...kinds import Fate, Kind
+from .. import Shard, Source
 from .archive import Archive
 from .clip import SCRATCH, Clip, Fetcher, Got
 from .crew import ask
-from .errors import DISK, GONE, OFFLINE, PASSING, Failure
+from .errors import Failure
 from .progress import Tally
 
-# The address is what a clip is got from; the others say only how.
-WAYS = ("cookies", "proxy", "parallel", "retries", "sleep_interval", "socket_timeout", "skip_download")
 BYTES = 200_000  # of a clip: ten seconds of YouTube's best audio, about 160 kbit/s
 RESERVE = 20_000_000  # bytes that stay free on the disk
 # The job stops when of so many outcomes none is a clip and all but so many are passing failures, and at its beginning
@@ -64,7 +62,7 @@ def _address(text: str) -> str:
     return text
 
 
-class Settings(settings.Settings):
+class YouTube(Source):
     """`datasets.*.source` of params.yaml, for `kind: youtube`; the names are those of yt-dlp's options where it has one.
 
     address: where a video is, with `{id}` in place of its id; any site that yt-dlp knows, or the file itself.
@@ -75,6 +73,9 @@ class Settings(settings.Settings):
     cookies; none at another address). socket_timeout: seconds without an answer until a connection is given up; a try
     at a clip may take six times that. skip_download: ask for nothing, and go on with the clips that earlier runs got.
     """
+
+    # The address is what a clip is got from; the others say only how.
+    ways = ("cookies", "proxy", "parallel", "retries", "sleep_interval", "socket_timeout", "skip_download")
 
     address: Annotated[str, AfterValidator(_address)] = "https://www.youtube.com/watch?v={id}"
     cookies: str | None = None
@@ -93,56 +94,56 @@ class Settings(settings.Settings):
             return 0.0
         return 2.0 if self.cookies else 12.0
 
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Download the clips of a shard that are not there yet.
 
-def fetch(shard: Shard, settings: Settings) -> pd.DataFrame:
-    """Download the clips of a shard that are not there yet.
+        Returns a table clip, file, part, kind, reason (`glat.data.resample`), in the segments' order. Another run on the same
+        folder is waited for. `shard.workers` is for computing; how many clips are downloaded at once is `parallel`.
 
-    Returns a table clip, file, part, reason (`glat.data.resample`), in the segments' order. Another run on the same
-    folder is waited for. `shard.workers` is for computing; how many clips are downloaded at once is `settings.parallel`.
-
-    Raises:
-        GlatError: a cookies file that is none, no connection, a full disk, or a storm of passing failures. What was
-            got is kept, and the next run goes on behind it.
-    """
-    folder = shard.folder
-    clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in shard.segments.itertuples()]
-    if odd := [clip.clip for clip in clips if "/" in clip.clip or "\0" in clip.clip]:
-        raise GlatError(f"{folder}: clip {odd[0]!r} is no name of a file; correct its id in the segment list")
-    with locked(folder / ".lock", f"{folder}: another download fills this folder; waiting for it to end"):
-        remove(folder / SCRATCH)
-        (folder / SCRATCH).mkdir()
-        try:
-            outcomes = _complete(clips, folder, settings)
-        finally:
+        Raises:
+            GlatError: a cookies file that is none, no connection, a full disk, or a storm of passing failures. What was
+                got is kept, and the next run goes on behind it.
+        """
+        folder = shard.folder
+        clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in shard.segments.itertuples()]
+        if odd := [clip.clip for clip in clips if "/" in clip.clip or "\0" in clip.clip]:
+            raise GlatError(f"{folder}: clip {odd[0]!r} is no name of a file; correct its id in the segment list")
+        with locked(folder / ".lock", f"{folder}: another download fills this folder; waiting for it to end"):
             remove(folder / SCRATCH)
-    rows = [
-        (clip.clip, found.file, found.part, "") if isinstance(found, Got) else (clip.clip, "", "", found)
-        for clip in clips
-        for found in (outcomes[clip.clip],)
-    ]
-    return pd.DataFrame(rows, columns=["clip", "file", "part", "reason"])
+            (folder / SCRATCH).mkdir()
+            try:
+                outcomes = _complete(clips, folder, self)
+            finally:
+                remove(folder / SCRATCH)
+        rows = [
+            (clip.clip, found.file, found.part, "", "")
+            if isinstance(found, Got)
+            else (clip.clip, "", "", found.kind.value, str(found))
+            for clip in clips
+            for found in (outcomes[clip.clip],)
+        ]
+        return pd.DataFrame(rows, columns=["clip", "file", "part", "kind", "reason"])
 
 
-def _complete(clips: list[Clip], folder: Path, options: Settings) -> dict[str, Got | str]:
+def _complete(clips: list[Clip], folder: Path, options: YouTube) -> dict[str, Got | Failure]:
     """What is there of each clip, or why it isn't, after everything has been asked for that may be had."""
     given = [name for name in ("cookies", "proxy") if getattr(options, name)]
-    outcomes: dict[str, Got | str | None] = {}
+    outcomes: dict[str, Got | Failure | None] = {}
     try:
         archive = Archive(folder, redact(options.address), given)
         outcomes = {clip.clip: archive.got(clip) or archive.gone(clip) for clip in clips}
         missing = [clip for clip in clips if outcomes[clip.clip] is None]
         if options.skip_download:
-            reasons = {clip.clip: archive.reason(clip) or f"{PASSING}: not asked for yet" for clip in missing}
-            return outcomes | reasons
+            return outcomes | {clip.clip: archive.failure(clip) or Failure(Kind.NOT_ASKED) for clip in missing}
         tally = Tally(folder, len(missing), sum(isinstance(found, Got) for found in outcomes.values()))
         if len(missing) * BYTES + RESERVE > shutil.disk_usage(folder).free:
             raise _full(folder, tally)
         with closing(_ask(missing, folder, options, tally)) as news:
             doubted: list[tuple[Clip, Failure]] = []
             for clip, outcome in news:
-                outcomes[clip.clip] = outcome if isinstance(outcome, Got) else str(outcome)
+                outcomes[clip.clip] = outcome
                 # That clips are gone is believed once one came: at a wrong or blocked address all seem to be.
-                if not tally.kept and outcome.kind == GONE:
+                if not tally.kept and outcome.gone:
                     doubted.append((clip, outcome))
                     continue
                 while tally.kept and doubted:
@@ -157,7 +158,7 @@ def _complete(clips: list[Clip], folder: Path, options: Settings) -> dict[str, G
         ) from None
 
 
-def _ask(missing: list[Clip], folder: Path, options: Settings, tally: Tally) -> Iterator[tuple[Clip, Got | Failure]]:
+def _ask(missing: list[Clip], folder: Path, options: YouTube, tally: Tally) -> Iterator[tuple[Clip, Got | Failure]]:
     """Ask for the missing clips: their outcomes as they come, until it is of no use to go on."""
     if not missing:
         return
@@ -172,15 +173,16 @@ def _ask(missing: list[Clip], folder: Path, options: Settings, tally: Tally) -> 
     crew = ask(missing, folder, options.parallel, options.interval(), options.retries, **fetcher)
     with closing(tally), closing(crew):
         for clip, outcome in crew:
-            if isinstance(outcome, Failure) and outcome.kind == DISK:
+            if isinstance(outcome, Failure) and outcome.kind == Kind.DISK_FULL:
                 raise _full(folder, tally)
             tally.add(outcome)
             recent.append(outcome)
             yield clip, outcome
             if useless(recent, tally.left, tally.kept):
-                told = _stopped(folder, recent, tally, options)
-                _storm(folder).write_text(json.dumps({"at": time.time(), "told": told, "by": _hash(options)}))
-                raise GlatError(told)
+                why = _stop_message(folder, recent, tally, options)
+                storm = {"at": time.time(), "folder": str(folder), "why": why, "by": _hash(options)}
+                _storm(folder).write_text(json.dumps(storm))
+                raise GlatError(why)
             if tally.left and shutil.disk_usage(folder).free < RESERVE:
                 raise _full(folder, tally)
 
@@ -189,21 +191,21 @@ def _storm(folder: Path) -> Path:
     return folder.resolve().parents[1] / ".storm"
 
 
-def _hash(options: Settings) -> str:
+def _hash(options: YouTube) -> str:
     # Of what may be written: a password could be guessed from a hash of it.
     return hashlib.sha256(json.dumps(redact(options.model_dump()), sort_keys=True).encode()).hexdigest()
 
 
-def _check_calm(folder: Path, options: Settings) -> None:
+def _check_calm(folder: Path, options: YouTube) -> None:
     """Raise GlatError where another shard was just stopped, asking by the same settings: this one would meet the same."""
     try:
         storm = json.loads(_storm(folder).read_text())
         since = time.time() - storm["at"]
-        same = storm["by"] == _hash(options) and not storm["told"].startswith(f"{folder}: ")
+        same = storm["by"] == _hash(options) and storm["folder"] != str(folder)
     except (OSError, ValueError, KeyError, TypeError):
         return
     if same and 0 <= since < LULL:
-        raise GlatError(f"{folder}: not asked for, as {since / 60:.0f} minutes ago {storm['told']}")
+        raise GlatError(f"{folder}: not asked for, as {since / 60:.0f} minutes ago {storm['why']}")
 
 
 def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
@@ -215,12 +217,12 @@ def useless(recent: Sequence[Got | Failure], left: int, kept: int) -> bool:
     """
     if not kept and len(recent) >= STORM:
         return True
-    reasons = [outcome.reason for outcome in recent if isinstance(outcome, Failure) and outcome.kind == PASSING]
+    passing = [found.kind for found in recent if isinstance(found, Failure) and found.kind.fate == Fate.PASSING]
     got = any(isinstance(outcome, Got) for outcome in recent)
-    offline = not got and reasons[-BREAK:].count(OFFLINE)
+    offline = not got and passing[-BREAK:].count(Kind.OFFLINE)
     if left:
-        return offline == BREAK or (not got and len(reasons) >= STORM - CALM)
-    return len(reasons) == len(recent) and (kept == 0 or offline == min(BREAK, len(recent)))
+        return offline == BREAK or (not got and len(passing) >= STORM - CALM)
+    return len(passing) == len(recent) and (kept == 0 or offline == min(BREAK, len(recent)))
 
 
 def _cookies(path: str | None) -> str:
@@ -238,18 +240,18 @@ def _cookies(path: str | None) -> str:
     return text
 
 
-def _stopped(folder: Path, recent: Sequence[Got | Failure], tally: Tally, options: Settings) -> str:
-    reasons = Counter(outcome.reason.partition(";")[0] for outcome in recent if isinstance(outcome, Failure))
+def _stop_message(folder: Path, recent: Sequence[Got | Failure], tally: Tally, options: YouTube) -> str:
+    reasons = Counter(found.kind.cause or found.kind.value for found in recent if isinstance(found, Failure))
     kept = f"clips got and kept: {tally.kept}, not asked for: {tally.left}"
     host = urlsplit(options.address).hostname
-    if [outcome.reason for outcome in list(recent)[-BREAK:]].count(OFFLINE) == min(BREAK, len(recent)):
+    if sum(outcome.kind == Kind.OFFLINE for outcome in list(recent)[-BREAK:]) == min(BREAK, len(recent)):
         at = redact(options.proxy or "").rpartition("//")[2].rstrip("/")
         way = f"the proxy {at}" if at else "the network (source.proxy, if it needs a proxy)"
         return f"{folder}: no connection to {host}: check {way}, then run again; {kept}"
     common = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common(3))
     cure = "" if options.cookies else "with a browser's cookies (source.cookies), "
     stopped = f"{folder}: stopped: the last {len(recent)} clips brought none ({common}); {kept}"
-    if not tally.kept and any(isinstance(outcome, Failure) and outcome.kind == GONE for outcome in recent):
+    if not tally.kept and any(isinstance(outcome, Failure) and outcome.gone for outcome in recent):
         return (
             f"{stopped}. None is taken for gone, since {host} may be the wrong place or refuse this connection: see in a "
             f"browser whether it has them (source.address), then run again, {cure}through a proxy (source.proxy), or go "

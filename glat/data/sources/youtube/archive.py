@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...kinds import Kind
 from .clip import Clip, Got, check
-from .errors import GONE, Failure
+from .errors import Failure
 
 NAME = "archive.jsonl"
 
@@ -17,8 +18,8 @@ NAME = "archive.jsonl"
 class Archive:
     """A shard's folder of audio and its `archive.jsonl`, for the one process that holds the folder's lock.
 
-    A line has clip, kind (got, gone, passing), time (UTC), address (the template, redacted); of a clip that is got: file, part,
-    bytes; of another one: reason, cure, and with (the settings given, of those that may help: cookies, proxy).
+    A line has clip, kind ("got", or a `kinds.Kind`), time (UTC), address (the template, redacted); of a clip that is got:
+    file, part, bytes; of another one: reason, cure, and with (the settings given, of those that may help: cookies, proxy).
     """
 
     def __init__(self, folder: Path, address: str, given: list[str]):
@@ -30,9 +31,11 @@ class Archive:
         for line in text.split("\n"):
             try:
                 row = json.loads(line)
+                if row["kind"] != "got":
+                    Kind(row["kind"])
                 self._last[row["clip"]] = row
             except (ValueError, KeyError, TypeError):
-                continue  # a line that a killed run left half: its clip is asked for again
+                continue  # a line that a killed run left half, or of an unknown kind: its clip is asked for again
         self._begin = "" if text.endswith("\n") or not text else "\n"
         self._there = {entry.name.rpartition(".")[0]: entry for entry in os.scandir(folder) if entry.is_file()}
 
@@ -54,18 +57,17 @@ class Archive:
         self.add(clip, got)
         return got
 
-    def gone(self, clip: Clip) -> str | None:
+    def gone(self, clip: Clip) -> Failure | None:
         """Why the clip can't be had, if that is for good: at this address, and with the settings given now."""
-        row = self._last.get(clip.clip)
-        if row is None or row["kind"] != GONE or row["address"] != self.address:
+        row, failure = self._last.get(clip.clip), self.failure(clip)
+        if failure is None or not failure.gone or row["address"] != self.address:
             return None
-        cured = row["cure"] in self.given and row["cure"] not in row["with"]
-        return None if cured else f"{GONE}: {row['reason']}"
+        return None if failure.cure in self.given and failure.cure not in row["with"] else failure
 
-    def reason(self, clip: Clip) -> str | None:
-        """What came of the clip when it was last asked for."""
+    def failure(self, clip: Clip) -> Failure | None:
+        """Why the clip did not come when it was last asked for."""
         row = self._last.get(clip.clip)
-        return f"{row['kind']}: {row['reason']}" if row and "reason" in row else None
+        return Failure(Kind(row["kind"]), row["reason"], cure=row["cure"]) if row and "reason" in row else None
 
     def add(self, clip: Clip, outcome: Got | Failure) -> None:
         """Keep an outcome."""
@@ -74,7 +76,7 @@ class Archive:
         if isinstance(outcome, Got):
             row |= outcome._asdict()
         else:
-            row |= {"kind": outcome.kind, "reason": outcome.reason, "cure": outcome.cure, "with": self.given}
+            row |= {"kind": outcome.kind.value, "reason": outcome.reason, "cure": outcome.cure, "with": self.given}
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(self._begin + json.dumps(row, ensure_ascii=False) + "\n")
         self._begin, self._last[clip.clip] = "", row

@@ -17,17 +17,14 @@ import av
 from ....lib.redaction import redact
 from ...audio.decoding import decode
 from ...audio.formats import CONTAINERS
-from ...audio.pieces import AudioError, Cut
-from .errors import GONE, PASSING, Failure, classify, http_failure
+from ...audio.pieces import AudioError, Cut, NoSound
+from ...kinds import Kind
+from .errors import Failure, classify, http_failure
+from .inside import download_piece, use_ffmpeg
 
 SCRATCH = ".fetching"  # in the shard's folder: what is not complete yet
 HEAD = 2**21  # bytes of a recording that tell its streams and its length
 SLACK = 0.5  # seconds that a cut may be short of; YouTube gives durations in whole seconds
-EMPTY = (
-    "no audio stream",
-    "undecodable: End of file",
-    "undecodable: no audio in it",
-)  # what a file without a packet is
 
 
 class Clip(NamedTuple):
@@ -60,16 +57,14 @@ class Fetcher:
         import deno
         import imageio_ffmpeg
         from yt_dlp import YoutubeDL
-        from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
         from yt_dlp.utils import YoutubeDLError
 
         self.folder, self.address, self.socket_timeout = folder, address, socket_timeout
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-        # yt-dlp asks whether it can cut before it looks at its own setting; its command line sets this one, too.
-        FFmpegPostProcessor._ffmpeg_location.set(ffmpeg)
+        use_ffmpeg(ffmpeg)
         self.ydl = YoutubeDL(
             {
-                "format": "bestaudio/best/worstvideo",  # a video without sound is told by what is left
+                "format": "bestaudio/best/worstvideo",  # by the last, a video without sound is recognised
                 "ffmpeg_location": ffmpeg,
                 "js_runtimes": {"deno": {"path": deno.find_deno_bin()}},
                 "external_downloader_args": {
@@ -96,9 +91,11 @@ class Fetcher:
         try:
             jar = self.ydl.cookiejar
         except YoutubeDLError as error:
-            raise Failure(PASSING, f"not a cookies file in Netscape's format ({error.__cause__ or error})") from None
+            raise Failure(
+                Kind.PASSING, f"not a cookies file in Netscape's format ({error.__cause__ or error})"
+            ) from None
         if cookies and not len(jar):
-            raise Failure(PASSING, "no cookie in it; export the browser's cookies again, in Netscape's format")
+            raise Failure(Kind.PASSING, "no cookie in it; export the browser's cookies again, in Netscape's format")
 
     def fetch(self, clip: Clip) -> Got:
         """Bring a clip into the folder as `<clip>.<extension>`, whole or not at all.
@@ -116,33 +113,24 @@ class Fetcher:
         except (YoutubeDLError, OSError) as error:
             raise classify(error) from None
         except Exception as error:  # noqa: BLE001 - a video that yt-dlp trips over must not take the others with it
-            raise Failure(PASSING, f"other; {type(error).__name__}: {redact(str(error))}"[:150]) from None
+            raise Failure(Kind.OTHER, f"other; {type(error).__name__}: {redact(str(error))}"[:150]) from None
 
     def _fetch(self, clip: Clip, scratch: Path) -> Got:
-        from yt_dlp.downloader.external import FFmpegFD
         from yt_dlp.utils import DownloadError
 
         info = self.ydl.extract_info(self.address.replace("{id}", quote(clip.youtube_id, safe="")), download=False)
         if not info or info.get("_type", "video") != "video":
-            raise Failure(PASSING, "a web page in place of the audio")
+            raise Failure(Kind.WEB_PAGE)
         if info.get("is_live"):
-            raise Failure(PASSING, "live now")
+            raise Failure(Kind.LIVE)
         if info.get("acodec") == "none":
-            raise Failure(GONE, "no audio")
+            raise Failure(Kind.NO_SOUND)
         duration = info.get("duration")
         if duration is not None and duration <= clip.start:
             raise _too_short(duration, clip)
         end = clip.end if duration is None else min(clip.end, duration + SLACK)
-        # What yt-dlp's download ranges set, behind the checks above. A format that cannot be cut comes whole.
-        cut = FFmpegFD.can_download(info)
-        job = info | ({"section_start": clip.start, "section_end": end} if cut else {})
-        if job["ext"] == "unknown_video":  # the server says "octet-stream", and Matroska holds whatever it is
-            job["ext"] = "mka"
-        # A template would be searched for variables and "~", which a folder's name may well hold.
-        target = scratch / f"audio.{job['ext']}"
-        self.ydl.prepare_filename = lambda *_, **__: str(target)
         try:
-            self.ydl.process_info(job)
+            cut = download_piece(self.ydl, info, scratch, clip.start, end)
         except DownloadError as error:
             raise self._transfer_failure(error, info) from None
         found = _only_file(scratch)
@@ -150,11 +138,11 @@ class Fetcher:
         try:
             short = check(found, clip, part, duration) < clip.end - clip.start - SLACK
         except Failure as failure:
-            if not failure.reason.startswith("too short") or duration is not None or self._declared(info) <= clip.start:
+            if failure.kind != Kind.ENDS_BEFORE or duration is not None or self._declared_seconds(info) <= clip.start:
                 raise
             short = True
-        if short and duration is None and self._declared(info) > clip.end:
-            raise Failure(PASSING, "broken transfer; the file ends before its declared end", again=True)
+        if short and duration is None and self._declared_seconds(info) > clip.end:
+            raise Failure(Kind.BROKEN, "broken transfer; the file ends before its declared end", again=True)
         name = f"{clip.clip}{found.suffix}"
         size = found.stat().st_size
         os.replace(found, self.folder / name)
@@ -166,7 +154,7 @@ class Fetcher:
         from yt_dlp.utils import YoutubeDLError
 
         failure = classify(error)
-        if failure.reason != "broken transfer" or "ffmpeg" not in str(error) or not info.get("url"):
+        if failure.kind != Kind.BROKEN or "ffmpeg" not in str(error) or not info.get("url"):
             return failure
         try:
             head = self._head(info)
@@ -175,10 +163,10 @@ class Fetcher:
         except (YoutubeDLError, OSError) as broken:
             return classify(broken)
         if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-            return Failure(PASSING, "a web page in place of the audio")
-        with _opened(head) as container:
+            return Failure(Kind.WEB_PAGE)
+        with _open_head(head) as container:
             mute = container and container.streams.video and not container.streams.audio
-        return Failure(GONE, "no audio") if mute else failure
+        return Failure(Kind.NO_SOUND) if mute else failure
 
     def _head(self, info: dict) -> bytes:
         """The beginning of what ffmpeg read: up to 2 MiB, as far as they come within the time-out."""
@@ -191,12 +179,12 @@ class Fetcher:
                 head += block
         return head
 
-    def _declared(self, info: dict) -> float:
-        """Seconds that the recording's header declares, 0 where it can't be told."""
+    def _declared_seconds(self, info: dict) -> float:
+        """Seconds that the recording's header declares, 0 where it does not say."""
         from yt_dlp.utils import YoutubeDLError
 
         try:
-            with _opened(self._head(info)) as container:
+            with _open_head(self._head(info)) as container:
                 return (container.duration or 0) / av.time_base if container else 0.0
         except (YoutubeDLError, OSError):
             return 0.0
@@ -217,36 +205,35 @@ def check(path: Path, clip: Clip, part: str = "", duration: float | None = None)
     try:
         decoded = decode(Cut(path, clip.start, wanted)) if part else decode(path, wanted + 2.0)
     except AudioError as error:
-        reason = str(error)
-        if part and reason == "no audio stream":
-            raise Failure(GONE, "no audio") from None
+        if part and error.kind == Kind.NO_AUDIO_STREAM:
+            raise Failure(Kind.NO_SOUND) from None
         # ffmpeg ended well and found nothing to copy: a video without sound is an error to it, one that ended is none.
-        if reason.startswith("too short") or reason in EMPTY:
+        if isinstance(error, NoSound) or error.kind in (Kind.TOO_SHORT, Kind.NO_AUDIO_STREAM):
             raise _too_short(duration, clip) from None
-        raise Failure(PASSING, f"broken transfer; {reason}", again=True) from None
+        raise Failure(Kind.BROKEN, f"broken transfer; {error}", again=True) from None
     found = decoded.samples.shape[1] / decoded.rate
     least = 0.0 if duration is None else min(clip.end, duration - SLACK) - clip.start
     if found < least - SLACK:
-        raise Failure(PASSING, f"broken transfer; {found:.2f} of {wanted:.2f} s came", again=True)
+        raise Failure(Kind.BROKEN, f"broken transfer; {found:.2f} of {wanted:.2f} s came", again=True)
     if found > wanted + 1.0:
-        raise Failure(PASSING, f"not cut; over {wanted + 1:g} s came", again=True)
+        raise Failure(Kind.NOT_CUT, f"not cut; over {wanted + 1:g} s came", again=True)
     return found
 
 
 def _too_short(duration: float | None, clip: Clip) -> Failure:
     end = "before" if duration is None else f"at {duration:g} s,"
-    return Failure(GONE, f"too short; the video ends {end} the clip starts at {clip.start:g} s")
+    return Failure(Kind.ENDS_BEFORE, f"too short; the video ends {end} the clip starts at {clip.start:g} s")
 
 
 def _only_file(scratch: Path) -> Path:
     files = [path for path in scratch.iterdir() if path.suffix != ".part"]
     if len(files) != 1:
-        raise Failure(PASSING, "broken transfer; no file came", again=True)
+        raise Failure(Kind.BROKEN, "broken transfer; no file came", again=True)
     return files[0]
 
 
 @contextmanager
-def _opened(head: bytes) -> Iterator[av.container.InputContainer | None]:
+def _open_head(head: bytes) -> Iterator[av.container.InputContainer | None]:
     """A recording by its first bytes, None where they are none."""
     try:
         container = av.open(io.BytesIO(head), options={"format_whitelist": CONTAINERS}, metadata_errors="ignore")

@@ -11,9 +11,10 @@ from typing import Any
 
 import psutil
 
-from ....lib.files import lock
+from ....lib.files import locked
+from ...kinds import Kind
 from .clip import SCRATCH, Clip, Fetcher, Got
-from .errors import PASSING, Failure
+from .errors import Failure
 
 PATIENCE = 6  # times the socket's time-out: how long one try at a clip may take
 LONGEST = 3600.0  # seconds that a start is put off, at most
@@ -38,16 +39,13 @@ class Pace:
 
     def _book(self, earliest: float, taken: float) -> float:
         """Keep `taken` seconds, not before `earliest` seconds from now; returns in how many seconds they begin."""
-        with self.path.open("a+", encoding="ascii") as file:
-            lock(file)
-            file.seek(0)
-            text, now = file.read(), time.time()
+        with locked(self.path.with_suffix(".lock"), waiting=""):
+            text, now = self.path.read_text(encoding="ascii") if self.path.exists() else "", time.time()
             free = float(text) if text.replace(".", "", 1).isdigit() else now
             if free > now + LONGEST:  # a clock was wrong
                 free = now
             begin = max(now + earliest, free)
-            file.truncate(0)
-            file.write(f"{begin + taken:.3f}")
+            self.path.write_text(f"{begin + taken:.3f}", encoding="ascii")
         return begin - now
 
 
@@ -78,14 +76,14 @@ def ask(
                 if not failure.again or tries == retries:
                     return failure
                 pause = PAUSE * 2**tries
-                if "HTTP 429" in failure.reason:
+                if failure.kind == Kind.TOO_MANY_REQUESTS:
                     pace.hold(pause)
             finally:
                 taken = time.monotonic() - begun.pop(clip)
             if taken > limit:
                 break
             stop.wait(pause)
-        return Failure(PASSING, "time-out", again=True)
+        return Failure(Kind.TIME_OUT, again=True)
 
     pool = ThreadPoolExecutor(parallel, "fetch", start)
     waiting, running = iter(clips), dict[Future, Clip]()

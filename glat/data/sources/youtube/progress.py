@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ....lib.errors import tell
 from .clip import Got
-from .errors import GONE, Failure
+from .errors import Failure
 
 EVERY = 60.0  # seconds between two lines of a log
 
@@ -34,7 +34,7 @@ class Tally:
         """Count an outcome, and tell of it when it is time."""
         if isinstance(outcome, Got):
             self.got, self.kept = self.got + 1, self.kept + 1
-        elif outcome.kind == GONE:
+        elif outcome.gone:
             self.gone += 1
         else:
             self.passing += 1

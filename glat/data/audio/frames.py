@@ -1,0 +1,172 @@
+"""From an open container to samples: an audio stream's packets, their frames, and blocks of what is wanted of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.audio.plane import AudioPlane
+
+from ..kinds import Kind
+from . import ends, ogg
+from .chunks import keep_place
+from .formats import LOSSLESS, PLAIN, UNTIMED
+from .headers import is_plain, promised_seconds, seconds_late
+from .losses import Losses
+from .pieces import BLOCK, AudioError, Block, Meter, Piece
+
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+
+
+class NotThere(Exception):
+    """A seek did not lead to a place before the piece, or nobody knows where it led."""
+
+
+class Decoding:
+    """The audio stream of an open container, decoded from its beginning or from a place that was sought.
+
+    late: seconds by which the sound begins behind the recording; promised: seconds of sound that there must be.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
+        self.container, self.stream, self.file = container, stream, file
+        self.name, self.sought = container.format.name, False
+        stream.codec_context.thread_count = 1
+        self.codec = stream.codec_context.name
+        self.lossless = self.codec in LOSSLESS or self.codec.startswith("pcm")
+        if self.codec in LOSSLESS or self.codec in ("ac3", "eac3", "dca"):  # FFmpeg knows checksums, and does not look
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        self.timed = self.name not in UNTIMED and (self.name not in PLAIN or is_plain(stream.codec_context))
+        self.promised = promised_seconds(container, stream, file, head)
+        self.late = seconds_late(container, stream)
+        self.tick = stream.time_base.as_integer_ratio()  # as a Fraction it would take longer than the decoder
+        self.rate, self.channels, self.kind = 0, 0, ""
+        self.first = self.end = 0.0  # of the first and the last frame, in samples of the recording
+        self.losses = Losses(file, self.name, stream.codec_context.codec.canonical_name, self.timed)
+        self.bytes = 0  # of all packets
+        self.corrupt = -math.inf  # where FFmpeg marked the last packet that lacks something, in samples
+
+    def length(self) -> float | None:
+        """Seconds of the recording by its header; None if only decoding tells."""
+        if not self.timed:
+            return None
+        if self.name == "ogg":
+            with keep_place(self.file):
+                chained = ogg.is_chained(self.file)
+            known = self.container.duration and not chained
+            return self.container.duration / av.time_base if known else None
+        return None if self.promised is None else self.promised + self.late
+
+    def seek(self, seconds: float) -> bool:
+        """Go on from a place before `seconds`; False where the container has no times to seek by."""
+        if not self.timed or (self.name == "ogg" and self.length() is None):
+            return False
+        try:
+            place = int(seconds / self.stream.time_base) + (self.stream.start_time or 0)
+            self.container.seek(place, stream=self.stream)
+        except av.error.FFmpegError:
+            raise NotThere from None
+        self.sought = True
+        return True
+
+    def blocks(self, piece: Piece, asked: Piece, meter: Meter) -> Iterator[Block]:
+        """Raises AudioError as `decoding.blocks` does, and NotThere if what was sought is not there."""
+        frames: list[np.ndarray] = []
+        waiting = given = 0  # samples
+        begun, ended, most = False, False, math.inf
+        for frame in self._frames(meter):
+            begin, self.end = self.end, self.end + frame.samples
+            if self.end <= piece.start * self.rate:
+                continue
+            array = self._planar(frame)
+            if not begun:
+                if self.sought and begin > piece.start * self.rate:
+                    raise NotThere
+                begun, most = True, piece.samples(self.rate)
+                skip = round(piece.start * self.rate - begin)
+                array = np.pad(array, ((0, 0), (-skip, 0))) if skip < 0 else array[:, skip:]
+            frames.append(array)
+            waiting += array.shape[1]
+            if waiting * self.channels >= BLOCK:
+                yield self._block(frames, most - given)
+                given, waiting, frames = given + waiting, 0, []
+            if self.end > piece.end * self.rate:
+                break
+        else:
+            if self.sought and not begun:
+                raise NotThere
+            ends.check_end(self, piece, asked, begun, meter)
+            ended = True
+        if frames and given < most:
+            yield self._block(frames, most - given)
+        ends.check_lost(self, piece, ended and self.end < piece.end * self.rate, meter)
+
+    def _planar(self, frame: av.AudioFrame) -> np.ndarray:
+        if not self.kind.endswith("p"):
+            return frame.to_ndarray().reshape(-1, self.channels).T
+        # PyAV's own `planes` go on to the first null pointer, and behind the eighth channel there need be none.
+        array = np.empty((self.channels, frame.samples), _TYPES[self.kind.removesuffix("p")])
+        for channel, row in enumerate(array):
+            row[:] = np.frombuffer(AudioPlane(frame, channel), array.dtype, frame.samples)
+        return array
+
+    def _block(self, frames: list[np.ndarray], most: float) -> Block:
+        # In C order: over interleaved samples the mean would take longer than the decoder.
+        samples = np.concatenate(frames, axis=1).astype(np.float32, order="C", copy=False)
+        if samples.shape[1] > most:
+            samples = samples[:, : int(most)]
+        kind = self.kind.removesuffix("p")
+        if kind == "u8":
+            samples -= np.float32(128)
+        if _FULL_SCALE[kind] != 1:
+            samples *= np.float32(1 / _FULL_SCALE[kind])
+        return Block(samples, self.rate)
+
+    def _frames(self, meter: Meter) -> Iterator[av.AudioFrame]:
+        """Every frame that decodes."""
+        for packet in self._packets():
+            self.bytes += packet.size
+            if packet.is_corrupt and self.name not in PLAIN:  # there, the last one may be a short one
+                self.corrupt = self.end
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                self.losses.count_failed(packet)
+                continue
+            self.losses.count_decoded(packet)
+            for frame in decoded:
+                kind = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
+                at = self._time(frame)
+                if not self.rate:
+                    self.rate, self.channels, self.kind = kind
+                    if self.sought:
+                        if math.isnan(at):
+                            raise NotThere
+                        self.first = self.end = at * self.rate
+                elif kind != (self.rate, self.channels, self.kind):
+                    raise AudioError(Kind.UNDECODABLE, "sample rate, channels or format change within the file")
+                self.losses.frame(packet, at, frame.samples, self.rate)
+                yield frame
+            if self.rate:
+                meter.check((self.end - self.first) / self.rate)
+
+    def _packets(self) -> Iterator[av.Packet]:
+        # A file cut in mid-packet ends the stream; the promised duration shows how much is missing.
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                yield next(packets)
+            except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.BlockingIOError):
+                return
+            except IndexError:  # at the end, PyAV looks for streams that FFmpeg has found only meanwhile
+                return
+
+    def _time(self, frame: av.AudioFrame) -> float:
+        """Seconds from the stream's first sample; NaN where the container does not say."""
+        if frame.pts is None:
+            return math.nan
+        return (frame.pts - (self.stream.start_time or 0)) * self.tick[0] / self.tick[1]
