@@ -14,8 +14,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
 from glat import cli
-from glat.config.params import Evaluation
 from glat.config.runs import resolve, split_packs, write_run
+from glat.config.settings import Evaluation
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError
 from glat.results.measured import read_metrics

@@ -72,7 +72,8 @@ def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where
 
     def windows(batch_size: int, seed: int = 3, only: list[int] | None = None):
         chosen = None if only is None else np.array(only)
-        return evaluation.predict(tagger, packs, batch_size, "cpu", "float32", seed, chosen)[0]["windows"]
+        how = {"batch_size": batch_size, "device": "cpu", "precision": "float32", "seed": seed, "only": chosen}
+        return evaluation.predict(tagger, packs, **how)[0]["windows"]
 
     expected = windows(5)
     assert len(np.unique(expected)) == expected.size  # no clip has another's
@@ -87,10 +88,10 @@ def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where
     # The seed of the command is the evaluation's own.
     drawn = []
     monkeypatch.setattr(explain, "draw", lambda heard, *_: drawn.append(heard.windows))
-    explain.explain(checkpoint, name, paths, NONE, project / "a", seed=3)
+    explain.explain(checkpoint, name, project / "a", packs=paths, strong=NONE, seed=3)
     sound = project / f"{name}.wav"
     soundfile.write(sound, waveform, 32000, "FLOAT")
-    explain.explain(checkpoint, str(sound), paths, NONE, project / "b", seed=3)
+    explain.explain(checkpoint, str(sound), project / "b", packs=paths, strong=NONE, seed=3)
     np.testing.assert_array_equal(drawn, [expected[9]] * 2)
 
 
@@ -124,8 +125,9 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     checkpoint = untrained(params, project / "run", {})
     packs = split_packs(params, "mini", ["eval"])
     clip = explain.draw_lots(packs, 1, 0)[0]
-    explain.explain(checkpoint, clip, packs, NONE, project / "a")
-    explain.explain(checkpoint, str(encode(project / "tone.wav", tone(4.0))), packs, NONE, project / "b")
+    explain.explain(checkpoint, clip, project / "a", packs=packs, strong=NONE)
+    sound = str(encode(project / "tone.wav", tone(4.0)))
+    explain.explain(checkpoint, sound, project / "b", packs=packs, strong=NONE)
     for name in ("a.svg", "a.png", "b.svg", "b.png"):
         assert (project / name).stat().st_size > 10_000
     assert (
@@ -135,7 +137,7 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     with pytest.raises(
         GlatError, match="nothing_0: no audio file, and no clip of the evaluation set; the names are in .*/clips.txt"
     ):
-        explain.explain(checkpoint, "nothing_0", packs, NONE, project / "c")
+        explain.explain(checkpoint, "nothing_0", project / "c", packs=packs, strong=NONE)
 
 
 def test_lots_depend_on_the_seed_alone(project, params):
