@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from conftest import ROOT
 from data_fixtures import encode, tone
 from typer.testing import CliRunner
 
+import glat
 from glat import cli
 from glat.config.runs import resolve, split_packs, write_run
 from glat.data.packs.read import Packs
@@ -145,3 +148,26 @@ def test_lots_depend_on_the_seed_alone(project, params):
     assert explain.draw_lots(packs, 4, 0) == explain.draw_lots(packs, 4, 0)
     assert explain.draw_lots(packs, 4, 0)[:2] == explain.draw_lots(packs, 2, 0)
     assert set(explain.draw_lots(packs, 100, 1)) == set(Packs(packs).clips)
+
+
+def test_a_run_is_loaded_in_one_line_and_tags_as_the_command_does(project, params):
+    checkpoint = untrained(params, project / "runs/mini/cnn10-glat-s0", {"selection": "random"})
+    sound = encode(project / "tone.wav", tone(4.0))
+    for run in ("runs/mini/cnn10-glat-s0", checkpoint):
+        tagger = glat.load(run)
+        assert tagger.tag(sound, top=3) == list(tagging.tag(checkpoint, [Path(sound)], 3))
+    waveform = 0.1 * np.sin(np.arange(2 * 320000, dtype=np.float32)).reshape(2, -1)
+    assert tagger(waveform).shape == (2, len(tagger.labels)) == (2, 16) and tagger(waveform[0]).shape == (1, 16)
+    assert (tagger.sample_rate, tagger.seconds) == (32000, 10.0)
+    with pytest.raises(
+        GlatError, match=r"runs/mini/none/checkpoint\.pt: no such checkpoint; runs/mini has cnn10-glat-s0"
+    ):
+        glat.load("runs/mini/none")
+
+
+def test_to_import_glat_is_not_to_import_torch():
+    code = (
+        "import sys, glat; print([name for name in ('torch', 'numpy', 'pydantic') if name in sys.modules], glat.load)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert out.startswith("[] <function load")
