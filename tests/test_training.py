@@ -31,7 +31,7 @@ from glat.models import Streams, Tagger
 from glat.models.cnn10 import Cnn10
 from glat.scoring.metrics import summary
 from glat.training import checkpoints, fit, progress, resume, stage
-from glat.training.heldout import HeldOut, held_out
+from glat.training.heldout import HeldOut, held_out_clips
 
 EXECUTION = {"checkpoint_every": 2, "log_every": 2}
 CURVE = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm")
@@ -439,20 +439,20 @@ def test_the_learning_rate_falls_on_a_plateau_of_clips_that_no_step_trains_on(pr
     seen, read = set(), Packs.read
     monkeypatch.setattr(Packs, "read", lambda self, clips: (seen.update(clips.tolist()), read(self, clips))[1])
     train(run, project / "a", log_every=1)
-    held = held_out(run, 24)
+    held = held_out_clips(run, 24)
     assert len(held) == 6 and seen == set(range(24)) - set(held.tolist())
     # A fall at the end of step k + 1 is heard from the step after the next on: the next one's rate is set by then.
     assert [float(row[4]) for row in rows(project / "a")] == [1e-3] * 9 + [5e-4] * 3
     assert "step 8: mAP 0.3000 on 6 held-out clips, learning rate x 0.5" in capsys.readouterr().err
-    assert not len(held_out(run_with(params), 24))
+    assert not len(held_out_clips(run_with(params), 24))
     with pytest.raises(GlatError, match=r"training\.plateau\.held_out: 0\.25 of 1 training clips is none"):
-        held_out(run, 1)
+        held_out_clips(run, 1)
 
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_no_batch_holds_a_held_out_clip_and_clips_without_a_label_stay(project, params, balanced):
     run = run_with(params, balanced=balanced, steps=60, schedule="plateau", plateau=Plateau(held_out=0.25))
-    packs, held = Packs(run.packs), held_out(run, 24)
+    packs, held = Packs(run.packs), held_out_clips(run, 24)
     kept = np.setdiff1d(range(24), held)
     unlabelled = np.array([*held[:2], *kept[:2]])
     packs.labels = packs.labels.without(unlabelled)
@@ -470,7 +470,7 @@ def test_held_out_clips_are_scored_as_the_network_is_used(project, params):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HeldOut, "look", lambda self, stage: looks.append(look(self, stage)) or looks[-1])
         train(run, project / "a")
-    packs, held = Packs(run.packs), held_out(run, 24)
+    packs, held = Packs(run.packs), held_out_clips(run, 24)
     tagger = checkpoints.load(project / "a/checkpoint.pt")[0].to(memory_format=torch.channels_last)
     precision = hardware.precision("auto", "cpu") == "bf16"
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision):

@@ -31,11 +31,11 @@ def explain(
     ] = None,
 ) -> None:
     """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
-    from ..config.runs import beside, read_run
+    from ..config.runs import missing_hint, read_run
     from ..use import explain as explaining
 
     if not (run / "checkpoint.pt").exists():
-        raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{beside(run / 'checkpoint.pt')}")
+        raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{missing_hint(run / 'checkpoint.pt')}")
     # The run's own dataset, whichever params.yaml chooses now.
     known = read_run(run / "config.yaml")
     chosen["overrides"]["dataset"] = known.dataset

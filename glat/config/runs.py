@@ -66,6 +66,7 @@ def resolve(
     backbone: str,
     seed: int,
     glat: dict[str, Any] | None = None,
+    *,
     steps: int | None = None,
     start_from: Run | None = None,
 ) -> Run:
@@ -166,24 +167,24 @@ def write_run(run: Run, path: str | Path) -> None:
 
 def read_run(path: str | Path) -> Run:
     """Read a run's config.yaml. Raises GlatError naming the file and the key if it is not one."""
-    settings = read_yaml(path, "a run's settings", f"`glat configure` writes it{beside(path)}")
+    settings = read_yaml(path, "a run's settings", f"`glat configure` writes it{missing_hint(path)}")
     try:
-        return checked(settings)
+        return parse_run(settings)
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
 
 
-def beside(path: str | Path) -> str:
+def missing_hint(path: str | Path) -> str:
     """What to say of a run's file that is not there: which other runs have it, and how it is made."""
     path = Path(path)
     if path.parts[-4:-3] != ("runs",):
         return ""
     others = sorted(one.parent.name for one in path.parent.parent.glob(f"*/{path.name}"))
-    told = f"; {path.parent.parent} has {', '.join(others[:4])}{' and others' if others[4:] else ''}" if others else ""
-    return f"{told}; `snakemake {path.parent}/checkpoint.pt` trains a run that params.yaml asks for"
+    hint = f"; {path.parent.parent} has {', '.join(others[:4])}{' and others' if others[4:] else ''}" if others else ""
+    return f"{hint}; `snakemake {path.parent}/checkpoint.pt` trains a run that params.yaml asks for"
 
 
-def checked(settings: Any, prefix: str = "") -> Run:
+def parse_run(settings: Any, prefix: str = "") -> Run:
     """A run from settings that were read somewhere. Raises ValueError: what is wrong, under its key behind `prefix`."""
     try:
         run = Run.model_validate(settings)

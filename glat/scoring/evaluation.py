@@ -25,7 +25,7 @@ from ..models.tagger import Tagger
 from ..training import checkpoints, convergence
 from .cost import Stopwatch, multiply_adds
 from .intervals import d_prime_interval, interval
-from .jackknife import Jackknife, class_estimates, over_classes
+from .jackknife import Jackknife, checked_estimates, over_classes
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes
 from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
@@ -61,7 +61,7 @@ def predict(
             waveform = batch["waveform"].to(device)
             with watch.lap(len(waveform)):
                 streams = tagger.streams(waveform, draw)
-            if not streams.fused.isfinite().all():
+            if not streams.fused.isfinite().all():  # nor are the streams that it is made of
                 bad = int(batch["index"][~streams.fused.isfinite().all(1).cpu()][0])
                 raise GlatError(f"clip {packs.clips[bad]}: its scores are not finite; set execution.precision: float32")
             for name, value in streams._asdict().items():
@@ -90,12 +90,12 @@ def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
 
 
 def jackknife_by_class(target: np.ndarray, score: np.ndarray, confidence: float) -> tuple[Jackknife, np.ndarray]:
-    """One stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
+    """Of target (clips, L) bool and finite scores (clips, L): one stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
     clips, NaN where the class has no positive. The classes are ranked once for both."""
     bounds = np.full((target.shape[1], 2, 3), np.nan)
 
     def classes():
-        for label, found in enumerate(class_estimates(target, score)):
+        for label, found in enumerate(checked_estimates(target, score)):
             if found:
                 bounds[label] = [interval([metric], confidence) for metric in found]
             yield found

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ..config.runs import Run, beside, checked
+from ..config.runs import Run, missing_hint, parse_run
 from ..config.training import Execution
 from ..lib.errors import DAMAGED, GlatError, refusal
 from ..lib.files import whole
@@ -58,7 +58,15 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
 def untrained(run: Run) -> Tagger:
     """The network of a run with random weights."""
     glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
-    return build_network(run.backbone, run.classes, run.width, run.audio.sample_rate, glat, run.dropout, front_end)
+    return build_network(
+        run.backbone,
+        run.classes,
+        width=run.width,
+        sample_rate=run.audio.sample_rate,
+        glat=glat,
+        dropout=run.dropout,
+        front_end=front_end,
+    )
 
 
 def initialise(
@@ -104,7 +112,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], bytes]:
         data = Path(path).read_bytes()
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise GlatError(f"{path}: no such checkpoint{beside(path)}") from None
+        raise GlatError(f"{path}: no such checkpoint{missing_hint(path)}") from None
     except pickle.UnpicklingError:
         raise GlatError(
             f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded"
@@ -123,6 +131,7 @@ def save(
     classes: list[dict[str, str]],
     step: int,
     path: str | Path,
+    *,
     fingerprint: str = "",
     trained: dict[str, Any] | None = None,
 ) -> None:
@@ -158,7 +167,7 @@ def restore(path: str | Path) -> Checkpoint:
     content, data = _read(path)
     _check(content, path)
     try:
-        run = checked(_without_execution(content["run"]), "run.")
+        run = parse_run(_without_execution(content["run"]), "run.")
         weights = _weights(content["model"])
         _check_size(run, weights)
         _check_finite(weights)

@@ -51,15 +51,16 @@ def train(
             that changed under the training.
     """
     with run_lock(folder / ".lock") as waited:
-        _train(run, folder, execution, threads, waited, callbacks)
+        _train(run, folder, waited, execution=execution, threads=threads, callbacks=callbacks)
 
 
 def _train(
     run: Run,
     folder: Path,
+    waited: bool,
+    *,
     execution: Execution,
     threads: int | None,
-    waited: bool,
     callbacks: Sequence[lightning.Callback],
 ) -> None:
     settings, world = run.training, execution.processes
@@ -86,7 +87,7 @@ def _train(
     point = resume.ResumePoint(
         folder / "resume.ckpt", facts, settings.steps, execution.checkpoint_every, settings.extendable
     )
-    save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, made_from, made_by)
+    save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, fingerprint=made_from, trained=made_by)
     kept = Kept(run, folder, execution.keep_every, save)
     start = point.step()
     if not start:  # what an earlier training left would stand beside what this one leaves

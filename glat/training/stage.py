@@ -26,7 +26,7 @@ from ..models.twostream import Streams
 from . import checkpoints
 from .augmentation import augment
 from .batchnorm import synchronise
-from .heldout import HeldOut, held_out
+from .heldout import HeldOut, held_out_clips
 
 if TYPE_CHECKING:
     from ..config.runs import Run
@@ -174,7 +174,7 @@ class Batches(lightning.LightningDataModule):
         settings, packs = self.run.training, self.packs
         # Unbalanced is balanced over a single class that every clip has.
         labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
-        left_out = held_out(self.run, len(packs))
+        left_out = held_out_clips(self.run, len(packs))
         batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(

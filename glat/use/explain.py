@@ -72,7 +72,13 @@ def hear(
 
 
 def draw(
-    heard: Heard, names: list[str], truth: pd.DataFrame | None, weak: list[int] | None, title: str, path: Path
+    heard: Heard,
+    names: list[str],
+    path: Path,
+    *,
+    title: str,
+    truth: pd.DataFrame | None = None,
+    weak: list[int] | None = None,
 ) -> None:
     """Draw a clip as `<path>.svg` and `<path>.png`.
 
@@ -198,7 +204,7 @@ def explain(
     )
     network = convergence.name(experiments.title(run), convergence.found(run, checkpoint.parent))
     shown = Path(clip).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
-    draw(heard, names, truth, weak, f"{network} ({run.name}): {shown}", out)
+    draw(heard, names, out, title=f"{network} ({run.name}): {shown}", truth=truth, weak=weak)
 
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:

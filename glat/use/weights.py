@@ -158,7 +158,7 @@ def convert(params: Params, backbone: str, file: Path) -> Run:
             raise GlatError(f"{file}: a checkpoint of this project, not of PANNs; `glat evaluate` scores it")
         tagger = checkpoints.build(run, classes)
         remove(run.folder / "metrics.json")  # of other weights
-        checkpoints.save(tagger.eval(), run, classes, STEPS, done, made_from)
+        checkpoints.save(tagger.eval(), run, classes, STEPS, done, fingerprint=made_from)
     config = run.folder / "config.yaml"
     if not config.exists() or read_run(config) != run:
         write_run(run, config)
