@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from glat.cli import app
 from glat.config import experiments
 from glat.config.experiments import equal_compute_steps
-from glat.config.params import load, parse, plain
+from glat.config.params import load, parse, plain, public
 from glat.config.runs import read_run, resolve, write_run
 from glat.config.training import Execution
 from glat.config.types import Settings
@@ -364,6 +364,9 @@ def test_no_run_holds_how_it_is_executed():
     runs = [resolve(load(PARAMS, {"execution": change}), "cnn10", 0, {}) for change in ({}, other)]
     assert runs[0] == runs[1] and not runs[0].training.model_dump().keys() & Execution.model_fields.keys()
     assert EXECUTED.keys() == Execution.model_fields.keys()
+    written = [public(load(PARAMS, {"datasets.mini.execution": change})) for change in ({}, other)]
+    assert written[0].pop("execution") != written[1].pop("execution") == Execution(**other).model_dump()
+    assert written[0] == written[1], "what a dataset's own file and the report's rule depend on"
 
 
 EXECUTED = {

@@ -172,11 +172,13 @@ def _drop(settings: Any, place: tuple[str | int, ...]) -> None:
 
 def public(params: Params) -> dict[str, Any]:
     """The settings as they may be written down (`glat.lib.redaction`): of datasets the chosen one alone, its source without
-    the ways by which audio is got."""
+    the ways by which audio is got. How it is executed stands under `execution` alone, on which nothing depends."""
     settings = params.model_dump(mode="json", by_alias=True)
-    chosen = settings["datasets"][params.dataset]
-    chosen["source"] = identity(chosen["source"])
-    return redact(settings | {"datasets": {params.dataset: chosen}})
+    own = settings["datasets"][params.dataset]
+    own["source"] = identity(own["source"])
+    del own["execution"]
+    execution = params.execution_of(params.dataset).model_dump()
+    return redact(settings | {"execution": execution, "datasets": {params.dataset: own}})
 
 
 def hand_down(changes: dict[str, Any]) -> None:

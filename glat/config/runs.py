@@ -20,7 +20,7 @@ from ..models.registry import BACKBONES
 from .params import Params
 from .settings import Waveform
 from .training import Glat, Training
-from .types import Count, Hop, Name, Natural, Settings
+from .types import Count, Dropout, Hop, Name, Natural, Settings
 
 
 class Run(Settings):
@@ -30,7 +30,7 @@ class Run(Settings):
     name: Name
     backbone: Name
     width: Annotated[float, Field(gt=0, allow_inf_nan=True)]  # infinite: there is none for this backbone
-    dropout: Annotated[float, Field(ge=0)]
+    dropout: Dropout
     hop: Hop
     classes: Count
     seed: Natural

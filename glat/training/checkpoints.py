@@ -190,8 +190,9 @@ def _without_execution(run: Any) -> Any:
     """A run whose training had the settings of `Execution` among its own, as before there was such a section."""
     if not isinstance(run, dict) or not isinstance(training := run.get("training"), dict):
         return run
-    rest = {key: value for key, value in training.items() if key not in Execution.model_fields}
-    return run | {"training": rest | {"sync_batchnorm": rest.get("sync_batchnorm") is not False}}
+    moved = [key for key in training if key in Execution.model_fields]
+    moved += ["sync_batchnorm"] if training.get("sync_batchnorm", True) is None else []  # which stood for true
+    return run | {"training": {key: value for key, value in training.items() if key not in moved}}
 
 
 def _check(content: dict[str, Any], path: str | Path) -> None:

@@ -42,17 +42,24 @@ def facts(run: Run, packs: Packs, execution: Execution) -> dict[str, Any]:
     unused |= {"plateau"} if training.schedule != "plateau" else set()
     settings = run.model_dump(exclude={"dataset", "name", "init", "packs", "training"})
     settings["training"] = training.model_dump(exclude=unused)
-    waveforms = [json.loads(shard["provenance"])["waveforms_blake2b"] for shard in packs.attributes]
     parts = 1 if training.sync_batchnorm else execution.processes
     return _flat(settings) | {
         "clips of a batch norm": training.batch_size // parts,
         "code": dependencies.digest(stage.__name__, registry.module(run.backbone)),
-        "waveforms": _hash(*waveforms),
+        "waveforms": _hash(*(_waveforms(str(shard["provenance"])) for shard in packs.attributes)),
         "clips": _hash(*packs.clips),
         "labels": _hash(packs.labels.indptr.tobytes(), packs.labels.indices.tobytes()),
         "classes": _hash(*packs.classes["mid"]),
         **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},
     }
+
+
+def _waveforms(provenance: str) -> str:
+    """The hash of a pack's waveforms, from what it says of its making; all of that where there is no such hash."""
+    try:
+        return str(json.loads(provenance)["waveforms_blake2b"])
+    except (ValueError, LookupError, TypeError):
+        return provenance
 
 
 def fingerprint(facts: dict[str, Any]) -> str:
@@ -63,11 +70,11 @@ def fingerprint(facts: dict[str, Any]) -> str:
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Which facts differ, in words: a setting with both values, anything else by its name."""
     differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    told = [
+    found = [
         f"other {key}" if key in HASHED else f"{key} {old.get(key, 'absent')} instead of {new.get(key, 'absent')}"
         for key in differing
     ]
-    return ", ".join(told[:4]) + (f" and {len(told) - 4} more" if told[4:] else "")
+    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if found[4:] else "")
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -100,8 +107,8 @@ class ResumePoint(lightning.Callback):
         except FileNotFoundError:
             return 0
         except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
-            if told := refusal(error):
-                raise GlatError(f"{self.path}: {told}") from None
+            if reason := refusal(error):
+                raise GlatError(f"{self.path}: {reason}") from None
             return self._set_aside("damaged", f"damaged ({type(error).__name__})")
         old = content.get("glat_facts") if isinstance(content, dict) else None
         if not isinstance(old, dict):
