@@ -55,7 +55,8 @@ class Plateau(Settings):
 class Execution(Settings):
     """How trainings and evaluations are executed: nothing here changes the mathematics, so no run depends on it.
 
-    What it leaves is rounding: `precision`, the accelerator and the number of processes decide how sums are rounded.
+    What does depend on it: how sums are rounded (`precision`, accelerator, processes), and dropout, which each process draws
+    for its own part of a batch. Batch k, its augmentation and its batch norm are the same for any number of processes.
     """
 
     precision: Literal["auto", "bf16", "float32"] = "auto"

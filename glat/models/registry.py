@@ -26,21 +26,21 @@ class Entry(NamedTuple):
 
 @cache
 def _attributes(location: str) -> dict[str, Any]:
-    """The attributes of a class that are plain values, as its source says, and those of the class of the same package that
-    it is derived from: without importing it, which takes torch and seconds."""
+    """The attributes of a class that are plain values, as its source says, and those of the classes of its module or
+    package that it is derived from: without importing it, which takes torch and seconds."""
     module, _, name = location.partition(":")
     tree = ast.parse(Path(find_spec(module).origin).read_bytes())
-    found: dict[str, Any] = {}
-    origin = {
-        alias.asname or alias.name: f"{module.rpartition('.')[0]}.{node.module}:{alias.name}"
-        for node in ast.walk(tree)
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    places = {name: f"{module}:{name}" for name in classes} | {
+        alias.name: f"{module.rpartition('.')[0]}.{node.module}:{alias.name}"
+        for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.level == 1
         for alias in node.names
     }
-    (body,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-    for base in body.bases:
-        found |= _attributes(origin[base.id]) if isinstance(base, ast.Name) and base.id in origin else {}
-    for node in body.body:
+    found: dict[str, Any] = {}
+    for base in classes[name].bases:
+        found |= _attributes(places[base.id]) if isinstance(base, ast.Name) and base.id in places else {}
+    for node in classes[name].body:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
         for target in targets:
             try:
