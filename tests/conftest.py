@@ -27,10 +27,9 @@ TINY = {
     "datasets.mini.splits": SPLITS,
     "datasets.mini.shard_size": 12,
     "datasets.mini.width": 0.125,
-    "datasets.mini.training": {
-        "steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2, "schedule": "cosine", "warmup": 2
-    },
-}  # fmt: skip
+    "datasets.mini.training": {"steps": 6, "batch_size": 4, "schedule": "cosine", "warmup": 2},
+    "datasets.mini.execution": {"checkpoint_every": 2, "log_every": 2},
+}
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glat.config.params import Training
+from glat.config.training import Training
 from glat.training.augmentation import augment, mix, pairs, spec_augment, stripes
 
 

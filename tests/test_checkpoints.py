@@ -14,7 +14,7 @@ from glat.config.runs import Run, read_run, resolve
 from glat.lib.errors import GlatError
 from glat.models import LogMel, build
 from glat.training import checkpoints
-from glat.training.progress import ResumePoint
+from glat.training.resume import ResumePoint
 
 CLASSES = [{"mid": f"/m/{i}", "display_name": f"Class {i}"} for i in range(14)]
 
@@ -133,7 +133,7 @@ def test_what_the_system_refuses_is_not_called_damaged(tmp_path):
         checkpoints.read(loop)
     (tmp_path / "resume.ckpt").mkdir()
     with pytest.raises(GlatError, match="resume.ckpt: a folder, not a file"):
-        ResumePoint(tmp_path / "resume.ckpt", "", 1).step()
+        ResumePoint(tmp_path / "resume.ckpt", {}, steps=1, every=1, keep=False).step()
 
 
 def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeypatch):

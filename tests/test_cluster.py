@@ -79,10 +79,13 @@ def test_the_profile_names_no_account_and_leaves_gpus_to_the_settings():
 def test_a_training_of_two_processes_that_is_told_to_end_ends_and_frees_its_run(corpus, tmp_path):
     (tmp_path / "data").symlink_to(corpus / "data")
     run = resolve(load(ROOT / "params.yaml", TINY), "cnn10", 0)
-    settings = run.training.model_copy(update={"steps": 100000, "devices": 2, "accelerator": "cpu"})
+    settings = run.training.model_copy(update={"steps": 100000})
     run = run.model_copy(update={"training": settings})
     write_run(run, tmp_path / "run/config.yaml")
-    call = [sys.executable, "-m", "glat.cli", "train", "run/config.yaml", "--threads", "2"]
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    execution = "execution={devices: 2, accelerator: cpu, checkpoint_every: 2}"
+    call = [sys.executable, "-m", "glat.cli", "--set", f"datasets.mini.{execution}", "--set", "tracking.enabled=false"]
+    call += ["train", "run/config.yaml", "--threads", "2"]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(call, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
     try:

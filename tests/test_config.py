@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 from conftest import ROOT
@@ -10,9 +12,10 @@ from typer.testing import CliRunner
 from glat.cli import app
 from glat.config import experiments
 from glat.config.experiments import equal_compute_steps
-from glat.config.params import load, parse, plain
+from glat.config.params import load, parse, plain, public
 from glat.config.runs import read_run, resolve, write_run
-from glat.config.settings import Training
+from glat.config.training import Execution
+from glat.config.types import Settings
 from glat.lib.errors import GlatError
 from glat.models import backbone_class
 from glat.models.registry import BACKBONES
@@ -80,16 +83,16 @@ def changed(**values):
         ),
         ("glat.training", "frozen_global", "init.global: glat.training 'frozen_global' needs weights"),
         ("dataset", "audioste", "dataset: 'audioste' is not an entry of datasets: mini, audioset_balanced, audioset"),
-        ("backbones", ["cnn14"], "backbones: 'cnn14' is not known; allowed are talnet, cnn10, resnet38, atsca"),
-        ("table1.two_networks", ["cnn14"], "table1.two_networks: 'cnn14' is not known; allowed are talnet, cnn10"),
+        ("backbones", ["cnn14"], "backbones[0]: 'cnn14' is not a backbone; allowed are talnet, cnn10, resnet38, atsca"),
+        ("table1.two_networks", ["cnn14"], "table1.two_networks[0]: 'cnn14' is not a backbone; allowed are talnet,"),
         ("seeds", [], "seeds: [] is not allowed"),
-        ("seeds", [1, 1], "seeds: an entry is there twice"),
+        ("seeds", [1, 1], "seeds: duplicate entry: [1, 1]"),
         ("datasets.mini.train", ["trian"], "datasets.mini.train: 'trian' is not one of its splits: train, eval"),
         ("datasets.mini.training.stepz", 3, "unknown key datasets.mini.training.stepz"),
         ("datasets.mini.training.batch_size", 0, "datasets.mini.training.batch_size: 0 is not allowed"),
         ("datasets.mini.width", {"cnn10": 0.125}, "datasets.mini.width: no width for talnet; name it"),
         ("init.global", {"cn10": "x.pth"}, "init.global: 'cn10' is not a backbone"),
-        ("datasets.mini.training.devices", 3, "datasets.mini: training.batch_size 8 does not divide among 3 devices"),
+        ("datasets.mini.execution.devices", 3, "datasets.mini: training.batch_size 8 does not divide among 3 devices"),
         ("training.by_backbone", {"cnn14": {}}, "training.by_backbone: 'cnn14' is not a backbone; allowed are talnet,"),
         (
             "datasets.mini.training.by_backbone",
@@ -108,14 +111,21 @@ def changed(**values):
             "datasets.mini.training.by_backbone.cnn10.steps: 0 is not allowed",
         ),
         (
-            "training.by_backbone",
+            "execution.by_backbone",
             {"cnn10": {"devices": 3}},
             "datasets.mini: training.batch_size 8 of cnn10 does not divide among 3 devices on 1 nodes",
         ),
         ("training.plateau", {"factor": 1.0}, "training.plateau.factor: 1.0 is not allowed"),
         ("datasets.mini.dropout", 3.0, "datasets.mini.dropout: 3.0 is not allowed"),
-        ("datasets.mini.train", ["train", "train"], "datasets.mini.train: a split is there twice"),
-        ("training.precision", "fp8", "training.precision: 'fp8' is not allowed"),
+        ("datasets.mini.train", ["train", "train"], "datasets.mini.train: duplicate entry"),
+        ("execution.precision", "fp8", "execution.precision: 'fp8' is not allowed"),
+        ("training.workers", 3, "training.workers: it is `execution.workers` now"),
+        ("datasets.mini.training.devices", 3, "datasets.mini.training.devices: it is `execution.devices` now"),
+        (
+            "training.by_backbone",
+            {"cnn10": {"log_every": 3}},
+            "training.by_backbone.cnn10.log_every: it is `execution.log_every` now",
+        ),
         ("glat.tau", 0.2, "glat.tau: 0.2 s, but CNN10 needs windows of at least 0.32 s"),
         ("fig2.tau", [0.3, 3], "fig2.tau: 0.3 s, but CNN10 needs windows of at least 0.32 s"),
         (
@@ -142,13 +152,10 @@ def test_all_that_is_wrong_is_told_at_once():
     )
     wrong = {"backbones": ["cnn14"], "fig2.n": [1, 1], "datasets.mini.evaluate": ["evl"], "init.global": {"x": "y.pth"}}
     found = keys(refused(changed(**wrong, **{"report.clip": 3, "datasets.mini.training.stepz": 3})))
-    assert found == [
-        "unknown key report.clip",
-        "unknown key datasets.mini.training.stepz",
-        *sorted(wrong, key=found.index),
-    ]
+    unknown = ["unknown key report.clip", "unknown key datasets.mini.training.stepz"]
+    assert sorted(found) == sorted([*wrong, *unknown, "backbones[0]"][1:])
     # What only results need is told with it, but nothing of a value that stands in for a refused one.
-    wrong = {"glat.n": 17, "fig2.tau": [0.3], "glat.tau": -1, "datasets.mini.training.devices": 3, "a": 1}
+    wrong = {"glat.n": 17, "fig2.tau": [0.3], "glat.tau": -1, "datasets.mini.execution.devices": 3, "a": 1}
     told = keys(refused(changed(**wrong)))
     assert told == ["glat.tau", "unknown key a", "datasets.mini", "glat.n", "fig2.tau"]
 
@@ -163,10 +170,10 @@ def test_only_what_is_asked_for_is_checked():
     frozen = changed(**{"glat.training": "frozen_global", "init.global": {"cnn10": "x.pth"}, "backbones": ["cnn10"]})
     assert refused(frozen, "table1") == [] == refused(frozen | {"glat": frozen["glat"] | {"sharing": "none"}}, "table1")
     # Another dataset's faults are no one's who doesn't choose it; a typo is.
-    other = changed(**{"datasets.audioset.training.devices": 5, "datasets.audioset.metadata": None})
+    other = changed(**{"datasets.audioset.execution": {"devices": 5}, "datasets.audioset.metadata": None})
     assert refused(other) == []
     assert len(refused(other | {"dataset": "audioset"})) > 0
-    assert "datasets.audioset.training.x" in refused(changed(**{"datasets.audioset.training.x": 5}))[0]
+    assert "datasets.audioset.training.x" in refused(changed(**{"datasets.audioset.training": {"x": 5}}))[0]
 
 
 def test_the_registry_says_what_the_networks_say():
@@ -322,18 +329,22 @@ def test_text_from_the_command_line_becomes_what_it_says():
 
 def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_before_that():
     layers = {
-        "training": {"steps": 1, "batch_size": 1, "warmup": 1, "log_every": 1, "mixup_alpha": 0.1,
-                     "by_backbone": {"cnn10": {"warmup": 3, "log_every": 3, "spec_augment": {"mel_width": 3}}}},
-        "datasets.mini.training": {"batch_size": 2, "warmup": 2, "log_every": 2,
-                                   "by_backbone": {"cnn10": {"log_every": 4, "spec_augment": {"time_width": 4}}}},
+        "training": {"steps": 1, "batch_size": 1, "warmup": 1, "learning_rate": 1, "mixup_alpha": 0.1,
+                     "by_backbone": {"cnn10": {"warmup": 3, "learning_rate": 3, "spec_augment": {"mel_width": 3}}}},
+        "datasets.mini.training": {"batch_size": 2, "warmup": 2, "learning_rate": 2,
+                                   "by_backbone": {"cnn10": {"learning_rate": 4, "spec_augment": {"time_width": 4}}}},
+        "execution": {"workers": 1, "log_every": 1, "by_backbone": {"cnn10": {"log_every": 3}}},
+        "datasets.mini.execution": {"workers": 2, "log_every": 2},
     }  # fmt: skip
     params = load(PARAMS, layers)
-    told = lambda training: [training.batch_size, training.warmup, training.log_every, training.mixup_alpha]
+    told = lambda training: [training.batch_size, training.warmup, training.learning_rate, training.mixup_alpha]
     own, other = params.training_of("mini", "cnn10"), params.training_of("mini", "atsca")
     assert told(own) == [2, 3, 4, 0.0] and told(other) == [2, 2, 2, 0.0] and other == params.training_of("mini")
     assert (own.spec_augment.mel_width, own.spec_augment.time_width, own.spec_augment.time_stripes) == (3, 4, 0)
     assert (other.spec_augment.mel_width, other.spec_augment.time_width) == (8, 64)
-    assert params.training_of("audioset", "cnn10").log_every == 3
+    assert params.training_of("audioset", "cnn10").learning_rate == 3
+    cnn10, atsca = params.execution_of("mini", "cnn10"), params.execution_of("mini", "atsca")
+    assert (cnn10.workers, cnn10.log_every, atsca.workers, atsca.log_every) == (2, 3, 2, 2)
     # A run has its own backbone's training, and nothing of the others'.
     run = resolve(params, "cnn10", 0)
     assert run.training == own and "by_backbone" not in run.training.model_dump()
@@ -348,11 +359,41 @@ def test_equal_compute_is_of_the_backbones_own_steps():
     assert equal_compute_steps(frozen, "cnn10") == 600 * (1 + 3 * 1.5) / 3
 
 
-def test_batch_norm_is_over_all_processes_where_there_are_several():
-    several = [Training(steps=1, devices=2), Training(steps=1, nodes=2, sync_batchnorm=True)]
-    assert all(training.synchronised and training.processes == 2 for training in several)
-    assert not Training(steps=1, devices=2, sync_batchnorm=False).synchronised
-    assert not Training(steps=1, sync_batchnorm=True).synchronised
+def test_no_run_holds_how_it_is_executed():
+    other = {key: value for key, value in EXECUTED.items() if key != "devices"}
+    runs = [resolve(load(PARAMS, {"execution": change}), "cnn10", 0, {}) for change in ({}, other)]
+    assert runs[0] == runs[1] and not runs[0].training.model_dump().keys() & Execution.model_fields.keys()
+    assert EXECUTED.keys() == Execution.model_fields.keys()
+    written = [public(load(PARAMS, {"datasets.mini.execution": change})) for change in ({}, other)]
+    assert written[0].pop("execution") != written[1].pop("execution") == Execution(**other).model_dump()
+    assert written[0] == written[1], "what a dataset's own file and the report's rule depend on"
+
+
+EXECUTED = {
+    "precision": "float32", "checkpoint_every": 7, "keep_every": 7, "log_every": 7, "workers": 7, "accelerator": "cpu",
+    "devices": 2, "nodes": 2,
+}  # fmt: skip
+
+
+def test_settings_come_back_as_they_were_given():
+    params = load(PARAMS, {"datasets.mini.training.by_backbone": {"cnn10": {"warmup": 3}}})
+    again = parse(json.loads(params.model_dump_json(by_alias=True)))
+    assert again == params and again.training_of("mini", "atsca").batch_size == 8
+
+
+def test_a_default_is_what_params_yaml_says():
+    """Defaults of sections are for checkpoints, runs and callers that leave a key out."""
+
+    def compare(section, given, place):
+        for name, field in type(section).model_fields.items():
+            value = getattr(section, name)
+            if isinstance(value, Settings):
+                compare(value, given[field.alias or name], f"{place}{name}.")
+            elif not field.is_required() and name in given and not isinstance(given[name], dict):
+                assert field.get_default() == value, f"{place}{name}"
+
+    settings = yaml.safe_load(PARAMS.read_text())
+    compare(load(PARAMS), settings, "")
 
 
 def test_only_mini_clips_gradients():

@@ -24,7 +24,7 @@ from glat.training import fit
 # Nothing of a result is computed in these; the rules carry what the settings say as parameters.
 OUTSIDE = ("cli", "config", "lib", "tracking")
 # How a training is started, resumed and reported, and how its curve is judged: no weight depends on it.
-AROUND_A_TRAINING = {"training/fit.py", "training/progress.py", "training/convergence.py"}
+AROUND_A_TRAINING = {"training/fit.py", "training/progress.py", "training/resume.py", "training/convergence.py"}
 CODE = {  # the modules that each rule names
     rule: re.findall(r'"(glat\.[\w.]+)"', body)
     for file in (ROOT / "workflow/rules").glob("*.smk")
@@ -144,7 +144,7 @@ def test_what_ran_in_a_step_is_what_the_step_depends_on(corpus, params, monkeypa
     assert not ran - named(*CODE["train"], "glat.models.cnn10") - AROUND_A_TRAINING
 
     packs = split_packs(params, "mini", ["eval"])
-    score = lambda: evaluation.evaluate(run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, 1)
+    score = lambda: evaluation.evaluate(run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, threads=1)
     ran = executed(score)
     assert "scoring/jackknife.py" in ran and not ran - named(*CODE["evaluate"], "glat.models.cnn10")
 

@@ -14,10 +14,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
 from glat import cli
-from glat.config.params import Evaluation
 from glat.config.runs import resolve, split_packs, write_run
+from glat.config.settings import Evaluation
+from glat.config.training import Execution
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError
+from glat.lib.files import digest
 from glat.results.measured import read_metrics
 from glat.scoring import evaluation
 from glat.scoring.jackknife import jackknife
@@ -116,6 +118,24 @@ def test_a_plain_backbone_has_one_stream_and_the_batch_size_does_not_matter(proj
     with torch.inference_mode():
         alone = torch.cat([tagger(torch.from_numpy(packs.read([i]))) for i in range(len(packs))])
     np.testing.assert_allclose(kept["fused"], alone, atol=0.02)  # bfloat16 against float32
+
+
+def test_a_checkpoint_of_a_gpu_is_scored_on_a_cpu(project, params):
+    """Also one that notes how it was executed among the settings of its training, as they once did."""
+    run = untrained(params, project / "run", glat={})
+    packs, path = split_packs(params, "mini", ["eval"]), project / "run/checkpoint.pt"
+    tagger, _, classes = checkpoints.load(path)
+    executed = {"accelerator": "gpu", "devices": 8, "precision": "bf16", "workers": 6}
+    checkpoints.save(tagger, run, classes, 0, path, trained={"environment": {}, "execution": executed})
+    content = checkpoints.read(path)
+    content["run"]["training"] |= executed | {"sync_batchnorm": None}
+    torch.save(content, path)
+    write_run(run, project / "run/config.yaml")
+    for execution in (Execution(), Execution(accelerator="cpu", precision="float32")):
+        evaluation.evaluate(path, packs, SETTINGS, project / "run", execution=execution, threads=1)
+        metrics = read_metrics(project / "run/metrics.json")
+        assert metrics["trained"]["execution"] == executed and metrics["checkpoint"] == digest(path)
+    assert metrics["precision"] == "float32"
 
 
 def test_another_class_list_is_refused(project, params):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from conftest import ROOT
 from data_fixtures import encode, tone
 from typer.testing import CliRunner
 
+import glat
 from glat import cli
 from glat.config.runs import resolve, split_packs, write_run
 from glat.data.packs.read import Packs
@@ -72,7 +75,8 @@ def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where
 
     def windows(batch_size: int, seed: int = 3, only: list[int] | None = None):
         chosen = None if only is None else np.array(only)
-        return evaluation.predict(tagger, packs, batch_size, "cpu", "float32", seed, chosen)[0]["windows"]
+        how = {"batch_size": batch_size, "device": "cpu", "precision": "float32", "seed": seed, "only": chosen}
+        return evaluation.predict(tagger, packs, **how)[0]["windows"]
 
     expected = windows(5)
     assert len(np.unique(expected)) == expected.size  # no clip has another's
@@ -87,10 +91,10 @@ def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where
     # The seed of the command is the evaluation's own.
     drawn = []
     monkeypatch.setattr(explain, "draw", lambda heard, *_: drawn.append(heard.windows))
-    explain.explain(checkpoint, name, paths, NONE, project / "a", seed=3)
+    explain.explain(checkpoint, name, project / "a", packs=paths, strong=NONE, seed=3)
     sound = project / f"{name}.wav"
     soundfile.write(sound, waveform, 32000, "FLOAT")
-    explain.explain(checkpoint, str(sound), paths, NONE, project / "b", seed=3)
+    explain.explain(checkpoint, str(sound), project / "b", packs=paths, strong=NONE, seed=3)
     np.testing.assert_array_equal(drawn, [expected[9]] * 2)
 
 
@@ -102,7 +106,10 @@ def test_a_file_whose_name_is_not_utf_8_is_pictured_with_the_windows_it_is_tagge
     heard = lambda *given: (found := streams(*given), windows["tag"].append(found.windows[0].tolist()))[0]
     monkeypatch.setattr(tagging.Tagger, "streams", heard)
     assert [tag.file.name for tag in tagging.tag(checkpoint, [Path(sound)], 1)] == [Path(sound).name]
-    drawn = lambda heard, *given: (windows["explain"].append(heard.windows.tolist()), draw(heard, *given))
+    drawn = lambda heard, *given, **how: (
+        windows["explain"].append(heard.windows.tolist()),
+        draw(heard, *given, **how),
+    )
     monkeypatch.setattr(explain, "draw", drawn)
     write_run(checkpoints.load(checkpoint)[1], project / "run/config.yaml")
     shutil.copy(ROOT / "params.yaml", project)
@@ -124,8 +131,9 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     checkpoint = untrained(params, project / "run", {})
     packs = split_packs(params, "mini", ["eval"])
     clip = explain.draw_lots(packs, 1, 0)[0]
-    explain.explain(checkpoint, clip, packs, NONE, project / "a")
-    explain.explain(checkpoint, str(encode(project / "tone.wav", tone(4.0))), packs, NONE, project / "b")
+    explain.explain(checkpoint, clip, project / "a", packs=packs, strong=NONE)
+    sound = str(encode(project / "tone.wav", tone(4.0)))
+    explain.explain(checkpoint, sound, project / "b", packs=packs, strong=NONE)
     for name in ("a.svg", "a.png", "b.svg", "b.png"):
         assert (project / name).stat().st_size > 10_000
     assert (
@@ -135,7 +143,7 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     with pytest.raises(
         GlatError, match="nothing_0: no audio file, and no clip of the evaluation set; the names are in .*/clips.txt"
     ):
-        explain.explain(checkpoint, "nothing_0", packs, NONE, project / "c")
+        explain.explain(checkpoint, "nothing_0", project / "c", packs=packs, strong=NONE)
 
 
 def test_lots_depend_on_the_seed_alone(project, params):
@@ -143,3 +151,26 @@ def test_lots_depend_on_the_seed_alone(project, params):
     assert explain.draw_lots(packs, 4, 0) == explain.draw_lots(packs, 4, 0)
     assert explain.draw_lots(packs, 4, 0)[:2] == explain.draw_lots(packs, 2, 0)
     assert set(explain.draw_lots(packs, 100, 1)) == set(Packs(packs).clips)
+
+
+def test_a_run_is_loaded_in_one_line_and_tags_as_the_command_does(project, params):
+    checkpoint = untrained(params, project / "runs/mini/cnn10-glat-s0", {"selection": "random"})
+    sound = encode(project / "tone.wav", tone(4.0))
+    for run in ("runs/mini/cnn10-glat-s0", checkpoint):
+        tagger = glat.load(run)
+        assert tagger.tag(sound, top=3) == list(tagging.tag(checkpoint, [Path(sound)], 3))
+    waveform = 0.1 * np.sin(np.arange(2 * 320000, dtype=np.float32)).reshape(2, -1)
+    assert tagger(waveform).shape == (2, len(tagger.labels)) == (2, 16) and tagger(waveform[0]).shape == (1, 16)
+    assert (tagger.sample_rate, tagger.seconds) == (32000, 10.0)
+    with pytest.raises(
+        GlatError, match=r"runs/mini/none/checkpoint\.pt: no such checkpoint; runs/mini has cnn10-glat-s0"
+    ):
+        glat.load("runs/mini/none")
+
+
+def test_to_import_glat_is_not_to_import_torch():
+    code = (
+        "import sys, glat; print([name for name in ('torch', 'numpy', 'pydantic') if name in sys.modules], glat.load)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert out.startswith("[] <function load")

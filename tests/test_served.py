@@ -30,7 +30,7 @@ def checkpoint(tmp_path_factory):
     run = resolve(load(ROOT / "params.yaml", TINY), "cnn10", 0, {})
     classes = [{"mid": f"/m/{index}", "display_name": f"Class {index}"} for index in range(run.classes)]
     path = tmp_path_factory.mktemp("model") / "checkpoint.pt"
-    checkpoints.save(checkpoints.build(run, classes).eval(), run, classes, 1, path, "made for a test")
+    checkpoints.save(checkpoints.build(run, classes).eval(), run, classes, 1, path, fingerprint="made for a test")
     return path
 
 

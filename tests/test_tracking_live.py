@@ -38,7 +38,8 @@ from glat.use.tagging import tag
 
 STEPS = 40
 SETTINGS = TINY | {
-    "datasets.mini.training": TINY["datasets.mini.training"] | {"steps": STEPS, "log_every": 10},
+    "datasets.mini.training": TINY["datasets.mini.training"] | {"steps": STEPS},
+    "datasets.mini.execution": {"checkpoint_every": 10, "log_every": 10},
     "tracking.watch": 0.5,
 }
 
@@ -69,7 +70,7 @@ def train(run):
 
 def train_here(run):
     with follow(run, run.folder, load("params.yaml", SETTINGS)) as callbacks:
-        fit.train(run, run.folder, 1, callbacks)
+        fit.train(run, run.folder, threads=1, callbacks=callbacks)
 
 
 def until(ready, seconds=300):
@@ -96,7 +97,7 @@ def sent(run, status):
 
 
 def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
-    run = configured(checkpoint_every=10)
+    run = configured()
     process = train(run)
     until(lambda: (run.folder / "resume.ckpt").exists())
     process.kill()
@@ -194,7 +195,7 @@ def test_what_cannot_be_watched_or_noted_stops_no_training(project, capsys):
     run = configured(steps=6)
     watch = Watch(run, run.folder, ["nowhere.h5"], 16.0)
     with follow(run, run.folder, load("params.yaml", SETTINGS | {"tracking.watch": 0})) as callbacks:
-        fit.train(run, run.folder, 1, [*callbacks, watch])
+        fit.train(run, run.folder, threads=1, callbacks=[*callbacks, watch])
         (run.folder / "attempt.json").write_text("half of")
     told = capsys.readouterr().err
     assert told.count("mAP is not watched: nowhere.h5: no such pack") == 1

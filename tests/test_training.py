@@ -23,16 +23,17 @@ from conftest import ROOT
 from test_dependencies import forget
 
 from glat.config.runs import read_run, resolve, write_run
-from glat.config.settings import Plateau, SpecAugment
+from glat.config.training import Execution, Plateau, SpecAugment, Training
 from glat.data.packs.read import Packs
 from glat.lib import dependencies, hardware
 from glat.lib.errors import GlatError
 from glat.models import Streams, Tagger
 from glat.models.cnn10 import Cnn10
 from glat.scoring.metrics import summary
-from glat.training import checkpoints, fit, progress, stage
-from glat.training.heldout import HeldOut, held_out
+from glat.training import checkpoints, fit, progress, resume, stage
+from glat.training.heldout import HeldOut, held_out_clips
 
+EXECUTION = {"checkpoint_every": 2, "log_every": 2}
 CURVE = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm")
 
 
@@ -40,6 +41,7 @@ CURVE = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient
 def project(corpus, tmp_path, monkeypatch):
     """A working folder that sees the tiny corpus."""
     (tmp_path / "data").symlink_to(corpus / "data")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -49,8 +51,16 @@ def run_with(params, glat=None, seed=0, backbone="cnn10", **settings):
     return run.model_copy(update={"training": run.training.model_copy(update=settings)})
 
 
+def train(run, folder, callbacks=(), **execution):
+    fit.train(run, folder, execution=Execution(**EXECUTION | execution), threads=1, callbacks=callbacks)
+
+
 def weights(folder):
     return checkpoints.read(folder / "checkpoint.pt")["model"]
+
+
+def facts(run, packs, **execution):
+    return resume.facts(run, packs, Execution(**execution))
 
 
 def equal(a, b):
@@ -71,11 +81,13 @@ if __name__ == "__main__":
 """
 
 
-def started(prepare, name, threads=1):
+def started(prepare, name, threads=1, **execution):
     """That process, training the run of the folder `name`."""
     script = Path(f"{prepare.__name__}.py")
     script.write_text(SCRIPT.format(tests=os.path.dirname(__file__), prepare=prepare.__name__))
-    call = [sys.executable, str(script), "train", f"{name}/config.yaml", "--threads", str(threads)]
+    settings = f"datasets.mini.execution={json.dumps(EXECUTION | execution)}"
+    call = [sys.executable, str(script), "--set", settings, "--set", "tracking.enabled=false"]
+    call += ["train", f"{name}/config.yaml", "--threads", str(threads)]
     return subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -87,7 +99,8 @@ def in_double_precision(replace=setattr):
 
 def in_double_precision_to_be_resumed(replace=setattr):
     in_double_precision(replace)
-    replace(progress.ResumePoint, "remove", lambda self: None)
+    replace(resume.ResumePoint, "remove", lambda self: None)
+    replace(Training, "extendable", False)
 
 
 def before_the_end_of(step, do, replace=setattr):
@@ -122,8 +135,8 @@ def rows(folder):
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(project, params):
     run = run_with(params, glat={"selection": "random"})
     for name in ("a", "b"):
-        fit.train(run, project / name, threads=1)
-    fit.train(run.model_copy(update={"seed": 1}), project / "c", threads=1)
+        train(run, project / name)
+    train(run.model_copy(update={"seed": 1}), project / "c")
     assert equal(weights(project / "a"), weights(project / "b"))
     assert not equal(weights(project / "a"), weights(project / "c"))
     assert (project / "a/train.csv").read_text().count("\n") == 4
@@ -132,17 +145,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(project, p
 def test_a_killed_training_goes_on_exactly_as_an_unbroken_one(project, params, capsys):
     plateau = Plateau(every=1, patience=0, held_out=0.2)
     settings = {"mixup_alpha": 1.0, "steps": 8, "schedule": "plateau", "plateau": plateau, "amsgrad": True}
-    run = run_with(params, {}, **settings, log_every=3)  # resumed at step 4, between two lines
-    fit.train(run, project / "unbroken", threads=1)
+    run, lines = run_with(params, {}, **settings), {"log_every": 3}  # resumed at step 4, between two lines
+    train(run, project / "unbroken", **lines)
     write_run(run, project / "killed/config.yaml")
-    process = started(killed, "killed")
+    process = started(killed, "killed", **lines)
     told, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, told
     assert not (project / "killed/checkpoint.pt").exists() and not (project / "killed/train.csv").exists()
-    fit.train(run, project / "killed", threads=1)
+    train(run, project / "killed", **lines)
     assert "resumed at step 4" in capsys.readouterr().err
     assert equal(weights(project / "unbroken"), weights(project / "killed"))
-    assert not (project / "killed/resume.ckpt").exists()
     assert rows(project / "unbroken") == rows(project / "killed")
     assert [row[0] for row in rows(project / "killed")] == ["3", "6", "8"]
 
@@ -155,7 +167,7 @@ def killed_at(step, run, folder):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
         before_the_end_of(step, end, patch.setattr)
-        fit.train(run, folder, threads=1)
+        train(run, folder)
 
 
 def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
@@ -163,10 +175,12 @@ def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
     killed_at(4, run, project / "a")
     assert (project / "a/resume.ckpt").exists()
     killed_at(1, other, project / "a")  # before its own first checkpoint
-    assert "other settings or code" in capsys.readouterr().err
-    # Back to the first settings: their checkpoint would go on with the curve of the others.
-    fit.train(run, project / "a", threads=1)
-    fit.train(run, project / "unbroken", threads=1)
+    told = capsys.readouterr().err
+    assert "made with training.learning_rate 0.002 instead of 0.1; set aside as resume.step4-" in told
+    aside = [path.name for path in (project / "a").glob("resume.*.ckpt")]
+    assert len(aside) == 1 and aside[0] in told and not (project / "a/resume.ckpt").exists()
+    train(run, project / "a")
+    train(run, project / "unbroken")
     assert "from the start" in capsys.readouterr().err
     assert equal(weights(project / "a"), weights(project / "unbroken"))
 
@@ -174,8 +188,9 @@ def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
 def test_what_made_a_checkpoint_is_what_was_there_when_its_training_began(project, params, monkeypatch):
     commits = iter(["begun", "ended"])
     monkeypatch.setattr("glat.lib.provenance.commit", lambda: next(commits))
-    fit.train(run_with(params), project / "a", threads=1)
+    train(run_with(params), project / "a")
     trained = checkpoints.read(project / "a/checkpoint.pt")["trained"]
+    assert trained["execution"]["workers"] == 0 and trained["execution"]["precision"] in ("bf16", "float32")
     assert trained["commit"] == "begun" and trained["environment"]["torch"] == torch.__version__.partition("+")[0]
 
 
@@ -197,24 +212,24 @@ def test_saturated_scores_have_finite_loss_and_gradient():
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_cause(project, params, monkeypatch):
-    run = run_with(params, learning_rate=1e30, gradient_clip=None, warmup=0, precision="float32")
+    run = run_with(params, learning_rate=1e30, gradient_clip=None, warmup=0)
     with pytest.raises(GlatError, match=r"step \d+: the (loss|gradient) is .*(learning_rate|precision)"):
-        fit.train(run, project / "a", threads=1)
+        train(run, project / "a", precision="float32")
     assert not (project / "a/checkpoint.pt").exists()
 
 
 def test_a_collapsed_training_warns(project, params, capsys, monkeypatch):
     # With dropout, as published: the scores of a collapsed network then differ in training, and not in use.
-    run = run_with(params, steps=6, log_every=2).model_copy(update={"dropout": 1.0})
+    run = run_with(params, steps=6).model_copy(update={"dropout": 1.0})
     features = Cnn10.features
     monkeypatch.setattr(Cnn10, "features", lambda self, logmel: features(self, logmel) * 0 + 1)
     killed_at(3, run, project / "a")  # between the first look and the second
-    fit.train(run, project / "a", threads=1)
+    train(run, project / "a")
     told = capsys.readouterr().err
     assert told.count("training has collapsed") == 1 and "step 4: training has collapsed" in told
     monkeypatch.undo()
     monkeypatch.chdir(project)
-    fit.train(run, project / "b", threads=1)
+    train(run, project / "b")
     assert "collapsed" not in capsys.readouterr().err
 
 
@@ -223,24 +238,20 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
     run = run_with(
         params,
         {},
-        accelerator="cpu",
-        precision="float32",
         steps=3,
-        checkpoint_every=2,
-        log_every=3,
         warmup=0,
         mixup_alpha=1.0,
         spec_augment=SpecAugment(time_stripes=1, mel_stripes=1),
         schedule="plateau",
         plateau=Plateau(every=1, patience=0, held_out=0.2),  # 5 clips, which two processes don't share evenly
     )
-    two = run.model_copy(update={"training": run.training.model_copy(update={"devices": 2})})
-    write_run(two, project / "two/config.yaml")
-    process = started(in_double_precision_to_be_resumed, "two", threads=2)
+    how = {"accelerator": "cpu", "precision": "float32", "log_every": 3}
+    write_run(run, project / "two/config.yaml")
+    process = started(in_double_precision_to_be_resumed, "two", threads=2, **how, devices=2)
     told, _ = process.communicate()
     assert process.returncode == 0, told
     in_double_precision_to_be_resumed(monkeypatch.setattr)
-    fit.train(run, project / "one", threads=1)
+    train(run, project / "one", **how)
     np.testing.assert_allclose(*(np.array(rows(project / name), float) for name in ("two", "one")), rtol=1e-9)
     one, two = weights(project / "one"), weights(project / "two")
     for key, value in one.items():
@@ -253,7 +264,7 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
 
 def test_a_batch_that_does_not_divide_is_refused(project, params):
     with pytest.raises(GlatError, match="batch_size: 4 clips don't divide among 3"):
-        fit.train(run_with(params, devices=3), project / "a")
+        train(run_with(params), project / "a", devices=3)
 
 
 def test_packs_of_another_rate_are_refused(project, params):
@@ -274,11 +285,11 @@ def test_a_truncated_pack_is_refused(project, params, tmp_path):
 
 
 def test_a_frozen_global_stream_stays_as_it_was(project, params):
-    fit.train(run_with(params), project / "plain", threads=1)
+    train(run_with(params), project / "plain")
     start = {"global": str(project / "plain/checkpoint.pt"), "local": None}
     run = resolve(params.model_copy(update={"glat": params.glat}), "cnn10", 0, {"training": "frozen_global"})
     run = run.model_copy(update={"init": start, "dropout": 1.0})
-    fit.train(run, project / "frozen", threads=1)
+    train(run, project / "frozen")
     before, after = weights(project / "plain"), weights(project / "frozen")
     for key, value in before.items():
         if key.startswith("network."):
@@ -302,7 +313,7 @@ def test_a_second_training_waits_for_the_first_and_does_not_repeat_it(project, p
     while not (project / "a/resume.ckpt").exists() and first.poll() is None:
         time.sleep(0.01)
     monkeypatch.setattr(sys, "stderr", Told())
-    fit.train(run, project / "a", threads=1)
+    train(run, project / "a")
     told, _ = first.communicate()
     assert first.returncode == 0, told
     assert "another process trains this run; waiting" in sys.stderr.getvalue()
@@ -314,18 +325,18 @@ def test_a_training_that_outlives_its_settings_keeps_nothing(project, params):
     run = run_with(params)
     write_run(run_with(params, steps=7), project / "a/config.yaml")
     with pytest.raises(GlatError, match=r"a/config\.yaml: changed while this training ran"):
-        fit.train(run, project / "a", threads=1)
+        train(run, project / "a")
     assert not (project / "a/checkpoint.pt").exists() and not (project / "a/train.csv").exists()
 
 
 def test_the_global_stream_of_a_joint_training_is_the_plain_backbone(project, params):
     # METHOD: no gradient goes through the selection, so with separate weights the two losses do not interact, whatever
     # the gradients' norms: a small limit, so that every step is clipped.
-    settings = {"gradient_clip": 0.05, "precision": "float32", "mixup_alpha": 1.0}
+    settings = {"gradient_clip": 0.05, "mixup_alpha": 1.0}
     plain = run_with(params.model_copy(), None, **settings)
     joint = run_with(params, {}, **settings)
     for run, name in ((plain, "plain"), (joint, "joint")):
-        fit.train(run, project / name, threads=1)
+        train(run, project / name, precision="float32")
     one, both = weights(project / "plain"), weights(project / "joint")
     for key, value in one.items():
         if key.startswith("network."):
@@ -335,61 +346,113 @@ def test_the_global_stream_of_a_joint_training_is_the_plain_backbone(project, pa
 def test_other_data_does_not_resume(project, params, capsys, monkeypatch):
     run = run_with(params)
     packs = Packs(run.packs)
-    one = fit.fingerprint(run, packs, "bf16")
-    assert one != fit.fingerprint(run, packs, "float32")
+    one = facts(run, packs)
     swapped = Packs(run.packs)
     swapped.classes = swapped.classes.iloc[::-1]
-    assert one != fit.fingerprint(run, swapped, "bf16")
+    assert resume.differences(one, facts(run, swapped)) == "other classes"
     # The same clips with one sample changed, packed as the pack step does: the hash of the waveforms tells.
     provenance = packs.attributes[0]["provenance"]
     assert len(json.loads(provenance)["waveforms_blake2b"]) == 32
     packs.attributes[0] |= {"provenance": provenance.replace('"waveforms_blake2b": "', '"waveforms_blake2b": "0')}
-    assert one != fit.fingerprint(run, packs, "bf16")
+    assert resume.differences(one, facts(run, packs)) == "other waveforms"
+
+
+def test_only_what_changes_the_mathematics_is_a_fact(project, params, tmp_path):
+    run = run_with(params)
+    packs, names = Packs(run.packs), {"name": "other", "dataset": "other"}
+    one = facts(run, packs)
+    assert one == facts(run.model_copy(update=names), packs)
+    for changes in ({"workers": 3, "log_every": 9, "accelerator": "gpu"}, {"precision": "float32"}, {"devices": 2}):
+        assert one == facts(run, packs, **changes)
+    assert one == facts(run_with(params, plateau=Plateau(every=9)), packs)
+    apart = run_with(params, sync_batchnorm=False)
+    assert one == facts(apart, packs)
+    assert resume.differences(one, facts(apart, packs, devices=2)) == "clips of a batch norm 4 instead of 2"
+    longer = facts(run_with(params, steps=8), packs)
+    assert resume.differences(one, longer) == "training.steps 6 instead of 8", "by a cosine down to 0 at the end"
+    constant = [facts(run_with(params, steps=steps, schedule="constant"), packs) for steps in (6, 8)]
+    assert constant[0] == constant[1]
+    (tmp_path / "a.pt").write_bytes(b"a")
+    started_from = run.model_copy(update={"init": {"global": str(tmp_path / "a.pt"), "local": None}})
+    assert resume.differences(one, facts(started_from, packs)) == "other init.global"
+
+
+@pytest.mark.parametrize("killed", [None, 5])
+def test_more_steps_go_on_where_a_training_ended(project, params, capsys, killed):
+    """As one that had them from the beginning; the steps between two lines and two checkpoints too."""
+    schedule = {"schedule": "constant", "amsgrad": True}
+    short, longer = (run_with(params, {}, steps=steps, **schedule) for steps in (7, 11))
+    train(longer, project / "unbroken")
+    killed_at(killed, short, project / "a") if killed else train(short, project / "a")
+    for name in ("checkpoint.pt", "train.csv"):  # Snakemake removes what a rule is about to make
+        (project / "a" / name).unlink(missing_ok=True)
+    train(longer, project / "a", keep_every=None)
+    assert f"11 steps, resumed at step {4 if killed else 7}" in capsys.readouterr().err
+    assert equal(weights(project / "unbroken"), weights(project / "a"))
+    steps = [int(row[0]) for row in rows(project / "a")]
+    assert steps == ([2, 4, 6, 8, 10, 11] if killed else [2, 4, 6, 7, 8, 10, 11])
+    # The same again is not trained again, and fewer steps are another training.
+    (project / "a/checkpoint.pt").unlink()
+    train(longer, project / "a")
+    assert "all of its 11 steps were trained before" in capsys.readouterr().err
+    assert equal(weights(project / "unbroken"), weights(project / "a")) and rows(project / "a")[-1][0] == "11"
+    train(short, project / "a")
+    assert "made at step 11, after the last of 7; set aside as resume.step11-" in capsys.readouterr().err
+
+
+def test_a_training_whose_rate_follows_its_steps_leaves_no_resume_point(project, params):
+    train(run_with(params), project / "a")
+    assert not list((project / "a").glob("*.ckpt"))
 
 
 def test_other_code_does_not_resume_and_a_comment_does_not_matter(project, params, tmp_path, monkeypatch):
     run = run_with(params)
     packs, package = Packs(run.packs), shutil.copytree(ROOT / "glat", tmp_path / "glat")
     monkeypatch.setattr(dependencies, "PACKAGE", package)
-    seen, code = set(), ("training/heldout.py", "scoring/metrics.py", "data/packs/read.py", "models/cnn10.py")
+    forget()
+    seen, code = (
+        {facts(run, packs)["code"]},
+        ("training/heldout.py", "scoring/metrics.py", "data/packs/read.py", "models/cnn10.py"),
+    )
     for name, change in [(code[0], "# A comment."), *((name, "EDITED = True") for name in code)]:
         with (package / name).open("a") as file:
             file.write(f"\n{change}\n")
         forget()
-        seen.add(fit.fingerprint(run, packs, "bf16"))
-    assert len(seen) == 1 + len(code)
+        seen.add(facts(run, packs)["code"])
+        assert len(seen) == (1 if change.startswith("#") else 2 + code.index(name))
     forget()
 
 
 def test_a_damaged_resume_point_is_not_used(project, params, capsys):
     (project / "a").mkdir()
     (project / "a/resume.ckpt").write_bytes(b"half")
-    fit.train(run_with(params), project / "a", threads=1)
+    train(run_with(params), project / "a")
     assert "damaged" in capsys.readouterr().err and (project / "a/checkpoint.pt").exists()
+    assert (project / "a/resume.damaged.ckpt").read_bytes() == b"half"
 
 
 def test_the_learning_rate_falls_on_a_plateau_of_clips_that_no_step_trains_on(project, params, monkeypatch, capsys):
     plateau = Plateau(every=2, patience=1, factor=0.5, held_out=0.25)
-    run = run_with(params, steps=12, log_every=1, warmup=0, learning_rate=1e-3, schedule="plateau", plateau=plateau)
+    run = run_with(params, steps=12, warmup=0, learning_rate=1e-3, schedule="plateau", plateau=plateau)
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.1, 0.1])  # the second look without a better one is at step 8, the next at 12
     monkeypatch.setattr(HeldOut, "look", lambda self, stage: next(scores))
     seen, read = set(), Packs.read
     monkeypatch.setattr(Packs, "read", lambda self, clips: (seen.update(clips.tolist()), read(self, clips))[1])
-    fit.train(run, project / "a", threads=1)
-    held = held_out(run, 24)
+    train(run, project / "a", log_every=1)
+    held = held_out_clips(run, 24)
     assert len(held) == 6 and seen == set(range(24)) - set(held.tolist())
     # A fall at the end of step k + 1 is heard from the step after the next on: the next one's rate is set by then.
     assert [float(row[4]) for row in rows(project / "a")] == [1e-3] * 9 + [5e-4] * 3
     assert "step 8: mAP 0.3000 on 6 held-out clips, learning rate x 0.5" in capsys.readouterr().err
-    assert not len(held_out(run_with(params), 24))
+    assert not len(held_out_clips(run_with(params), 24))
     with pytest.raises(GlatError, match=r"training\.plateau\.held_out: 0\.25 of 1 training clips is none"):
-        held_out(run, 1)
+        held_out_clips(run, 1)
 
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_no_batch_holds_a_held_out_clip_and_clips_without_a_label_stay(project, params, balanced):
     run = run_with(params, balanced=balanced, steps=60, schedule="plateau", plateau=Plateau(held_out=0.25))
-    packs, held = Packs(run.packs), held_out(run, 24)
+    packs, held = Packs(run.packs), held_out_clips(run, 24)
     kept = np.setdiff1d(range(24), held)
     unlabelled = np.array([*held[:2], *kept[:2]])
     packs.labels = packs.labels.without(unlabelled)
@@ -406,8 +469,8 @@ def test_held_out_clips_are_scored_as_the_network_is_used(project, params):
     looks, look = [], HeldOut.look
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HeldOut, "look", lambda self, stage: looks.append(look(self, stage)) or looks[-1])
-        fit.train(run, project / "a", threads=1)
-    packs, held = Packs(run.packs), held_out(run, 24)
+        train(run, project / "a")
+    packs, held = Packs(run.packs), held_out_clips(run, 24)
     tagger = checkpoints.load(project / "a/checkpoint.pt")[0].to(memory_format=torch.channels_last)
     precision = hardware.precision("auto", "cpu") == "bf16"
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision):
@@ -440,9 +503,9 @@ def test_windows_of_held_out_clips_do_not_depend_on_the_number_of_processes(proj
 
 
 def test_networks_on_the_way_are_kept_as_runs_of_their_own(project, params):
-    run = run_with(params, keep_every=2)
+    run = run_with(params)
     (project / "a/kept/0000099").mkdir(parents=True)
-    fit.train(run, project / "a", threads=1)
+    train(run, project / "a", keep_every=2)
     kept = sorted((project / "a/kept").iterdir())
     assert [folder.name for folder in kept] == ["0000002", "0000004", "0000006"]
     assert all(read_run(folder / "config.yaml") == run for folder in kept)
@@ -451,8 +514,7 @@ def test_networks_on_the_way_are_kept_as_runs_of_their_own(project, params):
 
 
 def test_what_a_training_keeps_in_memory_does_not_grow(project, params):
-    run = run_with(params, steps=4, log_every=100)
-    curve = progress.Curve(project / "train.csv", run.training, 0)
+    curve = progress.Curve(project / "train.csv", every=100, batch_size=4)
     other = SimpleNamespace(global_step=0, max_steps=1000, is_global_zero=False, world_size=1)
     for step in range(1, 351):
         other.global_step = step

@@ -41,7 +41,8 @@ FILE = "weights/Cnn10_mAP=0.380.pth"
 SETTINGS = {
     "dataset": "audioset_balanced",
     "datasets.audioset_balanced.splits": {"balanced_train": 8, "eval": 10},
-    "datasets.audioset_balanced.training": {"steps": 2, "batch_size": 2, "workers": 0, "checkpoint_every": 2},
+    "datasets.audioset_balanced.training": {"steps": 2, "batch_size": 2},
+    "datasets.audioset_balanced.execution": {"workers": 0, "checkpoint_every": 2},
     "audio.clip_seconds": 1.0,
     "glat.n": 2, "glat.tau": 0.5, "fig2.n": [2], "fig2.tau": [0.5],
     "evaluation.batch_size": 4,

@@ -65,7 +65,8 @@ def copy_of_the_project(folder: Path) -> Path:
     settings["controls"]["settings"] = ["equal compute", "random", "frozen global stream"]
     mini = settings["datasets"]["mini"]
     mini |= {"splits": {"train": 20, "eval": 10}, "shard_size": 10}
-    mini["training"] |= {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
+    mini["training"] |= {"steps": 6, "batch_size": 4}
+    mini["execution"] |= {"checkpoint_every": 2, "log_every": 2}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     return folder
 

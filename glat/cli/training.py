@@ -13,16 +13,15 @@ from .app import RunFile, Threads, app, chosen, load_params
 @app.command()
 def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-s0.")]) -> None:
     """Write the config.yaml of a run: all that its training depends on."""
-    from ..config.checks import of_run
     from ..config.experiments import all_runs
     from ..config.params import named
-    from ..config.runs import write_run
+    from ..config.runs import faults_of, write_run
 
     params = load_params()
     runs = all_runs(params)
     if name not in runs:
         raise GlatError(f"there is no run {name}; params.yaml asks for {', '.join(runs)}")
-    if faults := of_run(params, runs[name]):
+    if faults := faults_of(params, runs[name]):
         place = named(chosen["path"], bool(chosen["overrides"]))
         raise GlatError("\n".join(f"{place}: {fault}" for fault in faults))
     write_run(runs[name], runs[name].folder / "config.yaml")
@@ -30,10 +29,12 @@ def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-
 
 @app.command()
 def train(config: RunFile, threads: Threads = 0) -> None:
-    """Train a run; a training that was interrupted goes on where it was."""
+    """Train a run; a training that was interrupted is resumed."""
     from ..config.runs import read_run
+    from ..config.training import Execution
 
-    run = read_run(config)
+    run, params = read_run(config), _settings_if_any()
+    execution = params.execution_of(run.dataset, run.backbone) if params else Execution()
     from ..tracking.following import follow
     from ..training import (
         convergence,  # takes seconds to import
@@ -41,18 +42,18 @@ def train(config: RunFile, threads: Threads = 0) -> None:
     )
     from ..training.progress import first_process
 
-    with follow(run, config.parent, _settings_if_any()) as callbacks:
-        fit.train(run, config.parent, threads, callbacks)
+    with follow(run, config.parent, params) as callbacks:
+        fit.train(run, config.parent, execution=execution, threads=threads, callbacks=callbacks)
     if first_process():
         tell(convergence.sentence(run, convergence.judge(run, config.parent)))
 
 
 def _settings_if_any():
-    """The project's settings for those who look on: a training needs its config.yaml alone, and goes on without them."""
+    """The project's settings for how to train and for those who look on: what is trained stands in config.yaml alone."""
     try:
         return load_params()
     except GlatError as error:
-        tell(f"not told to MLflow: {error}")
+        tell(f"trained as the defaults of `execution` say, and not told to MLflow: {error}")
         return None
 
 
@@ -70,6 +71,9 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
     from ..scoring import evaluation
     from ..tracking.outbox import hand_over
 
-    evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, threads)
+    execution = params.execution_of(run.dataset, run.backbone)
+    evaluation.evaluate(
+        config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, execution=execution, threads=threads
+    )
     if params.tracking.enabled:
         hand_over(config.parent, params)

@@ -32,16 +32,21 @@ def explain(
     ] = None,
 ) -> None:
     """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
-    from ..config.runs import beside, read_run
+    from ..config.runs import missing_hint, read_run
     from ..use import explain as explaining
 
     if not (run / "checkpoint.pt").exists():
-        raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{beside(run / 'checkpoint.pt')}")
+        raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{missing_hint(run / 'checkpoint.pt')}")
     # The run's own dataset, whichever params.yaml chooses now.
-    chosen["overrides"]["dataset"] = read_run(run / "config.yaml").dataset
+    known = read_run(run / "config.yaml")
+    chosen["overrides"]["dataset"] = known.dataset
     out = out or run / "explain" / Path(clip).stem
     params = load_params()
-    explaining.explain(run / "checkpoint.pt", clip, *explaining.corpus(params), out, params.evaluation.seed)
+    packs, strong = explaining.corpus(params)
+    precision = params.execution_of(known.dataset, known.backbone).precision
+    explaining.explain(
+        run / "checkpoint.pt", clip, out, packs=packs, strong=strong, seed=params.evaluation.seed, precision=precision
+    )
     _let_names_out()
     print(f"{out}.svg\n{out}.png")
 
@@ -113,8 +118,10 @@ def weights(
         raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
     if until is not Until.file:
         published.classes_of(params)  # before a long download
-    file = published.obtain(published.asked(params, backbone, place, md5, sha256), params.fetch)
-    tell(f"{file}: {published.identity(file, params.weights.get(backbone))}")
+    file = published.obtain(
+        published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256), params.fetch
+    )
+    tell(f"{file}: {published.describe_file(file, params.weights.get(backbone))}")
     if until is Until.file:
         return
     run = published.convert(params, backbone, file)

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from ..lib.errors import GlatError
 from ..models.registry import BACKBONES
-from . import checks
 from .params import Params
-from .runs import Run, resolve
+from .runs import Run, faults_of, resolve
 
 FIG2 = {"a": "n", "b": "tau"}  # the setting along each panel of Fig. 2
 
@@ -189,7 +188,7 @@ RESULT_OF: dict[str, tuple[str, ...]] = {
 def faults(params: Params, *results: str) -> list[str]:
     """What of the settings these results can't be made with, a sentence a fault."""
     runs = runs_of([one for result in results for one in systems_of(params, result)])
-    return list(dict.fromkeys(fault for run in runs for fault in checks.of_run(params, run)))
+    return list(dict.fromkeys(fault for run in runs for fault in faults_of(params, run)))
 
 
 def all_runs(params: Params) -> dict[str, Run]:

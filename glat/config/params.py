@@ -13,52 +13,26 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from ..data.sources.registry import identity
+from ..data.sources.registry import SOURCES, identity, source_class
 from ..lib.documents import parse_yaml, read_yaml, sentences
 from ..lib.errors import GlatError
 from ..lib.redaction import redact
-from ..models.registry import BACKBONES
-from . import checks
 from .settings import (
     Audio,
     Audit,
     Controls,
-    Count,
     Dataset,
     Evaluation,
     Fetch,
     Fig2,
-    Glat,
-    Init,
-    Name,
-    Natural,
-    Positive,
     Report,
-    Seeds,
-    Settings,
     Table1,
     Table2,
     Tracking,
-    Training,
-    Trainings,
     Weights,
 )
-
-__all__ = [
-    "Audio",
-    "Count",
-    "Evaluation",
-    "Glat",
-    "Name",
-    "Natural",
-    "Params",
-    "Positive",
-    "Settings",
-    "Tracking",
-    "Training",
-    "load",
-    "parse",
-]
+from .training import Execution, Executions, Glat, Init, Training, Trainings
+from .types import BackboneName, Name, PublishedName, Seeds, Settings, UniqueList
 
 
 class Params(Settings):
@@ -66,26 +40,27 @@ class Params(Settings):
 
     dataset: Name
     seeds: Seeds
-    backbones: list[str] = Field(min_length=1)
+    backbones: UniqueList[BackboneName] = Field(min_length=1)
     glat: Glat
     init: Init = Init()
-    weights: dict[str, Weights] = Field(default_factory=dict)
+    weights: dict[PublishedName, Weights] = Field(default={})
     audio: Audio
     training: Trainings
+    execution: Executions = Executions()
     evaluation: Evaluation
-    table1: Table1 = Table1()
-    table2: Table2 = Table2()
+    table1: Table1
+    table2: Table2
     fig2: Fig2
-    controls: Controls = Controls()
-    report: Report = Report()
-    audit: Audit = Audit()
+    controls: Controls
+    report: Report
+    audit: Audit
     fetch: Fetch = Fetch()
     tracking: Tracking = Tracking()
     datasets: dict[Name, Dataset]
 
     @field_validator("weights", mode="before")
     @classmethod
-    def _left_out(cls, weights: Any) -> Any:
+    def _drop_null(cls, weights: Any) -> Any:
         return {k: v for k, v in weights.items() if v is not None} if isinstance(weights, dict) else weights
 
     @property
@@ -96,32 +71,20 @@ class Params(Settings):
         """How a backbone is trained on a dataset (None: one that `by_backbone` does not name). Each of these overrides the
         ones before it: `training`, the dataset's `training`, `training.by_backbone`, the dataset's `training.by_backbone`.
         """
-        common = self._trainings(dataset)
-        training = Training.model_validate(common.model_dump(exclude={"by_backbone"}))
-        if backbone not in common.by_backbone:
-            return training
-        try:
-            return Training.model_validate(_merge(training.model_dump(), common.by_backbone[backbone]))
-        except ValidationError as error:
-            own = backbone in self.datasets[dataset].training.get("by_backbone", {})
-            place = f"{f'datasets.{dataset}.' if own else ''}training.by_backbone.{backbone}."
-            raise ValueError("\n".join(sentences(error, place, Training))) from None
+        return Training.model_validate(self._layers("training", dataset, backbone))
+
+    def execution_of(self, dataset: str, backbone: str | None = None) -> Execution:
+        """How the work on a backbone's network is executed, by the same layers. A dataset that is not there has none."""
+        return Execution.model_validate(self._layers("execution", dataset, backbone))
 
     def special(self, dataset: str) -> list[str]:
-        """The backbones that are trained in a way of their own. Raises ValueError if one is not known."""
-        by_backbone = self._trainings(dataset).by_backbone
-        if unknown := [name for name in by_backbone if name not in BACKBONES]:
-            own = unknown[0] in self.datasets[dataset].training.get("by_backbone", {})
-            place = f"{f'datasets.{dataset}.' if own else ''}training.by_backbone"
-            raise ValueError(f"{place}: {unknown[0]!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
-        return list(by_backbone)
+        """The backbones that are trained in a way of their own."""
+        return list(_merge(self.training.by_backbone, self.datasets[dataset].training.get("by_backbone", {})))
 
-    def _trainings(self, dataset: str) -> Trainings:
-        """`training` with what the dataset's own entry overrides."""
-        try:
-            return Trainings.model_validate(_merge(self.training.model_dump(), self.datasets[dataset].training))
-        except ValidationError as error:
-            raise ValueError("\n".join(sentences(error, f"datasets.{dataset}.training.", Trainings))) from None
+    def _layers(self, section: str, dataset: str, backbone: str | None) -> dict[str, Any]:
+        own = getattr(self.datasets[dataset], section) if dataset in self.datasets else {}
+        merged = _merge(getattr(self, section).model_dump(), own)
+        return _merge(merged, merged.pop("by_backbone").get(backbone, {}))
 
 
 def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
@@ -151,56 +114,53 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
     """Check settings that were read already (Snakemake's `config`); `name` goes into the messages.
 
     Raises:
-        GlatError: what is wrong whatever is asked for (`checks.of_settings`), and then also what no result could be made
-            with, a line a fault. Settings that are wrong for some results alone are not refused (`experiments.faults`).
+        GlatError: what is wrong whatever is asked for, and then also what no result could be made with, a line a fault.
+            Settings that are wrong for some results alone are not refused (`experiments.faults`).
     """
-    params, faults = _validated(settings)
-    told = [fault.partition(":")[0] for fault in faults]
+    params, faults = _validate(settings)
+    refused = [fault.partition(":")[0] for fault in faults]
     if params is not None:
-        faults += checks.of_settings(params)
+        faults += _dataset_faults(params)
     if faults:
-        faults += [] if params is None or len(faults) > len(told) else _of_runs(params)
+        faults += [] if params is None or len(faults) > len(refused) else _run_faults(params)
         # Where a key's own value was refused, another stands in for it: of that one there is nothing to say.
-        kept = [fault for at, fault in enumerate(faults) if at < len(told) or fault.partition(":")[0] not in told]
-        raise GlatError("\n".join(f"{name}: {fault}" for fault in kept))
+        news = [fault for fault in faults[len(refused) :] if fault.partition(":")[0] not in refused]
+        raise GlatError("\n".join(f"{name}: {fault}" for fault in faults[: len(refused)] + news))
     return params
 
 
-def _of_runs(params: Params) -> list[str]:
+def _validate(settings: dict[str, Any]) -> tuple[Params | None, list[str]]:
+    """The settings, without what is wrong in itself where they can do without it, and those faults."""
+    try:
+        return Params.model_validate(settings), []
+    except ValidationError as error:
+        rest, faults = copy.deepcopy(settings), sentences(error, model=Params)
+        for found in error.errors():
+            _drop(rest, found["loc"])
+    try:
+        return Params.model_validate(rest), faults
+    except ValidationError:
+        return None, faults
+
+
+def _dataset_faults(params: Params) -> list[str]:
+    """Why the chosen dataset can't be had. Another one's lists need not be there."""
+    if params.dataset not in params.datasets:
+        return [f"dataset: {params.dataset!r} is not an entry of datasets: {', '.join(params.datasets)}"]
+    try:
+        lists = params.chosen.lists()
+    except ValueError as error:
+        return [f"datasets.{params.dataset}.{error}"]
+    if not lists and (kind := params.chosen.source.get("kind")) in SOURCES and not source_class(kind).makes_lists:
+        needed = "name the folder with the class list and the segment lists, or the address of each"
+        return [f"datasets.{params.dataset}.metadata: missing; {needed}"]
+    return []
+
+
+def _run_faults(params: Params) -> list[str]:
     from .experiments import faults  # which is made from settings
 
     return faults(params, "report")
-
-
-def _validated(settings: dict[str, Any]) -> tuple[Params | None, list[str]]:
-    """The settings, without what is wrong in itself where they can do without it, and those faults."""
-    rest, faults = copy.deepcopy(settings), []
-    try:
-        params = Params.model_validate(rest)
-    except ValidationError as error:
-        faults += sentences(error, model=Params)
-        for found in error.errors():
-            _drop(rest, found["loc"])
-        try:
-            params = Params.model_validate(rest)
-        except ValidationError:
-            return None, faults
-    found = list(dict.fromkeys(line for dataset in params.datasets for line in _of_training(params, dataset)))
-    if not found:
-        return params, faults
-    _drop(rest, ("training", "by_backbone"))
-    for dataset in params.datasets:
-        _drop(rest, ("datasets", dataset, "training"))
-    return Params.model_validate(rest), faults + found
-
-
-def _of_training(params: Params, dataset: str) -> list[str]:
-    try:
-        for backbone in (None, *params.special(dataset)):
-            params.training_of(dataset, backbone)
-    except ValueError as error:
-        return str(error).splitlines()
-    return []
 
 
 def _drop(settings: Any, place: tuple[str | int, ...]) -> None:
@@ -212,11 +172,13 @@ def _drop(settings: Any, place: tuple[str | int, ...]) -> None:
 
 def public(params: Params) -> dict[str, Any]:
     """The settings as they may be written down (`glat.lib.redaction`): of datasets the chosen one alone, its source without
-    the ways by which audio is got."""
+    the ways by which audio is got. How it is executed stands under `execution` alone, on which nothing depends."""
     settings = params.model_dump(mode="json", by_alias=True)
-    chosen = settings["datasets"][params.dataset]
-    chosen["source"] = identity(chosen["source"])
-    return redact(settings | {"datasets": {params.dataset: chosen}})
+    own = settings["datasets"][params.dataset]
+    own["source"] = identity(own["source"])
+    del own["execution"]
+    execution = params.execution_of(params.dataset).model_dump()
+    return redact(settings | {"execution": execution, "datasets": {params.dataset: own}})
 
 
 def hand_down(changes: dict[str, Any]) -> None:

@@ -17,8 +17,11 @@ from ..lib import layout
 from ..lib.documents import read_json, read_yaml, sentence
 from ..lib.errors import GlatError
 from ..lib.files import digest, whole
-from .params import Count, Glat, Name, Natural, Params, Settings, Training
-from .settings import Hop, Waveform
+from ..models.registry import BACKBONES
+from .params import Params
+from .settings import Waveform
+from .training import Glat, Training
+from .types import Count, Dropout, Hop, Name, Natural, Settings
 
 
 class Run(Settings):
@@ -28,7 +31,7 @@ class Run(Settings):
     name: Name
     backbone: Name
     width: Annotated[float, Field(gt=0, allow_inf_nan=True)]  # infinite: there is none for this backbone
-    dropout: Annotated[float, Field(ge=0)]
+    dropout: Dropout
     hop: Hop
     classes: Count
     seed: Natural
@@ -47,6 +50,11 @@ class Run(Settings):
         """What names the runs that differ in the seed alone: `cnn10-glat` of `cnn10-glat-s0`."""
         return self.name.removesuffix(f"-s{self.seed}")
 
+    @property
+    def published(self) -> bool:
+        """Whether its weights were trained elsewhere: it has no packs to train on."""
+        return not self.packs
+
 
 def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["h5", "ledger.csv"] = "h5") -> list[str]:
     """The shards of several splits, in order, or their ledgers."""
@@ -60,6 +68,7 @@ def resolve(
     backbone: str,
     seed: int,
     glat: dict[str, Any] | None = None,
+    *,
     steps: int | None = None,
     start_from: Run | None = None,
 ) -> Run:
@@ -88,7 +97,7 @@ def resolve(
         dataset=params.dataset,
         name="-".join([*parts, f"s{seed}"]),
         backbone=backbone,
-        width=entry.width_of(backbone) or math.inf,  # where there is none for it, `checks.of_run` says so
+        width=entry.width_of(backbone) or math.inf,  # where there is none for it, `faults_of` says so
         dropout=entry.dropout,
         hop=entry.hop,
         classes=entry.classes,
@@ -99,6 +108,49 @@ def resolve(
         training=training,
         packs=split_packs(params, params.dataset, entry.train),
     )
+
+
+def faults_of(params: Params, run: Run) -> list[str]:
+    """What of the settings this run can't be trained with: where two of them don't fit together, a sentence a fault."""
+    entry, execution, faults = BACKBONES[run.backbone], params.execution_of(run.dataset, run.backbone), []
+    if params.chosen.width_of(run.backbone) is None:
+        faults.append(f"datasets.{run.dataset}.width: no width for {run.backbone}; name it, or a `default`")
+    if run.training.batch_size % execution.processes:
+        common = params.training_of(run.dataset).batch_size, params.execution_of(run.dataset).processes
+        own = common != (run.training.batch_size, execution.processes)
+        of = f" of {run.backbone}" if own else ""
+        faults.append(
+            f"datasets.{run.dataset}: training.batch_size {run.training.batch_size}{of} does not divide among "
+            f"{execution.devices} devices on {execution.nodes} nodes (execution.devices, execution.nodes)"
+        )
+    for key, named in (("global", params.init.global_), ("local", params.init.local)):
+        path = run.init[key]
+        if path is not None and path == named.get(run.backbone) and Path(path).is_relative_to(layout.RUNS / run.dataset):
+            faults.append(
+                f"init.{key}.{run.backbone}: {path} is a run that these settings would change; copy the file elsewhere"
+            )
+    if run.glat is None:
+        return faults
+    # A value that `glat` has itself is its own; another one is of a sweep.
+    n, tau = (
+        "glat.n" if run.glat.n == params.glat.n else "fig2.n",
+        "glat.tau" if run.glat.tau == params.glat.tau else "fig2.tau",
+    )
+    least = entry.min_frames * (entry.hop or run.hop) / 32000
+    if run.glat.n > run.classes:
+        faults.append(f"{n}: {run.glat.n} windows, but {run.dataset} has only {run.classes} classes to choose them by")
+    if run.glat.tau > run.audio.clip_seconds:
+        faults.append(f"{tau}: {run.glat.tau} s is longer than a clip (audio.clip_seconds: {run.audio.clip_seconds})")
+    if run.glat.tau < least:
+        faults.append(f"{tau}: {run.glat.tau} s, but {entry.title} needs windows of at least {least:.2f} s")
+    if run.glat.training == "frozen_global":
+        if run.glat.sharing != "none":
+            faults.append("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
+        if run.init["global"] is None:
+            faults.append(
+                "init.global: glat.training 'frozen_global' needs weights of the global stream for " + run.backbone
+            )
+    return faults
 
 
 def _short(key: str, value: Any) -> str:
@@ -117,24 +169,24 @@ def write_run(run: Run, path: str | Path) -> None:
 
 def read_run(path: str | Path) -> Run:
     """Read a run's config.yaml. Raises GlatError naming the file and the key if it is not one."""
-    settings = read_yaml(path, "a run's settings", f"`glat configure` writes it{beside(path)}")
+    settings = read_yaml(path, "a run's settings", f"`glat configure` writes it{missing_hint(path)}")
     try:
-        return checked(settings)
+        return parse_run(settings)
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
 
 
-def beside(path: str | Path) -> str:
+def missing_hint(path: str | Path) -> str:
     """What to say of a run's file that is not there: which other runs have it, and how it is made."""
     path = Path(path)
     if not layout.is_run_file(path):
         return ""
     others = sorted(one.parent.name for one in path.parent.parent.glob(f"*/{path.name}"))
-    told = f"; {path.parent.parent} has {', '.join(others[:4])}{' and others' if others[4:] else ''}" if others else ""
-    return f"{told}; `snakemake {path.parent / layout.CHECKPOINT}` trains a run that params.yaml asks for"
+    hint = f"; {path.parent.parent} has {', '.join(others[:4])}{' and others' if others[4:] else ''}" if others else ""
+    return f"{hint}; `snakemake {path.parent / layout.CHECKPOINT}` trains a run that params.yaml asks for"
 
 
-def checked(settings: Any, prefix: str = "") -> Run:
+def parse_run(settings: Any, prefix: str = "") -> Run:
     """A run from settings that were read somewhere. Raises ValueError: what is wrong, under its key behind `prefix`."""
     try:
         run = Run.model_validate(settings)

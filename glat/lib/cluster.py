@@ -27,7 +27,7 @@ def partition(name: str | None = None) -> Partition:
     except (OSError, subprocess.SubprocessError) as error:
         tell(
             f"the cluster's partitions are not known, since sinfo fails ({str(error)[:200]}): no limit on time, and GPUs "
-            "only with training.accelerator: gpu"
+            "only with execution.accelerator: gpu"
         )
         return Partition()
     return parse(answer, name)

@@ -29,7 +29,7 @@ def starter(world: int) -> list:
 def accelerator(setting: str) -> str:
     """ "auto" -> "gpu" where CUDA has a device, else "cpu". Raises GlatError for "gpu" where there is none."""
     if setting == "gpu" and not torch.cuda.is_available():
-        raise GlatError("training.accelerator: gpu, but PyTorch finds no CUDA device here; set auto or cpu")
+        raise GlatError("execution.accelerator: gpu, but PyTorch finds no CUDA device here; set auto or cpu")
     return ("gpu" if torch.cuda.is_available() else "cpu") if setting == "auto" else setting
 
 

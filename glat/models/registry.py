@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
     title: str  # as tables and figures print it
     location: str  # module:class, imported only when a model is built, so that reading settings stays quick
-    min_frames: int  # of the log-mel: the shortest window that the network can take; the class says the same
-    hop: int | None = None  # of its own front end, in samples at 32 kHz; None: that of the dataset
+
+    @property
+    def min_frames(self) -> int:
+        """The shortest window that the network can take, in frames of its log-mel."""
+        return _attributes(self.location).get("min_frames", 1)
+
+    @property
+    def hop(self) -> int | None:
+        """Of its own front end, in samples at 32 kHz; None: that of the dataset."""
+        return _attributes(self.location).get("front_end", {}).get("hop")
+
+
+@cache
+def _attributes(location: str) -> dict[str, Any]:
+    """The attributes of a class that are plain values, as its source says, and those of the classes of its module or
+    package that it is derived from: without importing it, which takes torch and seconds."""
+    module, _, name = location.partition(":")
+    tree = ast.parse(Path(find_spec(module).origin).read_bytes())
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    places = {name: f"{module}:{name}" for name in classes} | {
+        alias.name: f"{module.rpartition('.')[0]}.{node.module}:{alias.name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+        for alias in node.names
+    }
+    found: dict[str, Any] = {}
+    for base in classes[name].bases:
+        found |= _attributes(places[base.id]) if isinstance(base, ast.Name) and base.id in places else {}
+    for node in classes[name].body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        for target in targets:
+            try:
+                found[target.id] = ast.literal_eval(node.value)
+            except (AttributeError, ValueError):
+                continue  # no plain value
+    return found
 
 
 # What stands beside the name of a network that is rebuilt from an abstract, wherever it is named, and what it means.
@@ -21,10 +59,10 @@ READING = (
 PANNS = ("cnn10", "resnet38")  # those that PANNs published weights of
 
 BACKBONES = {
-    "talnet": Entry("TALNet", "glat.models.talnet:TALNet", 4, hop=800),
-    "cnn10": Entry("CNN10", "glat.models.cnn10:Cnn10", 16),
-    "resnet38": Entry("ResNet38", "glat.models.resnet38:ResNet38", 32),
-    "atsca": Entry(f"AT-SCA ({OUR_READING})", "glat.models.atsca:Atsca", 16),
+    "talnet": Entry("TALNet", "glat.models.talnet:TALNet"),
+    "cnn10": Entry("CNN10", "glat.models.cnn10:Cnn10"),
+    "resnet38": Entry("ResNet38", "glat.models.resnet38:ResNet38"),
+    "atsca": Entry(f"AT-SCA ({OUR_READING})", "glat.models.atsca:Atsca"),
 }
 
 

@@ -12,19 +12,20 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..config.params import Evaluation
 from ..config.runs import Run, read_run
+from ..config.settings import Evaluation
+from ..config.training import Execution
 from ..data.packs.read import PackedClips, Packs, as_is
 from ..data.randomness import clip_generators
 from ..lib import hardware
 from ..lib.errors import GlatError, tell
-from ..lib.files import digest, whole
+from ..lib.files import whole
 from ..lib.provenance import maker
 from ..models.tagger import Tagger
 from ..training import checkpoints, convergence
 from .cost import Stopwatch, multiply_adds
 from .intervals import d_prime_interval, interval
-from .jackknife import Jackknife, class_estimates, over_classes
+from .jackknife import Jackknife, checked_estimates, over_classes
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes
 from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
@@ -33,13 +34,15 @@ from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influenc
 def predict(
     tagger: Tagger,
     packs: Packs,
+    *,
     batch_size: int,
     device: str,
     precision: str,
     seed: int,
     only: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a clip took (`cost.Stopwatch`).
+    """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a
+    clip took (`cost.Stopwatch`). device: "cpu" or "cuda"; precision: "float32" or "bf16".
 
     The first are "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
     starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
@@ -58,11 +61,9 @@ def predict(
             waveform = batch["waveform"].to(device)
             with watch.lap(len(waveform)):
                 streams = tagger.streams(waveform, draw)
-            if not streams.fused.isfinite().all():
+            if not streams.fused.isfinite().all():  # nor are the streams that it is made of
                 bad = int(batch["index"][~streams.fused.isfinite().all(1).cpu()][0])
-                raise GlatError(
-                    f"clip {packs.clips[bad]}: its scores are not finite; train with training.precision: float32"
-                )
+                raise GlatError(f"clip {packs.clips[bad]}: its scores are not finite; set execution.precision: float32")
             for name, value in streams._asdict().items():
                 if value is not None and not (name == "global_" and streams.local is None):
                     parts.setdefault(name.rstrip("_"), []).append(value.cpu().numpy())
@@ -89,12 +90,12 @@ def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
 
 
 def jackknife_by_class(target: np.ndarray, score: np.ndarray, confidence: float) -> tuple[Jackknife, np.ndarray]:
-    """One stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
+    """Of target (clips, L) bool and finite scores (clips, L): one stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
     clips, NaN where the class has no positive. The classes are ranked once for both."""
     bounds = np.full((target.shape[1], 2, 3), np.nan)
 
     def classes():
-        for label, found in enumerate(class_estimates(target, score)):
+        for label, found in enumerate(checked_estimates(target, score)):
             if found:
                 bounds[label] = [interval([metric], confidence) for metric in found]
             yield found
@@ -121,21 +122,28 @@ def _same_run(made: Run, asked: Run, checkpoint: Path) -> None:
 
 
 def evaluate(
-    checkpoint: Path, packs: list[str], settings: Evaluation, folder: Path, threads: int | None = None
+    checkpoint: Path,
+    packs: list[str],
+    settings: Evaluation,
+    folder: Path,
+    *,
+    execution: Execution = Execution(),  # noqa: B008 - it is frozen
+    threads: int | None = None,
 ) -> None:
     """Evaluate a checkpoint on packs.
 
     Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips: `glat.scoring.manifest`) and
-    `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count.
+    `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count. execution: on what, and how
+    precisely; weights that were trained elsewhere are scored in float32, as they were published.
 
     metrics.json is written last: where it is, the evaluation is complete.
 
     Raises:
-        GlatError: a checkpoint or pack that can't be read, a list that names none of the packs' clips, a checkpoint of another run than config.yaml beside it, or
-            classes and rate that differ between checkpoint and pack.
+        GlatError: a checkpoint or pack that can't be read, a list that names none of the packs' clips, a checkpoint of
+            another run than config.yaml beside it, or classes and rate that differ between checkpoint and pack.
     """
     hardware.use_threads(threads)
-    tagger, run, classes = checkpoints.load(checkpoint)
+    tagger, run, classes, trained, digest = checkpoints.restore(checkpoint)
     if (folder / "config.yaml").exists():
         _same_run(run, read_run(folder / "config.yaml"), checkpoint)
     corpus = Packs(packs)
@@ -150,10 +158,18 @@ def evaluate(
         tell(only.sentence)
     heard = only.indices if only else np.arange(len(corpus))
     clips, target = corpus.clips[heard], corpus.labels.dense(heard)
-    accelerator = hardware.accelerator(run.training.accelerator)
-    precision = hardware.precision(run.training.precision, accelerator)
+    accelerator = hardware.accelerator(execution.accelerator)
+    precision = hardware.precision("float32" if run.published else execution.precision, accelerator)
     device = "cuda" if accelerator == "gpu" else "cpu"
-    predictions, seconds = predict(tagger, corpus, settings.batch_size, device, precision, settings.seed, heard)
+    predictions, seconds = predict(
+        tagger,
+        corpus,
+        batch_size=settings.batch_size,
+        device=device,
+        precision=precision,
+        seed=settings.seed,
+        only=heard,
+    )
     found, classwise = {}, {}
     for name in STREAMS:
         if name in predictions:
@@ -185,8 +201,8 @@ def evaluate(
         },
         "evaluation": settings.model_dump(),
         "precision": precision,
-        "checkpoint": digest(checkpoint),
-        "trained": checkpoints.read(checkpoint).get("trained"),
+        "checkpoint": digest,
+        "trained": trained,
     } | maker(accelerator)
     write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
     write_influence(folder / "influence.npz", Influence(same, found))

@@ -55,7 +55,12 @@ def class_estimates(target: ArrayLike, score: ArrayLike) -> Iterator[tuple[Estim
 
     target and score are (clips, classes). Raises GlatError for input that `check` refuses.
     """
-    for y, s in columns(*check(target, score)):
+    yield from checked_estimates(*check(target, score))
+
+
+def checked_estimates(target: np.ndarray, score: np.ndarray) -> Iterator[tuple[Estimate, Estimate] | None]:
+    """`class_estimates` of what `check` returns: bool and floating point, all finite."""
+    for y, s in columns(target, score):
         ranked = rank(y, s)
         yield _of_class(ranked, len(y)) if ranked.levels else None
 

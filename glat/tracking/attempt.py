@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from ..config.runs import Run, read_run
+from ..config.training import Execution
 from ..lib.errors import GlatError, refusal
 from ..lib.escaping import printable
 from ..lib.files import digest, lock, whole
@@ -23,7 +24,7 @@ from ..lib.redaction import redact
 from ..training.convergence import WATCHED
 
 SYSTEM = "system.csv"  # what is kept of a training besides train.csv and validation.csv
-TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.training.progress.alone)
+TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.training.progress.run_lock)
 
 
 class Attempt(BaseModel):
@@ -66,7 +67,7 @@ def write(folder: Path, attempt: Attempt) -> None:
         part.write_text(attempt.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
-def begin(folder: Path, step: int, data: str = "") -> Attempt:
+def begin(folder: Path, step: int, data: str = "", execution: Execution = Execution()) -> Attempt:  # noqa: B008
     """Note that this process trains the run from `step` on: a new attempt from step 0, else the one that was broken off."""
     from ..lib.hardware import accelerator
 
@@ -75,7 +76,7 @@ def begin(folder: Path, step: int, data: str = "") -> Attempt:
         old = read(folder)
     here = {
         "run": run,
-        **maker(accelerator(run.training.accelerator), run.training.devices * run.training.nodes),
+        **maker(accelerator(execution.accelerator), execution.processes),
         "rule": os.environ.get("GLAT_RULE", ""),
         "data": data,
         "user": _user(),

@@ -30,7 +30,8 @@ class Begin(lightning.Callback):
 
     def on_train_start(self, trainer, stage) -> None:
         with at_no_cost(self.folder):
-            attempt.begin(self.folder, trainer.global_step, data_hash(self.run))
+            execution = self.params.execution_of(self.run.dataset, self.run.backbone)
+            attempt.begin(self.folder, trainer.global_step, data_hash(self.run), execution)
             self.begun = True
             self.sender = sender(self.folder, self.params)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.settings import Training
+from ..config.training import Training
 from ..models.backbone import Masked
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 import reprlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from ..config.runs import Run, beside, checked
+from ..config.runs import Run, missing_hint, parse_run
+from ..config.training import Execution
 from ..lib.errors import DAMAGED, GlatError, refusal
 from ..lib.files import whole
 from ..models.backbone import Backbone
@@ -21,6 +24,16 @@ from ..models.frontend import LogMel
 from ..models.tagger import Tagger
 
 VERSION = 1
+
+
+class Checkpoint(NamedTuple):
+    """A finished training, as `restore` reads it."""
+
+    tagger: Tagger  # in evaluation mode
+    run: Run
+    classes: list[dict[str, str]]  # `mid` and `display_name` of each, in order
+    trained: dict[str, Any] | None  # what trained it, and how (`save`)
+    digest: str  # of the file: `glat.lib.files.digest`
 
 
 def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
@@ -45,7 +58,15 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
 def untrained(run: Run) -> Tagger:
     """The network of a run with random weights."""
     glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
-    return build_network(run.backbone, run.classes, run.width, run.audio.sample_rate, glat, run.dropout, front_end)
+    return build_network(
+        run.backbone,
+        run.classes,
+        width=run.width,
+        sample_rate=run.audio.sample_rate,
+        glat=glat,
+        dropout=run.dropout,
+        front_end=front_end,
+    )
 
 
 def initialise(
@@ -82,10 +103,16 @@ def initialise(
 
 def read(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint file, without executing pickled code."""
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], bytes]:
+    """That content, and the file's bytes."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        data = Path(path).read_bytes()
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise GlatError(f"{path}: no such checkpoint{beside(path)}") from None
+        raise GlatError(f"{path}: no such checkpoint{missing_hint(path)}") from None
     except pickle.UnpicklingError:
         raise GlatError(
             f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded"
@@ -95,7 +122,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise GlatError(f"{path}: {told}") from None
     if not isinstance(content, dict):
         raise GlatError(f"{path}: not a checkpoint of weights")
-    return content
+    return content, data
 
 
 def save(
@@ -104,13 +131,14 @@ def save(
     classes: list[dict[str, str]],
     step: int,
     path: str | Path,
+    *,
     fingerprint: str = "",
     trained: dict[str, Any] | None = None,
 ) -> None:
     """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order).
 
-    `fingerprint` says what it was made from (`training.fingerprint`), `trained` by what (`provenance.maker`); None: it was
-    not trained here.
+    `fingerprint` says what it was made from (`resume.fingerprint`), `trained` by what (`provenance.maker`) and how (its
+    `execution`); None: it was not trained here.
     """
     content = {
         "glat": VERSION,
@@ -126,15 +154,20 @@ def save(
 
 
 def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
-    """A trained network in evaluation mode, the run that made it, and its classes.
+    """A trained network in evaluation mode, the run that made it, and its classes. Raises GlatError as `restore` does."""
+    return restore(path)[:3]
+
+
+def restore(path: str | Path) -> Checkpoint:
+    """All of a checkpoint file, read once. Where it was trained does not matter: it is on the CPU.
 
     Raises:
         GlatError: no checkpoint of this project, of another version, or of another network than it says.
     """
-    content = read(path)
+    content, data = _read(path)
     _check(content, path)
     try:
-        run = checked(content["run"], "run.")
+        run = parse_run(_without_execution(content["run"]), "run.")
         weights = _weights(content["model"])
         _check_size(run, weights)
         _check_finite(weights)
@@ -149,7 +182,17 @@ def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:
         raise GlatError(
             f"{path}: its run is of a network that cannot be made: {' '.join(str(error).split())[:100]}"
         ) from None
-    return tagger.eval(), run, content["classes"]
+    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return Checkpoint(tagger.eval(), run, content["classes"], content.get("trained"), digest)
+
+
+def _without_execution(run: Any) -> Any:
+    """A run whose training had the settings of `Execution` among its own, as before there was such a section."""
+    if not isinstance(run, dict) or not isinstance(training := run.get("training"), dict):
+        return run
+    moved = [key for key in training if key in Execution.model_fields]
+    moved += ["sync_batchnorm"] if training.get("sync_batchnorm", True) is None else []  # which stood for true
+    return run | {"training": {key: value for key, value in training.items() if key not in moved}}
 
 
 def _check(content: dict[str, Any], path: str | Path) -> None:

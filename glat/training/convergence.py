@@ -80,7 +80,7 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     Reads train.csv and validation.csv of the run's folder; the latter counts only if it is of the same steps.
     """
     if not (folder / CURVE).exists():
-        absent = NO_CURVE if not run.packs else UNKNOWN  # without packs it was trained elsewhere
+        absent = NO_CURVE if run.published else UNKNOWN
         return _finding(absent, f"{CURVE} is not there")
     steps = run.training.steps
     try:
@@ -98,7 +98,7 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     if None in curves.values():
         return _finding(
             UNKNOWN,
-            f"{CURVE} has fewer than {ROWS} lines in a quarter of the training; a lower training.log_every has more",
+            f"{CURVE} has fewer than {ROWS} lines in a quarter of the training; a lower execution.log_every has more",
         )
     states = {name: one.state for name, one in curves.items()}
     if "mAP_fused" in looks and looks["mAP_fused"][0][-1] == steps:

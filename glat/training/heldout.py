@@ -14,7 +14,7 @@ from ..lib.errors import GlatError, tell
 from ..scoring.metrics import summary
 
 
-def held_out(run: Run, clips: int) -> np.ndarray:
+def held_out_clips(run: Run, clips: int) -> np.ndarray:
     """Indices of the training clips, of `clips`, that no step trains on, ascending; none but for `schedule: plateau`.
 
     Raises GlatError if the share is less than one clip.
@@ -38,7 +38,7 @@ class HeldOut(lightning.Callback):
 
     def __init__(self, run: Run, packs: Packs):
         self.run, self.packs, self.settings = run, packs, run.training.plateau
-        self.clips = held_out(run, len(packs))
+        self.clips = held_out_clips(run, len(packs))
         # torch's own rule lowers a learning rate, so the factor is the learning rate of an optimiser of nothing.
         self.nothing = torch.optim.SGD([torch.zeros(1)], lr=1.0)
         self.rule = ReduceLROnPlateau(

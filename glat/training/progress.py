@@ -16,9 +16,8 @@ from pathlib import Path
 import lightning
 import torch
 
-from ..config.params import Training
 from ..config.runs import Run, write_run
-from ..lib.errors import GlatError, refusal, tell
+from ..lib.errors import tell
 from ..lib.files import locked, whole
 
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
@@ -30,7 +29,7 @@ def first_process() -> bool:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[bool]:
+def run_lock(lock: Path) -> Iterator[bool]:
     """Hold a run's lock, so that two processes never train it at once; the system frees it when its holder ends.
 
     Only the first process of a distributed training takes it. Yields whether it had to wait for another training: one
@@ -52,22 +51,16 @@ def over_processes(trainer: lightning.Trainer, values: dict[str, float]) -> dict
 
 
 class Curve(lightning.Callback):
-    """train.csv: every `log_every` steps the means since the last line, over the whole batches, and the speed.
+    """train.csv: every `every` steps the means since the last line, over the whole batches, and the speed.
 
-    The lines are kept in a hidden file while the training runs and moved to `path` at its end; a resumed training
-    keeps the lines up to its first step. The sums since the last of them, and the time, are part of the resume point.
+    The lines are in a hidden file while the training runs, which is moved to `path` at its end. They are part of the
+    resume point, as are the sums since the last of them and the time.
     """
 
-    def __init__(self, path: Path, settings: Training, start: int):
-        self.path, self.every, self.batch_size = path, settings.log_every, settings.batch_size
+    def __init__(self, path: Path, every: int, batch_size: int):
+        self.path, self.every, self.batch_size = path, every, batch_size
         self.part = path.with_name(f".{path.name}.part")
         self.rows: list[dict[str, float]] = []
-        if start and self.part.exists():
-            try:
-                with self.part.open() as file:
-                    self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start]
-            except (ValueError, KeyError, TypeError, csv.Error):
-                tell(f"{self.part}: damaged; the curve begins anew at step {start}")
         self.sums: dict[str, float] = {}  # of the steps since the last line
         self.steps = 0
         self.seconds = self.since = 0.0  # of training before this process, in all and since the last line
@@ -75,6 +68,7 @@ class Curve(lightning.Callback):
     def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:
         now = time.monotonic()
         checkpoint["glat_curve"] = {
+            "rows": self.rows,
             "sums": over_processes(trainer, self.sums),
             "steps": self.steps,
             "seconds": now - self.begin,
@@ -114,60 +108,24 @@ class Curve(lightning.Callback):
 
     def finish(self) -> None:
         """Move the finished curve to its place."""
+        self._write()
         os.replace(self.part, self.path)
 
 
-class ResumePoint(lightning.Callback):
-    """The last checkpoint of a training under way, written whole every `every` steps.
+class Kept(lightning.Callback):
+    """kept/<step>/ every `every` steps: the network as it then is, with its run's settings, so that `glat evaluate` scores
+    it. Nothing is chosen by them. every: None for no such network."""
 
-    `step` says where to go on: 0 if there is no checkpoint, or if it belongs to other settings or other code.
-    """
-
-    def __init__(self, path: Path, fingerprint: str, every: int):
-        self.path, self.fingerprint, self.every = path, fingerprint, every
-
-    def step(self) -> int:
-        if not self.path.exists():
-            return 0
-        try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
-            if told := refusal(error):
-                raise GlatError(f"{self.path}: {told}") from None
-            tell(f"{self.path}: damaged ({type(error).__name__}); training from the start")
-            return 0
-        if not isinstance(content, dict) or content.get("glat_fingerprint") != self.fingerprint:
-            tell(f"{self.path}: made with other settings or code; training from the start")
-            return 0
-        return int(content["global_step"])
-
-    def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:
-        checkpoint["glat_fingerprint"] = self.fingerprint
-
-    def on_train_batch_end(self, trainer, stage, *_) -> None:
-        if trainer.global_step % self.every or trainer.global_step == trainer.max_steps:
-            return
-        part = self.path.with_name(f".{self.path.name}.part")
-        trainer.save_checkpoint(part, weights_only=False)
-        if trainer.is_global_zero:
-            os.replace(part, self.path)
+    def __init__(self, run: Run, folder: Path, every: int | None, save: Callable[[int, Path], None]):
+        self.run, self.folder, self.every, self.save = run, folder / "kept", every, save
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-
-class Kept(lightning.Callback):
-    """kept/<step>/ every `training.keep_every` steps: the network as it then is, with its run's settings, so that `glat
-    evaluate` scores it. Nothing is chosen by them."""
-
-    def __init__(self, run: Run, folder: Path, start: int, save: Callable[[int, Path], None]):
-        self.run, self.folder, self.save = run, folder / "kept", save
-        if not start:
-            shutil.rmtree(self.folder, ignore_errors=True)  # of other settings or code
+        """Remove those of an earlier training."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:
-        step, every = trainer.global_step, self.run.training.keep_every
-        if trainer.is_global_zero and every and step % every == 0:
+        step = trainer.global_step
+        if trainer.is_global_zero and self.every and step % self.every == 0:
             folder = self.folder / f"{step:07d}"
             self.save(step, folder / "checkpoint.pt")
             write_run(self.run, folder / "config.yaml")
@@ -185,11 +143,12 @@ class EndAtOnce(lightning.Callback):
 class PlainProgress(lightning.Callback):
     """Lines for a log (about twenty a training), and a warning if the network scores every clip the same.
 
-    That is looked at every `log_every` steps, on the step's own batch: on the first process's part of it.
+    That is looked at every `every` steps, on the step's own batch: on the first process's part of it. where: what it is
+    computed on, in words.
     """
 
-    def __init__(self, run: Run, start: int, where: str):
-        self.run, self.start, self.where = run, start, where
+    def __init__(self, run: Run, start: int, every: int, where: str):
+        self.run, self.start, self.every, self.where = run, start, every, where
         self.live = sys.stderr.isatty()  # then Lightning draws its bar
         self.equal = 0  # looks in a row that found all scores the same
 
@@ -207,7 +166,7 @@ class PlainProgress(lightning.Callback):
 
     def on_train_batch_end(self, trainer, stage, outputs, batch, *_) -> None:
         step, steps = trainer.global_step, trainer.max_steps
-        if trainer.is_global_zero and step % self.run.training.log_every == 0:
+        if trainer.is_global_zero and step % self.every == 0:
             self.equal = self.equal + 1 if stage.collapsed(batch["waveform"]) else 0
             if self.equal == 2:
                 tell(

@@ -26,7 +26,7 @@ from ..models.twostream import Streams
 from . import checkpoints
 from .augmentation import augment
 from .batchnorm import synchronise
-from .heldout import HeldOut, held_out
+from .heldout import HeldOut, held_out_clips
 
 if TYPE_CHECKING:
     from ..config.runs import Run
@@ -49,11 +49,14 @@ def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dic
     return {"loss": total} | {f"loss_{name}": part for name, part in parts.items()}
 
 
-def network(run: Run, classes: list[dict[str, str]], accelerator: str) -> Tagger:
-    """The network that a run starts to train, from its seed and the weights that `run.init` names."""
+def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None = None) -> Tagger:
+    """The network that a run starts to train, from its seed and the weights that `run.init` names.
+
+    synchronise_on: the accelerator of several processes, over all of which a batch norm is then; None: each by itself.
+    """
     torch.manual_seed(torch_seed(Use.INITIALISATION, run.seed))
     tagger = checkpoints.build(run, classes).to(memory_format=torch.channels_last)
-    return synchronise(tagger, accelerator) if run.training.synchronised else tagger
+    return synchronise(tagger, synchronise_on) if synchronise_on else tagger
 
 
 def callbacks(run: Run, packs: Packs) -> list[lightning.Callback]:
@@ -114,7 +117,7 @@ class Stage(lightning.LightningModule):
             return "the batch holds samples that are not finite; pack the data again"
         if not all(p.isfinite().all() for p in self.tagger.parameters()):
             return "weights are not finite; lower training.learning_rate or set training.gradient_clip"
-        return "the network's output overflowed; lower training.learning_rate or set training.precision: float32"
+        return "the network's output overflowed; lower training.learning_rate or set execution.precision: float32"
 
     def configure_gradient_clipping(self, optimizer, *_args, **_kwargs) -> None:
         """Clip the norm of each stream's gradient by itself: one norm over both would couple losses that have nothing to
@@ -128,7 +131,7 @@ class Stage(lightning.LightningModule):
         if not math.isfinite(norm):
             raise GlatError(
                 f"{self.run.folder}: step {self.global_step + 1}: the gradient is not finite although the loss is; "
-                "lower training.learning_rate or set training.precision: float32"
+                "lower training.learning_rate or set execution.precision: float32"
             )
         self.row |= {"learning_rate": optimizer.param_groups[0]["lr"], "gradient_norm": norm}
 
@@ -163,22 +166,22 @@ class FromStep:
 class Batches(lightning.LightningDataModule):
     """The training batches of a run from its packs, each process its own part of the same batch k."""
 
-    def __init__(self, run: Run, packs: Packs, start: int):
+    def __init__(self, run: Run, packs: Packs, start: int, workers: int = 0):
         super().__init__()
-        self.run, self.packs, self.start = run, packs, start
+        self.run, self.packs, self.start, self.workers = run, packs, start, workers
 
     def train_dataloader(self) -> DataLoader:
         settings, packs = self.run.training, self.packs
         # Unbalanced is balanced over a single class that every clip has.
         labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
-        left_out = held_out(self.run, len(packs))
+        left_out = held_out_clips(self.run, len(packs))
         batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             PackedClips(packs),
             batch_sampler=sampler,
             collate_fn=as_is,
-            num_workers=settings.workers,
+            num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=settings.workers > 0,
+            persistent_workers=self.workers > 0,
         )

@@ -76,7 +76,13 @@ def hear(
 
 
 def draw(
-    heard: Heard, names: list[str], truth: pd.DataFrame | None, weak: list[int] | None, title: str, path: Path
+    heard: Heard,
+    names: list[str],
+    path: Path,
+    *,
+    title: str,
+    truth: pd.DataFrame | None = None,
+    weak: list[int] | None = None,
 ) -> None:
     """Draw a clip as `<path>.svg` and `<path>.png`.
 
@@ -151,10 +157,20 @@ def _scores(
     ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
-def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame, out: Path, seed: int = 0) -> None:
+def explain(
+    checkpoint: Path,
+    clip: str,
+    out: Path,
+    *,
+    packs: list[str],
+    strong: pd.DataFrame,
+    seed: int = 0,
+    precision: str = "auto",
+) -> None:
     """Draw one clip as `<out>.svg` and `<out>.png`: a clip of the packs by its name, or an audio file by its path.
 
-    `seed` is that of the evaluation, whose random windows these are too; a file's are those of a clip of its name.
+    strong: the strong labels of the packs' clips (`corpus`). seed: that of the evaluation, whose random windows these are
+    too; a file's are those of a clip of its name. precision: as `execution.precision` has it.
 
     Raises:
         GlatError: the checkpoint can't be read, or there is no such clip or file.
@@ -185,12 +201,12 @@ def explain(checkpoint: Path, clip: str, packs: list[str], strong: pd.DataFrame,
     heard = hear(
         tagger.to(memory_format=torch.channels_last),
         waveform,
-        hardware.precision(run.training.precision, "cpu"),
+        hardware.precision("float32" if run.published else precision, "cpu"),
         clip_generators(seed, [name]),
     )
     network = convergence.name(experiments.title(run), convergence.found(run, checkpoint.parent))
     shown = Path(clip).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
-    draw(heard, names, truth, weak, f"{network} ({run.name}): {shown}", out)
+    draw(heard, names, out, title=f"{network} ({run.name}): {shown}", truth=truth, weak=weak)
 
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:
@@ -202,11 +218,20 @@ def examples(params: Params, folder: Path) -> None:
     """Draw `report.clips` evaluation clips, taken by lot, with Table 2's GL-AT: `<number>_<clip>.svg` and `.png`."""
     run = experiments.table2(params)[-1].runs[0]
     packs, strong = corpus(params)
+    precision = params.execution_of(run.dataset, run.backbone).precision
     with whole(folder) as part:
         part.mkdir()
         for number, clip in enumerate(draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
             picture = part / file_name(f"{number}_{clip}")
-            explain(run.folder / "checkpoint.pt", clip, packs, strong, picture, params.evaluation.seed)
+            explain(
+                run.folder / "checkpoint.pt",
+                clip,
+                picture,
+                packs=packs,
+                strong=strong,
+                seed=params.evaluation.seed,
+                precision=precision,
+            )
 
 
 def draw_lots(packs: list[str], count: int, seed: int) -> list[str]:

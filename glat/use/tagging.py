@@ -12,6 +12,7 @@ import numpy as np
 import soxr
 import torch
 
+from ..config.runs import Run
 from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
 from ..data.kinds import Kind
 from ..data.randomness import clip_generators
@@ -119,25 +120,69 @@ def evaluation_seed(run: Path) -> int:
         return 0
 
 
-def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag | Failure]:
-    """The `top` classes of each clip of each file, best first.
+class RunTagger:
+    """A trained run as it is used: waveforms or sound files in, probabilities of classes out. `load` makes one.
 
-    A file of any format and rate is mixed to mono, resampled to the network's rate and cut into clips of the length
-    that the network was trained on; the last one is zero-padded. It is tagged as it is read: memory does not grow with
-    its length. Random windows are those of the run's evaluation. A file that gives no audio, or no more from some place
-    on, is a `Failure`, and the others go on.
+    >>> import glat
+    >>> tagger = glat.load("runs/mini/cnn10-glat-s0")   # doctest: +SKIP
+    >>> tagger.tag("street.mp3", top=1)                 # doctest: +SKIP
+    [Tag(file=PosixPath('street.mp3'), start=0.0, end=10.0, label='Siren', score=0.91)]
+    >>> tagger(waveform).shape                          # (B, samples) -> (B, L), doctest: +SKIP
+    (1, 16)
+
+    Attributes:
+        labels: the L classes' names, in the order of the scores.
+        sample_rate: of waveforms, in Hz; seconds: length of the clips that the network was trained on.
+        network: the network itself, a `glat.models.Tagger` in evaluation mode, on the CPU.
+        run: the settings of its training.
+    """
+
+    def __init__(self, network: Tagger, run: Run, classes: list[dict[str, str]], seed: int = 0):
+        self.network, self.run, self.seed = network, run, seed
+        self.labels = [one["display_name"] for one in classes]
+        self.sample_rate, self.seconds = run.audio.sample_rate, run.audio.clip_seconds
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """(B, samples) or (samples,) in [-1, 1] at `sample_rate` -> probabilities (B, L) float32."""
+        batch = torch.from_numpy(np.atleast_2d(np.asarray(waveform, np.float32)))
+        with torch.inference_mode():
+            return self.network.streams(batch, clip_generators(self.seed, [""] * len(batch))).fused.numpy()
+
+    def tag(self, file: str | Path, top: int = 5, limits: Limits = UNLIMITED) -> list[Tag]:
+        """The `top` classes of each clip of a file, best first (`tags`). Raises AudioError where it gives no audio."""
+        return list(self.tags(Path(file), top, limits))
+
+    def tags(self, file: Path, top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag]:
+        """The same one by one, as the file is read.
+
+        A file of any format and rate is mixed to mono, resampled to the network's rate and cut into clips of the length
+        that the network was trained on; the last one is zero-padded. Memory does not grow with its length. Random windows
+        are those of the run's evaluation.
+        """
+        pieces = stream(file, self.sample_rate, limits=limits)
+        for start, end, streams in clips(self.network, pieces, self.seconds, file.stem, self.seed):
+            scores = streams.fused[0]  # (L,)
+            for index in scores.argsort(descending=True)[:top].tolist():
+                yield Tag(file, start, end, self.labels[index], scores[index].item())
+
+
+def load(run: str | Path) -> RunTagger:
+    """The trained network of a run's folder, or of its checkpoint.pt. Raises GlatError if it can't be read."""
+    path = Path(run)
+    checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
+    return RunTagger(*checkpoints.load(checkpoint), evaluation_seed(checkpoint.parent))
+
+
+def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag | Failure]:
+    """The tags of each file (`RunTagger.tags`). A file that gives no audio, or no more from some place on, is a `Failure`,
+    and the others go on.
 
     Raises:
         GlatError: the checkpoint can't be read.
     """
-    tagger, run, classes = checkpoints.load(checkpoint)
-    seed = evaluation_seed(checkpoint.parent)
+    tagger = load(checkpoint)
     for file in files:
         try:
-            heard = stream(file, run.audio.sample_rate, limits=limits)
-            for start, end, streams in clips(tagger, heard, run.audio.clip_seconds, file.stem, seed):
-                scores = streams.fused[0]  # (L,)
-                for index in scores.argsort(descending=True)[:top].tolist():
-                    yield Tag(file, start, end, classes[index]["display_name"], scores[index].item())
+            yield from tagger.tags(file, top, limits)
         except AudioError as error:
             yield Failure(file, str(error))

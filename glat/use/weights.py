@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from ..config.params import Params
 from ..config.runs import Run, read_run, split_packs, write_run
-from ..config.settings import Fetch, Training, Weights
+from ..config.settings import Fetch, Weights
+from ..config.training import Training
 from ..lib import layout
 from ..lib.documents import sentence
 from ..lib.errors import GlatError, tell
@@ -63,8 +64,8 @@ def obtain(weights: Weights, limits: Fetch = LIMITS) -> Path:
     return path
 
 
-def asked(
-    params: Params, backbone: str, file: str | None = None, md5: str | None = None, sha256: str | None = None
+def requested_weights(
+    params: Params, backbone: str, *, file: str | None = None, md5: str | None = None, sha256: str | None = None
 ) -> Weights:
     """The weights of params.yaml, or those that a person names instead, whose checksums they then give too.
 
@@ -82,7 +83,7 @@ def asked(
         raise GlatError(sentence(error, "--")) from None
 
 
-def identity(path: Path, known: Weights | None) -> str:
+def describe_file(path: Path, known: Weights | None) -> str:
     """A file's hashes, and whether it is the one that params.yaml knows."""
     md5, sha256 = hash_file(path, "md5"), hash_file(path)
     same = known and (md5 == (known.md5 or "").lower() or sha256 == (known.sha256 or "").lower())
@@ -104,7 +105,10 @@ def evaluate(params: Params, run: Run, threads: int | None = None) -> None:
         return
     from ..scoring import evaluation  # imports torch
 
-    evaluation.evaluate(run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, threads)
+    execution = params.execution_of(run.dataset, run.backbone)
+    evaluation.evaluate(
+        run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, execution=execution, threads=threads
+    )
 
 
 def _scored_with(metrics: Path, params: Params) -> bool:
@@ -117,7 +121,7 @@ def _scored_with(metrics: Path, params: Params) -> bool:
 def run_of(params: Params, backbone: str, file: Path) -> Run:
     """PANNs' weights as a run, `<backbone>-panns`: the published network, and the training that it had elsewhere.
 
-    It has no training packs, and is scored in float32, as it was published.
+    It has no training packs (`Run.published`).
     """
     return Run(
         dataset=params.dataset,
@@ -131,7 +135,7 @@ def run_of(params: Params, backbone: str, file: Path) -> Run:
         glat=None,
         init={"global": str(file), "local": None},
         audio=params.audio.waveform,
-        training=Training(steps=STEPS, precision="float32", accelerator=params.training.accelerator),
+        training=Training(steps=STEPS),
         packs=[],
     )
 
@@ -153,12 +157,12 @@ def convert(params: Params, backbone: str, file: Path) -> Run:
         layout.run(params.dataset, layout.published_run(backbone)) / layout.CHECKPOINT,
     )
     made_from = f"sha256:{hash_file(file)}"
-    if not _is_made(done, run, made_from, classes):
+    if not _is_converted(done, run, made_from, classes):
         if "glat" in checkpoints.read(file):
             raise GlatError(f"{file}: a checkpoint of this project, not of PANNs; `glat evaluate` scores it")
         tagger = checkpoints.build(run, classes)
         remove(run.folder / "metrics.json")  # of other weights
-        checkpoints.save(tagger.eval(), run, classes, STEPS, done, made_from)
+        checkpoints.save(tagger.eval(), run, classes, STEPS, done, fingerprint=made_from)
     config = run.folder / "config.yaml"
     if not config.exists() or read_run(config) != run:
         write_run(run, config)
@@ -190,7 +194,7 @@ def classes_of(params: Params) -> list[dict[str, str]]:
     return classes[["mid", "display_name"]].to_dict("records")
 
 
-def _is_made(done: Path, run: Run, made_from: str, classes: list[dict[str, str]]) -> bool:
+def _is_converted(done: Path, run: Run, made_from: str, classes: list[dict[str, str]]) -> bool:
     from ..training import checkpoints
 
     if not done.exists():
@@ -199,5 +203,5 @@ def _is_made(done: Path, run: Run, made_from: str, classes: list[dict[str, str]]
         content = checkpoints.read(done)
     except GlatError:  # damaged: made anew
         return False
-    asked = {"fingerprint": made_from, "run": run.model_dump(by_alias=True), "classes": classes}
-    return all(content.get(key) == value for key, value in asked.items())
+    wanted = {"fingerprint": made_from, "run": run.model_dump(by_alias=True), "classes": classes}
+    return all(content.get(key) == value for key, value in wanted.items())

@@ -38,8 +38,9 @@ def project(tmp_path_factory) -> Path:
     folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
     settings = yaml.safe_load((folder / "params.yaml").read_text())
     settings["tracking"] = {"enabled": True, "models": []}
-    settings["training"]["devices"] = 2
-    settings["datasets"]["mini"]["training"] |= {"steps": STEPS, "checkpoint_every": EVERY, "warmup": 0}
+    settings["execution"]["devices"] = 2
+    settings["datasets"]["mini"]["training"] |= {"steps": STEPS, "warmup": 0}
+    settings["datasets"]["mini"]["execution"] |= {"checkpoint_every": EVERY}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     return folder
 

@@ -11,9 +11,9 @@ from snakemake.exceptions import WorkflowError
 # copies of the project.
 sys.path.insert(0, str(Path.cwd()))
 
-from glat.config import checks, experiments
+from glat.config import experiments
 from glat.config.params import hand_down, load as load_params, named, plain, public
-from glat.config.runs import split_packs
+from glat.config.runs import faults_of, split_packs
 from glat.data.sources import registry as sources
 from glat.lib import cluster, dependencies, layout, records
 from glat.lib.cores import cores, gpu
@@ -87,13 +87,12 @@ def granted(wildcards, threads):
 
 
 def gpus(wildcards):
-    """GPUs that a training uses: `training.devices`, with `accelerator: auto` where there are any."""
-    published = wildcards.run not in RUNS  # weights of PANNs, which are scored alone
-    training = PARAMS.training if published else RUNS[wildcards.run].training
-    if on_a_cluster() and training.nodes > 1:
-        raise WorkflowError(f"training.nodes: {training.nodes}, but a job of this workflow has one node (docs/cluster.md)")
+    """GPUs that a training uses: `execution.devices`, with `accelerator: auto` where there are any."""
+    execution = PARAMS.execution_of(wildcards.dataset, registry.of_run(wildcards.run))
+    if on_a_cluster() and execution.nodes > 1:
+        raise WorkflowError(f"execution.nodes: {execution.nodes}, but a job of this workflow has one node (docs/cluster.md)")
     there = partition().gpu if on_a_cluster() else gpu()
-    return training.devices if training.accelerator == "gpu" or (training.accelerator == "auto" and there) else 0
+    return execution.devices if execution.accelerator == "gpu" or (execution.accelerator == "auto" and there) else 0
 
 
 def one_gpu(wildcards):
@@ -161,7 +160,7 @@ def fit(wildcards):
     """A run, whose settings fit together: which those of a run that is not asked for need not. Where they don't, all
     that is wrong for the targets is told at once."""
     run = RUNS[wildcards.run]
-    if faults := checks.of_run(PARAMS, run):
+    if faults := faults_of(PARAMS, run):
         named = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
         results = [experiments.RESULT_OF[name] for name in named or ["all"] if name in experiments.RESULT_OF]
         refuse(faults + [fault for result in results for fault in experiments.faults(PARAMS, *result)])

@@ -188,7 +188,7 @@ use rule table1 as report with:
     params:
         code=code("glat.results.report"),
         result="report",
-        runs=json.dumps({key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch")}),
+        runs=json.dumps({key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch", "execution")}),
 
 
 rule chosen:

@@ -1,0 +1,123 @@
+"""The sections of params.yaml that say how networks are trained: the method, the weights to start from, the training, and
+how it is executed. A run's config.yaml holds all of them but the execution.
+
+Defaults are those of params.yaml (a test compares them), for checkpoints, runs and callers that leave a key out.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings
+
+
+class Glat(Settings):
+    """Settings of GL-AT; `glat.models.TwoStream` says what each does."""
+
+    n: Count = 5
+    tau: Positive = 3.0
+    selection: Literal["attention", "random", "uniform"] = "attention"
+    suppress: bool = False
+    frame_classifier: Literal["global", "local"] = "global"
+    frame_dropout: bool = False
+    frame_time: Literal["middle", "start"] = "middle"
+    training: Literal["joint", "frozen_global"] = "joint"
+    sharing: Literal["none", "classifier", "backbone"] = "none"
+
+
+class Init(Settings):
+    """Files of weights to start from, by stream and backbone."""
+
+    global_: dict[BackboneName, InputPath] = Field(default={}, alias="global")
+    local: dict[BackboneName, InputPath] = Field(default={})
+
+
+class SpecAugment(Settings):
+    where: Literal["clip", "windows"] = "clip"
+    time_stripes: Natural = 2
+    time_width: Natural = 64
+    mel_stripes: Natural = 2
+    mel_width: Natural = 8
+
+
+class Plateau(Settings):
+    """`schedule: plateau`: every `every` steps, mAP on training clips that no step trains on, a share `held_out` drawn by
+    the run's seed; after more than `patience` looks in a row without a better one, the learning rate times `factor`."""
+
+    every: Count = 1000
+    patience: Natural = 3
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+
+
+class Execution(Settings):
+    """How trainings and evaluations are executed: nothing here changes the mathematics, so no run depends on it.
+
+    What does depend on it: how sums are rounded (`precision`, accelerator, processes), and dropout, which each process draws
+    for its own part of a batch. Batch k, its augmentation and its batch norm are the same for any number of processes.
+    """
+
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    checkpoint_every: Count = 2000
+    keep_every: Count | None = None
+    log_every: Count = 100
+    workers: Natural = 0
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Count = 1
+    nodes: Count = 1
+
+    @property
+    def processes(self) -> int:
+        return self.devices * self.nodes
+
+
+class Executions(Execution):
+    """`Execution` of all networks, and what is different for some, by backbone."""
+
+    by_backbone: dict[BackboneName, Override[Execution]] = Field(default={})
+
+
+class Training(Settings):
+    """How one network is trained: all that changes its weights, besides the network itself and its data."""
+
+    steps: Count = 800_000
+    batch_size: Count = 32
+    learning_rate: Positive = 1e-3
+    amsgrad: bool = False
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    plateau: Plateau = Plateau()
+    warmup: Natural = 0
+    balanced: bool = True
+    mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
+    spec_augment: SpecAugment = SpecAugment()
+    gradient_clip: Positive | None = None
+    sync_batchnorm: bool = True
+
+    @property
+    def extendable(self) -> bool:
+        """Whether more steps continue the same training: no learning rate depends on how many there are in all."""
+        return self.schedule != "cosine"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_execution(cls, given: Any) -> Any:
+        moved = given.keys() & Execution.model_fields.keys() if isinstance(given, dict) else ()
+        faults = [
+            {"type": "value_error", "loc": (key,), "input": given[key], "ctx": {"error": _moved(key)}}
+            for key in sorted(moved)
+        ]
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return given
+
+
+def _moved(key: str) -> str:
+    return f"it is `execution.{key}` now: the section `execution`, beside `training`, has what changes no mathematics"
+
+
+class Trainings(Training):
+    """`Training` of all networks, and what is different for some, by backbone."""
+
+    by_backbone: dict[BackboneName, Override[Training]] = Field(default={})

@@ -1,0 +1,83 @@
+"""The types of single settings: each carries its own bounds and its own check, and says what it allows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator
+
+from ..lib.escaping import NAME
+from ..models.registry import BACKBONES, PANNS
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+# More than any network has, and no more than one machine has the memory for: a checkpoint says these of itself.
+Rate = Annotated[int, Field(ge=1, le=768_000)]
+Hop = Annotated[int, Field(ge=1, le=3200)]
+ClipSeconds = Annotated[float, Field(gt=0, le=3600)]
+Width = Annotated[float, Field(gt=0, le=64)]
+Dropout = Annotated[float, Field(ge=0, le=2)]
+Md5 = Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+
+
+class Settings(BaseModel):
+    """A section: no key that it does not have, no number that is infinite or none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _check_name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} cannot be a name: use up to 100 letters, digits, '_', '.' and '-', and begin with a letter, a digit "
+            "or '_'"
+        )
+    return text
+
+
+def _check_backbone(name: str) -> str:
+    if name not in BACKBONES:
+        raise ValueError(f"{name!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
+    return name
+
+
+def _check_published(name: str) -> str:
+    if name not in PANNS:
+        raise ValueError(f"PANNs published no weights of {name!r}; allowed are {', '.join(PANNS)}")
+    return name
+
+
+def _check_unique(entries: list) -> list:
+    # As a run's name writes them: two values that it can't tell apart are one.
+    if len({entry if isinstance(entry, str) else f"{entry:g}" for entry in entries}) < len(entries):
+        raise ValueError(f"duplicate entry: {entries}")
+    return entries
+
+
+def check_path(path: str) -> str:
+    """A path that becomes a rule's input, where a name in braces stands for whatever fits; or an address."""
+    if set(path) & set("{}") and "://" not in path:
+        raise ValueError(f"{path!r} has a brace, which Snakemake would take for a pattern; rename the file")
+    return path
+
+
+T = TypeVar("T")
+Name = Annotated[str, AfterValidator(_check_name)]  # stands in paths, and in commands of Snakemake's and DVC's
+BackboneName = Annotated[str, AfterValidator(_check_backbone)]
+PublishedName = Annotated[str, AfterValidator(_check_published)]
+InputPath = Annotated[str, AfterValidator(check_path)]
+UniqueList = Annotated[list[T], AfterValidator(_check_unique)]
+Seeds = Annotated[UniqueList[Natural], Field(min_length=1)]
+
+
+def _check_only(value: Any, check: Any) -> Any:
+    check(value)
+    return value
+
+
+# A section that overrides another one: checked as that section is, and kept as it was given, since a key that is left
+# out overrides nothing.
+Override = Annotated[T, WrapValidator(_check_only), PlainSerializer(lambda given: given)]
