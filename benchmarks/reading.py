@@ -46,7 +46,7 @@ def make(folder: Path, clips: int) -> None:
     }
     facts |= dict.fromkeys(Statistics._fields, 0.0)
     pd.DataFrame({"clip": names} | facts).to_csv(folder / "clips.csv", index=False)
-    pd.DataFrame(dict.fromkeys(("clip", "kind", "reason", "file", "part"), [])).to_csv(folder / "ledger.csv", index=False)
+    pd.DataFrame(columns=["clip", "kind", "reason", "file", "part"]).to_csv(folder / "ledger.csv", index=False)
     (folder / "audio.json").write_text(json.dumps({"sample_rate": RATE, "clip_seconds": SECONDS}))
     segments = pd.DataFrame({"clip": names, "start": 0.0, "end": SECONDS, "labels": [("/m/0a",)] * clips})
     classes = pd.DataFrame({"index": [0], "mid": ["/m/0a"], "display_name": ["A"]})

@@ -80,7 +80,7 @@ def test_panns_packs_are_packed_anew(project):
     kept = ROWS.drop(2).reset_index(drop=True)
     assert packs.clips.tolist() == kept["clip"].tolist() and packs.attributes[0]["codec"] == "pcm16"
     np.testing.assert_array_equal(packs.read_int16(range(5)), WAVEFORMS[[0, 1, 3, 4, 5]])
-    np.testing.assert_array_equal(packs.target, audioset.targets(kept, CLASSES))
+    np.testing.assert_array_equal(packs.labels.dense(), audioset.targets(kept, CLASSES))
     assert ledger(project) == {
         ROWS["clip"][2]: "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
     }

@@ -119,7 +119,7 @@ def test_reading(shard):
     assert wave.dtype == np.float32 and wave.min() >= -1 and wave.max() < 1
     np.testing.assert_array_equal(wave, stored[[3, 0, 3]] / np.float32(32768))
     np.testing.assert_array_equal(packs.read_int16([1]), stored[[1]])
-    np.testing.assert_array_equal(packs.target, targets(segments.drop([1, 3]), CLASSES))
+    np.testing.assert_array_equal(packs.labels.dense(), targets(segments.drop([1, 3]), CLASSES))
     assert packs.classes.equals(CLASSES) and packs.sample_rate == RATE and len(packs) == 4
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(packs)).read([2]), packs.read([2]))
     for index in (4, -1):
@@ -138,7 +138,7 @@ def test_loader_workers(shard, start_method):
     first, second = loader
     assert first["index"].tolist() == [2, 3] and second["index"].tolist() == [0]
     np.testing.assert_array_equal(first["waveform"].numpy(), whole[[2, 3]])
-    np.testing.assert_array_equal(first["target"].numpy(), packs.target[[2, 3]])
+    np.testing.assert_array_equal(first["target"].numpy(), packs.labels.dense()[[2, 3]])
     assert first["target"].dtype == torch.float32
     assert PackedClips(packs)[1]["waveform"].shape == (32000,)
 
@@ -158,7 +158,7 @@ def edited(shard, tmp_path, name, **attributes):
 
 def test_shards_as_one(shard, tmp_path):
     packs = Packs([shard[0] / "pack.h5", edited(shard, tmp_path, "b")])
-    assert len(packs) == 8 and packs.clips[5] == "b1" and packs.target.shape == (8, 4)
+    assert len(packs) == 8 and packs.clips[5] == "b1" and packs.labels.dense().shape == (8, 4)
     wave = packs.read(range(8))
     np.testing.assert_array_equal(wave[:4], wave[4:])
 

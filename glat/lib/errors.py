@@ -32,6 +32,11 @@ def refusal(error: BaseException) -> str:
     return f"cannot be read ({os.strerror(error.errno)}); the file may be whole: see to that and run again"
 
 
+def brief(error: BaseException, longest: int = 120) -> str:
+    """The beginning of what a library says, on one line, for the end of a sentence."""
+    return " ".join(str(error).split())[:longest].rstrip(".")
+
+
 class GlatError(Exception):
     """A failure in one sentence: which file, key or value, what is wrong with it, and what to do.
 

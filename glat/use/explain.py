@@ -194,7 +194,7 @@ def explain(
                 f"{clip}: no audio file, and no clip of the evaluation set; the names are in "
                 f"{checkpoint.parent / MANIFEST}, which `glat evaluate` writes"
             )
-        waveform, weak = corpus.read(found)[0], np.flatnonzero(corpus.target[found[0]]).tolist()
+        waveform, weak = corpus.read(found)[0], np.flatnonzero(corpus.labels.dense(found[:1])[0]).tolist()
         if strong is not None and (of := strong[strong["clip"] == clip]).size:
             index = {c["mid"]: i for i, c in enumerate(classes)}
             truth = of[of["label"].isin(index)].assign(label=lambda t: t["label"].map(index))[["label", "start", "end"]]

@@ -34,7 +34,7 @@ try:
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
     FETCHED = {weights.place(one).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     if PARAMS.evaluation.only:
-        # Where metrics are there, Snakemake takes an input that is not for nothing to do.
+        # Where metrics are there, Snakemake treats a missing input as up to date.
         manifest.read_list(PARAMS.evaluation.only)
     sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
     if workflow.is_main_process and PARAMS.chosen.lists():
@@ -142,8 +142,8 @@ def source_code(wildcards):
     return code(sources.module(entry(wildcards).source["kind"]))
 
 
-def told():
-    """What the steps before the packs tell of the chosen dataset's clips: listings of the audio, ledgers of the lost."""
+def loss_tables():
+    """The listings of the chosen dataset's audio, and the ledgers of its lost clips."""
     data, entry = layout.Data(PARAMS.dataset), PARAMS.chosen
     shards = [(split, shard) for split in entry.splits for shard in range(entry.shards(split))]
     return [data.listing(*one) for one in shards] + [data.ledger(*one) for one in shards]

@@ -112,7 +112,7 @@ rule audit:
     input:
         "data/{dataset}/metadata",
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
-        told(),
+        loss_tables(),
     output:
         multiext("results/{dataset}/audit", ".csv", ".html"),
     log:

@@ -65,11 +65,6 @@ class Packs:
     def __len__(self) -> int:
         return len(self.clips)
 
-    @property
-    def target(self) -> np.ndarray:
-        """(clips, classes) bool weak labels, made anew at each call; `labels` is the sparse form."""
-        return self.labels.dense()
-
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """(B, samples) float32 waveforms in [-1, 1) of the clips at `indices`. Raises IndexError out of range."""
         out = np.empty((len(indices), self.samples), np.float32)

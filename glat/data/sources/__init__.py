@@ -74,9 +74,9 @@ class Source(settings.Settings):
     def fetch(self, shard: Shard) -> pd.DataFrame:
         """Bring or find the audio of a shard.
 
-        Returns a table clip, file, part, kind, reason as `glat.data.resample` describes it, in the order in which the
-        audio is best read. `file` lies in `shard.folder` or is an absolute path; an optional column `note` is for the
-        audit ("labels differ").
+        Returns a table clip, file, part, kind (`glat.data.kinds.Kind`), reason as `glat.data.resample` describes it, in
+        the order in which the audio is best read. `file` lies in `shard.folder` or is an absolute path; an optional column
+        `note` is for the audit ("labels differ").
         """
 
     def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ...lib.errors import DAMAGED, GlatError
+from ...lib.errors import DAMAGED, GlatError, brief
 from ..audio.clips import AudioError
 from ..hdf5 import Written, dataset, open_hdf5
 from ..kinds import Kind
@@ -35,7 +35,7 @@ def data(file: h5py.File, name: str, kind: str, *shape: int | None) -> h5py.Data
     try:
         return dataset(file, name, kind, shape, AGAIN, own=False)
     except DAMAGED as error:
-        raise GlatError(f"{file.filename}: {name} cannot be read ({_short(error)}); {AGAIN}") from None
+        raise GlatError(f"{file.filename}: {name} cannot be read ({brief(error)}); {AGAIN}") from None
 
 
 def names(path: str, audio: str, rows_of: Callable[[h5py.File], h5py.Dataset]) -> Iterator[tuple[str, tuple[int]]]:
@@ -70,11 +70,7 @@ def _read(found: h5py.Dataset, rows: slice) -> np.ndarray:
     try:
         return found[rows]
     except (*DAMAGED, MemoryError) as error:
-        raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({_short(error)}); {AGAIN}") from None
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+        raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({brief(error)}); {AGAIN}") from None
 
 
 def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np.ndarray | None:
@@ -120,7 +116,7 @@ def read(
             try:
                 written = Written(audio)
             except DAMAGED as error:
-                raise GlatError(f"{path}: its index cannot be read ({_short(error)}); {AGAIN}") from None
+                raise GlatError(f"{path}: its index cannot be read ({brief(error)}); {AGAIN}") from None
             for _, part in rows:
                 try:
                     there, chunks = written.chunks(int(part))
@@ -131,4 +127,4 @@ def read(
                     else:
                         yield AudioError(Kind.DAMAGED, f"{there} of the {chunks} chunks of the row were written")
                 except (*DAMAGED, MemoryError) as error:
-                    yield AudioError(Kind.UNREADABLE, f"row {part}: {_short(error)}")
+                    yield AudioError(Kind.UNREADABLE, f"row {part}: {brief(error)}")

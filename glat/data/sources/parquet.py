@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...lib.errors import GlatError
+from ...lib.errors import GlatError, brief
 from ..audio.clips import AudioError
 from ..kinds import Kind
 from . import Shard, containers
@@ -58,7 +58,7 @@ def _open(path: str) -> pq.ParquetFile:
             f"{path}: no such file; put it back, or set datasets.*.source.audio and download again"
         ) from None
     except (OSError, pa.ArrowException) as error:
-        raise GlatError(f"{path}: not a whole Parquet file ({_short(error)}); fetch it again") from None
+        raise GlatError(f"{path}: not a whole Parquet file ({brief(error)}); fetch it again") from None
     try:
         _check_columns(path, {field.name: field.type for field in file.schema_arrow})
     except GlatError:
@@ -110,7 +110,7 @@ def _column(file: pq.ParquetFile, path: str, group: int, name: str) -> list:
         return file.read_row_group(group, columns=[name])[name].to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise GlatError(
-            f"{path}: {name} of row group {group} cannot be read ({_short(error)}); fetch it again"
+            f"{path}: {name} of row group {group} cannot be read ({brief(error)}); fetch it again"
         ) from None
 
 
@@ -147,9 +147,5 @@ def _group(file: pq.ParquetFile, group: int, rows: list[int]) -> Iterator[bytes 
             begin += len(batch)
         reason = "the row is not there"
     except (OSError, pa.ArrowException) as error:
-        reason = f"row group {group}: {_short(error)}"
+        reason = f"row group {group}: {brief(error)}"
     yield from (AudioError(Kind.UNREADABLE, reason) for _ in rows[given:])
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120].rstrip(".")
