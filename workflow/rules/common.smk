@@ -67,9 +67,14 @@ def code(*modules):
 
 
 def network(wildcards):
-    """`code` of a run's backbone, of one that is trained here or of published weights."""
+    """`code` of a run's backbone."""
+    return code(registry.module(backbone(wildcards)))
+
+
+def backbone(wildcards):
+    """The backbone of a run, of one that is trained here or of published weights."""
     run = RUNS.get(wildcards.run)
-    return code(registry.module(run.backbone if run else PUBLISHED[wildcards.run]))
+    return run.backbone if run else PUBLISHED[wildcards.run]
 
 
 def on_a_cluster():
@@ -88,7 +93,7 @@ def granted(wildcards, threads):
 
 def gpus(wildcards):
     """GPUs that a training uses: `execution.devices`, with `accelerator: auto` where there are any."""
-    execution = PARAMS.execution_of(wildcards.dataset, registry.of_run(wildcards.run))
+    execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
     if on_a_cluster() and execution.nodes > 1:
         raise WorkflowError(f"execution.nodes: {execution.nodes}, but a job of this workflow has one node (docs/cluster.md)")
     there = partition().gpu if on_a_cluster() else gpu()
