@@ -33,7 +33,7 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
     Means over the seeds that both have; `duration`: median seconds of the class's events, by mid. p is corrected by Holm's
     method over the classes (`verdicts.decide`).
     """
-    seeds = [seed for seed in plain.metrics if seed in glat.scoring.metrics]
+    seeds = [seed for seed in plain.metrics if seed in glat.metrics]
     folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
     kept = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
     level, rows = confidence([plain, glat]), []
@@ -149,7 +149,7 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
         "Class", "median duration (s)", "windows in clips of the class", "hit", "random", "centre error (s)", "random",
         "all windows selected for it", "hit", "random", "covered", "random",
     ]  # fmt: skip
-    what = f"""Means over {len(glat.scoring.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
+    what = f"""Means over {len(glat.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
 
 - windows in clips of the class: how many were selected in clips that hold the class, over all runs;
 - hit: the share of them that overlaps an event of the class [{level:.0%} interval over clips and runs];
