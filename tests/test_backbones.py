@@ -218,8 +218,8 @@ def test_a_network_s_sources_are_what_is_imported_for_it(backbone, own):
 
 
 @pytest.mark.parametrize("glat", [None, {}, {"sharing": "classifier"}])
-def test_the_backbone_of_the_readme_is_one(tmp_path, glat):
-    (code,) = [part for part in (ROOT / "README.md").read_text().split("```python\n") if "class Mine" in part]
+def test_the_backbone_of_the_guide_is_one(tmp_path, glat):
+    (code,) = [part for part in (ROOT / "docs/backbones.md").read_text().split("```python\n") if "class Mine" in part]
     (tmp_path / "mine.py").write_text(code.partition("```")[0])
     tagger = build(runpy.run_path(str(tmp_path / "mine.py"))["Mine"], 5, glat=glat).train()
     with torch.autocast("cpu", torch.bfloat16):
