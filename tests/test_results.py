@@ -20,9 +20,9 @@ from glat.config.params import load
 from glat.config.runs import evaluated
 from glat.lib.errors import GlatError
 from glat.results import controls, curves, published
-from glat.results.measured import only_failures, read, read_curve, same_clips, spread, why_missing
+from glat.results.measured import missing_reason, only_failures, read, read_curve, same_clips, spread
 from glat.results.registry import RESULTS
-from glat.results.verdicts import ONE_SEED, against, compare, decide, difference_columns, verdict
+from glat.results.verdicts import ONE_SEED, compare, comparison_columns, decide, difference_columns, verdict
 from glat.scoring.intervals import Difference, difference, holm
 from glat.scoring.jackknife import jackknife
 
@@ -165,7 +165,7 @@ def test_a_comparison_that_a_table_repeats_or_mirrors_counts_once(project):
     own = glat._replace(system=glat.system._replace(label="GL-AT under another name"))
     local = glat._replace(system=glat.system._replace(stream="local"))
     pairs = [(glat, plain), (random, plain), (own, plain), (plain, glat), (fewer, random), (local, plain), (own, glat)]
-    table = decide([against("vs_alone", *pair) for pair in pairs], 0.95)
+    table = decide([comparison_columns("vs_alone", *pair) for pair in pairs], 0.95)
     p, corrected = table["vs_alone_p"].to_numpy(), table["vs_alone_p_holm"].to_numpy()
     assert np.isnan(p[6]) and table["vs_alone_verdict"][6] == "not compared"  # with itself
     np.testing.assert_allclose(corrected[[0, 1, 4, 5]], holm(p[[0, 1, 4, 5]]))  # of four pairs; streams are systems too
@@ -196,7 +196,7 @@ def test_differences_that_look_certain_in_one_seed_are_not_with_few(project):
     for run in plain.runs:
         make_run(run, corpus, 1.0)
     systems = read(glat), read(plain)
-    table = decide([against("vs_alone", *systems)], 0.95)
+    table = decide([comparison_columns("vs_alone", *systems)], 0.95)
     assert table["vs_alone"][0] > 0.1 and table["vs_alone_verdict"][0] == "undecided"
     narrow = compare(*(one._replace(metrics={0: one.metrics[0]}) for one in systems))
     assert narrow.low > 0 and np.isnan(narrow.p)
@@ -275,7 +275,7 @@ def test_without_the_plain_backbone_figures_and_controls_say_so(project):
     make_all(params, Corpus(), without=("cnn10-s0", "cnn10-glat-frozen_global-s0"))
     failing(params, "cnn10-s0", "out of memory", prefix="RuntimeError: ")
     frozen = experiments.all_runs(params)["cnn10-glat-frozen_global-s0"]
-    assert why_missing(frozen) == "could not start: runs/mini/cnn10-s0/checkpoint.pt is not there"
+    assert missing_reason(frozen) == "could not start: runs/mini/cnn10-s0/checkpoint.pt is not there"
     assert only_failures(list(experiments.all_runs(params).values()))
     for name in ("fig2a", "controls"):
         RESULTS[name].write(params, with_missing=True)
@@ -301,15 +301,15 @@ def _text_of(svg):
 def test_metrics_of_an_earlier_training_do_not_count(project):
     params = settings()
     run = experiments.system(params, "cnn10", None).runs[0]
-    assert why_missing(run) == "not trained yet"
+    assert missing_reason(run) == "not trained yet"
     make_run(run, Corpus())
-    assert why_missing(run) is None
+    assert missing_reason(run) is None
     metrics = run.folder / "metrics.json"
     (run.folder / "checkpoint.pt").unlink()
-    assert why_missing(run) == "not trained yet" and metrics.exists()
+    assert missing_reason(run) == "not trained yet" and metrics.exists()
     (run.folder / "checkpoint.pt").write_bytes(b"")
     os.utime(metrics, (1, 1))
-    assert why_missing(run) == "not evaluated yet"
+    assert missing_reason(run) == "not evaluated yet"
 
 
 def test_controls_answer_each_question_against_glat_and_against_the_backbone(project):

@@ -51,9 +51,9 @@ def common_clips(
     """Print the clips that all of several evaluations have: a list for evaluation.only."""
     from ..scoring import manifest
 
-    shared = manifest.common(lists)
+    shared = manifest.common_clips(lists)
     print(manifest.manifest(shared), end="")
-    tell(f"{len(shared)} clips in common of {' and '.join(map(str, manifest.counts(lists)))}")
+    tell(f"{len(shared)} clips in common of {' and '.join(map(str, manifest.clip_counts(lists)))}")
 
 
 @app.command()

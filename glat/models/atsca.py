@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .backbone import initialise, normalise_mels, scaled
+from .backbone import initialise, normalise_mels, scale_channels
 from .cnn10 import Cnn10
 
 # Bias of each gate at the start: sigmoid(2) = 0.88 (the channel gate, a sum of two, starts at 0.98). Twelve gates that began half shut would hide the clip (ours).
@@ -61,7 +61,7 @@ class Atsca(Cnn10):
         super().__init__(classes, width, mels)
         self.attention = nn.ModuleList(
             nn.Sequential(ChannelAttention(c), RegionAttention(), FrameAttention(c))
-            for c in (scaled(c, width) for c in (64, 128, 256, 512))
+            for c in (scale_channels(c, width) for c in (64, 128, 256, 512))
         )
         self.attention.apply(initialise)
         for module in self.attention:

@@ -121,7 +121,7 @@ def normalise_mels(bn: nn.BatchNorm2d, logmel: Tensor, keep: Tensor | None = Non
         return x if keep is None else x * keep
 
 
-def scaled(channels: int, width: float) -> int:
+def scale_channels(channels: int, width: float) -> int:
     """`channels` times `width`, rounded to a multiple of 8 (at least 8) so that vector units are filled."""
     return channels if width == 1 else max(8, round(channels * width / 8) * 8)
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from torch import nn
 
 from .backbone import Backbone
-from .frontend import LogMel, window_of
+from .frontend import LogMel, window_length
 from .registry import BACKBONES
 from .tagger import Tagger
 from .twostream import TwoStream
@@ -47,7 +47,7 @@ def build(
     cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
     scale = sample_rate / 32000
     settings = {"hop": 320} | (front_end or {}) | cls.front_end
-    settings.setdefault("window", window_of(settings["hop"]))
+    settings.setdefault("window", window_length(settings["hop"]))
     settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
     logmel = LogMel(sample_rate, **settings)
 

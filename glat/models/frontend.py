@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchaudio.transforms import AmplitudeToDB, MelScale, Spectrogram
 
 
-def window_of(hop: int) -> int:
+def window_length(hop: int) -> int:
     """Length of the STFT's window for a hop, both in samples at 32 kHz: 1024 for PANNs' 320, and for longer hops the
     power of two of at least 2.5 hops (ours; the paper gives none).
 
@@ -29,7 +29,7 @@ class LogMel(nn.Module):
     Args:
         sample_rate: of the waveform, in Hz.
         window, hop: of the STFT, in samples. The defaults are 32 ms and 10 ms at 32 kHz (PANNs); no window is
-            `window_of(hop)`.
+            `window_length(hop)`.
         mels, fmin, fmax: number of mel bands and the edges of the lowest and highest, in Hz.
         centred_end: keep the last frame, whose centre is the very end of the clip (1001 frames for 10 s).
     """
@@ -45,7 +45,7 @@ class LogMel(nn.Module):
         centred_end: bool = True,
     ):
         super().__init__()
-        window = window or window_of(hop)
+        window = window or window_length(hop)
         self.sample_rate, self.hop, self.mels, self.centred_end = sample_rate, hop, mels, centred_end
         self.stft = Spectrogram(window, hop_length=hop, power=None)
         top = min(fmax, sample_rate / 2)

@@ -28,9 +28,9 @@ BACKBONES = {
 }
 
 
-def of_run(name: str) -> str:
+def backbone_of(run: str) -> str:
     """The backbone of a run, which its name begins with: `cnn10` of `cnn10-glat-n3-s0`."""
-    return max((backbone for backbone in BACKBONES if name.startswith(f"{backbone}-")), key=len)
+    return max((backbone for backbone in BACKBONES if run.startswith(f"{backbone}-")), key=len)
 
 
 def module(backbone: str) -> str:

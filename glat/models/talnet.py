@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone, initialise, normalise_mels, scaled
+from .backbone import Backbone, initialise, normalise_mels, scale_channels
 
 RANGE = (1e-7, 1 - 1e-7)  # of probabilities, so that no loss of one is infinite (its authors' code)
 
@@ -28,7 +28,7 @@ class TALNet(Backbone):
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
         super().__init__()
         self.bn0 = nn.BatchNorm2d(mels, affine=False)
-        channels = [scaled(c, width) for c in (32, 64, 128, 256, 512)]
+        channels = [scale_channels(c, width) for c in (32, 64, 128, 256, 512)]
         inputs = 1
         for i, outputs in enumerate(channels, 1):
             self.add_module(
@@ -43,7 +43,7 @@ class TALNet(Backbone):
                 ),
             )
             inputs = outputs
-        self.gru = nn.GRU(inputs * (mels // 32), scaled(512, width), batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(inputs * (mels // 32), scale_channels(512, width), batch_first=True, bidirectional=True)
         self.fc = nn.Linear(2 * self.gru.hidden_size, classes)
         self.apply(initialise)
         for name, parameter in self.gru.named_parameters():

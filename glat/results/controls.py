@@ -14,7 +14,7 @@ from ..models.registry import BACKBONES
 from . import tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
-from .verdicts import against, decide
+from .verdicts import comparison_columns, decide
 
 WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
 
@@ -57,7 +57,7 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
             "method": BACKBONES[control.backbone].title, "backbone": control.backbone, "question": control.question, "setting": control.setting,
             "run": one.system.runs[0].name.rpartition("-")[0],
         } | score_columns(one)  # fmt: skip
-        row |= against("vs_glat", one, glat) | against("vs_alone", one, plain)
+        row |= comparison_columns("vs_glat", one, glat) | comparison_columns("vs_alone", one, plain)
         row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
         if one.metrics and plain.metrics:
             row["steps"] = one.mean("steps")
@@ -73,8 +73,8 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     measured = [row for row in rows if row["seeds"]]
     told = ["# Controls"]
     if measured:
-        told.append(text.measured_where(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
-    told.append(text.HOW_DIFFERENCES_READ)
+        told.append(text.conditions(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
+    told.append(text.DIFFERENCES)
     told.append(
         "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses nothing. "
         "Equal compute: the backbone alone, in as many steps as give it GL-AT's multiply-adds. The last column is that "
@@ -94,14 +94,14 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     ]
     lines = [
         [
-            row["method"], row["question"], text.marked(row["setting"], row),
+            row["method"], row["question"], text.with_mark(row["setting"], row),
             text.score(row, "mAP") if row["seeds"] else f"missing: {escaped(row['missing'])}",
             text.difference(row, "vs_glat"), text.difference(row, "vs_alone"),
             text.number(row["training_compute"], 2),
         ]
         for row in rows
     ]  # fmt: skip
-    return "\n\n".join([*told, text.markdown(header, lines).rstrip(), *text.marks(measured)]) + "\n"
+    return "\n\n".join([*told, text.markdown(header, lines).rstrip(), *text.mark_notes(measured)]) + "\n"
 
 
 def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:

@@ -10,11 +10,11 @@ from sklearn.metrics import precision_recall_curve
 
 from ..config import experiments
 from ..config.params import Params
-from ..models.registry import BACKBONES, OUR_READING, of_run
+from ..models.registry import BACKBONES, OUR_READING, backbone_of
 from ..scoring.predictions import read_predictions
 from ..training import convergence
 from . import tables, text
-from .measured import Measured, behind_columns, convergence_columns, read, read_curve, same_clips, why_missing
+from .measured import Measured, convergence_columns, missing_reason, provenance_columns, read, read_curve, same_clips
 from .plots import COLOURS, figure, foot, open_marks
 
 RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
@@ -30,20 +30,20 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
     shown = {"table1": ["table1"], "fig2": ["fig2a", "fig2b"], "controls": ["controls"]}
     for name, results in shown.items():
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
-        there = [run for run in runs if not partial or not why_missing(run)]
+        there = [run for run in runs if not partial or not missing_reason(run)]
         curves = {run.name: read_curve(run.folder / "train.csv") for run in there}
-        half = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
-        draw_training(curves, folder / f"training_{name}", half)
+        unconverged = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
+        draw_training(curves, folder / f"training_{name}", unconverged)
         drawn |= curves
     lines = [curve.assign(run=name) for name, curve in drawn.items()]
     if lines:
         tables.write(pd.concat(lines), None, folder / "training")
 
 
-def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = frozenset()) -> None:
+def draw_training(curves: dict[str, pd.DataFrame], path: Path, unconverged: set[str] = frozenset()) -> None:
     """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour.
 
-    The curves of `half`, which had not converged (`glat.training.convergence`), end in an open mark.
+    The curves of `unconverged`, which had not converged (`glat.training.convergence`), end in an open mark.
     """
     groups = list(dict.fromkeys(name.rpartition("-s")[0] for name in curves))
     styles = ["-", "--", ":", "-."]
@@ -56,22 +56,22 @@ def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] = 
                 colour, style = COLOURS[group % len(COLOURS)], styles[group // len(COLOURS) % len(styles)]
                 # The first run of a group names it.
                 of_group = [n for n in curves if n.rpartition("-s")[0] == groups[group]]
-                label = _label(groups[group], half.intersection(of_group)) if name == of_group[0] else None
+                label = _label(groups[group], unconverged.intersection(of_group)) if name == of_group[0] else None
                 ax.plot(curve["step"], loss, style, color=colour, lw=1.2, label=label if stream == "global" else None)
-                if name in half and loss.notna().any():
+                if name in unconverged and loss.notna().any():
                     open_marks(ax, curve["step"].iloc[-1], loss.iloc[-1], colour)
             ax.set_title(f"{stream} stream", loc="left")
             ax.set_xlabel("step")
             ax.set_yscale("log")
         axes[0].set_ylabel("binary cross entropy, mean since the last point")
         fig.legend(loc="outside right center", fontsize=7)
-        foot(fig, [text.OPEN_MARKS] if half else [])
+        foot(fig, [text.OPEN_MARKS] if unconverged else [])
 
 
-def _label(group: str, half: set[str]) -> str:
+def _label(group: str, unconverged: set[str]) -> str:
     """Runs that differ in seed alone, with the marks that are theirs."""
-    reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[of_run(f"{group}-")].title else ""
-    return f"{group}{reading} {convergence.MARK}" if half else group + reading
+    reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[backbone_of(f"{group}-")].title else ""
+    return f"{group}{reading} {convergence.MARK}" if unconverged else group + reading
 
 
 def write_pr(params: Params, folder: Path) -> None:
@@ -87,7 +87,7 @@ def write_pr(params: Params, folder: Path) -> None:
         curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
     lines = [
         pd.DataFrame({"method": label, "recall": RECALL, "precision": precision}).assign(
-            **convergence_columns(one), **behind_columns(one)
+            **convergence_columns(one), **provenance_columns(one)
         )
         for one, (label, precision) in zip(measured, curves.items(), strict=True)
     ]

@@ -13,7 +13,7 @@ from ..config.params import Params
 from . import published, tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
-from .verdicts import against, decide
+from .verdicts import comparison_columns, decide
 
 LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
 
@@ -32,7 +32,7 @@ def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) ->
     rows = []
     for value, one in [(None, plain), *points]:
         row: dict[str, Any] = {"method": one.system.label, "setting": setting, "value": value} | score_columns(one)
-        row |= against("vs_alone", one, plain)
+        row |= comparison_columns("vs_alone", one, plain)
         if one.metrics:
             row |= {key: one.mean("cost", key) for key in ("multiply_adds_per_clip", "seconds_per_clip")}
             row["clock"] = one.first["cost"]["clock"]
@@ -46,7 +46,7 @@ def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> No
     there, missing = points[points["seeds"] > 0], points[points["missing"].fillna("") != ""]
     with figure(path, 2, 1, (6.4, 5.6), sharex=True, height_ratios=[3, 2]) as (fig, (score, cost)):
         if alone["seeds"]:
-            score.axhline(alone["mAP"], color=ALONE, label=text.marked(alone["method"], alone))
+            score.axhline(alone["mAP"], color=ALONE, label=text.with_mark(alone["method"], alone))
             score.axhspan(alone["mAP_low"], alone["mAP_high"], color=ALONE, alpha=0.12, lw=0)
             cost.axhline(1000 * alone["seconds_per_clip"], color=ALONE)
         if len(there):

@@ -13,13 +13,13 @@ from ..config.params import Params
 from ..lib.escaping import markdown as escaped
 from ..scoring.intervals import difference
 from ..scoring.jackknife import class_estimates
-from ..scoring.localisation import LOCALISATION, by_class, localise, selected, strong_labels
+from ..scoring.localisation import LOCALISATION, class_table, localise, strong_labels, windows_per_class
 from ..scoring.predictions import read_predictions
 from ..training.convergence import NO_VERDICT
 from . import tables, text
-from .measured import Measured, behind_columns, confidence, convergence_columns, read, same_clips
+from .measured import Measured, confidence, convergence_columns, provenance_columns, read, same_clips
 from .plots import CHANCE, METHOD, figure, foot, open_marks
-from .verdicts import ONE_SEED, converged, decide, difference_columns
+from .verdicts import ONE_SEED, both_converged, decide, difference_columns
 
 GAINS = [
     "mid", "display_name", "median_duration", "AP_alone", "AP_glat", "gain", "gain_low", "gain_high", "gain_p",
@@ -49,7 +49,7 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
         alone, both = ([ap for ap, _ in of] for of in found)
         row = {"mid": mid, "display_name": name, "median_duration": duration[mid]}
         row |= {"AP_alone": np.mean([ap.value for ap in alone]), "AP_glat": np.mean([ap.value for ap in both])}
-        gain = difference_columns("gain", difference(both, alone, level), mid, converged(plain, glat))
+        gain = difference_columns("gain", difference(both, alone, level), mid, both_converged(plain, glat))
         rows.append(row | gain | {"seeds": len(seeds)})
     return decide(rows, level).reindex(columns=GAINS)
 
@@ -81,7 +81,7 @@ def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, g
         ax.axhline(0, color=CHANCE)
         ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
         ax.plot(table["median_duration"], table["gain"], "o", color=METHOD)
-        if not converged(plain, glat):
+        if not both_converged(plain, glat):
             open_marks(ax, table["median_duration"], table["gain"], METHOD)
             foot(fig, [text.OPEN_MARKS])
         # Names where there is room for them, slanted, as classes of like duration stand close together.
@@ -100,7 +100,7 @@ def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, g
 
 
 def _named(one: Measured) -> str:
-    return text.marked(one.system.label, convergence_columns(one))
+    return text.with_mark(one.system.label, convergence_columns(one))
 
 
 def write(params: Params, folder: Path) -> None:
@@ -111,7 +111,7 @@ def write(params: Params, folder: Path) -> None:
     plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
     same_clips([plain, glat])
     tau, seconds = params.glat.tau, params.audio.clip_seconds
-    clips = behind_columns(glat) | convergence_columns(glat)
+    clips = provenance_columns(glat) | convergence_columns(glat)
     strong = strong_labels(params)
     kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
     found = [localise(one, strong, tau, seconds) for one in kept]
@@ -120,13 +120,13 @@ def write(params: Params, folder: Path) -> None:
         return
     names = dict(zip(kept[0]["mid"], kept[0]["display_name"], strict=True))
     level = confidence([plain, glat])
-    chosen = sum(selected(one, strong) for one in kept)
-    table = by_class(found, strong, names, chosen, level)
+    chosen = sum(windows_per_class(one, strong) for one in kept)
+    table = class_table(found, strong, names, chosen, level)
     draw_hits(table, tau, glat, folder / "localisation")
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])
     rho = spearmanr(gain["median_duration"], gain["gain"]).statistic if len(gain) > 2 else np.nan
     draw_gains(gain, rho, level, plain, glat, folder / "durations")
-    alone = behind_columns(plain) | convergence_columns(plain)
+    alone = provenance_columns(plain) | convergence_columns(plain)
     both = {key: value if value == alone[key] else f"{alone[key]} / {value}" for key, value in clips.items()}
     tables.write(gain.assign(**both), None, folder / "durations")
     tables.write(table.assign(**clips), markdown(table, gain, glat, tau, rho, level), folder / "localisation")
@@ -163,10 +163,10 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
     told = [
         f"# Where {_named(glat)} listens, on `{glat.first['dataset']}`",
         what,
-        text.behind([behind_columns(glat)]),
+        text.provenance([provenance_columns(glat)]),
         text.markdown(header, lines).rstrip(),
         f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. {_told(gain)}",
-        *text.marks([mark]),
+        *text.mark_notes([mark]),
     ]
     return "\n\n".join(told) + "\n"
 

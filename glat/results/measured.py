@@ -19,7 +19,7 @@ from ..lib.errors import GlatError, refusal
 from ..lib.provenance import hardware, versions
 from ..scoring.intervals import d_prime_interval, interval
 from ..scoring.jackknife import Estimate
-from ..scoring.manifest import DIGITS, common
+from ..scoring.manifest import DIGITS, common_clips
 from ..scoring.predictions import METRICS, VERSION, Influence, read_influence
 from ..training import convergence
 
@@ -110,7 +110,7 @@ def read(system: System, partial: bool = False) -> Measured:
     """
     metrics, influence, missing = {}, {}, {}
     for run in system.runs:
-        if partial and (reason := why_missing(run)):
+        if partial and (reason := missing_reason(run)):
             missing[run.name] = reason
             continue
         metrics[run.seed] = read_metrics(run.folder / "metrics.json")
@@ -127,7 +127,7 @@ def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
     return next((f"{key} {metrics[key]}, not {value}" for key, value in asked.items() if metrics[key] != value), None)
 
 
-def why_missing(run: Run) -> str | None:
+def missing_reason(run: Run) -> str | None:
     """None if a run is trained and evaluated with these settings, else why not: what its log ends with, where it has one.
 
     Metrics of another checkpoint, or without one, are those of an earlier training.
@@ -148,7 +148,7 @@ def why_missing(run: Run) -> str | None:
 
 def only_failures(runs: list[Run]) -> bool:
     """Whether some runs are missing, and every one of them because it failed: nothing is only yet to be done."""
-    reasons = [why for run in runs if (why := why_missing(run))]
+    reasons = [why for run in runs if (why := missing_reason(run))]
     return bool(reasons) and not any(why.endswith(YET) for why in reasons)
 
 
@@ -182,7 +182,7 @@ def different_clips(systems: list[Measured]) -> None:
     (first, a), (second, b) = list(found.values())[:2]
     folders = [str(run.folder) for run, _ in found.values()]
     try:
-        shared = f"the {len(common(folders))} clips that all have"
+        shared = f"the {len(common_clips(folders))} clips that all have"
     except GlatError:  # none in common, or a clips.txt that is not there
         shared = "the clips that all have"
     raise GlatError(
@@ -224,7 +224,7 @@ def spread(one: Measured, metric: str) -> Spread:
     return Spread(*bounds, float(np.mean([estimate.centre for estimate in found])), std)
 
 
-def behind_columns(one: Measured) -> dict[str, Any]:
+def provenance_columns(one: Measured) -> dict[str, Any]:
     """What stands behind a system's scores. The clips: how many, the first digits of the SHA-256 of their list
     (`clips.txt` of its runs), and the list that `evaluation.only` restricted them to, empty where none did. And the
     commit, the versions and the hardware of trainings and evaluations: where these differ, what trained is marked so."""
@@ -270,7 +270,7 @@ def score_columns(one: Measured) -> dict[str, Any]:
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
         keys = {"classes_scored": "classes_scored", "dataset": "dataset"}
-        columns |= {column: one.first[key] for column, key in keys.items()} | behind_columns(one)
+        columns |= {column: one.first[key] for column, key in keys.items()} | provenance_columns(one)
         columns["parameters"] = one.first["parameters"]
     columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
     return columns

@@ -78,7 +78,7 @@ MEANING = {
 }
 
 
-def measured(params: Params, backbone: str, file: Path | None = None) -> Measured:
+def read_scores(params: Params, backbone: str, file: Path | None = None) -> Measured:
     """What PANNs' weights of a backbone scored here: those of params.yaml, or of `file`.
 
     Raises:
@@ -137,7 +137,7 @@ def markdown(rows: list[dict[str, Any]], level: float) -> str:
         lines.append([row["method"], *scores, row["verdict"]])
     told = [
         f"# PANNs' weights on `{rows[0]['dataset']}`",
-        f"In brackets: the {level:.0%} interval over clips. {text.behind(rows)}",
+        f"In brackets: the {level:.0%} interval over clips. {text.provenance(rows)}",
         text.markdown(header, lines).rstrip(),
         "They were published without their training's curve: whether it had converged can't be judged here.",
         *(sentence(row) for row in rows),
@@ -151,7 +151,7 @@ def write(params: Params, folder: Path) -> None:
     Raises:
         GlatError: weights that were not evaluated, or not on the same clips.
     """
-    found = [measured(params, backbone) for backbone in params.weights]
+    found = [read_scores(params, backbone) for backbone in params.weights]
     if not found:
         raise GlatError("weights: params.yaml names none; give the address or path of PANNs' checkpoint of a backbone")
     same_clips(found)

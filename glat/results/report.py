@@ -20,7 +20,7 @@ from ..scoring.manifest import DIGITS
 from ..training import convergence
 from . import text
 from .fig2 import caption
-from .measured import read_curve, read_metrics, why_missing
+from .measured import missing_reason, read_curve, read_metrics
 from .page import image, render
 from .registry import PARTIAL
 
@@ -83,7 +83,7 @@ def _hears(run: Run, missing: dict[str, str]) -> tuple[str, list[str]]:
         return title, []
     finding = read_metrics(run.folder / "metrics.json").get("convergence")
     named = {"method": title, "not_converged": convergence.marked(finding)}
-    return convergence.name(title, finding), text.marks([named])
+    return convergence.name(title, finding), text.mark_notes([named])
 
 
 def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
@@ -137,7 +137,7 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
     """
     whole_results = folder.parent if partial else folder
     runs = list(experiments.all_runs(params).values())
-    missing = {run.name: why for run in runs if (why := why_missing(run))} if partial else {}
+    missing = {run.name: why for run in runs if (why := missing_reason(run))} if partial else {}
     there = [run for run in runs if run.name not in missing]
     rows = run_rows(there)
     page = render(

@@ -13,7 +13,7 @@ from ..lib.files import whole
 from ..scoring.predictions import METRICS
 from . import published, text
 from .measured import Measured, confidence, read, same_clips, score_columns
-from .verdicts import against, decide
+from .verdicts import comparison_columns, decide
 
 AUDIOSET = (
     "The columns of the paper are what it prints for **AudioSet**{}: another corpus and another size of network, to be "
@@ -43,8 +43,8 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
         two = one.system.control == experiments.TWO_NETWORKS
         row: dict[str, Any] = {"method": one.system.label, "backbone": backbone, "glat": second and not two}
         row |= score_columns(one)
-        row |= against("vs_alone", one, alone[backbone])
-        row |= against("vs_glat", one, with_glat[backbone] if two else None)
+        row |= comparison_columns("vs_alone", one, alone[backbone])
+        row |= comparison_columns("vs_glat", one, with_glat[backbone] if two else None)
         row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
         for prefix, scores in (
             ("paper_audioset", {} if two else published.WITH_GLAT if second else published.ORIGINAL),
@@ -64,24 +64,24 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
         prefixes = ["paper_audioset"] if row["glat"] else ["paper_audioset", "paper_reproduced_audioset"]
         paper = [" / ".join(text.number(row[f"{p}_{metric}"]) for p in prefixes) for metric in METRICS]
         ours = [text.score(row, metric) for metric in METRICS]
-        name = text.marked(row["method"], row)
+        name = text.with_mark(row["method"], row)
         lines.append([name, *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
     header = ["Method", "mAP", "mAUC", "d′", "mAP minus the backbone's alone", "parameters"]
     told = [
         f"# Table 1 on `{rows[0]['dataset']}`",
-        text.measured_where(rows, confidence, set(table["seeds"])),
-        text.HOW_DIFFERENCES_READ,
+        text.conditions(rows, confidence, set(table["seeds"])),
+        text.DIFFERENCES,
         AUDIOSET.format(" (original / reproduced by its authors)"),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC", "d′"], lines).rstrip(),
     ]
-    told += text.marks(rows)
-    told += [beside_glat(table, row) for row in rows if experiments.TWO_NETWORKS in row["method"]]
+    told += text.mark_notes(rows)
+    told += [two_networks_sentence(table, row) for row in rows if experiments.TWO_NETWORKS in row["method"]]
     if collapsed := table.loc[table["collapsed"] > 0, "method"].tolist():
         told.append(f"**Collapsed** (all clips scored the same in at least one seed): {', '.join(collapsed)}.")
     return "\n\n".join(told) + "\n"
 
 
-def beside_glat(table: pd.DataFrame, two: dict[str, Any]) -> str:
+def two_networks_sentence(table: pd.DataFrame, two: dict[str, Any]) -> str:
     """What two networks on the whole clip (a row of Table 1) score and cost beside GL-AT: which of the two is it that helps?"""
     of = table[table["backbone"] == two["backbone"]]
     glat = of[of["glat"]].iloc[0]
@@ -109,7 +109,7 @@ def table2(systems: list[Measured]) -> pd.DataFrame:
         glat, stream = one.first["glat"] is not None, one.system.stream
         row: dict[str, Any] = {"method": one.system.label}
         row |= {"global": not glat or stream != "local", "local": glat and stream != "global"} | score_columns(one)
-        row |= against("vs_alone", one, plain)
+        row |= comparison_columns("vs_alone", one, plain)
         printed = published.TABLE2.get((one.first["backbone"], stream if glat else "alone"), (None, None))
         row |= {"paper_audioset_mAP": printed[0], "paper_audioset_mAUC": printed[1]}
         rows.append(row)
@@ -121,7 +121,7 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
     rows = table.to_dict("records")
     lines = [
         [
-            text.marked(row["method"], row),
+            text.with_mark(row["method"], row),
             *("✓" if row[stream] else "" for stream in ("global", "local")),
             *(text.score(row, metric) for metric in METRICS),
             text.difference(row, "vs_alone"),
@@ -132,11 +132,11 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
     header = ["Method", "Global", "Local", "mAP", "mAUC", "d′", "mAP minus the backbone's alone"]
     told = [
         f"# Table 2 on `{rows[0]['dataset']}`",
-        text.measured_where(rows, confidence, set(table["seeds"])),
-        text.HOW_DIFFERENCES_READ,
+        text.conditions(rows, confidence, set(table["seeds"])),
+        text.DIFFERENCES,
         AUDIOSET.format(""),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC"], lines).rstrip(),
-        *text.marks(rows),
+        *text.mark_notes(rows),
     ]
     return "\n\n".join(told) + "\n"
 

@@ -25,12 +25,12 @@ def score(row: dict[str, Any], metric: str) -> str:
     return f"{number(row[metric])}{over_seeds} [{number(row[f'{metric}_low'])}, {number(row[f'{metric}_high'])}]"
 
 
-def marked(name: str, row: dict[str, Any]) -> str:
+def with_mark(name: str, row: dict[str, Any]) -> str:
     """A name of a table's row, with the mark of a training that had not converged."""
     return f"{name} {MARK}" if row["not_converged"] else name
 
 
-def marks(rows: list[dict[str, Any]]) -> list[str]:
+def mark_notes(rows: list[dict[str, Any]]) -> list[str]:
     """What is to be said under a table for the marks that its rows bear: a line for each kind."""
     told = [READING] if any(OUR_READING in row["method"] for row in rows) else []
     if any(row["not_converged"] for row in rows):
@@ -67,7 +67,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(_BAR.sub(r"\|", cell) for cell in line) + " |" for line in lines) + "\n"
 
 
-def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -> str:
+def conditions(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -> str:
     """What stands behind the numbers of a table: clips, classes, seeds, intervals, and what made them."""
     row = rows[0]
     several = max(seeds) > 1
@@ -77,12 +77,12 @@ def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
         f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} interval over {over}.{alone} "
-        f"{INTERVALS_ARE_FOR} {behind(rows)}"
+        f"{INTERVALS} {provenance(rows)}"
     )
 
 
-def behind(rows: list[dict[str, Any]]) -> str:
-    """The clips behind the numbers of a table, and the commit, versions and hardware (`measured.behind_columns`)."""
+def provenance(rows: list[dict[str, Any]]) -> str:
+    """The clips behind the numbers of a table, and the commit, versions and hardware (`measured.provenance_columns`)."""
     row = rows[0]
     only = f", restricted by evaluation.only to {escaped(row['evaluation_only'])}" if row["evaluation_only"] else ""
     made = {key: " / ".join(dict.fromkeys(one[key] for one in rows)) for key in ("commit", "versions", "hardware")}
@@ -93,11 +93,11 @@ def behind(rows: list[dict[str, Any]]) -> str:
     )
 
 
-INTERVALS_ARE_FOR = (
+INTERVALS = (
     "An interval is for what the metric would be on endlessly many clips with the same share of each class. mAP on few "
     "positives leans above that, as each positive counts itself, so its interval reaches further down than up."
 )
-HOW_DIFFERENCES_READ = (
+DIFFERENCES = (
     "Differences are paired by clip and seed. p is two-sided, of both sources of variance, and corrected by Holm's method "
     "for all comparisons of one metric in this table, each pair of systems counted once; a difference is called higher or lower where that p is below what "
     "the interval leaves out, else it is undecided. The interval is that of one comparison alone. One seed gives no "

@@ -34,7 +34,7 @@ def verdict(difference: float, p: float, level: float) -> str:
     return "higher" if difference > 0 else "lower"
 
 
-def converged(a: Measured, b: Measured) -> bool:
+def both_converged(a: Measured, b: Measured) -> bool:
     """Whether no training of the two systems is marked (`glat.training.convergence`)."""
     return not (a.not_converged or b.not_converged)
 
@@ -74,7 +74,7 @@ def decide(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
     return table
 
 
-def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
+def comparison_columns(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
     """A system minus another as columns: `<name>` for mAP, `<name>_mAUC` and `<name>_d_prime`; NaN without another, or
     against itself: the same stream of the same runs."""
     if other and one.identity == other.identity:
@@ -83,5 +83,5 @@ def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
     for metric in METRICS:
         found = compare(one, other, metric) if other else None
         column = name if metric == "mAP" else f"{name}_{metric}"
-        columns |= difference_columns(column, found, pair, not other or converged(one, other))
+        columns |= difference_columns(column, found, pair, not other or both_converged(one, other))
     return columns

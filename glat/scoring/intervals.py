@@ -114,7 +114,7 @@ def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interva
 def proportion(value: float, centre: float, found: Variances, spare: float, confidence: float) -> tuple[float, float]:
     """The ends of the interval of a value from 0 to 1: Wilson's, the values whose own variance, in proportion to
     value (1 - value), puts the centre a half-width away. For m independent clips of which a share was right, and
-    `spare` as `jackknife.unseen` has it, they are Wilson's own."""
+    `spare` as `jackknife.unseen_variance` has it, they are Wilson's own."""
     unit = centre * (1 - centre) + spare
 
     def bounds(p: float) -> tuple[float, float]:

@@ -126,7 +126,7 @@ def _of_class(ranked: Ranked, clips: int) -> tuple[Estimate, Estimate]:
         influence[ranked.negatives] = of_negatives[ranked.place]
         influence[ranked.positives] = of_positives[ranked.level]
         seen = float(mistakes) if known > 1 and np.ptp(influence) > 1e-9 else 0.0  # all tied: nothing was seen
-        spare = unseen(value, known, seen)
+        spare = unseen_variance(value, known, seen)
         return Estimate(value, centre, influence, spare / known, spare, known - 1)
 
     return estimate(ap, _ap_centre(ap, p, q), _without_ap(ap, p, q)), estimate(auc, auc, _without_auc(auc, p, q))
@@ -176,7 +176,7 @@ def _ap_centre(ap: float, p: np.ndarray, q: np.ndarray) -> float:
     return float(p @ precision / positives)
 
 
-def unseen(value: float, known: float, mistakes: float) -> float:
+def unseen_variance(value: float, known: float, mistakes: float) -> float:
     """The variance of one more clip's part in a value of `known` clips, of which `mistakes` were seen; see `doubt` above."""
     likely = (known * value + 1) / (known + 2)
     return likely * (1 - likely) * 0.5**mistakes

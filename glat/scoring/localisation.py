@@ -16,7 +16,7 @@ import pandas as pd
 from ..config.params import Params
 from ..data.lists.audioset import read_class_list, read_strong
 from .intervals import Variances, proportion
-from .jackknife import unseen
+from .jackknife import unseen_variance
 
 GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
 LOCALISATION = [
@@ -98,14 +98,14 @@ def localise(kept: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: fl
     return pd.DataFrame(rows, columns=columns)
 
 
-def selected(kept: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
+def windows_per_class(kept: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
     """How many windows were chosen for each class (L,), over the clips that have a strong label."""
     labelled = np.isin(kept["clip"], strong["clip"].unique())
     classes = np.asarray(kept["classes"])[labelled].ravel()
     return np.bincount(classes[classes >= 0], minlength=len(kept["mid"]))
 
 
-def by_class(
+def class_table(
     found: list[pd.DataFrame], strong: pd.DataFrame, names: dict[str, str], chosen: np.ndarray, level: float
 ) -> pd.DataFrame:
     """`localise` of one or several runs, one row a class in order of event duration, then one of all.
@@ -154,6 +154,6 @@ def _hit_interval(runs: list[pd.DataFrame], level: float) -> tuple[float, float]
     clips = (apart.groupby(pd.concat([one["clip"] for one in own]).to_numpy()).sum() ** 2).sum()
     known, share = windows / len(own), hits / windows
     clips = max(clips, share * (1 - share) / known)
-    spare = unseen(share, known, min(hits, windows - hits) / len(own))
+    spare = unseen_variance(share, known, min(hits, windows - hits) / len(own))
     seeds = (np.var(shares, ddof=1) / len(own), len(own) - 1) if len(own) > 1 else ()
     return proportion(share, share, Variances(clips + spare / known, np.inf, *seeds), spare, level)

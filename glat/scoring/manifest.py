@@ -29,11 +29,11 @@ _AS_PANNS = re.compile(r"Y(.{11})\.\w+")  # how PANNs name a clip's file
 _NUMBER = re.compile(r"\d+(\.\d*)?")
 
 
-class Chosen(NamedTuple):
+class Selection(NamedTuple):
     """Clips that a list chose from the packs: their indices, ascending, and what became of the list."""
 
     indices: np.ndarray
-    told: dict[str, Any]  # path, sha256, and how many entries were listed, found, missing
+    facts: dict[str, Any]  # path, sha256, and how many entries were listed, found, missing
     sentence: str
 
 
@@ -88,7 +88,7 @@ def read_list(path: str | Path) -> list[str]:
     return list(entries)
 
 
-def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Chosen:
+def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Selection:
     """The clips (names, as in the packs) that the list at `path` names; entries that are not among them are counted.
 
     Raises:
@@ -108,12 +108,12 @@ def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Chosen:
     if len(missing) == len(entries):
         raise GlatError(f"{sentence}; evaluation.only takes names or ids of this dataset's evaluation clips")
     indices = sorted({index for entry in entries for index in places.get(entry, [])})
-    told = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-    told |= {"listed": len(entries), "found": len(entries) - len(missing), "missing": len(missing)}
-    return Chosen(np.array(indices), told, sentence)
+    facts = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    facts |= {"listed": len(entries), "found": len(entries) - len(missing), "missing": len(missing)}
+    return Selection(np.array(indices), facts, sentence)
 
 
-def common(lists: Sequence[str | Path]) -> list[str]:
+def common_clips(lists: Sequence[str | Path]) -> list[str]:
     """The clips that all of several lists have, sorted. A run's folder stands for its manifest.
 
     A bare id in one list is the same clip as a name with that id in another; the result has names where one list does.
@@ -136,7 +136,7 @@ def common(lists: Sequence[str | Path]) -> list[str]:
     return sorted(shared)
 
 
-def counts(lists: Sequence[str | Path]) -> list[int]:
+def clip_counts(lists: Sequence[str | Path]) -> list[int]:
     """How many clips each of several lists has."""
     return [len(read_list(path)) for path in _paths(lists)]
 

@@ -66,7 +66,7 @@ def code(*modules):
 
 def network_code(wildcards):
     """`code` of a run's backbone, which its name begins with (cnn10-panns, too)."""
-    return code(registry.module(registry.of_run(wildcards.run)))
+    return code(registry.module(registry.backbone_of(wildcards.run)))
 
 
 def on_cluster():
