@@ -1,4 +1,4 @@
-"""The backbones by name. A new one is one file under `glat/models/` and one line here."""
+"""The backbones by name. A new backbone is one file in `glat/models/` and one line here."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    title: str  # as tables and figures print it
-    location: str  # module:class, imported only when a model is built, so that reading settings stays quick
-    min_frames: int  # of the log-mel: the shortest window that the network can take; the class says the same
-    hop: int | None = None  # of its own front end, in samples at 32 kHz; None: that of the dataset
+    title: str  # in tables and figures
+    location: str  # module:class, imported only when a model is built, so that reading settings stays fast
+    min_frames: int  # shortest window of log-mel frames that the network accepts; the class has the same
+    hop: int | None = None  # of the network's own front end, in samples at 32 kHz; None: that of the dataset
 
 
-# What stands beside the name of a network that is rebuilt from an abstract, wherever it is named, and what it means.
+# Added to the title of a network that is built from an abstract, and the note on what it means.
 OUR_READING = "our reading"
 READING = (
-    f"AT-SCA ({OUR_READING}): its code is not public, and the network here is built from what its abstract says "
-    "(glat/models/atsca.py); what the paper prints is of its authors' own."
+    f"AT-SCA ({OUR_READING}): its code is not public, and the network here is built from its abstract "
+    "(glat/models/atsca.py); the paper's numbers are those of its authors' network."
 )
-PANNS = ("cnn10", "resnet38")  # those that PANNs published weights of
+PANNS = ("cnn10", "resnet38")  # those for which PANNs published weights
 
 BACKBONES = {
     "talnet": Entry("TALNet", "glat.models.talnet:TALNet", 4, hop=800),
@@ -29,7 +29,7 @@ BACKBONES = {
 
 
 def backbone_of(run: str) -> str:
-    """The backbone of a run, which its name begins with: `cnn10` of `cnn10-glat-n3-s0`."""
+    """The backbone of a run, from the beginning of the run's name: `cnn10` for `cnn10-glat-n3-s0`."""
     return max((backbone for backbone in BACKBONES if run.startswith(f"{backbone}-")), key=len)
 
 

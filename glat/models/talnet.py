@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from .backbone import Backbone, initialise, normalise_mels, scale_channels
 
-RANGE = (1e-7, 1 - 1e-7)  # of probabilities, so that no loss of one is infinite (its authors' code)
+RANGE = (1e-7, 1 - 1e-7)  # of probabilities, so that no loss is infinite (its authors' code)
 
 
 class TALNet(Backbone):
     """9 980 527 parameters at width 1 with 527 classes; M has T = 100 frames for 10 s and C = 1024 channels.
 
     Its front end gives 40 frames a second (400 for 10 s). The original normalises each mel band by the training
-    set's mean and deviation; here the batch normalisation that all networks begin with does that (ours). The GRU starts
-    with orthogonal weights, every bias at zero, and frame probabilities are clamped (its authors' code).
+    set's mean and deviation; here the batch normalisation at the start of all networks does that (ours). The GRU starts
+    with orthogonal weights and zero biases, and frame probabilities are clamped (its authors' code).
     """
 
     front_end: ClassVar[dict] = {"hop": 800, "centred_end": False}
@@ -67,4 +67,4 @@ class TALNet(Backbone):
     def clip_scores(self, features: Tensor) -> Tensor:
         """Linear softmax pooling: sum_t p_t^2 / sum_t p_t for each class."""
         p = self.frame_scores(features)  # (B, T, L)
-        return ((p * p).sum(1) / p.sum(1)).clamp(*RANGE)  # (B, L); what rounding takes beyond the frames' own range
+        return ((p * p).sum(1) / p.sum(1)).clamp(*RANGE)  # (B, L); clamped again because of rounding

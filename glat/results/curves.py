@@ -17,14 +17,14 @@ from . import tables, text
 from .measured import Measured, convergence_columns, missing_reason, provenance_columns, read, read_curve, same_clips
 from .plots import COLOURS, figure, foot, open_marks
 
-RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
+RECALL = np.linspace(0.01, 1, 100)  # without 0, where nothing is found and precision is undefined
 
 
 def write_training(params: Params, folder: Path, partial: bool = False) -> None:
-    """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls: every run's loss on one plot; and the
-    lines of all runs' train.csv in training.csv, with the `run` that each is of.
+    """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls, each with the loss of all its runs, and
+    training.csv: the lines of all train.csv, with their `run`.
 
-    With `partial`, a run that is not there has no line.
+    With `partial`, missing runs are left out.
     """
     drawn: dict[str, pd.DataFrame] = {}
     shown = {"table1": ["table1"], "fig2": ["fig2a", "fig2b"], "controls": ["controls"]}
@@ -41,9 +41,10 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
 
 
 def draw_training(curves: dict[str, pd.DataFrame], path: Path, unconverged: set[str] = frozenset()) -> None:
-    """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour.
+    """The loss of the global and the local stream over steps, one line a run; runs that differ in seed alone share a
+    colour.
 
-    The curves of `unconverged`, which had not converged (`glat.training.convergence`), end in an open mark.
+    The curves of `unconverged` runs (`glat.training.convergence`) end in an open mark.
     """
     groups = list(dict.fromkeys(name.rpartition("-s")[0] for name in curves))
     styles = ["-", "--", ":", "-."]
@@ -69,15 +70,16 @@ def draw_training(curves: dict[str, pd.DataFrame], path: Path, unconverged: set[
 
 
 def _label(group: str, unconverged: set[str]) -> str:
-    """Runs that differ in seed alone, with the marks that are theirs."""
+    """The name of runs that differ in seed alone, with their marks."""
     reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[backbone_of(f"{group}-")].title else ""
     return f"{group}{reading} {convergence.MARK}" if unconverged else group + reading
 
 
 def write_pr(params: Params, folder: Path) -> None:
-    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and seeds.
+    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and
+    seeds.
 
-    The table has a line for each `method` and `recall`, with its `precision`.
+    The table has one line per `method` and `recall`, with its `precision`.
     """
     measured = [read(system) for system in experiments.table1(params)]
     same_clips(measured)
@@ -98,8 +100,8 @@ def write_pr(params: Params, folder: Path) -> None:
 def macro_pr(target: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Precision at each of `RECALL`, the mean over the classes with a positive: (100,).
 
-    target, score: (clips, classes). At recall r a class's precision is that of the lowest number of clips whose recall
-    reaches r (not the maximum beyond it, so the area agrees with AP).
+    target, score: (clips, classes). A class's precision at recall r is that of the fewest clips whose recall reaches r.
+    It is not the maximum at higher recalls, so that the area agrees with AP.
     """
     precisions = []
     for y, s in zip(target.T, score.T, strict=True):

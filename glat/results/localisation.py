@@ -1,4 +1,4 @@
-"""Where the selected windows lie (`hits`), and AP gained against how long sounds last, as tables and figures."""
+"""Tables and figures of where the windows are, and of AP gained against how long sounds last."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ GAINS = [
 
 
 def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
-    """AP with GL-AT minus AP without, one row a class that both score, with its interval over clips and seeds.
+    """AP with GL-AT minus AP without: one row per class that both score, with its interval over clips and seeds.
 
-    Means over the seeds that both have; `duration`: median seconds of the class's events, by mid. p is corrected by Holm's
-    method over the classes (`verdicts.decide`).
+    Values are means over the seeds that both have. duration: median seconds of the class's events, by mid. p is
+    corrected by Holm's method over the classes (`verdicts.decide`).
     """
     seeds = [seed for seed in plain.metrics if seed in glat.metrics]
     folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
@@ -55,8 +55,8 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
 
 
 def draw_hits(table: pd.DataFrame, tau: float, glat: Measured, path: Path) -> None:
-    """The share of windows that hit, by class from short to long, against random windows; open marks where the training
-    had not converged."""
+    """The share of windows that hit, by class from short to long, against random windows. Marks are open if the
+    training had not converged."""
     with figure(path, size=(7.2, 1.2 + 0.26 * len(table))) as (fig, ax):
         y = range(len(table))
         ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
@@ -70,13 +70,13 @@ def draw_hits(table: pd.DataFrame, tau: float, glat: Measured, path: Path) -> No
         ax.set_xlim(-0.02, 1.02)
         ax.invert_yaxis()
         ax.set_xlabel("share that overlaps an event of the class, in clips that hold it")
-        ax.set_title(f"{_named(glat)}: windows of {tau:g} s", loc="left")
+        ax.set_title(f"{_label(glat)}: windows of {tau:g} s", loc="left")
         fig.legend(loc="outside upper center", ncols=2)
 
 
 def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, glat: Measured, path: Path) -> None:
-    """AP gain of each class against the median duration of its events; open marks where one of the two trainings had not
-    converged."""
+    """AP gain of each class against the median duration of its events. Marks are open if one of the two trainings had
+    not converged."""
     with figure(path, size=(7.2, 4.8)) as (fig, ax):
         ax.axhline(0, color=CHANCE)
         ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
@@ -84,7 +84,7 @@ def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, g
         if not both_converged(plain, glat):
             open_marks(ax, table["median_duration"], table["gain"], METHOD)
             foot(fig, [text.OPEN_MARKS])
-        # Names where there is room for them, slanted, as classes of like duration stand close together.
+        # Names, if there is room for them; slanted, as classes of similar duration are close together.
         for row in table.to_dict("records") if len(table) <= 40 else []:
             at = (row["median_duration"], row["gain"])
             ax.annotate(f" {row['display_name']}", at, fontsize=6.5, rotation=40, rotation_mode="anchor")
@@ -93,20 +93,21 @@ def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, g
         ax.set_xlabel("median duration of the class's events (s)")
         ax.set_ylabel("AP with GL-AT minus AP without")
         ax.set_title(
-            f"{_named(glat)} minus {_named(plain)}\n"
+            f"{_label(glat)} minus {_label(plain)}\n"
             f"{len(table)} classes, bars: {level:.0%} interval; Spearman's rho = {rho:.2f}",
             loc="left",
         )
 
 
-def _named(one: Measured) -> str:
+def _label(one: Measured) -> str:
     return text.with_mark(one.system.label, convergence_columns(one))
 
 
 def write(params: Params, folder: Path) -> None:
-    """Write localisation.{csv,md,svg,png} and durations.{csv,svg,png} into `folder`, for the first backbone of controls.
+    """Write localisation.{csv,md,svg,png} and durations.{csv,svg,png} into `folder`, for the first backbone of
+    controls.
 
-    Where the dataset has no strong labels the tables are empty, and localisation.md and the pictures say why.
+    If the dataset has no strong labels, the tables are empty, and localisation.md and the figures say why.
     """
     plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
     same_clips([plain, glat])
@@ -133,7 +134,7 @@ def write(params: Params, folder: Path) -> None:
 
 
 def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float, rho: float, level: float) -> str:
-    """The localisation as a table with what it means."""
+    """The localisation as a Markdown table with an explanation of its columns."""
     lines = [
         [
             escaped(row["display_name"]), f"{row['median_duration']:.2f}", str(row["windows"]),
@@ -149,38 +150,39 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
         "Class", "median duration (s)", "windows in clips of the class", "hit", "random", "centre error (s)", "random",
         "all windows selected for it", "hit", "random", "covered", "random",
     ]  # fmt: skip
-    what = f"""Means over {len(glat.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
+    what = f"""Means over {len(glat.metrics)} run(s), for the windows of {tau:g} s that were selected for a class:
 
-- windows in clips of the class: how many were selected in clips that hold the class, over all runs;
+- windows in clips of the class: the number of such windows in clips that contain the class, over all runs;
 - hit: the share of them that overlaps an event of the class [{level:.0%} interval over clips and runs];
 - centre error: the mean distance from a window's centre to the centre of the nearest such event;
-- all windows selected for it: the same in all clips. Most of these clips lack the class, since each clip gets N windows
-  whatever it holds, so that few of these windows can hit;
-- covered: the share of the clips that hold the class in which any window, selected for whatever class, overlaps an event
+- all windows selected for it: the number of such windows in all clips. Most of these clips lack the class, since each
+  clip gets N windows whatever it contains, so few of these windows can hit;
+- covered: the share of the clips with the class in which any window, selected for whatever class, overlaps an event
   of it;
-- random: the value to its left, for windows that lie anywhere in the same clips with equal probability."""
+- random: the value to its left, for windows that are anywhere in the same clips with equal probability."""
     mark = {"method": glat.system.label} | convergence_columns(glat)
-    told = [
-        f"# Where {_named(glat)} listens, on `{glat.first['dataset']}`",
+    parts = [
+        f"# Where {_label(glat)} listens, on `{glat.first['dataset']}`",
         what,
         text.provenance([provenance_columns(glat)]),
         text.markdown(header, lines).rstrip(),
-        f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. {_told(gain)}",
+        f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. "
+        f"{_class_verdicts(gain)}",
         *text.mark_notes([mark]),
     ]
-    return "\n\n".join(told) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def _told(gain: pd.DataFrame) -> str:
-    """The classes whose AP is higher or lower, p being corrected for their number, or why none is called so."""
+def _class_verdicts(gain: pd.DataFrame) -> str:
+    """The classes whose AP is higher or lower, by p corrected for their number, or why there is no verdict."""
     for reason in (ONE_SEED, NO_VERDICT):
         if not len(gain) or (gain["gain_verdict"] == reason).all():
             return f"Single classes: {reason}."
-    said = []
+    counts = []
     for verdict in ("higher", "lower"):
         classes = gain.loc[gain["gain_verdict"] == verdict, "display_name"].tolist()
-        said.append(f"{verdict} in {len(classes)}" + (f" ({', '.join(classes)})" if 0 < len(classes) <= 10 else ""))
-    return f"AP is {' and '.join(said)} of them, by p corrected (Holm) for their number; undecided in the others."
+        counts.append(f"{verdict} in {len(classes)}" + (f" ({', '.join(classes)})" if 0 < len(classes) <= 10 else ""))
+    return f"AP is {' and '.join(counts)} of them, by p corrected for their number (Holm); the others are undecided."
 
 
 def _skip(reason: str, folder: Path) -> None:

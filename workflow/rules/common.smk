@@ -88,7 +88,8 @@ def gpus(wildcards):
     published = wildcards.run not in RUNS  # PANNs' weights, which are evaluated but not trained
     training = PARAMS.training if published else RUNS[wildcards.run].training
     if on_cluster() and training.nodes > 1:
-        raise WorkflowError(f"training.nodes: {training.nodes}, but a job of this workflow has one node (docs/cluster.md)")
+        nodes = training.nodes
+        raise WorkflowError(f"training.nodes: {nodes}, but a job of this workflow has one node (docs/cluster.md)")
     available = partition().gpu if on_cluster() else gpu()
     return training.devices if training.accelerator == "gpu" or (training.accelerator == "auto" and available) else 0
 

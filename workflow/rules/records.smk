@@ -35,8 +35,8 @@ ALSO_RECORDED = {
         for shard in (f"audio/{pack.parent.name}/{pack.stem}.csv", f"resampled/{pack.parent.name}/{pack.stem}")
     ]
 }
-# Runs that no result needs any more are recorded too, since DVC carries them and they may be needed again. `glat record`
-# looks for them itself, so that they alone never make a record outdated.
+# Runs that no result needs any more are recorded too, since DVC carries them and they may be needed again. `glat
+# record` looks for them itself, so that they alone never make a record outdated.
 for stage in ("train", "evaluate"):
     names = {Path(path).name for path in STAGES[stage] if path.startswith("runs/")}
     ALSO_RECORDED[stage] = [f"runs/{PARAMS.dataset}/*/{name}" for name in sorted(names)]

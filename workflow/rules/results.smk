@@ -65,7 +65,11 @@ use rule table1 as table2 with:
 # PANNs' published weights, scored on the packs to prove that the data are right; not part of `all`.
 use rule table1 as panns with:
     input:
-        expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "influence.npz"]),
+        expand(
+            "runs/{{dataset}}/{backbone}-panns/{file}",
+            backbone=PARAMS.weights,
+            file=["metrics.json", "influence.npz"],
+        ),
     output:
         multiext("results/{dataset}/panns", ".csv", ".md"),
     log:
