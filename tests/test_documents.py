@@ -9,9 +9,8 @@ import pytest
 from conftest import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-TEXTS = DOCUMENTS + sorted(
-    path for kind in ("glat/**/*.py", "benchmarks/*.py", "workflow/**/*.smk", "recipes/*", "*.yaml") for path in ROOT.glob(kind)
-)  # fmt: skip
+KINDS = ("glat/**/*.py", "benchmarks/*.py", "workflow/**/*.smk", "recipes/*", "*.yaml")
+TEXTS = DOCUMENTS + sorted(path for kind in KINDS for path in ROOT.glob(kind))
 FOLDERS = r"(?:glat|workflow|tests|benchmarks|docs|recipes|profiles)"
 
 
