@@ -166,7 +166,7 @@ def test_no_positive_no_interval_and_a_bad_confidence_is_refused():
     found = jackknife(np.zeros((5, 2), bool), np.random.default_rng(0).random((5, 2)))
     assert np.isnan([*interval([found.mAP]), *d_prime_interval([found.d_prime], [found.mAUC])]).all()
     for confidence in (0, 95):
-        with pytest.raises(GlatError, match=f"confidence is {confidence}"):
+        with pytest.raises(GlatError, match=f"confidence is {confidence}; it must be between 0 and 1"):
             interval([found.mAP], confidence)
 
 
