@@ -17,9 +17,9 @@ from .report import RESULTS
 SIZES = {"balanced + eval": 22_160 + 20_371, "all": 22_160 + 2_041_789 + 20_371}
 CORES = 8
 PCM_BYTES = 320_000 * 2
-# Assumptions. A clip is 10 s of Opus at about 130 kbit/s, or mp3 at 128 kbit/s; the Hugging Face copies are as large
-# as their cards say (49.8 GB for 35 827 clips). YouTube serves what the source `youtube` requests: 300 clips an hour, 1 800
-# with cookies. A disk reads and writes 500 MB/s.
+# Assumptions. A clip is 10 s of Opus at about 130 kbit/s, or mp3 at 128 kbit/s; the Hugging Face copies are as
+# large as their cards say (49.8 GB for 35 827 clips). YouTube serves what the source `youtube` requests: 300 clips
+# an hour, 1 800 with cookies. A disk reads and writes 500 MB/s.
 OPUS, MP3, HUGGING_FACE = 163_000, 160_000, 49_805_654_900 / 35_827
 DISK = 500e6
 

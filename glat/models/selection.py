@@ -51,8 +51,8 @@ def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
         peaks.append(peak)
         sample = peak * clip // frames
         inside = (t >= peak - reach) & (t < peak + reach)  # (B, T)
-        gone = torch.where(sample + half >= clip, t >= last, torch.where(sample < half, t < 2 * reach, inside))
-        left = left.masked_fill(gone[:, None], 0.0)
+        suppressed = torch.where(sample + half >= clip, t >= last, torch.where(sample < half, t < 2 * reach, inside))
+        left = left.masked_fill(suppressed[:, None], 0.0)
     return torch.cat(peaks, 1)
 
 

@@ -145,12 +145,12 @@ class TwoStream(nn.Module):
             stream gets these, cut from the unmasked clips (released code).
         """
         plain = Masked(logmel, None)
-        heard = masked or plain
-        m = self.global_stream.masked_features(*(plain if self.frozen_global else heard))  # (B, T, C)
+        inputs = masked or plain
+        m = self.global_stream.masked_features(*(plain if self.frozen_global else inputs))  # (B, T, C)
         y_g = self.global_stream.clip_scores(m)  # (B, L)
         starts, classes = self.select(m, y_g, seconds, generator)  # (B, N)
         if keep_windows is None:
-            windows, keep_windows = (None if x is None else self.cut(x, starts) for x in heard)  # (B * N, 1, W, mels)
+            windows, keep_windows = (None if x is None else self.cut(x, starts) for x in inputs)  # (B * N, 1, W, mels)
         else:
             windows = self.cut(logmel, starts)
         y_n = self.local_stream(windows, keep_windows)  # (B * N, L)

@@ -85,8 +85,10 @@ def write_pr(params: Params, folder: Path) -> None:
     same_clips(measured)
     curves = {}
     for one in measured:
-        kept = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
-        curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
+        predictions = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
+        curves[one.system.label] = np.mean(
+            [macro_pr(p["target"].astype(bool), p[one.system.stream]) for p in predictions], 0
+        )
     lines = [
         pd.DataFrame({"method": label, "recall": RECALL, "precision": precision}).assign(
             **convergence_columns(one), **provenance_columns(one)

@@ -35,14 +35,15 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
     """
     seeds = [seed for seed in plain.metrics if seed in glat.metrics]
     folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
-    kept = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
+    predictions = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
     level, rows = confidence([plain, glat]), []
-    for index, (mid, name) in enumerate(zip(kept[0][0]["mid"], kept[0][0]["display_name"], strict=True)):
+    for index, (mid, name) in enumerate(zip(predictions[0][0]["mid"], predictions[0][0]["display_name"], strict=True)):
         if mid not in duration:
             continue
         column = slice(index, index + 1)
         found = [
-            [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of] for of in kept
+            [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of]
+            for of in predictions
         ]
         if None in found[0]:
             continue
@@ -114,14 +115,14 @@ def write(params: Params, folder: Path) -> None:
     tau, seconds = params.glat.tau, params.audio.clip_seconds
     clips = provenance_columns(glat) | convergence_columns(glat)
     strong = strong_labels(params)
-    kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
-    found = [localise(one, strong, tau, seconds) for one in kept]
+    predictions = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
+    found = [localise(one, strong, tau, seconds) for one in predictions]
     if found[0].empty:
         _skip(f"{params.dataset} has no strong labels of its evaluation clips: localisation was skipped", folder)
         return
-    names = dict(zip(kept[0]["mid"], kept[0]["display_name"], strict=True))
+    names = dict(zip(predictions[0]["mid"], predictions[0]["display_name"], strict=True))
     level = confidence([plain, glat])
-    chosen = sum(windows_per_class(one, strong) for one in kept)
+    chosen = sum(windows_per_class(one, strong) for one in predictions)
     table = class_table(found, strong, names, chosen, level)
     draw_hits(table, tau, glat, folder / "localisation")
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])

@@ -164,8 +164,8 @@ def same_clips(systems: list[Measured]) -> None:
     different_clips(systems)
     found: dict[str, str] = {}
     for one in systems:
-        for seed, kept in one.influence.items():
-            found.setdefault(kept.clips, one.metrics[seed]["run"])
+        for seed, influence in one.influence.items():
+            found.setdefault(influence.clips, one.metrics[seed]["run"])
     if len(found) > 1:
         first, second = list(found.values())[:2]
         raise GlatError(
@@ -199,8 +199,8 @@ def different_clips(systems: list[Measured]) -> None:
 
 def estimates(one: Measured, metric: str, seeds: Iterable[int] | None = None) -> list[Estimate]:
     """A metric of the system's stream, one estimate per seed (default: for all seeds)."""
-    kept = (one.influence[seed].streams[one.system.stream] for seed in (one.influence if seeds is None else seeds))
-    return [getattr(stream, metric) for stream in kept]
+    streams = (one.influence[seed].streams[one.system.stream] for seed in (one.influence if seeds is None else seeds))
+    return [getattr(stream, metric) for stream in streams]
 
 
 def confidence(systems: Iterable[Measured], default: float = 0.95) -> float:
