@@ -295,7 +295,7 @@ def test_the_report_names_the_network_of_its_clips_with_its_marks(half_trained):
         page = Path("results/mini/report.html").read_text()
         assert heading in page
     text = page.partition(heading)[2].partition("<img")[0]
-    assert "† In at least one seed" in text and "built from what its abstract says" in text
+    assert "† In at least one seed" in text and "built from its abstract" in text
 
 
 def test_the_training_figure_says_what_the_tables_say_where_the_looks_are_gone(params, tmp_path, monkeypatch, drawn):
