@@ -135,7 +135,7 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
     assert "from the published 0.380 on 18887; clips lost at random explain up to" in output
     assert (
         f"{527 - len(scored)} classes have no positive among these clips" in output
-        and "Too few clips: these can't tell" in output
+        and "Too few clips: these clips can't tell" in output
     )
     # Again: nothing is fetched, made or scored a second time, unless a setting or the file changed.
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
