@@ -167,8 +167,10 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
         what,
         text.provenance([provenance_columns(glat)]),
         text.markdown(header, lines).rstrip(),
-        f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. "
-        f"{_class_verdicts(gain)}",
+        (
+            f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. "
+            f"{_class_verdicts(gain)}"
+        ),
         *text.mark_notes([mark]),
     ]
     return "\n\n".join(parts) + "\n"
