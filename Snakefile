@@ -1,5 +1,5 @@
-# Table of contents: AudioSet clips flow left to right through files, one rule a step (workflow/rules), every choice in
-# params.yaml. `snakemake --cores 8 results/table1.csv` makes Table 1 of the paper; without a target, everything.
+# AudioSet clips pass from file to file, one rule per step (workflow/rules); every choice is in params.yaml.
+# `snakemake --cores 8 results/table1.csv` makes Table 1 of the paper; without a target, Snakemake makes everything.
 
 
 configfile: "params.yaml"
@@ -25,6 +25,6 @@ rule packs:
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
 
 
-# What a failed run leaves: figures and report from the others, with what is missing named.
+# After a failed run: figures and the report from the others, which say what is missing.
 onerror:
     shell("glat partial")

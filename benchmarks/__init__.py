@@ -1,1 +1,1 @@
-"""What the speed claims in the README run: each `python -m benchmarks.NAME` prints a table and keeps it as JSON."""
+"""The measurements behind docs/speed.md. Each `python -m benchmarks.NAME` prints a table and stores it as JSON."""

@@ -1,8 +1,8 @@
-"""The pack's codecs: bytes and encoding time a clip, and clips read a second by one process, pcm16 against flac.
+"""The codecs of packs, pcm16 and flac: bytes and encoding time per clip, and clips read per second by one process.
 
-The clips are `mini`'s, at 32 kHz and 10 s; real recordings compress as their noise lets them. Files are in the page
-cache: what is measured is the processor's work. The last column is how many processes must read to feed a training of
-1 000 clips a second.
+The clips are `mini`'s, at 32 kHz and 10 s; how well real recordings compress depends on their noise. Files are in the
+page cache, so the processor is measured, not the disk. The last column is the number of processes that must read to
+feed a training at 1 000 clips per second.
 
     python -m benchmarks.codecs [--clips 64] [--rounds 5]
 """

@@ -1,6 +1,6 @@
-"""What each way to AudioSet costs in hours and bytes: computed, not measured, from the sizes of its lists, the speeds
-that `benchmarks.packing` and `benchmarks.codecs` measured (in their files in benchmarks/results), and the assumptions
-below. Prints the table of docs/audioset.md.
+"""The cost of each source of AudioSet in hours and bytes. It is computed, not measured: from the sizes of the lists,
+the speeds that `benchmarks.packing` and `benchmarks.codecs` measured (benchmarks/results), and the assumptions below.
+Prints the table of docs/audioset.md.
 
     python -m benchmarks.costs
 """
@@ -17,9 +17,9 @@ from .report import RESULTS
 SIZES = {"balanced + eval": 22_160 + 20_371, "all": 22_160 + 2_041_789 + 20_371}
 CORES = 8
 PCM_BYTES = 320_000 * 2
-# Assumptions. A clip: 10 s of Opus at about 130 kbit/s; mp3 at 128 kbit/s; the Hugging Face copies by their own cards
-# (49.8 GB for 35 827 clips). YouTube lets through what the source `youtube` asks for, 300 clips an hour and 1 800 with
-# cookies. A disk gives 500 MB/s.
+# Assumptions. A clip is 10 s of Opus at about 130 kbit/s, or mp3 at 128 kbit/s; the Hugging Face copies are as
+# large as their cards say (49.8 GB for 35 827 clips). YouTube serves what the source `youtube` requests: 300 clips
+# an hour, 1 800 with cookies. A disk reads and writes 500 MB/s.
 OPUS, MP3, HUGGING_FACE = 163_000, 160_000, 49_805_654_900 / 35_827
 DISK = 500e6
 
@@ -27,14 +27,14 @@ DISK = 500e6
 class Way(NamedTuple):
     kind: str
     how: str
-    source_bytes: float  # a clip, of what has to be there before
-    download_seconds: float  # a clip, wall clock
-    cpu_seconds: float  # a clip, to decode and resample
-    packs: bool  # whether packs hold the samples
+    source_bytes: float  # per clip, before packing
+    download_seconds: float  # per clip, wall clock
+    cpu_seconds: float  # per clip, to decode and resample
+    packs: bool  # whether packs contain the samples
 
 
 def ways() -> list[Way]:
-    """The five sources, with what a clip costs in each."""
+    """The five sources and the cost of a clip in each."""
     rows = json.loads((RESULTS / "packing.json").read_text())["rows"]
     cpu = {row["format"]: row["glat_cpu_ms"] / 1e3 for row in rows if "glat_cpu_ms" in row}
     return [
@@ -49,8 +49,8 @@ def ways() -> list[Way]:
 
 
 def packing(way: Way, packed_bytes: float, encode_seconds: float) -> float:
-    """Seconds a clip: the processors' work or the disk's, whichever takes longer. The disk reads the source once, and
-    writes the samples, reads them and writes them again."""
+    """Seconds per clip: of the processors or of the disk, whichever takes longer. The disk reads the source, writes the
+    samples, reads them and writes them again."""
     disk = (way.source_bytes + 3 * packed_bytes) / DISK
     return max((way.cpu_seconds + encode_seconds) / CORES, disk)
 

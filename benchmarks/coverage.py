@@ -1,18 +1,18 @@
-"""How often intervals hold the truth, and how often equal systems are called different, by simulation.
+"""Simulates how often intervals contain the truth, and how often equal systems are called different.
 
 `python -m benchmarks.coverage --labels DIRECTORY`, where DIRECTORY holds AudioSet's `eval_segments.csv` and
-`class_labels_indices.csv`, as they are published or as plain CSV (without it: made-up labels of as many clips and classes,
-with such frequencies).
+`class_labels_indices.csv`, as published or as plain CSV. Without it, labels are made up, with as many clips and classes
+and similar frequencies.
 
-Coverage: the labels stay, scores are normal, d_c higher for the positives of class c. Two truths are known: the
-*population's*, which a class would score on endlessly many clips with its share of positives, computed from the two
-normal distributions; and the *expectation*, the mean of what sets of this size score, taken from the simulations. The
-intervals are for the first; where they hold the second too often or too seldom, that is AP's lean.
+Coverage: labels are fixed, and scores are normal, higher by d_c for the positives of class c. Two truths are known. The
+*population's* is the metric on endlessly many clips with the same share of positives, computed from the two normal
+distributions. The *expectation* is the mean of the metric over sets of this size, taken from the simulations. The
+intervals are for the first; where their coverage of the second differs, that is AP's lean.
 
-Misses: to which side the intervals of single classes miss, with few positives and many, near AUC 1 and far from it.
+Misses: the side to which the intervals of single classes miss, with few and many positives, near AUC 1 and far from it.
 
-Verdicts: S seeds of two systems whose difference is 0 in the mean over seeds and clips. Metrics are made here as sums
-of normal effects of clips, of seeds, and of both, whose variances stand in any ratio; and of scores, as a training's.
+Verdicts: S seeds of two systems whose true difference, over seeds and clips, is 0. Metrics are sums of normal effects
+of clips, of seeds and of both, with variances in various ratios; or they are computed from scores, as for a training.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def labels_of_mini(clips: int = 600, classes: int = 16) -> np.ndarray:
 
 
 def labels_of_audioset(folder: Path | None, clips: int = 20_371, classes: int = 527) -> np.ndarray:
-    """AudioSet's evaluation labels, or without `folder` made-up ones: 60 positives or more, and two frequent classes."""
+    """AudioSet's evaluation labels; without `folder`, made-up ones with 59 positives or more and a few frequent
+    classes."""
     if folder is not None:
         listed = audioset.read_class_list(folder / "class_labels_indices.csv")
         return audioset.targets(audioset.read_segments(folder / "eval_segments.csv", listed), listed).astype(bool)
@@ -63,7 +64,8 @@ def labels_of_audioset(folder: Path | None, clips: int = 20_371, classes: int = 
 
 
 def population(target: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AP and AUC (classes,) of normal scores, `apart` (classes,) deviations apart, at the labels' shares."""
+    """AP and AUC (classes,) of normal scores that are `apart` (classes,) standard deviations apart, at the labels'
+    shares."""
     ap = []
     for share, by in zip(target.mean(0), apart, strict=True):
         true, false = share * norm.sf(GRID - by), (1 - share) * norm.sf(GRID)
@@ -72,8 +74,8 @@ def population(target: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def coverage(name: str, target: np.ndarray, apart: np.ndarray, evaluations: int) -> Iterator[dict[str, Any]]:
-    """One row for each metric. For a metric of single classes the shares are means over the classes, and `worst` is the share
-    of the class whose truth was held least often."""
+    """One row per metric. For a metric of single classes the shares are means over the classes, and `worst class` is
+    the lowest coverage of a class."""
     ap, auc = population(target, apart)
     truth = {"mAP": ap.mean(), "mAUC": auc.mean(), "d'": d_primes(auc.mean()), "AP of a class": ap}
     truth |= {"AUC of a class": auc, "d' of a class": d_primes(auc)}
@@ -91,7 +93,7 @@ def coverage(name: str, target: np.ndarray, apart: np.ndarray, evaluations: int)
         found["d' of a class"].append(d_primes(np.array(of_auc)))
     for metric, intervals in found.items():
         value, low, high = np.moveaxis(np.array(intervals), -1, 0)
-        assert ((low <= value) & (value <= high)).all(), "an interval excludes its own estimate"
+        assert ((low <= value) & (value <= high)).all(), "an interval excludes its own value"
         held = ((low <= truth[metric]) & (truth[metric] <= high)).mean(0)
         expected = value.mean(0)
         deviation = value.std(0, ddof=1)
@@ -109,7 +111,7 @@ def coverage(name: str, target: np.ndarray, apart: np.ndarray, evaluations: int)
 
 
 def misses(clips: int, positives: int, apart: float, evaluations: int) -> Iterator[dict[str, Any]]:
-    """To which side the intervals of a single class miss its truth: one row a metric."""
+    """The side to which the intervals of a single class miss its truth: one row per metric."""
     target = np.zeros((clips, evaluations), bool)  # each column an evaluation of the same class
     target[:positives] = True
     score = np.random.default_rng(3).standard_normal(target.shape) + apart * target
@@ -132,8 +134,8 @@ def misses(clips: int, positives: int, apart: float, evaluations: int) -> Iterat
 def effects(
     seeds: int, of_seeds: float, of_both: float, random: np.random.Generator, clips: int = 200
 ) -> list[Estimate]:
-    """Simulate a true difference of 0, one estimate for each of `seeds`. Standard deviations: 1 between clips, `of_both` of each
-    clip in each seed, and between seeds `of_seeds` times the standard error over clips."""
+    """Simulate a true difference of 0: one estimate per seed. Standard deviations: 1 between clips; `of_both` for each
+    clip in each seed; and between seeds, `of_seeds` times the standard error over clips."""
     effect = random.normal(size=clips) + of_both * random.normal(size=(seeds, clips))
     means = effect.mean(1) + of_seeds * clips**-0.5 * random.normal(size=seeds)
     return [Estimate(m, m, (e - e.mean()) * (clips / (clips - 1)) ** 0.5) for m, e in zip(means, effect, strict=True)]
@@ -152,7 +154,8 @@ def verdicts_of_effects(trials: int) -> Iterator[dict[str, Any]]:
 
 
 def verdicts_of_scores(trials: int) -> Iterator[dict[str, Any]]:
-    """Two systems, each seed of which is as much better or worse at all classes as `spread` says, on mini's labels."""
+    """Two systems on mini's labels; each seed is better or worse at all classes by a normal deviate of size
+    `spread`."""
     target = labels_of_mini()
     for spread in (0.0, 0.05, 0.2):
         row = {"of": "mAP of scores", "seeds' deviation of d'": spread}
@@ -160,7 +163,7 @@ def verdicts_of_scores(trials: int) -> Iterator[dict[str, Any]]:
             called = 0
             for number in range(trials):
                 random = np.random.default_rng([3, seeds, number])
-                clip = random.standard_normal(target.shape)  # what is hard about a clip is so for all networks
+                clip = random.standard_normal(target.shape)  # a clip is equally hard for all networks
                 systems = [
                     [
                         jackknife(target, 0.6 * clip + 0.8 * random.standard_normal(target.shape) + by * target).mAP

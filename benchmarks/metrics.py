@@ -1,7 +1,7 @@
-"""Metrics of AudioSet's evaluation set, 20 371 clips x 527 classes: against scikit-learn, and the intervals' time.
+"""Times metrics and intervals on data of AudioSet's evaluation size, 20 371 clips x 527 classes, against scikit-learn.
 
-`python -m benchmarks.metrics`. Labels are drawn with AudioSet's statistics (about two a clip, class frequencies by
-Zipf's law) and the scores follow them about as well as a trained tagger's do.
+`python -m benchmarks.metrics`. Labels are drawn with AudioSet's statistics (about two per clip, class frequencies by
+Zipf's law), and scores match them about as well as those of a trained tagger.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     try:
         from sklearn.metrics import average_precision_score, roc_auc_score
     except ImportError:
-        sys.exit("benchmarks.metrics compares with scikit-learn, which is not installed: pip install scikit-learn")
+        sys.exit("benchmarks.metrics needs scikit-learn, which is not installed: pip install scikit-learn")
 
     made_on = environment()
     target, score = labels_and_scores(settings.clips, settings.classes, skill=2.7)
@@ -71,7 +71,7 @@ def main() -> None:
         one = jackknife(target, score)
         found = [interval([metric]) for metric in (one.mAP, one.mAUC)]
     print("intervals", *found, file=sys.stderr)
-    # scikit-learn in a loop is not run: one pass over the classes without each clip in turn.
+    # A leave-one-out loop of scikit-learn would take one pass over the classes per clip; it is not run.
     rows.append({"what": "intervals over clips of mAP, mAUC, d'", "ours_s": quick.seconds})
     rows[-1]["scikit_learn_expected_s"] = sklearn_pass * settings.clips
     again = jackknife(target, other)

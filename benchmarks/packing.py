@@ -1,9 +1,8 @@
-"""Resample + pack against a plain loop: librosa.load(sr=32000, mono=True), pad, row-by-row int16 writes.
+"""Resampling and packing against a plain loop: librosa.load(sr=32000, mono=True), pad, int16 writes row by row.
 
-Both run on one core, in one process, in turns; the ratio is of CPU seconds, which other jobs on the machine move
-least, and wall seconds stand beside it. FFmpeg-only formats (m4a), which librosa cannot load by itself, are measured
-for ours alone. Target: at least 1.5 times faster over the formats that both can read, and the same bytes from one
-worker and from two.
+Both run on one core in one process, in turns. The ratio is that of CPU seconds, which other jobs on the machine affect
+least; wall-clock seconds are reported too. m4a, which librosa cannot load without FFmpeg, is measured for glat alone.
+Target: at least 1.5 times as fast over the formats that both can read, and the same bytes from one worker and from two.
 
     python -m benchmarks.packing [--clips 24] [--rounds 3]
 """
@@ -36,7 +35,7 @@ def plain_loop(files: list[Path], out: Path) -> None:
             waveform[i] = np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
 
 
-def ours(files: list[Path], folder: Path, workers: int = 1) -> Path:
+def glat_pack(files: list[Path], folder: Path, workers: int = 1) -> Path:
     import pandas as pd
 
     from glat.data.packs.write import pack_shard
@@ -51,7 +50,7 @@ def ours(files: list[Path], folder: Path, workers: int = 1) -> Path:
     return folder / "pack.h5"
 
 
-def measured(step, *arguments) -> np.ndarray:
+def measure(step, *arguments) -> np.ndarray:
     cpu, wall = time.process_time(), time.perf_counter()
     step(*arguments)
     return np.array([time.process_time() - cpu, time.perf_counter() - wall])
@@ -78,11 +77,11 @@ def main() -> None:
             plain, mine = [], []
             if baseline:
                 plain_loop(files[:1], folder / "plain.h5")
-            ours(files[:1], folder)
+            glat_pack(files[:1], folder)
             for _ in range(options.rounds):
                 if baseline:
-                    plain.append(measured(plain_loop, files, folder / "plain.h5"))
-                mine.append(measured(ours, files, folder))
+                    plain.append(measure(plain_loop, files, folder / "plain.h5"))
+                mine.append(measure(glat_pack, files, folder))
             row = {"format": suffix[1:], "clips": options.clips}
             fastest = np.min(mine, axis=0)
             if baseline:
@@ -96,7 +95,7 @@ def main() -> None:
             row |= {"glat_cpu_ms": 1e3 * fastest[0] / options.clips, "glat_wall_ms": 1e3 * fastest[1] / options.clips}
             if suffix == ".m4a":
                 (folder / "two").mkdir()
-                two = ours(files, folder / "two", 2)
+                two = glat_pack(files, folder / "two", 2)
                 row["equal_1_2_workers"] = two.read_bytes() == (folder / "pack.h5").read_bytes()
             rows.append(row)
         rows.append({"format": "all but m4a", "ratio": totals[0] / totals[1], "target": 1.5})

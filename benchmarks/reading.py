@@ -1,8 +1,9 @@
 """Random reads of 10 s clips as float32 from a pack, in one process, against memmap and against reopening the file.
 
-The three take turns on the same random clips, with the files in the page cache: what is measured is the library's
-cost, not the disk's. Targets: at least 0.8 of the clips a second of numpy.memmap plus conversion, and at least twice
-those of opening the HDF5 file for each clip.
+The three take turns on the same random clips, with the files in the page cache, so the software is measured, not the
+disk.
+Targets: at least 0.8 of the clips per second of numpy.memmap with conversion, and at least twice those of opening the
+HDF5 file for each clip.
 
     python -m benchmarks.reading [--clips 1000] [--batch 32] [--rounds 5]
 """
@@ -24,7 +25,7 @@ SAMPLES = round(RATE * SECONDS)
 SCALE = np.float32(2**-15)
 
 
-def make(folder: Path, clips: int) -> None:
+def write_pack(folder: Path, clips: int) -> None:
     """A pack of noise, and the same rows as a raw file."""
     import json
 
@@ -65,7 +66,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make(folder, options.clips)
+        write_pack(folder, options.clips)
         packs = Packs(folder / "pack.h5")
         memmap = np.memmap(folder / "waveform.i16", np.int16, "r", shape=(options.clips, SAMPLES))
 

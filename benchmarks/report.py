@@ -1,4 +1,4 @@
-"""A benchmark's result: rows printed as a table and kept as JSON, with the machine and the versions they come from."""
+"""A benchmark's result: rows, printed as a table and stored as JSON with the machine and the versions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def timed() -> Iterator[Timer]:
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions of what is installed, date, and the load before the benchmark adds its own."""
+    """Hardware, versions of packages, date, and the load average."""
     gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
     packages = {}
     for name in PACKAGES:
@@ -56,7 +56,8 @@ def environment() -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as aligned text: a column for each key in the order met, numbers to the right, blank where a key lacks."""
+    """Rows as aligned text: a column per key in order of appearance, numbers to the right, blank if a key is
+    missing."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns] + [[_text(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -72,9 +73,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def report(name: str, rows: list[dict[str, Any]], made_on: dict[str, Any] | None = None) -> Path:
-    """Print the rows and write them to `benchmarks/results/<name>.json`, whole or not at all.
+    """Print the rows and write them to `benchmarks/results/<name>.json`.
 
-    made_on is `environment()` as it was before the benchmark put its own load on the machine (default: as it is now).
+    made_on: `environment()` from before the benchmark added its own load to the machine (default: of now).
     """
     made_on = made_on or environment()
     hardware = made_on["hardware"]
@@ -83,7 +84,7 @@ def report(name: str, rows: list[dict[str, Any]], made_on: dict[str, Any] | None
     path = RESULTS / f"{name}.json"
     with whole(path) as part:
         part.write_text(json.dumps({"name": name, **made_on, "rows": rows}, indent=1) + "\n")
-    print(f"\nkept in {os.path.relpath(path)}")
+    print(f"\nwritten to {os.path.relpath(path)}")
     return path
 
 

@@ -1,9 +1,10 @@
-"""AudioSet's full size without its audio: 2 041 789 made-up segments with the label statistics of the unbalanced list.
+"""AudioSet's full size without its audio: 2 041 789 synthetic segments with the label statistics of the unbalanced
+list.
 
-The list has AudioSet's number of labels (4 020 212, its header says), one to a dozen a clip, half of the clips Speech or
-Music as there, the rest by a power law down to a hundred clips. Measured, each against its aim: the list checked and
-indexed (under a minute), a shard's rows for one step, the balanced sampler (under 2 s and 300 MB), 10 000 batches of 32
-(under 5 s), and Snakemake's dry run of Table 1 on the preset `audioset` (under 10 s).
+The list has as many labels as AudioSet's (4 020 212 by its header), one to a dozen per clip; half of the clips have
+Speech or Music, as in AudioSet, and the other classes follow a power law down to a hundred clips. Measured, with aims:
+checking and indexing the list (under a minute), reading a shard's rows, the balanced sampler (under 2 s and 300 MB), 10
+000 batches of 32 (under 5 s), and Snakemake's dry run of Table 1 on the preset `audioset` (under 10 s).
 
     python -m benchmarks.scale [--segments 2041789]
 """
@@ -27,7 +28,7 @@ SEGMENTS, LABELS, CLASSES = 2_041_789, 4_020_212, 527
 ALPHABET = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
 
 
-def made_up(folder: Path, segments: int = SEGMENTS, seed: int = 0) -> None:
+def write_lists(folder: Path, segments: int = SEGMENTS, seed: int = 0) -> None:
     """Write class_labels_indices.csv and unbalanced_train_segments.csv, in Google's dialect, into `folder`."""
     rng = np.random.default_rng(seed)
     mids = [f"/m/{c:06x}" for c in range(CLASSES)]
@@ -38,7 +39,7 @@ def made_up(folder: Path, segments: int = SEGMENTS, seed: int = 0) -> None:
     counts = 1 + np.minimum(rng.poisson(LABELS / SEGMENTS - 0.9, segments), 11)
     ends = np.cumsum(counts)
     drawn = rng.choice(CLASSES, ends[-1], p=share)
-    # The clip's number in base 64 makes the ids different; the other letters are drawn.
+    # The clip's number in base 64 makes each id unique; the other letters are random.
     digits = np.arange(segments)[:, None] // 64 ** np.arange(4) % 64
     ids = ALPHABET[np.concatenate([rng.integers(64, size=(segments, 7)), digits], axis=1)]
     starts = rng.integers(0, 600, segments) * 10
@@ -67,7 +68,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made_up(folder, options.segments)
+        write_lists(folder, options.segments)
         with timed() as checking:
             metadata.check(folder, "audioset", CLASSES, {"unbalanced_train": options.segments})
         with timed() as indexing:
@@ -98,7 +99,6 @@ def main() -> None:
     add("10 000 batches", drawing.seconds, 5)
 
     root = Path(__file__).parents[1]
-    # Outside the project's own .snakemake, with the lists' addresses never asked.
     call = [sys.executable, "-m", "snakemake", "results/table1.csv", "-n", "-q", "all", "--cores", "8"]
     with timed() as dag:
         subprocess.run(

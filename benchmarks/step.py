@@ -1,10 +1,10 @@
 """One training step of full-width CNN10 with and without GL-AT, in float32 and in bf16 with channels_last.
 
 A step is front end, forward, backward and Adam on a batch of 10 s clips at 32 kHz. The variants take turns, so that
-load from elsewhere falls on all of them alike; each ratio is the median over the rounds of that round's ratio. On a CPU
-that other work keeps busy, wall-clock ratios swing and those of CPU time (`cpu_ratio`, on one thread) say more.
-Targets: GL-AT takes at most 1.1 x (1 + N tau / T0) of the plain step, and bf16 with channels_last is at least twice as
-fast as plain float32 where the processor computes in bfloat16 itself (AVX-512 BF16, or a GPU).
+other load affects all of them equally; each ratio is the median over the rounds. On a busy CPU, wall-clock ratios vary,
+and those of CPU time (`cpu_ratio`, on one thread) say more. Targets: GL-AT takes at most 1.1 x (1 + N tau / T0) times
+the plain step, and bf16 with channels_last is at least twice as fast as float32 if the processor supports bfloat16
+(AVX-512 BF16, or a GPU).
 
     python -m benchmarks.step [--batch 8] [--rounds 7] [--threads 0] [--device auto] [--profile]
 """
@@ -29,7 +29,7 @@ ALLOWED = 1.1 * (1 + N * TAU / SECONDS)
 
 
 class Step:
-    """A network, its optimiser and a batch; calling it trains one step and waits until it is done."""
+    """A network, its optimiser and a batch. A call trains for one step and waits until it is done."""
 
     def __init__(self, glat: bool, fast: bool, batch: int, device: str):
         torch.manual_seed(0)
@@ -55,7 +55,7 @@ class Step:
 
 
 def profile(step: Step) -> str:
-    """Where a step's time goes, the longest operators first."""
+    """A step's time by operator, the longest first."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if step.device == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--profile", action="store_true", help="print where the time of each variant goes")
+    parser.add_argument("--profile", action="store_true", help="print each variant's time by operator")
     options = parser.parse_args()
     use_threads(options.threads)
     made_on = environment()

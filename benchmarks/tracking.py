@@ -1,9 +1,7 @@
-"""What it costs a training to be followed by MLflow: `glat train` from its start to its end, followed and not.
+"""The cost of tracking with MLflow: `glat train` from start to end, with and without it.
 
-The variants take turns on the same run of `mini`; each ratio is the median over the rounds of that round's ratio. What
-follows a training is a process of its own, so it costs what that takes from the training's cores, and `tracking.watch`
-the clips that are scored while training. Targets: at most 1.05 of the training that nobody follows, whatever the server
-does. Needs the packs of `mini` (`snakemake packs`).
+The variants take turns on the same run of `mini`; each ratio is the median over the rounds. Target: at most 1.05 times
+the untracked training, whatever the server does. Needs the packs of `mini` (`snakemake packs`).
 
     python -m benchmarks.tracking [--steps 400] [--rounds 3]
 """

@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT
 from torch import Tensor, nn
 
+from glat.lib import dependencies
 from glat.models import BACKBONES, Backbone, backbone_class, build, registry
 from glat.models.atsca import ChannelAttention, FrameAttention, RegionAttention
 from glat.models.cnn10 import Cnn10
@@ -214,12 +215,15 @@ def test_a_network_s_sources_are_what_is_imported_for_it(backbone, own):
     run = subprocess.run([sys.executable, "-c", program, backbone], capture_output=True, text=True, check=True)
     loaded = {name.rpartition(".")[2] for name in run.stdout.split() if name.startswith("glat.models.")}
     assert own <= loaded
-    assert set(registry.sources(backbone)) == {f"models/{name}.py" for name in (*loaded, "__init__")}
+    sources = dependencies.sources("glat.models.factory", registry.module(backbone))
+    assert {path.relative_to(ROOT).as_posix() for path in sources} == {
+        f"glat/models/{name}.py" for name in loaded - {"registry"}
+    }
 
 
 @pytest.mark.parametrize("glat", [None, {}, {"sharing": "classifier"}])
-def test_the_backbone_of_the_readme_is_one(tmp_path, glat):
-    (code,) = [part for part in (ROOT / "README.md").read_text().split("```python\n") if "class Mine" in part]
+def test_the_backbone_of_the_guide_is_one(tmp_path, glat):
+    (code,) = [part for part in (ROOT / "docs/backbones.md").read_text().split("```python\n") if "class Mine" in part]
     (tmp_path / "mine.py").write_text(code.partition("```")[0])
     tagger = build(runpy.run_path(str(tmp_path / "mine.py"))["Mine"], 5, glat=glat).train()
     with torch.autocast("cpu", torch.bfloat16):

@@ -20,7 +20,7 @@ from glat.results import controls as controls_page
 from glat.results import curves, fig2
 from glat.results.measured import read
 from glat.results.registry import RESULTS
-from glat.results.verdicts import against, decide
+from glat.results.verdicts import comparison_columns, decide
 from glat.training import convergence
 from glat.training.convergence import CONVERGED, MOVING, NO_CURVE, NO_VERDICT, UNKNOWN, change, judge, marked
 
@@ -155,12 +155,12 @@ def test_one_marked_training_of_several_seeds_leaves_no_verdict(tmp_path, monkey
     corpus = Corpus()
     for one in (*plain.runs, *glat.runs):
         make_run(one, corpus, 4.0 if one.glat else 1.0)
-    sure = against("vs", read(glat), read(plain))
+    sure = comparison_columns("vs", read(glat), read(plain))
     assert NO_VERDICT not in sure.values() and sure["vs_p"] < 0.01
     assert decide([sure], 0.95)["vs_verdict"][0] == "higher"
     make_run(plain.runs[1], corpus, 1.0, convergence={"state": MOVING, "told": ""})
     for pair in ((glat, plain), (plain, glat)):
-        found = against("vs", *map(read, pair))
+        found = comparison_columns("vs", *map(read, pair))
         assert {found[f"vs{metric}_verdict"] for metric in ("", "_mAUC", "_d_prime")} == {NO_VERDICT}
         assert abs(found["vs"]) == abs(sure["vs"]) and np.isnan(found["vs_p"])  # the numbers stand, but no p
         assert decide([found], 0.95)["vs_verdict"][0] == NO_VERDICT
@@ -296,7 +296,7 @@ def test_the_report_names_the_network_of_its_clips_with_its_marks(half_trained):
         page = Path("results/mini/report.html").read_text()
         assert heading in page
     text = page.partition(heading)[2].partition("<img")[0]
-    assert "† In at least one seed" in text and "built from what its abstract says" in text
+    assert "† In at least one seed" in text and "built from its abstract" in text
 
 
 def test_the_training_figure_says_what_the_tables_say_where_the_looks_are_gone(params, tmp_path, monkeypatch, drawn):

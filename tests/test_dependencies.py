@@ -63,7 +63,7 @@ RESULTS |= {"panns"}
 
 def test_every_rule_that_computes_names_its_code():
     rules = re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)", "".join(p.read_text() for p in (ROOT / "workflow").rglob("*.smk")), re.MULTILINE)  # fmt: skip
-    assert set(rules) - CODE.keys() == {"configure", "fetch_weights", "chosen", "record"}
+    assert set(rules) - CODE.keys() == {"configure", "fetch_weights", "copy_result", "record"}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_snakemake_reruns_what_an_edit_of_the_code_concerns(made_project, tmp_pa
     for file, change, rules in (
         ("glat/training/stage.py", "# A comment.\n", set()),
         ("glat/models/talnet.py", "EDITED = True\n", set()),  # no run is of it
-        ("glat/audit/signs.py", "EDITED = True\n", {"audit", "chosen", "record", "all"}),
+        ("glat/audit/signs.py", "EDITED = True\n", {"audit", "copy_result", "record", "all"}),
     ):
         path = project / file
         before = path.read_text()

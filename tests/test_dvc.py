@@ -122,7 +122,7 @@ def test_an_edit_and_an_experiment_in_the_workspace_make_what_they_change_and_no
     project = shutil.copytree(recorded, tmp_path / "project", symlinks=True)
     source = project / "glat/results/tables.py"
     source.write_text(source.read_text() + "EDITED = True\n")
-    assert rules(dvc(project, "repro", "table1")) == {"table1", "chosen", "record", "table1_record"}
+    assert rules(dvc(project, "repro", "table1")) == {"table1", "copy_result", "record", "table1_record"}
     assert RAN not in dvc(project, "repro", "table1").stdout
 
     before = contents(project)
@@ -172,7 +172,7 @@ def test_a_clone_knows_what_its_files_were_made_from(clone):
     """What differs from what the files were made from is made again, by either way in, and nothing else."""
     params = clone / "params.yaml"
     scored = {"evaluate", "metrics", "table1", "table2", "fig2a", "fig2b", "controls", "localisation", "pr_curves"}
-    scored |= {"report", "chosen", "record", "all"}
+    scored |= {"report", "copy_result", "record", "all"}
     heard = scored | {"resample", "pack", "audit", "train", "train_glat", "training_curves", "examples"}
     heard |= {"download"}  # the audio itself is not carried
     for file, old, new, stages, made in (

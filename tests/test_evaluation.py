@@ -23,7 +23,7 @@ from glat.lib.files import digest
 from glat.results.measured import read_metrics
 from glat.scoring import evaluation
 from glat.scoring.jackknife import jackknife
-from glat.scoring.manifest import choose, common, read_list, write_manifest
+from glat.scoring.manifest import choose, common_clips, read_list, write_manifest
 from glat.scoring.metrics import d_prime
 from glat.scoring.predictions import METRICS, clips_hash, read_influence, read_predictions
 from glat.training import checkpoints
@@ -208,7 +208,7 @@ def test_only_the_clips_of_a_list_are_scored_and_two_labs_come_to_the_same_manif
         expected = everything[name][[row[clip] for clip in kept["clip"]]]
         np.testing.assert_allclose(kept[name], expected, atol=0.02)  # other batches of bfloat16
     # What common-clips finds of both manifests is, to the byte, the manifest of either evaluation on it.
-    (project / "common.txt").write_text("".join(f"{clip}\n" for clip in common(["all", "theirs.txt"])))
+    (project / "common.txt").write_text("".join(f"{clip}\n" for clip in common_clips(["all", "theirs.txt"])))
     assert hashlib.sha256((project / "common.txt").read_bytes()).hexdigest() == metrics["manifest"]["sha256"]
 
 
@@ -261,12 +261,12 @@ def test_common_clips_of_runs_and_lists(tmp_path, capsys, monkeypatch):
     assert result.stdout == "aaaaaaaaaaa_1\nccccccccccc_3\n" and "2 clips in common of 3 and 3" in result.stderr
     Path("other.txt").write_text("eeeeeeeeeee_1\n")
     with pytest.raises(GlatError, match=r"a/clips\.txt, other\.txt: no clip is in all of them"):
-        common(["a", "other.txt"])
+        common_clips(["a", "other.txt"])
     with pytest.raises(GlatError, match=r"b: no such list of clips"):
-        common(["a", "b"])
+        common_clips(["a", "b"])
     Path("b").mkdir()
     with pytest.raises(GlatError, match=r"b/clips\.txt: no such list of clips"):
-        common(["a", "b"])
+        common_clips(["a", "b"])
 
 
 def test_a_score_behind_a_clip_is_no_start_and_whole_seconds_are(tmp_path):

@@ -14,7 +14,7 @@ from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 from glat.config.params import load
 from glat.models import BACKBONES, LogMel, build
 from glat.models.cnn10 import Cnn10
-from glat.models.frontend import window_of
+from glat.models.frontend import window_length
 
 RATE = 32000
 
@@ -117,7 +117,7 @@ def test_every_moment_of_a_clip_weighs_the_same_in_every_configuration_that_is_s
 
 
 def test_the_window_keeps_its_overlap_at_any_hop_and_never_falls_below_that_of_panns():
-    windows = [window_of(hop) for hop in range(1, 4001)]
+    windows = [window_length(hop) for hop in range(1, 4001)]
     assert max(ripple(window, hop) for hop, window in enumerate(windows, 1)) < 0.8
     assert windows[:409] == [1024] * 409 and windows == sorted(windows)
     assert ripple(1024, 640) > 7 and ripple(1024, 800) > 15  # what one window for all hops would leave

@@ -11,7 +11,7 @@ from test_metrics import clips_and_scores
 from benchmarks.coverage import coverage, effects, labels_of_audioset, labels_of_mini, misses, population
 from glat.lib.errors import GlatError
 from glat.scoring.intervals import Variances, d_prime_interval, difference, holm, interval, proportion, variances
-from glat.scoring.jackknife import Estimate, class_estimates, jackknife, unseen
+from glat.scoring.jackknife import Estimate, class_estimates, jackknife, unseen_variance
 from glat.scoring.metrics import average_precision, d_primes, roc_auc, summary
 
 CASES = st.integers(1, 25).flatmap(
@@ -157,7 +157,7 @@ def test_few_positives_ranked_without_a_mistake_prove_little():
 def test_wilson_s_interval_is_what_a_share_of_independent_clips_has():
     for hits, clips in ((0, 7), (3, 7), (40, 50), (50, 50)):
         share = hits / clips
-        spare = unseen(share, clips, min(hits, clips - hits))
+        spare = unseen_variance(share, clips, min(hits, clips - hits))
         found = proportion(share, share, Variances(share * (1 - share) / clips + spare / clips, np.inf), spare, 0.95)
         assert found == pytest.approx(binomtest(hits, clips).proportion_ci(0.95, "wilson"), abs=1e-9)
 
@@ -166,7 +166,7 @@ def test_no_positive_no_interval_and_a_bad_confidence_is_refused():
     found = jackknife(np.zeros((5, 2), bool), np.random.default_rng(0).random((5, 2)))
     assert np.isnan([*interval([found.mAP]), *d_prime_interval([found.d_prime], [found.mAUC])]).all()
     for confidence in (0, 95):
-        with pytest.raises(GlatError, match=f"between 0 and 1 .* not {confidence}"):
+        with pytest.raises(GlatError, match=f"confidence is {confidence}; it must be between 0 and 1"):
             interval([found.mAP], confidence)
 
 

@@ -19,7 +19,7 @@ from glat.results.measured import read
 from glat.results.verdicts import ONE_SEED
 from glat.scoring.intervals import difference, holm
 from glat.scoring.jackknife import class_estimates
-from glat.scoring.localisation import by_class, centre_error, chance_to_hit, hits, localise, selected
+from glat.scoring.localisation import centre_error, chance_to_hit, class_table, hits, localise, windows_per_class
 
 
 def events(*pairs):
@@ -83,9 +83,9 @@ def test_localise_judges_the_window_that_was_chosen_for_the_class():
     assert missed["chance"] == pytest.approx(1 / 8) and missed["chance_covered"] == pytest.approx(1 - (7 / 8) ** 2)
     # Random centres lie in [1, 9], evenly: the mean distance to 0.5 is 4.5.
     assert missed["chance_error"] == pytest.approx(4.5, abs=1e-3)
-    chosen = selected(kept, truth)
+    chosen = windows_per_class(kept, truth)
     assert chosen.tolist() == [1, 2, 1]  # of b once in x, which holds it, and once in y, which does not
-    table = by_class([found.reset_index()], truth, {"a": "A", "b": "B", "c": "C"}, chosen, 0.95).set_index("mid")
+    table = class_table([found.reset_index()], truth, {"a": "A", "b": "B", "c": "C"}, chosen, 0.95).set_index("mid")
     assert table.loc["a", ["windows", "hits", "covered_pairs", "events"]].tolist() == [1, 1, 2, 2]
     assert table.loc["all", ["windows", "hits", "hit"]].tolist() == [2, 1, 0.5]
     assert table.loc["all", "hit_low"] == pytest.approx(0.0945, abs=1e-3)  # Wilson, 1 of 2
@@ -100,15 +100,15 @@ def test_the_windows_of_several_runs_do_not_narrow_the_interval_and_runs_that_di
     one = pd.DataFrame({"clip": list("vwxyz"), "mid": "a", "chosen": True, "hit": [1.0, 1, 1, 0, 1], "error": 0.0,
                         "covered": True, "chance": 0.5, "chance_error": 1.0, "chance_covered": 0.9})  # fmt: skip
     truth = strong(*((clip, 0, 1, "a") for clip in "vwxyz"))
-    alone = by_class([one], truth, {"a": "A"}, np.array([5]), 0.95).iloc[0]
-    thrice = by_class([one] * 3, truth, {"a": "A"}, np.array([15]), 0.95).iloc[0]
+    alone = class_table([one], truth, {"a": "A"}, np.array([5]), 0.95).iloc[0]
+    thrice = class_table([one] * 3, truth, {"a": "A"}, np.array([15]), 0.95).iloc[0]
     columns = ["hit", "hit_low", "hit_high", "hit_of_selected"]
     assert thrice[columns].tolist() == pytest.approx(alone[columns].tolist()) and thrice["windows"] == 15
     assert alone[columns[1:3]].tolist() == pytest.approx(binomtest(4, 5).proportion_ci(0.95, "wilson"))
     better, worse = one.assign(hit=1.0), one.assign(hit=[1.0, 0, 1, 0, 1])
-    apart = by_class([one, better, worse], truth, {"a": "A"}, np.array([15]), 0.95).iloc[0]
+    apart = class_table([one, better, worse], truth, {"a": "A"}, np.array([15]), 0.95).iloc[0]
     assert apart["hit"] == alone["hit"] and apart["hit_low"] < alone["hit_low"]
-    perfect = by_class([better] * 2, truth, {"a": "A"}, np.array([10]), 0.95).iloc[0]
+    perfect = class_table([better] * 2, truth, {"a": "A"}, np.array([10]), 0.95).iloc[0]
     assert perfect["hit_high"] == 1 and perfect["hit_low"] == pytest.approx(5 / (5 + 1.96**2), abs=1e-3)
 
 
@@ -117,7 +117,7 @@ def test_windows_in_one_clip_count_together():
     one = pd.DataFrame({"clip": clips * 2, "mid": ["a"] * 20 + ["b"] * 20, "chosen": True, "hit": [1.0, 0] * 20,
                         "error": 0.0, "covered": True, "chance": 0.5, "chance_error": 1.0, "chance_covered": 0.9})  # fmt: skip
     truth = strong(*((clip, 0, 1, mid) for clip in clips for mid in "ab"))
-    table = by_class([one], truth, {"a": "A", "b": "B"}, np.array([20, 20]), 0.95).set_index("mid")
+    table = class_table([one], truth, {"a": "A", "b": "B"}, np.array([20, 20]), 0.95).set_index("mid")
     # The two windows of a clip hit or miss together, so that 40 say as much as 20.
     columns = ["hit", "hit_low", "hit_high"]
     assert table.loc["all", columns].tolist() == pytest.approx(table.loc["a", columns].tolist(), abs=1e-3)

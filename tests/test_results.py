@@ -20,9 +20,9 @@ from glat.config.params import load
 from glat.config.runs import evaluated
 from glat.lib.errors import GlatError
 from glat.results import controls, curves, published
-from glat.results.measured import only_failures, read, read_curve, same_clips, spread, why_missing
+from glat.results.measured import missing_reason, only_failures, read, read_curve, same_clips, spread
 from glat.results.registry import RESULTS
-from glat.results.verdicts import ONE_SEED, against, compare, decide, difference_columns, verdict
+from glat.results.verdicts import ONE_SEED, compare, comparison_columns, decide, difference_columns, verdict
 from glat.scoring.intervals import Difference, difference, holm
 from glat.scoring.jackknife import jackknife
 
@@ -165,7 +165,7 @@ def test_a_comparison_that_a_table_repeats_or_mirrors_counts_once(project):
     own = glat._replace(system=glat.system._replace(label="GL-AT under another name"))
     local = glat._replace(system=glat.system._replace(stream="local"))
     pairs = [(glat, plain), (random, plain), (own, plain), (plain, glat), (fewer, random), (local, plain), (own, glat)]
-    table = decide([against("vs_alone", *pair) for pair in pairs], 0.95)
+    table = decide([comparison_columns("vs_alone", *pair) for pair in pairs], 0.95)
     p, corrected = table["vs_alone_p"].to_numpy(), table["vs_alone_p_holm"].to_numpy()
     assert np.isnan(p[6]) and table["vs_alone_verdict"][6] == "not compared"  # with itself
     np.testing.assert_allclose(corrected[[0, 1, 4, 5]], holm(p[[0, 1, 4, 5]]))  # of four pairs; streams are systems too
@@ -196,7 +196,7 @@ def test_differences_that_look_certain_in_one_seed_are_not_with_few(project):
     for run in plain.runs:
         make_run(run, corpus, 1.0)
     systems = read(glat), read(plain)
-    table = decide([against("vs_alone", *systems)], 0.95)
+    table = decide([comparison_columns("vs_alone", *systems)], 0.95)
     assert table["vs_alone"][0] > 0.1 and table["vs_alone_verdict"][0] == "undecided"
     narrow = compare(*(one._replace(metrics={0: one.metrics[0]}) for one in systems))
     assert narrow.low > 0 and np.isnan(narrow.p)
@@ -207,7 +207,7 @@ def test_runs_on_different_labels_are_not_set_side_by_side(project):
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     make_run(plain.runs[0], Corpus())
     make_run(glat.runs[0], Corpus(seed=1))
-    with pytest.raises(GlatError, match="cnn10-s0 and cnn10-glat-s0 differ in labels or order of the clips"):
+    with pytest.raises(GlatError, match="cnn10-s0 and cnn10-glat-s0 differ in the labels or the order of their clips"):
         same_clips([read(plain), read(glat)])
 
 
@@ -275,7 +275,7 @@ def test_without_the_plain_backbone_figures_and_controls_say_so(project):
     make_all(params, Corpus(), without=("cnn10-s0", "cnn10-glat-frozen_global-s0"))
     failing(params, "cnn10-s0", "out of memory", prefix="RuntimeError: ")
     frozen = experiments.all_runs(params)["cnn10-glat-frozen_global-s0"]
-    assert why_missing(frozen) == "could not start: runs/mini/cnn10-s0/checkpoint.pt is not there"
+    assert missing_reason(frozen) == "could not start: runs/mini/cnn10-s0/checkpoint.pt does not exist"
     assert only_failures(list(experiments.all_runs(params).values()))
     for name in ("fig2a", "controls"):
         RESULTS[name].write(params, with_missing=True)
@@ -301,15 +301,15 @@ def _text_of(svg):
 def test_metrics_of_an_earlier_training_do_not_count(project):
     params = settings()
     run = experiments.system(params, "cnn10", None).runs[0]
-    assert why_missing(run) == "not trained yet"
+    assert missing_reason(run) == "not trained yet"
     make_run(run, Corpus())
-    assert why_missing(run) is None
+    assert missing_reason(run) is None
     metrics = run.folder / "metrics.json"
     (run.folder / "checkpoint.pt").unlink()
-    assert why_missing(run) == "not trained yet" and metrics.exists()
+    assert missing_reason(run) == "not trained yet" and metrics.exists()
     (run.folder / "checkpoint.pt").write_bytes(b"")
     os.utime(metrics, (1, 1))
-    assert why_missing(run) == "not evaluated yet"
+    assert missing_reason(run) == "not evaluated yet"
 
 
 def test_controls_answer_each_question_against_glat_and_against_the_backbone(project):
@@ -364,7 +364,7 @@ def test_two_networks_on_the_whole_clip_stand_beside_glat_in_table_1(project):
     assert row["vs_glat"] == pytest.approx(row["mAP"] - glat["mAP"], abs=2e-6) and np.isnan(glat["vs_glat"])
     assert not row["glat"] and glat["glat"] and np.isnan(row["paper_audioset_mAP"])  # the paper has no such row
     page = (project / "results/mini/table1.md").read_text()
-    assert f"**{label}**" in page and "for 2.00 times the multiply-adds" in page and "GL-AT takes 2.50" in page
+    assert f"**{label}**" in page and "costs 2.00 times the multiply-adds" in page and "GL-AT costs 2.50 times" in page
     assert label in pd.read_csv("results/mini/pr_curves.csv")["method"].tolist()
 
 
@@ -501,7 +501,9 @@ def test_damaged_metrics_are_named(project):
     whole = kept.read_bytes()
     for content in (whole[:500], b"", None):
         kept.unlink() if content is None else kept.write_bytes(content)
-        with pytest.raises(GlatError, match="influence.npz: missing, damaged or not .* glat; evaluate the run again"):
+        with pytest.raises(
+            GlatError, match="influence.npz: missing, damaged or of another version of glat; evaluate the run again"
+        ):
             read(experiments.system(params, "cnn10", None))
     np.savez(kept, version=1, clips="x")
     with pytest.raises(GlatError, match="influence.npz: of version 1, expected 2; evaluate the run again"):
@@ -510,7 +512,7 @@ def test_damaged_metrics_are_named(project):
     del metrics["version"]
     (run.folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(
-        GlatError, match="metrics.json: made by another version of glat, with other intervals; evaluate"
+        GlatError, match="metrics.json: written by another version of glat, whose intervals differ; evaluate"
     ):
         read(experiments.system(params, "cnn10", None))
     make_run(run, Corpus())
@@ -534,7 +536,7 @@ def test_damaged_metrics_are_named(project):
     curve = run.folder / "train.csv"
     for content in (b"", b"step,x\n1,2\n", b"step,loss_global,seconds\n", b"\xff\xfe", b'a\n"b'):
         curve.write_bytes(content)
-        with pytest.raises(GlatError, match=r"train.csv: (damaged|no curve of a training); train the run again"):
+        with pytest.raises(GlatError, match=r"train.csv: (damaged|not a training curve); train the run again"):
             read_curve(curve)
     curve.unlink()
     with pytest.raises(GlatError, match=r"train.csv: no such file; train the run"):
@@ -577,7 +579,7 @@ def test_runs_on_other_clips_are_refused_with_what_mends_it_and_every_table_name
             RESULTS[name].write(params)
         told = str(error.value)
         assert re.search(r"\(40 clips, [0-9a-f]{12}\) and cnn10-glat-s0 \(37 clips, [0-9a-f]{12}\)", told)
-        assert "on the 37 clips that all have: `glat common-clips runs/mini/" in told and "\n" not in told
+        assert "on the 37 clips that they share: `glat common-clips runs/mini/" in told and "\n" not in told
         assert not Path(f"results/mini/{name}.csv").exists()
     make_run(experiments.system(params, "cnn10", {}).runs[0], Corpus(), 1.5)
     digits = hashlib.sha256(Path("runs/mini/cnn10-s0/clips.txt").read_bytes()).hexdigest()[:12]
@@ -600,5 +602,5 @@ def test_metrics_that_name_no_clips_are_refused(project):
     content = json.loads((run.folder / "metrics.json").read_text())
     del content["manifest"]
     (run.folder / "metrics.json").write_text(json.dumps(content))
-    with pytest.raises(GlatError, match="does not say which clips it stands on; evaluate the run again"):
+    with pytest.raises(GlatError, match="does not say which clips were evaluated; evaluate the run again"):
         read(experiments.system(settings(), "cnn10", None))

@@ -137,7 +137,7 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
     assert "from the published 0.380 on 18887; clips lost at random explain up to" in output
     assert (
         f"{527 - len(scored)} classes have no positive among these clips" in output
-        and "Too few clips: these can't tell" in output
+        and "Too few clips: these clips can't tell" in output
     )
     # Again: nothing is fetched, made or scored a second time, unless a setting or the file changed.
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
@@ -156,7 +156,7 @@ def test_weights_from_an_address_are_resumed_checked_scored_as_panns_would_and_n
     # The table.
     assert "`glat weights resnet38` makes it" in glat("panns", **known)[1]
     others = known | {"weights.cnn10.file": "theirs.pth", "weights.resnet38": None}
-    assert "cnn10-panns: of weights/weights=1.pth, not of theirs.pth; `glat weights" in glat("panns", **others)[1]
+    assert "cnn10-panns: evaluated weights/weights=1.pth, not theirs.pth; `glat weights" in glat("panns", **others)[1]
     output, error = glat("panns", **known, **{"weights.resnet38": None})
     assert error is None and "| CNN10, PANNs' weights | " in output
     row = pd.read_csv("results/audioset_balanced/panns.csv").iloc[0]

@@ -92,7 +92,7 @@ def test_a_touched_source_reruns_nothing_and_an_edited_model_reruns_training_but
     mine.unlink()
     try:
         source.write_text(before + "\nEDITED = True\n")
-        assert reruns(finished, TABLE1) == {"train", "train_glat", "evaluate", "table1", "chosen"}
+        assert reruns(finished, TABLE1) == {"train", "train_glat", "evaluate", "table1", "copy_result"}
         assert not reruns(finished) & {"metadata", "download", "resample", "pack"}
     finally:
         source.write_text(before)
@@ -101,9 +101,9 @@ def test_a_touched_source_reruns_nothing_and_an_edited_model_reruns_training_but
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ("evaluation={confidence: 0.9}", {"evaluate", "table1", "chosen"}),
-        ("glat={n: 4}", {"configure", "train_glat", "evaluate", "table1", "chosen"}),
-        ("seeds=[0, 1]", {"configure", "train", "train_glat", "evaluate", "table1", "chosen"}),
+        ("evaluation={confidence: 0.9}", {"evaluate", "table1", "copy_result"}),
+        ("glat={n: 4}", {"configure", "train_glat", "evaluate", "table1", "copy_result"}),
+        ("seeds=[0, 1]", {"configure", "train", "train_glat", "evaluate", "table1", "copy_result"}),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(finished, change, rules):
@@ -119,7 +119,7 @@ def test_a_longer_sweep_trains_only_the_new_points_and_a_failed_one_leaves_the_r
     assert imports in cli.read_text()
     cli.write_text(cli.read_text().replace(imports, fault + imports))
     change = ["--config", "fig2={tau: [1, 2, 3, 4]}", "tracking={enabled: true}"]
-    assert reruns(project, "results/fig2b.csv", *change) == {"configure", "train_glat", "evaluate", "fig2b", "chosen"}
+    assert reruns(project, "results/fig2b.csv", *change) == {"configure", "train_glat", "evaluate", "fig2b", "copy_result"}
     names = ("table1.csv", "fig2a.svg", "fig2b.csv", "report.html")
     before = [(project / "results/mini" / name).read_bytes() for name in names]
     done = snakemake(project, "--cores", "8", *change, check=False)

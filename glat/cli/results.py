@@ -33,7 +33,7 @@ for _name, _entry in RESULTS.items():
 
 @app.command()
 def examples() -> None:
-    """Draw a few evaluation clips, taken by lot, for the report."""
+    """Draw a few random evaluation clips for the report."""
     from ..use import explain as explaining
 
     params = load_params()
@@ -49,20 +49,20 @@ def common_clips(
         list[Path], typer.Argument(help="Folders of runs, manifests (clips.txt) or other lists of clips.")
     ],
 ) -> None:
-    """Print the clips that all of several evaluations have: a list for evaluation.only."""
+    """Print the clips that several evaluations share: a list for evaluation.only."""
     from ..scoring import manifest
 
-    shared = manifest.common(lists)
+    shared = manifest.common_clips(lists)
     print(manifest.manifest(shared), end="")
-    tell(f"{len(shared)} clips in common of {' and '.join(map(str, manifest.counts(lists)))}")
+    tell(f"{len(shared)} clips in common of {' and '.join(map(str, manifest.clip_counts(lists)))}")
 
 
 @app.command()
 def record(
     record: Annotated[Path, typer.Argument(help="The record, as in records/mini/table1.json.")],
-    outputs: Annotated[list[str], typer.Argument(help="What it is of: paths, or patterns of paths.")],
+    outputs: Annotated[list[str], typer.Argument(help="The recorded files: paths, or patterns of paths.")],
 ) -> None:
-    """Keep what files were made from, so that DVC carries it with them and Snakemake knows it elsewhere."""
+    """Record what files were made from, so that DVC versions it with them and Snakemake knows it elsewhere."""
     from ..lib import records
 
     records.write(record, (path for one in outputs for path in (glob(one) if "*" in one else [one])))
@@ -70,7 +70,7 @@ def record(
 
 @app.command()
 def partial() -> None:
-    """After failed runs: write the figures that lack nothing else, and the report, into partial/, naming what is missing."""
+    """After failed runs, write the report and those figures that lack only failed runs into partial/."""
     from ..config import experiments
     from ..lib.files import remove
     from ..results.measured import only_failures

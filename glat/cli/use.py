@@ -130,7 +130,7 @@ def weights(
     published.evaluate(params, run, threads)
     from ..results import panns
 
-    print(panns.sentence(panns.row_of(panns.measured(params, backbone, file))))
+    print(panns.sentence(panns.row_of(panns.read_scores(params, backbone, file))))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 model = glat.models.build("cnn10", classes=527, glat={"n": 5, "tau": 3.0})
 scores = model(waveform)            # (B, samples) at 32 kHz in [-1, 1] -> (B, 527) probabilities
-streams = model.streams(waveform)   # both streams' scores and the chosen windows
+streams = model.streams(waveform)   # both streams' scores and the windows
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKBONES", "Backbone", "LogMel", "Streams", "Tagger", "TwoStream", "backbone_class", "build", "load_panns"]
 
-# Imported when first asked for: reading settings takes the registry alone, and torch takes seconds to import.
+# Imported on first use: reading settings needs only the registry, and torch takes seconds to import.
 _MODULES = {
     "BACKBONES": "registry",
     "Backbone": "backbone",

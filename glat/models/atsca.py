@@ -1,8 +1,8 @@
 """AT-SCA ([25] of the paper): spatial and channel-wise attention added to CNN10.
 
-Its code is not public. From its abstract: spatial attention has a global part that finds event-related
-time-frequency regions and a local part that estimates onset and offset; channel-wise attention goes with both. The
-layers below are our reading of that (ours); they can follow any convolution block.
+Its code is not public. According to its abstract, spatial attention has a global part that finds event-related
+time-frequency regions and a local part that estimates onset and offset; channel-wise attention accompanies both. The
+layers below are our reading of that (ours) and can follow any convolution block.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .backbone import initialise, normalise_mels, scaled
+from .backbone import initialise, normalise_mels, scale_channels
 from .cnn10 import Cnn10
 
-# Bias of each gate at the start: sigmoid(2) = 0.88 (the channel gate, a sum of two, starts at 0.98). Twelve gates that began half shut would hide the clip (ours).
+# Initial bias of each gate: sigmoid(2) = 0.88; the channel gate, a sum of two, starts at 0.98. Twelve gates that
+# started half shut would hide the clip (ours).
 OPEN = 2.0
 
 
@@ -61,7 +62,7 @@ class Atsca(Cnn10):
         super().__init__(classes, width, mels)
         self.attention = nn.ModuleList(
             nn.Sequential(ChannelAttention(c), RegionAttention(), FrameAttention(c))
-            for c in (scaled(c, width) for c in (64, 128, 256, 512))
+            for c in (scale_channels(c, width) for c in (64, 128, 256, 512))
         )
         self.attention.apply(initialise)
         for module in self.attention:

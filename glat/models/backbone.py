@@ -1,7 +1,7 @@
-"""What every backbone gives, and the layers that several of them share.
+"""The interface of a backbone, and the layers that several backbones share.
 
-A backbone turns a log-mel spectrogram into frame features M (B, T, C), M into clip scores and M into frame scores.
-GL-AT (`twostream.py`) wraps any module that keeps this contract without knowing which one it is.
+A backbone turns a log-mel spectrogram into frame features M (B, T, C), and M into clip scores and frame scores. GL-AT
+(`twostream.py`) wraps any module with this interface without knowing which one it is.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ class Masked(NamedTuple):
     """Clips or windows under SpecAugment."""
 
     logmel: Tensor  # (B, 1, frames, mels) in dB
-    keep: Tensor | None  # as `Backbone` says; None: nothing is masked
+    keep: Tensor | None  # see `Backbone`; None: nothing is masked
 
 
 class Backbone(nn.Module, ABC):
-    """The contract between a network and GL-AT. To add one: subclass it in a file, and name it in `registry.py`.
+    """The interface between a network and GL-AT. To add a network, subclass it in a file and list it in `registry.py`.
 
     Class attributes:
         front_end: settings of `LogMel` that differ from its defaults.
         min_frames: the shortest log-mel input, in frames, that leaves one frame after all pooling.
         classifier: names of the submodules that make up the classifier (for `sharing: classifier` and `frame_dropout`).
 
-    SpecAugment comes as `keep` (B, 1, frames, mels): the factor on each cell of the spectrogram once its bands are
-    normalised, 0 inside a stripe and 1 outside. A network that normalises its bands takes it as a second argument,
-    `features(logmel, keep=None)`, and hands it to `normalise_mels`; one that takes none gets stripes filled with each
-    band's mean instead.
+    SpecAugment is a mask `keep` (B, 1, frames, mels), 0 inside a stripe and 1 outside, by which the spectrogram is
+    multiplied after its bands are normalised. A network that normalises its bands takes it as a second argument,
+    `features(logmel, keep=None)`, and passes it to `normalise_mels`. A network without that argument gets stripes
+    filled with each band's mean instead.
     """
 
     front_end: ClassVar[dict] = {}
@@ -48,7 +48,7 @@ class Backbone(nn.Module, ABC):
         cls.takes_keep = "keep" in signature(cls.features).parameters
 
     def dropout(self, x: Tensor, rate: float) -> Tensor:
-        """Dropout at the published `rate`, times `dropout_scale`: a small network in a short training wants less."""
+        """Dropout at the published `rate` times `dropout_scale`; a small network in a short training needs less."""
         return F.dropout(x, rate * self.dropout_scale, self.training)
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Backbone(nn.Module, ABC):
         """M (B, T, C) -> class probabilities of each frame (B, T, L), float32, without dropout: S_g of the paper."""
 
     def masked_features(self, logmel: Tensor, keep: Tensor | None) -> Tensor:
-        """`features` under SpecAugment, whether or not the network takes `keep` itself; None: nothing is masked."""
+        """`features` under SpecAugment, whether or not the network takes `keep`; None: nothing is masked."""
         if keep is None:
             return self.features(logmel)
         if self.takes_keep:
@@ -115,14 +115,15 @@ class ConvBlock(nn.Module):
 
 
 def normalise_mels(bn: nn.BatchNorm2d, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Batch-normalise each mel band of (B, 1, frames, mels), then multiply by `keep`; what every network does first (PANNs)."""
+    """Batch-normalise each mel band of (B, 1, frames, mels), then multiply by `keep`: the first layer of every network
+    (PANNs)."""
     with torch.autocast(logmel.device.type, enabled=False):
         x = bn(logmel.float().transpose(1, 3)).transpose(1, 3)
         return x if keep is None else x * keep
 
 
-def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded to a multiple of 8 (at least 8) so that vector units are filled."""
+def scale_channels(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded to a multiple of 8 (at least 8) to fill vector units."""
     return channels if width == 1 else max(8, round(channels * width / 8) * 8)
 
 

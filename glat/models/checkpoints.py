@@ -1,4 +1,4 @@
-"""Published PANNs checkpoints into our backbones, strictly."""
+"""Loads PANNs' published checkpoints into our backbones, strictly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .backbone import Backbone
 
-# The checkpoints carry their front end as constant tensors: the STFT as two convolutions, and the mel filter bank.
+# The checkpoints contain their front end as constant tensors: the STFT as two convolutions, and the mel filter bank.
 FRONT_END = {
     "spectrogram_extractor.stft.conv_real.weight": (513, 1, 1024),
     "spectrogram_extractor.stft.conv_imag.weight": (513, 1, 1024),
@@ -20,11 +20,11 @@ FRONT_END = {
 def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: torch.nn.Module | None = None) -> None:
     """Load a PANNs state dict (the checkpoint's "model") into a CNN10 or ResNet38 at width 1.
 
-    Every key must be there, none left over, each of the right shape. Given our `front_end`, the checkpoint's mel
-    filter bank must equal its own, so that the network hears what it was trained on.
+    The keys and shapes must be exactly those of the backbone. If our `front_end` is given, the checkpoint's mel filter
+    bank must equal its own, so that the network gets the log-mels that it was trained on.
 
     Raises:
-        ValueError: what is missing, unexpected, of another shape, or computed by another front end.
+        ValueError: a tensor that is missing, unexpected or of another shape, or another front end.
     """
     state = dict(state.get("model", state))
     for key, shape in FRONT_END.items():
@@ -46,7 +46,7 @@ def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: torch
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     other = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
     if missing or extra or other:
-        told = f"{len(missing)} keys missing, {len(extra)} unexpected, {len(other)} of another shape"
+        counts = f"{len(missing)} keys missing, {len(extra)} unexpected, {len(other)} of another shape"
         first = (missing + extra + sorted(other))[0]
-        raise ValueError(f"not a checkpoint of {type(backbone).__name__}: {told}, first {first}")
+        raise ValueError(f"not a checkpoint of {type(backbone).__name__}: {counts}, first {first}")
     backbone.load_state_dict(state, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .backbone import ConvBlock, PooledHead, initialise, normalise_mels, scaled
+from .backbone import ConvBlock, PooledHead, initialise, normalise_mels, scale_channels
 
 
 class Cnn10(PooledHead):
@@ -16,7 +16,7 @@ class Cnn10(PooledHead):
     min_frames = 16
 
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
-        channels = [scaled(c, width) for c in (64, 128, 256, 512)]
+        channels = [scale_channels(c, width) for c in (64, 128, 256, 512)]
         super().__init__(channels[-1], classes)
         self.bn0 = nn.BatchNorm2d(mels)
         self.conv_block1 = ConvBlock(1, channels[0])

@@ -1,4 +1,4 @@
-"""Networks by name: a registered backbone, or a class of one's own, with its front end and with or without GL-AT."""
+"""Builds networks: a registered backbone or your own class, with its front end, with or without GL-AT."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from importlib import import_module
 from torch import nn
 
 from .backbone import Backbone
-from .frontend import LogMel, window_of
+from .frontend import LogMel, window_length
 from .registry import BACKBONES
 from .tagger import Tagger
 from .twostream import TwoStream
 
 
 def backbone_class(name: str) -> type[Backbone]:
-    """The class of a registered backbone. Raises ValueError that lists the names if there is none of that name."""
+    """The class of a registered backbone. Raises ValueError, with the known names, for any other name."""
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is not known: allowed are {', '.join(BACKBONES)}")
     module, _, attribute = BACKBONES[name].location.partition(":")
@@ -36,10 +36,10 @@ def build(
         backbone: a registered name ("talnet", "cnn10", "resnet38", "atsca") or a subclass of `Backbone`.
         classes: number of classes L.
         width: channels relative to the published network.
-        sample_rate: of the waveforms, in Hz; windows and hops scale with it, so that frames keep their duration.
+        sample_rate: of the waveforms, in Hz; STFT window and hop scale with it, so that frames keep their duration.
         glat: None for the backbone alone; a dict of `TwoStream` settings (empty for the paper's) for GL-AT.
         dropout: a factor on the published dropout rates.
-        front_end: settings of `LogMel`, for a 32 kHz waveform; those that the backbone itself prescribes go before.
+        front_end: settings of `LogMel`, for a 32 kHz waveform; the backbone's own settings take precedence.
 
     Raises:
         ValueError: an unknown backbone or a setting outside its range.
@@ -47,7 +47,7 @@ def build(
     cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
     scale = sample_rate / 32000
     settings = {"hop": 320} | (front_end or {}) | cls.front_end
-    settings.setdefault("window", window_of(settings["hop"]))
+    settings.setdefault("window", window_length(settings["hop"]))
     settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
     logmel = LogMel(sample_rate, **settings)
 

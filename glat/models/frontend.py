@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torchaudio.transforms import AmplitudeToDB, MelScale, Spectrogram
 
 
-def window_of(hop: int) -> int:
+def window_length(hop: int) -> int:
     """Length of the STFT's window for a hop, both in samples at 32 kHz: 1024 for PANNs' 320, and for longer hops the
-    power of two of at least 2.5 hops (ours; the paper gives none).
+    smallest power of two of at least 2.5 hops (ours; the paper gives none).
 
-    So the sum of the squared Hann windows along the clip, the weight with which power at each moment is heard, ripples
-    by less than 1 dB. With 1024 it would dip by 7 dB between frames at a hop of 640 and by 16 dB at TALNet's 800, and a
-    short event could fall into a dip.
+    The sum of the squared Hann windows, the weight of each moment's power in the spectrogram, then ripples by less than
+    1 dB along the clip. With 1024 it would dip between frames by 7 dB at a hop of 640 and by 16 dB at TALNet's 800, and
+    a short event could fall into a dip.
     """
     return max(1024, 1 << math.ceil(math.log2(2.5 * hop)))
 
@@ -28,10 +28,10 @@ class LogMel(nn.Module):
 
     Args:
         sample_rate: of the waveform, in Hz.
-        window, hop: of the STFT, in samples. The defaults are 32 ms and 10 ms at 32 kHz (PANNs); no window is
-            `window_of(hop)`.
+        window, hop: of the STFT, in samples. The defaults are 32 ms and 10 ms at 32 kHz (PANNs); without a window it
+            is `window_length(hop)`.
         mels, fmin, fmax: number of mel bands and the edges of the lowest and highest, in Hz.
-        centred_end: keep the last frame, whose centre is the very end of the clip (1001 frames for 10 s).
+        centred_end: keep the last frame, which is centred on the end of the clip (1001 frames for 10 s).
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LogMel(nn.Module):
         centred_end: bool = True,
     ):
         super().__init__()
-        window = window or window_of(hop)
+        window = window or window_length(hop)
         self.sample_rate, self.hop, self.mels, self.centred_end = sample_rate, hop, mels, centred_end
         self.stft = Spectrogram(window, hop_length=hop, power=None)
         top = min(fmax, sample_rate / 2)

@@ -1,4 +1,4 @@
-"""The backbones by name. A new one is one file under `glat/models/` and one line here."""
+"""The backbones by name. A new backbone is one file in `glat/models/` and one line here."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def _attributes(location: str) -> dict[str, Any]:
     return found
 
 
-# What stands beside the name of a network that is rebuilt from an abstract, wherever it is named, and what it means.
+# Added to the title of a network that is built from an abstract, and the note on what it means.
 OUR_READING = "our reading"
 READING = (
-    f"AT-SCA ({OUR_READING}): its code is not public, and the network here is built from what its abstract says "
-    "(glat/models/atsca.py); what the paper prints is of its authors' own."
+    f"AT-SCA ({OUR_READING}): its code is not public, and the network here is built from its abstract "
+    "(glat/models/atsca.py); the paper's numbers are those of its authors' network."
 )
-PANNS = ("cnn10", "resnet38")  # those that PANNs published weights of
+PANNS = ("cnn10", "resnet38")  # those for which PANNs published weights
 
 BACKBONES = {
     "talnet": Entry("TALNet", "glat.models.talnet:TALNet"),

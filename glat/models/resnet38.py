@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import ConvBlock, PooledHead, initialise, normalise_mels, scaled
+from .backbone import ConvBlock, PooledHead, initialise, normalise_mels, scale_channels
 
 
 class BasicBlock(nn.Module):
@@ -56,8 +56,8 @@ class ResNet38(PooledHead):
     min_frames = 32
 
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
-        channels = [scaled(c, width) for c in (64, 128, 256, 512)]
-        top = scaled(2048, width)
+        channels = [scale_channels(c, width) for c in (64, 128, 256, 512)]
+        top = scale_channels(2048, width)
         super().__init__(top, classes)
         self.bn0 = nn.BatchNorm2d(mels)
         self.conv_block1 = ConvBlock(1, channels[0])

@@ -1,4 +1,4 @@
-"""Which windows the local stream listens to (paper, section 2.2), and how they are cut.
+"""Selection of the windows that the local stream scores (paper, section 2.2), and how they are cut.
 
 Everything works on the whole batch by index arithmetic; times are in seconds from the start of the clip.
 """
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 SELECTIONS = ("attention", "random", "uniform")
-# What random windows are drawn from: one generator for the batch, or one for each of its clips.
+# The source of random windows: one generator for the batch, or one for each of its clips.
 Draws = torch.Generator | Sequence[torch.Generator] | None
 
 
 def top_classes(scores: Tensor, count: int) -> Tensor:
     """The `count` classes with the highest scores: (B, L) -> (B, N) class indices, best first.
 
-    Among equal scores the class with the lower index comes first, so the choice never depends on the machine.
+    Among equal scores the class with the lower index comes first, so that the selection never depends on the machine.
     """
     return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
 
@@ -29,17 +29,17 @@ def peak_frames(activations: Tensor) -> Tensor:
 
 
 def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
-    """As `peak_frames`, but each window keeps later ones away from it (released code; the paper has no such rule).
+    """As `peak_frames`, but later windows keep away from earlier ones (released code; the paper has no such rule).
 
-    The classes are walked in order. After a peak at frame p of T, the activations of all classes are set to zero in
-    the frames p - r up to p + r; where the window, half of it on each side of p clip / T, would begin before the clip
-    or reach its end, in the outermost 2 r frames there instead. r is a quarter of the window in whole frames; where that
-    is none, a window at the end sets everything to zero, since the released code's slice from -2 r then begins at 0.
-    Each step of the walk handles the whole batch.
+    The classes are processed in order, the whole batch at once. After a peak at frame p of T, the activations of all
+    classes are set to zero in the frames p - r to p + r - 1, where r is a quarter of the window in whole frames. If the
+    window, centred at p clip / T, would begin before the clip or reach its end, the outermost 2 r frames there are set
+    to zero instead. With r = 0, a window at the end sets everything to zero: the released code's slice from -2 r then
+    begins at 0.
 
     Args:
         activations: (B, N, T).
-        window, clip: their lengths in samples, which the released code compares in: tau and T0 times its 32 kHz.
+        window, clip: their lengths in samples, as in the released code: tau and T0 times 32 kHz.
     """
     frames, half = activations.shape[2], window // 2
     reach = window * frames // clip // 4
@@ -51,8 +51,8 @@ def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
         peaks.append(peak)
         sample = peak * clip // frames
         inside = (t >= peak - reach) & (t < peak + reach)  # (B, T)
-        gone = torch.where(sample + half >= clip, t >= last, torch.where(sample < half, t < 2 * reach, inside))
-        left = left.masked_fill(gone[:, None], 0.0)
+        suppressed = torch.where(sample + half >= clip, t >= last, torch.where(sample < half, t < 2 * reach, inside))
+        left = left.masked_fill(suppressed[:, None], 0.0)
     return torch.cat(peaks, 1)
 
 
@@ -70,7 +70,7 @@ def window_starts(peaks: Tensor, frames: int, tau: float, seconds: float, frame_
 def random_starts(clips: int, count: int, tau: float, seconds: float, generator: Draws = None) -> Tensor:
     """(B, N) starts drawn uniformly over all places where a window fits: the control without attention (ours).
 
-    With one generator a clip, a clip's windows do not depend on the batch that it is in.
+    With one generator per clip, a clip's windows do not depend on its batch.
     """
     if isinstance(generator, Sequence):
         places = torch.stack([torch.rand(count, generator=g, dtype=torch.float64) for g in generator])
@@ -80,7 +80,7 @@ def random_starts(clips: int, count: int, tau: float, seconds: float, generator:
 
 
 def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor:
-    """(B, N) evenly spaced starts from the beginning of the clip to its end; one window is centred (ours)."""
+    """(B, N) evenly spaced starts over the clip; a single window is centred (ours)."""
     last = max(seconds - tau, 0.0)
     starts = torch.linspace(0.0, last, count, dtype=torch.float64) if count > 1 else torch.tensor([last / 2]).double()
     return starts.expand(clips, count)
@@ -89,8 +89,8 @@ def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor
 def window_frames(tau: float, frames_per_second: float, frames: int) -> int:
     """Length of a window of `tau` seconds in frames: W, at most that of the clip.
 
-    A window that lacks no more than one frame of the clip is the whole of it: a clip of T0 has a frame at both ends, one
-    more than T0 * frames_per_second.
+    A window that lacks at most one frame of the clip is the whole clip: a clip of T0 seconds has a frame at both ends,
+    one more than T0 * frames_per_second.
     """
     return frames if tau * frames_per_second >= frames - 1 - 1e-6 else round(tau * frames_per_second)
 
@@ -98,8 +98,9 @@ def window_frames(tau: float, frames_per_second: float, frames: int) -> int:
 def cut_windows(logmel: Tensor, starts: Tensor, tau: float, frames_per_second: float) -> Tensor:
     """Cut N windows of frames out of each clip: (B, 1, frames, mels), starts (B, N) -> (B * N, 1, W, mels).
 
-    W of `window_frames`. Clip b's windows are the rows b * N .. b * N + N - 1. Cutting the log-mel gives what cutting the waveform would, up to the padding at the two
-    edges of a window, and computes the spectrogram once (ours; the released code cuts the waveform).
+    W is that of `window_frames`. The windows of clip b are the rows b * N to b * N + N - 1. Cutting the log-mel gives
+    the same as cutting the waveform, up to the padding at the two edges of a window, and computes the spectrogram only
+    once (ours; the released code cuts the waveform).
     """
     clips, _, frames, _ = logmel.shape
     width = window_frames(tau, frames_per_second, frames)

@@ -22,7 +22,7 @@ class Tagger(nn.Module):
         return self.streams(waveform).fused
 
     def streams(self, waveform: Tensor, generator: Draws = None) -> Streams:
-        """(B, samples) -> scores of each stream and the chosen windows; `generator` draws random ones."""
+        """(B, samples) -> scores of each stream and the windows; `generator` draws random windows."""
         return self.from_logmel(self.front_end(waveform), self.seconds(waveform), generator)
 
     def from_logmel(
@@ -33,14 +33,16 @@ class Tagger(nn.Module):
         masked: Masked | None = None,
         keep_windows: Tensor | None = None,
     ) -> Streams:
-        """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds`, under SpecAugment: see `TwoStream`."""
+        """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds`, under SpecAugment: see
+        `TwoStream`."""
         if isinstance(self.network, TwoStream):
             return self.network(logmel, seconds, generator, masked, keep_windows)
         scores = self.network(*(masked or Masked(logmel, None)))
         return Streams(scores, scores)
 
     def windows(self, frames: int) -> tuple[int, int] | None:
-        """How many windows the local stream hears of a clip of so many frames, and of how many each: (N, W)."""
+        """(N, W): the number of windows of a clip of `frames` frames, and their length in frames; None without
+        GL-AT."""
         return (self.network.n, self.network.window_frames(frames)) if isinstance(self.network, TwoStream) else None
 
     def seconds(self, waveform: Tensor) -> float:
@@ -53,5 +55,5 @@ class Tagger(nn.Module):
         return {"global": self.network}
 
     def parameter_count(self) -> int:
-        """Number of weights, frozen ones included; weights shared by both streams count once."""
+        """The number of weights, frozen ones included; weights that both streams share count once."""
         return sum(p.numel() for p in self.parameters())

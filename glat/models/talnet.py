@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone, initialise, normalise_mels, scaled
+from .backbone import Backbone, initialise, normalise_mels, scale_channels
 
-RANGE = (1e-7, 1 - 1e-7)  # of probabilities, so that no loss of one is infinite (its authors' code)
+RANGE = (1e-7, 1 - 1e-7)  # of probabilities, so that no loss is infinite (its authors' code)
 
 
 class TALNet(Backbone):
     """9 980 527 parameters at width 1 with 527 classes; M has T = 100 frames for 10 s and C = 1024 channels.
 
     Its front end gives 40 frames a second (400 for 10 s). The original normalises each mel band by the training
-    set's mean and deviation; here the batch normalisation that all networks begin with does that (ours). The GRU starts
-    with orthogonal weights, every bias at zero, and frame probabilities are clamped (its authors' code).
+    set's mean and deviation; here the batch normalisation at the start of all networks does that (ours). The GRU starts
+    with orthogonal weights and zero biases, and frame probabilities are clamped (its authors' code).
     """
 
     front_end: ClassVar[dict] = {"hop": 800, "centred_end": False}
@@ -28,7 +28,7 @@ class TALNet(Backbone):
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
         super().__init__()
         self.bn0 = nn.BatchNorm2d(mels, affine=False)
-        channels = [scaled(c, width) for c in (32, 64, 128, 256, 512)]
+        channels = [scale_channels(c, width) for c in (32, 64, 128, 256, 512)]
         inputs = 1
         for i, outputs in enumerate(channels, 1):
             self.add_module(
@@ -43,7 +43,7 @@ class TALNet(Backbone):
                 ),
             )
             inputs = outputs
-        self.gru = nn.GRU(inputs * (mels // 32), scaled(512, width), batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(inputs * (mels // 32), scale_channels(512, width), batch_first=True, bidirectional=True)
         self.fc = nn.Linear(2 * self.gru.hidden_size, classes)
         self.apply(initialise)
         for name, parameter in self.gru.named_parameters():
@@ -67,4 +67,4 @@ class TALNet(Backbone):
     def clip_scores(self, features: Tensor) -> Tensor:
         """Linear softmax pooling: sum_t p_t^2 / sum_t p_t for each class."""
         p = self.frame_scores(features)  # (B, T, L)
-        return ((p * p).sum(1) / p.sum(1)).clamp(*RANGE)  # (B, L); what rounding takes beyond the frames' own range
+        return ((p * p).sum(1) / p.sum(1)).clamp(*RANGE)  # (B, L); clamped again because of rounding

@@ -24,7 +24,7 @@ from .selection import (
     window_starts,
 )
 
-RATE = 32000  # Hz, of the samples that the released code's `suppress` compares in
+RATE = 32000  # Hz; the released code's suppression works in samples at this rate
 
 
 class Streams(NamedTuple):
@@ -34,17 +34,17 @@ class Streams(NamedTuple):
     global_: Tensor  # y_g
     local: Tensor | None = None  # y_l
     windows: Tensor | None = None  # (B, N) starts of the windows in seconds
-    classes: Tensor | None = None  # (B, N) the class each window was chosen for; -1 where no class chose it
+    classes: Tensor | None = None  # (B, N) class that each window was chosen for; -1 for random and uniform windows
 
 
 def max_mean(scores: Tensor) -> Tensor:
-    """(max + mean) / 2 over dimension 1, which keeps a probability one (released code)."""
+    """(max + mean) / 2 over dimension 1, so that the result is a probability (released code)."""
     return (scores.amax(1) + scores.mean(1)) / 2
 
 
 @contextmanager
 def dropout_before(layers: list[nn.Module], rate: float) -> Iterator[None]:
-    """Dropout on what enters each of the layers, for as long as this lasts."""
+    """Within this context, dropout is applied to the input of each of the layers."""
     hooks = [layer.register_forward_pre_hook(lambda _, inputs: F.dropout(inputs[0], rate)) for layer in layers]
     try:
         yield
@@ -54,25 +54,25 @@ def dropout_before(layers: list[nn.Module], rate: float) -> Iterator[None]:
 
 
 class TwoStream(nn.Module):
-    """The global stream scores the clip and says where to listen; the local stream scores the N windows it chose.
+    """The global stream scores the clip and selects N windows of it; the local stream scores these windows.
 
     Args:
         global_stream, local_stream: two backbones of the same structure with weights of their own (paper).
         n: windows a clip, N (paper: 5).
         tau: length of a window in seconds (paper: 3).
         selection: "attention" is the method; "random" and "uniform" are controls of the same cost (ours).
-        suppress: after a window is taken, keep later ones away from it (released code; the paper has no such rule).
+        suppress: later windows keep away from those chosen before (released code; the paper has no such rule).
         frame_classifier: whose classifier scores the frames of the global M, "global" (paper) or "local" (released
             code).
-        frame_dropout: while training, the frame scores that choose windows pass dropout of 0.5 before each layer of the
-            classifier, as the clip scores do (released code); in evaluation never.
-        frame_time: "middle" (ours) or "start" (released code) of a frame is its time.
+        frame_dropout: in training, the frame scores that select windows are computed with dropout of 0.5 before each
+            layer of the classifier, like the clip scores (released code).
+        frame_time: the time of a frame is its "middle" (ours) or its "start" (released code).
         training: "joint" trains both streams (paper); "frozen_global" keeps the global stream as it is, in
             evaluation mode, and trains the local one alone (released code).
-        sharing: "none" (paper), "classifier" or "backbone": what the two streams have in common (ours).
+        sharing: the weights that both streams share: "none" (paper), "classifier" or "backbone" (ours).
 
     Raises:
-        ValueError: a setting outside its range, named.
+        ValueError: a setting outside its range.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class TwoStream(nn.Module):
     ):
         super().__init__()
         if n < 1:
-            raise ValueError(f"n is {n}: at least one window is needed")
+            raise ValueError(f"n is {n}: GL-AT needs at least one window")
         if tau * frames_per_second < global_stream.min_frames:
             least = global_stream.min_frames / frames_per_second
             raise ValueError(f"tau is {tau} s: {type(global_stream).__name__} needs windows of at least {least:.2f} s")
@@ -125,7 +125,7 @@ class TwoStream(nn.Module):
     def train(self, mode: bool = True) -> TwoStream:
         super().train(mode)
         if self.frozen_global:
-            self.global_stream.eval()  # its batch-norm statistics and dropout are frozen with it
+            self.global_stream.eval()  # freezes its batch-norm statistics and disables dropout
         return self
 
     def forward(
@@ -139,18 +139,18 @@ class TwoStream(nn.Module):
         """(B, 1, frames, mels) log-mel of clips of `seconds` -> `Streams`.
 
         generator: draws random windows, for the batch or one for each clip.
-        masked: the clips under SpecAugment, which both streams hear instead; but a frozen global stream hears the clips as
-            they are (released code).
-        keep_windows: SpecAugment of the windows once they are cut, (B * N, 1, W, mels) as `Backbone` says: the local stream
-            hears these, of the clips as they are (released code).
+        masked: the clips under SpecAugment, which both streams get instead; a frozen global stream gets the unmasked
+            clips (released code).
+        keep_windows: SpecAugment of the windows after they are cut, (B * N, 1, W, mels), see `Backbone`: the local
+            stream gets these, cut from the unmasked clips (released code).
         """
         plain = Masked(logmel, None)
-        heard = masked or plain
-        m = self.global_stream.masked_features(*(plain if self.frozen_global else heard))  # (B, T, C)
+        inputs = masked or plain
+        m = self.global_stream.masked_features(*(plain if self.frozen_global else inputs))  # (B, T, C)
         y_g = self.global_stream.clip_scores(m)  # (B, L)
         starts, classes = self.select(m, y_g, seconds, generator)  # (B, N)
         if keep_windows is None:
-            windows, keep_windows = (None if x is None else self.cut(x, starts) for x in heard)  # (B * N, 1, W, mels)
+            windows, keep_windows = (None if x is None else self.cut(x, starts) for x in inputs)  # (B * N, 1, W, mels)
         else:
             windows = self.cut(logmel, starts)
         y_n = self.local_stream(windows, keep_windows)  # (B * N, L)
@@ -163,14 +163,14 @@ class TwoStream(nn.Module):
         return cut_windows(clips, starts, self.tau, self.frames_per_second)
 
     def window_frames(self, frames: int) -> int:
-        """W, the length of a window in frames, in clips of so many."""
+        """W, the length of a window in frames, for clips of `frames` frames."""
         return window_frames(self.tau, self.frames_per_second, frames)
 
     @torch.no_grad()
     def select(self, m: Tensor, y_g: Tensor, seconds: float, generator: Draws = None) -> tuple[Tensor, Tensor]:
         """Frame features M (B, T, C) and clip scores (B, L) -> starts (B, N) in seconds and classes (B, N).
 
-        The choice is a hard one, so no gradient goes through it (paper).
+        The selection is not differentiable, so no gradient passes through it (paper).
         """
         clips, frames, _ = m.shape
         if y_g.shape[1] < self.n:
@@ -190,7 +190,7 @@ class TwoStream(nn.Module):
         return window_starts(peaks, frames, self.tau, seconds, self.frame_time), classes
 
     def frame_scores(self, m: Tensor) -> Tensor:
-        """Frame features M (B, T, C) of the global stream -> S_g (B, T, L), by which windows are chosen."""
+        """Frame features M (B, T, C) of the global stream -> S_g (B, T, L), by which windows are selected."""
         stream = self.global_stream if self.frame_classifier == "global" else self.local_stream
         rate = 0.5 * stream.dropout_scale if self.frame_dropout and self.training else 0.0
         with dropout_before([getattr(stream, name) for name in stream.classifier] if rate else [], rate):

@@ -1,4 +1,4 @@
-"""Controls that the paper lacks: is it the attention or any window, the method or its compute, and which open choice matters?"""
+"""Controls that the paper lacks: attention or any window, the method or its compute, and which open choices matter."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..models.registry import BACKBONES
 from . import tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
-from .verdicts import against, decide
+from .verdicts import comparison_columns, decide
 
 WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
 
 
 def training_multiply_adds(one: Measured, plain: Measured) -> float:
-    """Multiply-adds of one training by clip-steps: steps x (forward + backward, which is twice the forward).
+    """Multiply-adds of one training: steps x (forward + backward, which costs twice the forward), per clip of a batch.
 
-    A frozen global stream runs forward only. Where it starts from one of the runs of `plain`, that training counts too;
-    weights that were given (`init.global`) do not, as the backbone alone starts from them too.
+    A frozen global stream only runs forward. If it starts from a run of `plain`, that training counts too. Published
+    weights (`init.global`) do not count, as the backbone alone starts from them too.
     """
     macs = one.mean("cost", "multiply_adds_per_clip")
     steps = one.mean("steps")
@@ -39,9 +39,10 @@ def training_multiply_adds(one: Measured, plain: Measured) -> float:
 def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     """One row a control.
 
-    Columns: `method` (the backbone as it is shown), `backbone`, `question`, `setting`; those of `measured.score_columns`; `vs_glat` and `vs_alone`, mAP minus
-    that of the backbone's GL-AT and of the backbone alone, paired, each with interval, p and verdict; `steps`,
-    `training_compute` (multiply-adds of the training, relative to the backbone's alone), `multiply_adds_per_clip`.
+    Columns: `method` (the backbone's title), `backbone`, `question`, `setting`; those of `measured.score_columns`;
+    `vs_glat` and `vs_alone`, mAP minus that of the backbone's GL-AT and of the backbone alone, paired, each with
+    interval, p and verdict; `steps`; `training_compute`, the training's multiply-adds relative to the backbone alone;
+    `multiply_adds_per_clip`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -50,38 +51,40 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     base = {
         (control.backbone, control.setting): one for control, one in rows if control.question == "method or compute"
     }
-    found = []
+    table_rows = []
     for control, one in rows:
         plain, glat = base[control.backbone, "backbone alone"], base[control.backbone, "GL-AT"]
         row: dict[str, Any] = {
-            "method": BACKBONES[control.backbone].title, "backbone": control.backbone, "question": control.question, "setting": control.setting,
+            "method": BACKBONES[control.backbone].title, "backbone": control.backbone,
+            "question": control.question, "setting": control.setting,
             "run": one.system.runs[0].group,
         } | score_columns(one)  # fmt: skip
-        row |= against("vs_glat", one, glat) | against("vs_alone", one, plain)
+        row |= comparison_columns("vs_glat", one, glat) | comparison_columns("vs_alone", one, plain)
         row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
         if one.metrics and plain.metrics:
             row["steps"] = one.mean("steps")
             row["training_compute"] = training_multiply_adds(one, plain) / training_multiply_adds(plain, plain)
             row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
-        found.append(row)
-    return decide(found, confidence(one for _, one in rows))
+        table_rows.append(row)
+    return decide(table_rows, confidence(one for _, one in rows))
 
 
 def markdown(table: pd.DataFrame, confidence: float) -> str:
-    """The controls as Markdown, one block a question."""
+    """The controls as a Markdown page."""
     rows = table.to_dict("records")
     measured = [row for row in rows if row["seeds"]]
-    told = ["# Controls"]
+    parts = ["# Controls"]
     if measured:
-        told.append(text.measured_where(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
-    told.append(text.HOW_DIFFERENCES_READ)
-    told.append(
-        "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses nothing. "
-        "Equal compute: the backbone alone, in as many steps as give it GL-AT's multiply-adds. The last column is that "
-        "of the training's multiply-adds, forward and backward, relative to the backbone's alone. A frozen global stream "
-        "runs forward only; where it is the backbone alone of this table, and not one that was given to both, its training "
-        "counts too: the budget is then larger than that of the others. All are trained at the learning rate of params.yaml; "
-        "the released code gives a stream that starts from trained weights a fifth of that for training from scratch."
+        parts.append(text.conditions(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
+    parts.append(text.DIFFERENCES)
+    parts.append(
+        "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses "
+        "no windows. Equal compute: the backbone alone, trained for as many steps as cost GL-AT's multiply-adds. The "
+        "last column is the training's multiply-adds, forward and backward, relative to those of the backbone alone. "
+        "A frozen global stream only runs forward. If it is the backbone alone of this table, its training counts "
+        "too, so that this control costs more than the others; published weights, from which both start, do not "
+        "count. All use the learning rate of params.yaml; the released code trains a stream that starts from trained "
+        "weights at a fifth of the rate for training from scratch."
     )
     header = [
         "Backbone",
@@ -94,14 +97,14 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     ]
     lines = [
         [
-            row["method"], row["question"], text.marked(row["setting"], row),
+            row["method"], row["question"], text.with_mark(row["setting"], row),
             text.score(row, "mAP") if row["seeds"] else f"missing: {escaped(row['missing'])}",
             text.difference(row, "vs_glat"), text.difference(row, "vs_alone"),
             text.number(row["training_compute"], 2),
         ]
         for row in rows
     ]  # fmt: skip
-    return "\n\n".join([*told, text.markdown(header, lines).rstrip(), *text.marks(measured)]) + "\n"
+    return "\n\n".join([*parts, text.markdown(header, lines).rstrip(), *text.mark_notes(measured)]) + "\n"
 
 
 def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
@@ -135,7 +138,7 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
 
 
 def write(params: Params, folder: Path, partial: bool = False) -> None:
-    """Write controls.csv, .md, .svg and .png into `folder`; with `partial`, from the runs that are there."""
+    """Write controls.csv, .md, .svg and .png into `folder`; with `partial`, from the runs that exist."""
     rows = [(control, read(control.system, partial)) for control in experiments.controls(params)]
     table = controls(rows)
     level = confidence((one for _, one in rows), params.evaluation.confidence)

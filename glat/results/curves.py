@@ -15,35 +15,36 @@ from ..models.registry import BACKBONES, OUR_READING
 from ..scoring.predictions import read_predictions
 from ..training import convergence
 from . import tables, text
-from .measured import Measured, behind_columns, convergence_columns, read, read_curve, same_clips, why_missing
+from .measured import Measured, convergence_columns, missing_reason, provenance_columns, read, read_curve, same_clips
 from .plots import COLOURS, figure, foot, open_marks
 
-RECALL = np.linspace(0.01, 1, 100)  # at recall 0 nothing is found, and precision has no value
+RECALL = np.linspace(0.01, 1, 100)  # without 0, where nothing is found and precision is undefined
 
 
 def write_training(params: Params, folder: Path, partial: bool = False) -> None:
-    """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls: every run's loss on one plot; and the
-    lines of all runs' train.csv in training.csv, with the `run` that each is of.
+    """Write training_<table>.svg and .png for Table 1, Fig. 2 and the controls, each with the loss of all its runs, and
+    training.csv: the lines of all train.csv, with their `run`.
 
-    With `partial`, a run that is not there has no line.
+    With `partial`, missing runs are left out.
     """
     lines: dict[str, pd.DataFrame] = {}
     shown = {"table1": ["table1"], "fig2": ["fig2a", "fig2b"], "controls": ["controls"]}
     for name, results in shown.items():
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
-        there = [run for run in runs if not partial or not why_missing(run)]
+        there = [run for run in runs if not partial or not missing_reason(run)]
         curves = [(run, read_curve(run.folder / "train.csv")) for run in there]
-        half = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
-        draw_training(curves, folder / f"training_{name}", half)
+        unconverged = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}
+        draw_training(curves, folder / f"training_{name}", unconverged)
         lines |= {run.name: curve.assign(run=run.name) for run, curve in curves}
     if lines:
         tables.write(pd.concat(lines.values()), None, folder / "training")
 
 
-def draw_training(curves: list[tuple[Run, pd.DataFrame]], path: Path, half: set[str] = frozenset()) -> None:
-    """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour.
+def draw_training(curves: list[tuple[Run, pd.DataFrame]], path: Path, unconverged: set[str] = frozenset()) -> None:
+    """The loss of the global and the local stream over steps, one line a run; runs that differ in seed alone share a
+    colour.
 
-    The curves of `half`, which had not converged (`glat.training.convergence`), end in an open mark.
+    The curves of `unconverged` runs (`glat.training.convergence`) end in an open mark.
     """
     groups = list(dict.fromkeys(run.group for run, _ in curves))
     styles = ["-", "--", ":", "-."]
@@ -56,38 +57,41 @@ def draw_training(curves: list[tuple[Run, pd.DataFrame]], path: Path, half: set[
                 colour, style = COLOURS[group % len(COLOURS)], styles[group // len(COLOURS) % len(styles)]
                 # The first run of a group names it.
                 of_group = [one.name for one, _ in curves if one.group == run.group]
-                label = _label(run, half.intersection(of_group)) if run.name == of_group[0] else None
+                label = _label(run, unconverged.intersection(of_group)) if run.name == of_group[0] else None
                 ax.plot(curve["step"], loss, style, color=colour, lw=1.2, label=label if stream == "global" else None)
-                if run.name in half and loss.notna().any():
+                if run.name in unconverged and loss.notna().any():
                     open_marks(ax, curve["step"].iloc[-1], loss.iloc[-1], colour)
             ax.set_title(f"{stream} stream", loc="left")
             ax.set_xlabel("step")
             ax.set_yscale("log")
         axes[0].set_ylabel("binary cross entropy, mean since the last point")
         fig.legend(loc="outside right center", fontsize=7)
-        foot(fig, [text.OPEN_MARKS] if half else [])
+        foot(fig, [text.OPEN_MARKS] if unconverged else [])
 
 
-def _label(run: Run, half: set[str]) -> str:
-    """Runs that differ in seed alone, with the marks that are theirs."""
+def _label(run: Run, unconverged: set[str]) -> str:
+    """The name of runs that differ in seed alone, with their marks."""
     reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[run.backbone].title else ""
-    return f"{run.group}{reading} {convergence.MARK}" if half else run.group + reading
+    return f"{run.group}{reading} {convergence.MARK}" if unconverged else run.group + reading
 
 
 def write_pr(params: Params, folder: Path) -> None:
-    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and seeds.
+    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and
+    seeds.
 
-    The table has a line for each `method` and `recall`, with its `precision`.
+    The table has one line per `method` and `recall`, with its `precision`.
     """
     measured = [read(system) for system in experiments.table1(params)]
     same_clips(measured)
     curves = {}
     for one in measured:
-        kept = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
-        curves[one.system.label] = np.mean([macro_pr(k["target"].astype(bool), k[one.system.stream]) for k in kept], 0)
+        predictions = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
+        curves[one.system.label] = np.mean(
+            [macro_pr(p["target"].astype(bool), p[one.system.stream]) for p in predictions], 0
+        )
     lines = [
         pd.DataFrame({"method": label, "recall": RECALL, "precision": precision}).assign(
-            **convergence_columns(one), **behind_columns(one)
+            **convergence_columns(one), **provenance_columns(one)
         )
         for one, (label, precision) in zip(measured, curves.items(), strict=True)
     ]
@@ -98,8 +102,8 @@ def write_pr(params: Params, folder: Path) -> None:
 def macro_pr(target: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Precision at each of `RECALL`, the mean over the classes with a positive: (100,).
 
-    target, score: (clips, classes). At recall r a class's precision is that of the lowest number of clips whose recall
-    reaches r (not the maximum beyond it, so the area agrees with AP).
+    target, score: (clips, classes). A class's precision at recall r is that of the fewest clips whose recall reaches r.
+    It is not the maximum at higher recalls, so that the area agrees with AP.
     """
     precisions = []
     for y, s in zip(target.T, score.T, strict=True):

@@ -1,4 +1,5 @@
-"""Fig. 2 of the paper: mAP of GL-AT against the number N and the length tau of its windows, and what each point costs."""
+"""Fig. 2 of the paper: mAP of GL-AT against the number N and the length tau of its windows, and what each point
+costs."""
 
 from __future__ import annotations
 
@@ -13,17 +14,17 @@ from ..config.params import Params
 from . import published, tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
-from .verdicts import against, decide
+from .verdicts import comparison_columns, decide
 
 LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
 
 
 def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) -> pd.DataFrame:
-    """One row a point of the sweep over `setting` ("n" or "tau"), after one of the backbone alone (no value there).
+    """One row for the backbone alone (without a value), then one per point of the sweep over `setting` ("n" or "tau").
 
-    Columns: `method`, `setting`, `value`; those of `measured.score_columns`; `vs_alone`, mAP minus the backbone's alone,
-    paired; `multiply_adds_per_clip` and, measured at evaluation, `seconds_per_clip` by `clock`. A point whose runs are
-    missing keeps its row, with the reason under `missing`.
+    Columns: `method`, `setting`, `value`; those of `measured.score_columns`; `vs_alone`, mAP minus that of the backbone
+    alone, paired; `multiply_adds_per_clip`; `seconds_per_clip`, measured at evaluation by `clock`. A point whose runs
+    are missing keeps its row, with the reason under `missing`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -32,7 +33,7 @@ def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) ->
     rows = []
     for value, one in [(None, plain), *points]:
         row: dict[str, Any] = {"method": one.system.label, "setting": setting, "value": value} | score_columns(one)
-        row |= against("vs_alone", one, plain)
+        row |= comparison_columns("vs_alone", one, plain)
         if one.metrics:
             row |= {key: one.mean("cost", key) for key in ("multiply_adds_per_clip", "seconds_per_clip")}
             row["clock"] = one.first["cost"]["clock"]
@@ -41,22 +42,23 @@ def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) ->
 
 
 def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> None:
-    """mAP with intervals above, the backbone alone as a band; below, what a clip costs. Missing points are named."""
+    """mAP with intervals above, with the backbone alone as a band; below, the cost per clip. Missing points are
+    named."""
     alone, points = table.iloc[0], table.iloc[1:]
     there, missing = points[points["seeds"] > 0], points[points["missing"].fillna("") != ""]
     with figure(path, 2, 1, (6.4, 5.6), sharex=True, height_ratios=[3, 2]) as (fig, (score, cost)):
         if alone["seeds"]:
-            score.axhline(alone["mAP"], color=ALONE, label=text.marked(alone["method"], alone))
+            score.axhline(alone["mAP"], color=ALONE, label=text.with_mark(alone["method"], alone))
             score.axhspan(alone["mAP_low"], alone["mAP_high"], color=ALONE, alpha=0.12, lw=0)
             cost.axhline(1000 * alone["seconds_per_clip"], color=ALONE)
         if len(there):
             x, label = there["value"].astype(float), there["method"].iloc[0]
             score.fill_between(x, there["mAP_low"], there["mAP_high"], color=METHOD, alpha=0.15, lw=0)
             score.plot(x, there["mAP"], "o-", color=METHOD, label=label)
-            half = there[there["not_converged"] > 0]
-            open_marks(score, half["value"].astype(float), half["mAP"], METHOD)
+            unconverged = there[there["not_converged"] > 0]
+            open_marks(score, unconverged["value"].astype(float), unconverged["mAP"], METHOD)
             cost.plot(x, 1000 * there["seconds_per_clip"], "o-", color=METHOD, label="measured")
-            # Multiply-adds as milliseconds at the speed of the first point: the shape that arithmetic alone would give.
+            # Multiply-adds as milliseconds at the speed of the first point: the curve if arithmetic were the only cost.
             speed = there["seconds_per_clip"].iloc[0] / there["multiply_adds_per_clip"].iloc[0]
             scaled = 1000 * speed * there["multiply_adds_per_clip"]
             cost.plot(x, scaled, ":", color="black", label="multiply-adds, scaled to the first point")
@@ -83,12 +85,12 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def caption(setting: str) -> str:
-    """What the paper says of this panel; it prints no values."""
+    """What the paper says about this panel, for which it prints no values."""
     return published.FIG2[setting]
 
 
 def write(params: Params, folder: Path, panel: str, partial: bool = False) -> None:
-    """Write fig2<panel>.csv, .svg and .png into `folder`; with `partial`, from the runs that are there."""
+    """Write fig2<panel>.csv, .svg and .png into `folder`; with `partial`, from the runs that exist."""
     setting = experiments.FIG2[panel]
     plain, points = experiments.fig2(params, setting)
     measured = [(point.value, read(point.system, partial)) for point in points]

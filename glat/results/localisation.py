@@ -1,4 +1,4 @@
-"""Where the selected windows lie (`hits`), and AP gained against how long sounds last, as tables and figures."""
+"""Tables and figures of where the windows are, and of AP gained against how long sounds last."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..config.params import Params
 from ..lib.escaping import markdown as escaped
 from ..scoring.intervals import difference
 from ..scoring.jackknife import class_estimates
-from ..scoring.localisation import LOCALISATION, by_class, localise, selected, strong_labels
+from ..scoring.localisation import LOCALISATION, class_table, localise, strong_labels, windows_per_class
 from ..scoring.predictions import read_predictions
 from ..training.convergence import NO_VERDICT
 from . import tables, text
-from .measured import Measured, behind_columns, confidence, convergence_columns, read, same_clips
+from .measured import Measured, confidence, convergence_columns, provenance_columns, read, same_clips
 from .plots import CHANCE, METHOD, figure, foot, open_marks
-from .verdicts import ONE_SEED, converged, decide, difference_columns
+from .verdicts import ONE_SEED, both_converged, decide, difference_columns
 
 GAINS = [
     "mid", "display_name", "median_duration", "AP_alone", "AP_glat", "gain", "gain_low", "gain_high", "gain_p",
@@ -28,35 +28,36 @@ GAINS = [
 
 
 def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
-    """AP with GL-AT minus AP without, one row a class that both score, with its interval over clips and seeds.
+    """AP with GL-AT minus AP without: one row per class that both score, with its interval over clips and seeds.
 
-    Means over the seeds that both have; `duration`: median seconds of the class's events, by mid. p is corrected by Holm's
-    method over the classes (`verdicts.decide`).
+    Values are means over the seeds that both have. duration: median seconds of the class's events, by mid. p is
+    corrected by Holm's method over the classes (`verdicts.decide`).
     """
     seeds = [seed for seed in plain.metrics if seed in glat.metrics]
     folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
-    kept = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
+    predictions = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
     level, rows = confidence([plain, glat]), []
-    for index, (mid, name) in enumerate(zip(kept[0][0]["mid"], kept[0][0]["display_name"], strict=True)):
+    for index, (mid, name) in enumerate(zip(predictions[0][0]["mid"], predictions[0][0]["display_name"], strict=True)):
         if mid not in duration:
             continue
         column = slice(index, index + 1)
         found = [
-            [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of] for of in kept
+            [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of]
+            for of in predictions
         ]
         if None in found[0]:
             continue
         alone, both = ([ap for ap, _ in of] for of in found)
         row = {"mid": mid, "display_name": name, "median_duration": duration[mid]}
         row |= {"AP_alone": np.mean([ap.value for ap in alone]), "AP_glat": np.mean([ap.value for ap in both])}
-        gain = difference_columns("gain", difference(both, alone, level), mid, converged(plain, glat))
+        gain = difference_columns("gain", difference(both, alone, level), mid, both_converged(plain, glat))
         rows.append(row | gain | {"seeds": len(seeds)})
     return decide(rows, level).reindex(columns=GAINS)
 
 
 def draw_hits(table: pd.DataFrame, tau: float, glat: Measured, path: Path) -> None:
-    """The share of windows that hit, by class from short to long, against random windows; open marks where the training
-    had not converged."""
+    """The share of windows that hit, by class from short to long, against random windows. Marks are open if the
+    training had not converged."""
     with figure(path, size=(7.2, 1.2 + 0.26 * len(table))) as (fig, ax):
         y = range(len(table))
         ax.hlines(y, table["hit_low"], table["hit_high"], color=METHOD, alpha=0.5, lw=2)
@@ -70,21 +71,21 @@ def draw_hits(table: pd.DataFrame, tau: float, glat: Measured, path: Path) -> No
         ax.set_xlim(-0.02, 1.02)
         ax.invert_yaxis()
         ax.set_xlabel("share that overlaps an event of the class, in clips that hold it")
-        ax.set_title(f"{_named(glat)}: windows of {tau:g} s", loc="left")
+        ax.set_title(f"{_label(glat)}: windows of {tau:g} s", loc="left")
         fig.legend(loc="outside upper center", ncols=2)
 
 
 def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, glat: Measured, path: Path) -> None:
-    """AP gain of each class against the median duration of its events; open marks where one of the two trainings had not
-    converged."""
+    """AP gain of each class against the median duration of its events. Marks are open if one of the two trainings had
+    not converged."""
     with figure(path, size=(7.2, 4.8)) as (fig, ax):
         ax.axhline(0, color=CHANCE)
         ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
         ax.plot(table["median_duration"], table["gain"], "o", color=METHOD)
-        if not converged(plain, glat):
+        if not both_converged(plain, glat):
             open_marks(ax, table["median_duration"], table["gain"], METHOD)
             foot(fig, [text.OPEN_MARKS])
-        # Names where there is room for them, slanted, as classes of like duration stand close together.
+        # Names, if there is room for them; slanted, as classes of similar duration are close together.
         for row in table.to_dict("records") if len(table) <= 40 else []:
             at = (row["median_duration"], row["gain"])
             ax.annotate(f" {row['display_name']}", at, fontsize=6.5, rotation=40, rotation_mode="anchor")
@@ -93,47 +94,48 @@ def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, g
         ax.set_xlabel("median duration of the class's events (s)")
         ax.set_ylabel("AP with GL-AT minus AP without")
         ax.set_title(
-            f"{_named(glat)} minus {_named(plain)}\n"
+            f"{_label(glat)} minus {_label(plain)}\n"
             f"{len(table)} classes, bars: {level:.0%} interval; Spearman's rho = {rho:.2f}",
             loc="left",
         )
 
 
-def _named(one: Measured) -> str:
-    return text.marked(one.system.label, convergence_columns(one))
+def _label(one: Measured) -> str:
+    return text.with_mark(one.system.label, convergence_columns(one))
 
 
 def write(params: Params, folder: Path) -> None:
-    """Write localisation.{csv,md,svg,png} and durations.{csv,svg,png} into `folder`, for the first backbone of controls.
+    """Write localisation.{csv,md,svg,png} and durations.{csv,svg,png} into `folder`, for the first backbone of
+    controls.
 
-    Where the dataset has no strong labels the tables are empty, and localisation.md and the pictures say why.
+    If the dataset has no strong labels, the tables are empty, and localisation.md and the figures say why.
     """
     plain, glat = (read(system) for system in experiments.systems_of(params, "localisation"))
     same_clips([plain, glat])
     tau, seconds = params.glat.tau, params.audio.clip_seconds
-    clips = behind_columns(glat) | convergence_columns(glat)
+    clips = provenance_columns(glat) | convergence_columns(glat)
     strong = strong_labels(params)
-    kept = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
-    found = [localise(one, strong, tau, seconds) for one in kept]
+    predictions = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
+    found = [localise(one, strong, tau, seconds) for one in predictions]
     if found[0].empty:
         _skip(f"{params.dataset} has no strong labels of its evaluation clips: localisation was skipped", folder)
         return
-    names = dict(zip(kept[0]["mid"], kept[0]["display_name"], strict=True))
+    names = dict(zip(predictions[0]["mid"], predictions[0]["display_name"], strict=True))
     level = confidence([plain, glat])
-    chosen = sum(selected(one, strong) for one in kept)
-    table = by_class(found, strong, names, chosen, level)
+    chosen = sum(windows_per_class(one, strong) for one in predictions)
+    table = class_table(found, strong, names, chosen, level)
     draw_hits(table, tau, glat, folder / "localisation")
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])
     rho = spearmanr(gain["median_duration"], gain["gain"]).statistic if len(gain) > 2 else np.nan
     draw_gains(gain, rho, level, plain, glat, folder / "durations")
-    alone = behind_columns(plain) | convergence_columns(plain)
+    alone = provenance_columns(plain) | convergence_columns(plain)
     both = {key: value if value == alone[key] else f"{alone[key]} / {value}" for key, value in clips.items()}
     tables.write(gain.assign(**both), None, folder / "durations")
     tables.write(table.assign(**clips), markdown(table, gain, glat, tau, rho, level), folder / "localisation")
 
 
 def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float, rho: float, level: float) -> str:
-    """The localisation as a table with what it means."""
+    """The localisation as a Markdown table with an explanation of its columns."""
     lines = [
         [
             escaped(row["display_name"]), f"{row['median_duration']:.2f}", str(row["windows"]),
@@ -149,38 +151,41 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
         "Class", "median duration (s)", "windows in clips of the class", "hit", "random", "centre error (s)", "random",
         "all windows selected for it", "hit", "random", "covered", "random",
     ]  # fmt: skip
-    what = f"""Means over {len(glat.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
+    what = f"""Means over {len(glat.metrics)} run(s), for the windows of {tau:g} s that were selected for a class:
 
-- windows in clips of the class: how many were selected in clips that hold the class, over all runs;
+- windows in clips of the class: the number of such windows in clips that contain the class, over all runs;
 - hit: the share of them that overlaps an event of the class [{level:.0%} interval over clips and runs];
 - centre error: the mean distance from a window's centre to the centre of the nearest such event;
-- all windows selected for it: the same in all clips. Most of these clips lack the class, since each clip gets N windows
-  whatever it holds, so that few of these windows can hit;
-- covered: the share of the clips that hold the class in which any window, selected for whatever class, overlaps an event
+- all windows selected for it: the number of such windows in all clips. Most of these clips lack the class, since each
+  clip gets N windows whatever it contains, so few of these windows can hit;
+- covered: the share of the clips with the class in which any window, selected for whatever class, overlaps an event
   of it;
-- random: the value to its left, for windows that lie anywhere in the same clips with equal probability."""
+- random: the value to its left, for windows that are anywhere in the same clips with equal probability."""
     mark = {"method": glat.system.label} | convergence_columns(glat)
-    told = [
-        f"# Where {_named(glat)} listens, on `{glat.first['dataset']}`",
+    parts = [
+        f"# Where {_label(glat)} listens, on `{glat.first['dataset']}`",
         what,
-        text.behind([behind_columns(glat)]),
+        text.provenance([provenance_columns(glat)]),
         text.markdown(header, lines).rstrip(),
-        f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. {_told(gain)}",
-        *text.marks([mark]),
+        (
+            f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. "
+            f"{_class_verdicts(gain)}"
+        ),
+        *text.mark_notes([mark]),
     ]
-    return "\n\n".join(told) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def _told(gain: pd.DataFrame) -> str:
-    """The classes whose AP is higher or lower, p being corrected for their number, or why none is called so."""
+def _class_verdicts(gain: pd.DataFrame) -> str:
+    """The classes whose AP is higher or lower, by p corrected for their number, or why there is no verdict."""
     for reason in (ONE_SEED, NO_VERDICT):
         if not len(gain) or (gain["gain_verdict"] == reason).all():
             return f"Single classes: {reason}."
-    said = []
+    counts = []
     for verdict in ("higher", "lower"):
         classes = gain.loc[gain["gain_verdict"] == verdict, "display_name"].tolist()
-        said.append(f"{verdict} in {len(classes)}" + (f" ({', '.join(classes)})" if 0 < len(classes) <= 10 else ""))
-    return f"AP is {' and '.join(said)} of them, by p corrected (Holm) for their number; undecided in the others."
+        counts.append(f"{verdict} in {len(classes)}" + (f" ({', '.join(classes)})" if 0 < len(classes) <= 10 else ""))
+    return f"AP is {' and '.join(counts)} of them, by p corrected for their number (Holm); the others are undecided."
 
 
 def _skip(reason: str, folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""What was measured of a system: its runs' metrics files, put together over seeds. Differences: `verdicts`.
+"""What was measured for a system, over its seeds. `verdicts` has the differences between systems.
 
-Every number in a table or figure comes from here, from `metrics.json` and `influence.npz` of the runs; no model is loaded.
+Every number in a table or figure comes from here, and from `metrics.json` and `influence.npz` of the runs.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from ..lib.errors import GlatError, refusal
 from ..lib.provenance import hardware, versions
 from ..scoring.intervals import d_prime_interval, interval
 from ..scoring.jackknife import Estimate
-from ..scoring.manifest import DIGITS, common
+from ..scoring.manifest import DIGITS, common_clips
 from ..scoring.predictions import METRICS, VERSION, Influence, read_influence
 from ..training import convergence
 
-# Of metrics.json, what tables and figures say.
+# The keys of metrics.json that tables and figures use.
 KEYS = (
-    "run", "dataset", "backbone", "glat", "seed", "steps", "parameters", "clips", "only", "classes_scored", "collapsed", "streams",
-    "evaluation", "cost", "commit", "environment",
+    "run", "dataset", "backbone", "glat", "seed", "steps", "parameters", "clips", "only", "classes_scored", "collapsed",
+    "streams", "evaluation", "cost", "commit", "environment",
 )  # fmt: skip
-YET = " yet"  # how the reason ends for a run that did not fail
+YET = " yet"  # at the end of the reason why a run is missing that did not fail
 
 
 class Measured(NamedTuple):
-    """A system with what its runs left behind: one entry a run that is there, by training seed."""
+    """A system with the metrics of its runs, by training seed; runs that do not exist are in `missing`."""
 
     system: System
     metrics: dict[int, dict[str, Any]]  # metrics.json
     influence: dict[int, Influence]  # influence.npz
-    missing: dict[str, str]  # runs that are not there, and why
+    missing: dict[str, str]  # name of the run: reason
 
     @property
     def first(self) -> dict[str, Any]:
@@ -45,12 +45,12 @@ class Measured(NamedTuple):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """Its runs and the stream of them that is scored, whatever a table calls it."""
+        """The scored stream and the runs: the same for one system under two labels."""
         return (self.system.stream, *(run.name for run in self.system.runs))
 
     @property
     def not_converged(self) -> list[str]:
-        """The runs that are marked (`glat.training.convergence`)."""
+        """The runs whose training had not converged (`glat.training.convergence`)."""
         return [found["run"] for found in self.metrics.values() if convergence.marked(found.get("convergence"))]
 
     def mean(self, *keys: str) -> float:
@@ -64,8 +64,8 @@ class Measured(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A metric of a system: mean over seeds, interval over clips and seeds, mean without its lean on few positives
-    (`glat.scoring.jackknife`), standard deviation over seeds (NaN for one)."""
+    """A metric of a system: mean over seeds, interval over clips and seeds, `centre` (the mean without its lean on few
+    positives: `glat.scoring.jackknife`), and standard deviation over seeds (NaN for one seed)."""
 
     mean: float
     low: float
@@ -75,42 +75,42 @@ class Spread(NamedTuple):
 
 
 def read_metrics(path: str | Path) -> dict[str, Any]:
-    """One run's metrics.json. Raises GlatError if it is missing, damaged, of another version, or names no clips."""
+    """One run's metrics.json. Raises GlatError if it is missing, damaged, of another version, or without a manifest."""
     metrics = read_json(path, "evaluate the run first", "evaluate the run again")
     if metrics.get("version") != VERSION:
-        raise GlatError(f"{path}: made by another version of glat, with other intervals; evaluate the run again")
+        raise GlatError(f"{path}: written by another version of glat, whose intervals differ; evaluate the run again")
     if lost := [key for key in KEYS if key not in metrics]:
         raise GlatError(f"{path}: damaged: it lacks {lost[0]}; evaluate the run again")
     if "manifest" not in metrics:
-        raise GlatError(f"{path}: does not say which clips it stands on; evaluate the run again")
+        raise GlatError(f"{path}: does not say which clips were evaluated; evaluate the run again")
     return metrics
 
 
 def read_curve(path: Path) -> pd.DataFrame:
-    """The lines of a run's train.csv. Raises GlatError if it is not there, cannot be read, or is no curve."""
+    """A run's train.csv. Raises GlatError if it is missing or unreadable, or is not a training curve."""
     try:
         curve = pd.read_csv(path)
     except FileNotFoundError:
-        raise GlatError(f"{path}: no such file; train the run, or bring it back from where it was trained") from None
+        raise GlatError(f"{path}: no such file; train the run, or copy the file from where it was trained") from None
     except (OSError, ValueError) as error:
-        told = refusal(error) or "damaged; train the run again, or bring it back from where it was trained"
-        raise GlatError(f"{path}: {told}") from None
+        reason = refusal(error) or "damaged; train the run again, or copy the file from where it was trained"
+        raise GlatError(f"{path}: {reason}") from None
     if curve.empty or not {"step", "loss_global", "seconds"} <= set(curve):
         raise GlatError(
-            f"{path}: no curve of a training; train the run again, or bring it back from where it was trained"
+            f"{path}: not a training curve; train the run again, or copy the file from where it was trained"
         )
     return curve
 
 
 def read(system: System, partial: bool = False) -> Measured:
-    """Read a system's runs. With `partial`, a run that is not there is listed in `missing` instead of refused.
+    """Read a system's runs. With `partial`, a missing run is listed in `missing` instead of refused.
 
     Raises:
-        GlatError: a run that is not evaluated (unless `partial`) or whose files are damaged.
+        GlatError: a run that was not evaluated (unless `partial`), or whose files are damaged.
     """
     metrics, influence, missing = {}, {}, {}
     for run in system.runs:
-        if partial and (reason := why_missing(run)):
+        if partial and (reason := missing_reason(run)):
             missing[run.name] = reason
             continue
         metrics[run.seed] = read_metrics(run.folder / "metrics.json")
@@ -121,16 +121,19 @@ def read(system: System, partial: bool = False) -> Measured:
 
 
 def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
-    """What metrics.json was made with, where that is not the run that is asked for."""
-    asked = {"backbone": run.backbone, "glat": run.glat.model_dump() if run.glat else None, "seed": run.seed}
-    asked["steps"] = run.training.steps
-    return next((f"{key} {metrics[key]}, not {value}" for key, value in asked.items() if metrics[key] != value), None)
+    """The first setting in which metrics.json differs from the run that was requested, if any."""
+    requested = {"backbone": run.backbone, "glat": run.glat.model_dump() if run.glat else None, "seed": run.seed}
+    requested["steps"] = run.training.steps
+    return next(
+        (f"{key} {metrics[key]}, not {value}" for key, value in requested.items() if metrics[key] != value), None
+    )
 
 
-def why_missing(run: Run) -> str | None:
-    """None if a run is trained and evaluated with these settings, else why not: what its log ends with, where it has one.
+def missing_reason(run: Run) -> str | None:
+    """None if a run was trained and evaluated with these settings; else the reason, from the end of its log if it has
+    one.
 
-    Metrics of another checkpoint, or without one, are those of an earlier training.
+    Metrics of another checkpoint, or without a checkpoint, belong to an earlier training and do not count.
     """
     checkpoint, metrics = run.folder / "checkpoint.pt", run.folder / "metrics.json"
     if checkpoint.exists() and evaluated(run.folder):
@@ -142,13 +145,13 @@ def why_missing(run: Run) -> str | None:
     if lines:
         return next((line[6:] for line in reversed(lines) if line.startswith("glat: ")), f"stopped at: {lines[-1]}")
     if absent := [path for path in run.init.values() if path and not Path(path).exists()]:
-        return f"could not start: {absent[0]} is not there"
+        return f"could not start: {absent[0]} does not exist"
     return f"not {'evaluated' if step == 'evaluate' else 'trained'}{YET}"
 
 
 def only_failures(runs: list[Run]) -> bool:
-    """Whether some runs are missing, and every one of them because it failed: nothing is only yet to be done."""
-    reasons = [why for run in runs if (why := why_missing(run))]
+    """Whether runs are missing and all of these failed, so that none is merely not made yet."""
+    reasons = [why for run in runs if (why := missing_reason(run))]
     return bool(reasons) and not any(why.endswith(YET) for why in reasons)
 
 
@@ -157,21 +160,22 @@ def _lines(path: Path) -> list[str]:
 
 
 def same_clips(systems: list[Measured]) -> None:
-    """Raise GlatError unless all were evaluated on the same clips in the same order: else nothing is comparable."""
+    """Raise GlatError unless all were evaluated on the same clips and labels in the same order."""
     different_clips(systems)
     found: dict[str, str] = {}
     for one in systems:
-        for seed, kept in one.influence.items():
-            found.setdefault(kept.clips, one.metrics[seed]["run"])
+        for seed, influence in one.influence.items():
+            found.setdefault(influence.clips, one.metrics[seed]["run"])
     if len(found) > 1:
         first, second = list(found.values())[:2]
         raise GlatError(
-            f"{first} and {second} differ in labels or order of the clips and can't be set side by side; evaluate both again"
+            f"{first} and {second} differ in the labels or the order of their clips and can't be compared; "
+            "evaluate both again"
         )
 
 
 def different_clips(systems: list[Measured]) -> None:
-    """Raise GlatError, with how to mend it, where two runs were not evaluated on clips of the same names."""
+    """Raise GlatError, with the remedy, if two runs were evaluated on clips of different names."""
     found: dict[str, tuple[Run, dict[str, Any]]] = {}
     for one in systems:
         for run in one.system.runs:
@@ -182,28 +186,28 @@ def different_clips(systems: list[Measured]) -> None:
     (first, a), (second, b) = list(found.values())[:2]
     folders = [str(run.folder) for run, _ in found.values()]
     try:
-        shared = f"the {len(common(folders))} clips that all have"
-    except GlatError:  # none in common, or a clips.txt that is not there
-        shared = "the clips that all have"
+        shared = f"the {len(common_clips(folders))} clips that they share"
+    except GlatError:  # none in common, or a missing clips.txt
+        shared = "the clips that they share"
     raise GlatError(
         f"{first.name} ({a['clips']} clips, {a['manifest']['sha256'][:DIGITS]}) and {second.name} ({b['clips']} clips, "
-        f"{b['manifest']['sha256'][:DIGITS]}) were not evaluated on the same clips and can't be set side by side; "
+        f"{b['manifest']['sha256'][:DIGITS]}) were evaluated on different clips and can't be compared; "
         f"evaluate all again, or on {shared}: `glat common-clips {' '.join(folders)} > common.txt`, then "
         "evaluation.only: common.txt"
     )
 
 
 def estimates(one: Measured, metric: str, seeds: Iterable[int] | None = None) -> list[Estimate]:
-    """A metric of the system's stream, one estimate a seed (default: of all seeds)."""
-    kept = (one.influence[seed].streams[one.system.stream] for seed in (one.influence if seeds is None else seeds))
-    return [getattr(stream, metric) for stream in kept]
+    """A metric of the system's stream, one estimate per seed (default: for all seeds)."""
+    streams = (one.influence[seed].streams[one.system.stream] for seed in (one.influence if seeds is None else seeds))
+    return [getattr(stream, metric) for stream in streams]
 
 
 def confidence(systems: Iterable[Measured], default: float = 0.95) -> float:
-    """Of the intervals of systems set side by side, as evaluation.confidence was; the default where no run is there.
+    """The evaluation.confidence of the systems' runs; the default if there are none.
 
     Raises:
-        GlatError: runs that were evaluated with different ones.
+        GlatError: runs that were evaluated with different values.
     """
     found: dict[float, str] = {}
     for one in systems:
@@ -216,7 +220,7 @@ def confidence(systems: Iterable[Measured], default: float = 0.95) -> float:
 
 
 def spread(one: Measured, metric: str) -> Spread:
-    """A metric ("mAP", "mAUC", "d_prime") of a system that has at least one run."""
+    """A metric ("mAP", "mAUC" or "d_prime") of a system with at least one run."""
     found, level = estimates(one, metric), confidence([one])
     bounds = d_prime_interval(found, estimates(one, "mAUC"), level) if metric == "d_prime" else interval(found, level)
     values = [estimate.value for estimate in found]
@@ -224,10 +228,10 @@ def spread(one: Measured, metric: str) -> Spread:
     return Spread(*bounds, float(np.mean([estimate.centre for estimate in found])), std)
 
 
-def behind_columns(one: Measured) -> dict[str, Any]:
-    """What stands behind a system's scores. The clips: how many, the first digits of the SHA-256 of their list
-    (`clips.txt` of its runs), and the list that `evaluation.only` restricted them to, empty where none did. And the
-    commit, the versions and the hardware of trainings and evaluations: where these differ, what trained is marked so."""
+def provenance_columns(one: Measured) -> dict[str, Any]:
+    """What a system's scores are based on. The clips: their number, the first digits of the SHA-256 of their list
+    (`clips.txt` of its runs), and the list of `evaluation.only`, empty if there was none. And the commit, versions and
+    hardware of trainings and evaluations: if these differ, they are marked "(trained)" and "(evaluated)"."""
     only = one.first["only"]
     return {
         "evaluation_clips": one.first["clips"],
@@ -240,13 +244,14 @@ def behind_columns(one: Measured) -> dict[str, Any]:
 
 
 def convergence_columns(one: Measured) -> dict[str, Any]:
-    """`convergence`: whether a system's trainings had converged (`glat.training.convergence`); `not_converged`: how many are marked."""
+    """`convergence`: whether a system's trainings had converged (`glat.training.convergence`); `not_converged`: how
+    many had not."""
     states = [convergence.state(found.get("convergence")) for found in one.metrics.values()]
     return {"convergence": " / ".join(dict.fromkeys(states)), "not_converged": len(one.not_converged)}
 
 
 def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
-    """What is to be said of whatever trained and evaluated the system's runs, once if it is the same of all."""
+    """A description of what trained and evaluated the system's runs; a single one if it is the same for all."""
     evaluated = [say(metrics) for metrics in one.metrics.values()]
     trained = [say(metrics["trained"]) if metrics.get("trained") else "not noted" for metrics in one.metrics.values()]
     if trained != evaluated:
@@ -255,11 +260,11 @@ def _makers(one: Measured, say: Callable[[dict[str, Any]], str]) -> str:
 
 
 def score_columns(one: Measured) -> dict[str, Any]:
-    """What every table says of a system: each metric with `_low`, `_high` and `_std`, mAP without its lean on few
-    positives as `mAP_centre` (`glat.scoring.jackknife`), the seeds, and the clips.
+    """The columns that every table has of a system: each metric with `_low`, `_high` and `_std`; `mAP_centre`, mAP
+    without its lean on few positives (`glat.scoring.jackknife`); `seeds`; those of `convergence_columns` and
+    `provenance_columns`; and `collapsed`, the number of seeds that scored all clips the same.
 
-    `convergence` says whether its trainings had converged (`glat.training.convergence`), `not_converged` how many are marked;
-    `collapsed` counts the seeds that scored all clips the same. All numbers are NaN where no run is there.
+    All numbers are NaN if the system has no run.
     """
     columns: dict[str, Any] = {}
     for metric in METRICS:
@@ -270,7 +275,7 @@ def score_columns(one: Measured) -> dict[str, Any]:
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
         keys = {"classes_scored": "classes_scored", "dataset": "dataset"}
-        columns |= {column: one.first[key] for column, key in keys.items()} | behind_columns(one)
+        columns |= {column: one.first[key] for column, key in keys.items()} | provenance_columns(one)
         columns["parameters"] = one.first["parameters"]
     columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
     return columns

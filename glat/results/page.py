@@ -1,4 +1,4 @@
-"""Self-contained web pages: one look (page.html.j2), pictures inside, nothing fetched."""
+"""Self-contained web pages in one style (page.html.j2), with embedded pictures; they load nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def image(path: Path, alt: str) -> Markup:
-    """An SVG or PNG as an <img> that carries its own bytes."""
+    """An SVG or PNG as an <img> with its bytes in a data URL."""
     kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
     data = base64.b64encode(path.read_bytes()).decode()
     return Markup('<img alt="{}" src="data:{};base64,{}">').format(alt, kind, Markup(data))

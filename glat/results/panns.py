@@ -1,17 +1,17 @@
-"""PANNs' published weights, scored here, beside their published scores: are the packed evaluation clips the real thing?
+"""PANNs' published weights, scored on the packs and compared with their published scores: are the packs right?
 
-Two labs that lose different clips of the same list score different subsets of it. If both lose clips at random, the
+Two labs that lose different clips of the same list score different subsets of it. If both lose clips at random, their
 scores differ by a normal deviate of variance
 
     n s^2 (1/n + 1/m - 2/N)
 
-where s is the standard deviation over sets of clips, from our n, m the clips that PANNs scored, and N those that the list
-has: each subset varies about the whole list's score with the finite population's correction. Clips are not lost at
-random (whole channels vanish), so a difference beyond that is not yet an error: it is judged against two lists that
-were drawn independently, of variance n s^2 (1/n + 1/m), beyond which clips alone hardly explain it.
+where s is the standard deviation over sets of clips, estimated from our n clips; m is the number of clips that PANNs
+scored, and N that of the list. (Each subset varies about the whole list's score, with the correction for a finite
+population.) Clips are not lost at random, since whole channels vanish, so a larger difference is not yet an error. It
+is compared with that of two sets drawn independently, of variance n s^2 (1/n + 1/m); clips alone hardly explain more.
 
-A score proves nothing where few clips make that margin wide, or where a class has no positive clip: mAP is then a mean
-over other classes than the published one.
+A score proves nothing if few clips make the margin wide, or if a class has no positive clip, because mAP is then a mean
+over fewer classes than the published one.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from ..use.weights import place
 from . import published, tables, text
 from .measured import Measured, confidence, estimates, read, same_clips, score_columns
 
-PUBLISHED_CLIPS, LISTED_CLIPS = 18_887, 20_371  # of the evaluation set: those that PANNs had, and all
-ROUNDING = 0.0005  # of a published score, of three decimals
-WIDEST = 0.01  # margin within which agreement proves something: a fortieth of the published scores
+PUBLISHED_CLIPS, LISTED_CLIPS = 18_887, 20_371  # evaluation clips that PANNs had, and all
+ROUNDING = 0.0005  # of a published score with three decimals
+WIDEST = 0.01  # the widest margin within which agreement proves something: a fortieth of the published scores
 
 
 class Reach(NamedTuple):
-    """How far a score lies from the published one, and how far other clips take it."""
+    """The difference between a score and the published one, compared with what other clips explain."""
 
     difference: float
     lost: float  # the largest difference that clips lost at random explain
@@ -52,9 +52,10 @@ class Reach(NamedTuple):
 def reach(
     score: float, deviation: float, clips: int, printed: float, level: float = 0.95, all_classes: bool = True
 ) -> Reach:
-    """Whether a score on `clips` clips, whose standard deviation over sets of clips is `deviation`, agrees with the printed one.
+    """Whether a score on `clips` clips agrees with the published score `printed`.
 
-    all_classes: whether each class has a positive clip, as in the published score.
+    deviation: standard deviation of the score over sets of clips. level: confidence. all_classes: whether each class
+    has a positive clip, as for the published score.
     """
     difference, apart = score - printed, 1 / clips + 1 / PUBLISHED_CLIPS
     variance = clips * deviation**2 * np.array([apart - 2 / LISTED_CLIPS, apart])
@@ -71,31 +72,34 @@ def reach(
 
 
 MEANING = {
-    "in reach": "no more than lost clips explain: these evaluation clips are what the weights expect",
-    "undecided": "more than clips lost at random explain, but not more than another set of clips would: score it on the "
-    "clips of a set that is known (evaluation.only) before trusting the data",
-    "too few clips": "these can't tell whether the data are right; evaluate AudioSet's whole evaluation set",
-    "out of reach": "more than other clips explain: look for audio that was cut, resampled, scaled or labelled otherwise",
+    "in reach": "lost clips explain the difference, so these evaluation clips are what the weights expect",
+    "undecided": "clips lost at random do not explain the difference, but another set of clips would; score the clips "
+    "of a known set (evaluation.only) before you trust the data",
+    "too few clips": "these clips can't tell whether the data are right; evaluate AudioSet's whole evaluation set",
+    "out of reach": "other clips do not explain the difference; look for audio that was cut, resampled, scaled or "
+    "labelled differently",
 }
 
 
-def measured(params: Params, backbone: str, file: Path | None = None) -> Measured:
-    """What PANNs' weights of a backbone scored here: those of params.yaml, or of `file`.
+def read_scores(params: Params, backbone: str, file: Path | None = None) -> Measured:
+    """The scores of PANNs' weights of a backbone on our packs: the weights in params.yaml, or in `file`.
 
     Raises:
-        GlatError: weights that were not evaluated yet, or others in their place.
+        GlatError: these weights were not evaluated, or others were in their place.
     """
     folder = layout.run(params.dataset, layout.published_run(backbone))
     if not (folder / "metrics.json").exists():
         raise GlatError(f"{folder}/metrics.json: no such file; `glat weights {backbone}` makes it")
-    run, asked = read_run(folder / "config.yaml"), str(file or place(params.weights[backbone]))
-    if run.init["global"] != asked:
-        raise GlatError(f"{folder}: of {run.init['global']}, not of {asked}; `glat weights {backbone}` scores that")
+    run, requested = read_run(folder / "config.yaml"), str(file or place(params.weights[backbone]))
+    if run.init["global"] != requested:
+        raise GlatError(
+            f"{folder}: evaluated {run.init['global']}, not {requested}; `glat weights {backbone}` evaluates the latter"
+        )
     return read(System(f"{BACKBONES[backbone].title}, PANNs' weights", [run]))
 
 
 def row_of(one: Measured) -> dict[str, Any]:
-    """One row of the table: `measured.score_columns`, the published scores, and `reach` of mAP."""
+    """One row of the table: `measured.score_columns`, the published scores, and the `reach` of mAP."""
     backbone, row = one.first["backbone"], {"method": one.system.label, "backbone": one.first["backbone"]}
     row |= score_columns(one) | {"classes": one.first["classes"]}
     printed = published.ORIGINAL[backbone]
@@ -115,46 +119,49 @@ def row_of(one: Measured) -> dict[str, Any]:
 
 
 def sentence(row: dict[str, Any]) -> str:
-    """What came out, in words."""
-    said = (
+    """A row of the table in words."""
+    result = (
         f"{row['method']}: mAP {row['mAP']:.4f} on {row['evaluation_clips']} clips, {row['difference']:+.4f} from the "
-        f"published {row['published_mAP']:.3f} on {PUBLISHED_CLIPS}; clips lost at random explain up to {row['lost']:.4f}, "
-        f"another draw of clips {row['drawn']:.4f}. {row['verdict'].capitalize()}: {MEANING[row['verdict']]}."
+        f"published {row['published_mAP']:.3f} on {PUBLISHED_CLIPS}; clips lost at random explain up to "
+        f"{row['lost']:.4f}, another draw of clips {row['drawn']:.4f}. {row['verdict'].capitalize()}: "
+        f"{MEANING[row['verdict']]}."
     )
     if row["classes_scored"] < row["classes"]:
-        said += (
-            f" {row['classes'] - row['classes_scored']} classes have no positive among these clips and are left out of the "
-            "mean, which alone moves it."
+        result += (
+            f" {row['classes'] - row['classes_scored']} classes have no positive among these clips and are left out "
+            "of the mean, which changes it."
         )
-    return said
+    return result
 
 
 def markdown(rows: list[dict[str, Any]], level: float) -> str:
-    """The table with what it means."""
+    """The table as a Markdown page with a sentence on each row."""
     header = ["Weights", "mAP", "published", "mAUC", "published", "d′", "published", "verdict"]
     lines = []
     for row in rows:
         scores = [cell for m in METRICS for cell in (text.score(row, m), text.number(row[f"published_{m}"]))]
         lines.append([row["method"], *scores, row["verdict"]])
-    told = [
+    parts = [
         f"# PANNs' weights on `{rows[0]['dataset']}`",
-        f"In brackets: the {level:.0%} interval over clips. {text.behind(rows)}",
+        f"In brackets: the {level:.0%} interval over clips. {text.provenance(rows)}",
         text.markdown(header, lines).rstrip(),
-        "They were published without their training's curve: whether it had converged can't be judged here.",
+        "These weights were published without a training curve, so whether their training had converged is unknown.",
         *(sentence(row) for row in rows),
     ]
-    return "\n\n".join(told) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def write(params: Params, folder: Path) -> None:
-    """Write panns.csv and panns.md into `folder`, of the weights that params.yaml names.
+    """Write panns.csv and panns.md into `folder`, for the weights that params.yaml names.
 
     Raises:
-        GlatError: weights that were not evaluated, or not on the same clips.
+        GlatError: weights that were not evaluated, or that were evaluated on different clips.
     """
-    found = [measured(params, backbone) for backbone in params.weights]
+    found = [read_scores(params, backbone) for backbone in params.weights]
     if not found:
-        raise GlatError("weights: params.yaml names none; give the address or path of PANNs' checkpoint of a backbone")
+        raise GlatError(
+            "weights: params.yaml names none; write the address or path of a checkpoint of PANNs, by backbone"
+        )
     same_clips(found)
     rows = [row_of(one) for one in found]
     tables.write(pd.DataFrame(rows), markdown(rows, confidence(found)), folder / "panns")

@@ -1,4 +1,4 @@
-"""How every figure looks and is saved: the same colours, an SVG and a PNG of each, the same bytes from the same numbers."""
+"""The style of all figures. Each is saved as SVG and PNG, with the same bytes for the same numbers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..lib.files import whole
 
 # Okabe and Ito's colours, which people with colour blindness can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999"]
-OPEN = "not-converged"  # names the open marks in a figure's SVG
-METHOD, ALONE, CHANCE = COLOURS[0], COLOURS[1], COLOURS[7]  # GL-AT, the backbone alone, and what chance gives
+OPEN = "not-converged"  # id of the open marks in a figure's SVG
+METHOD, ALONE, CHANCE = COLOURS[0], COLOURS[1], COLOURS[7]  # GL-AT, the backbone alone, chance
 
 STYLE = {
     "font.size": 9,
@@ -32,18 +32,18 @@ STYLE = {
 
 
 def open_marks(ax, x, y, colour: str) -> None:
-    """Points of trainings that had not converged (`glat.training.convergence`): open ones, over those that are there."""
+    """Draw open marks, for trainings that had not converged (`glat.training.convergence`), over the points at x, y."""
     ax.plot(x, y, "o", color=colour, mfc="white", zorder=3, gid=OPEN)
 
 
 def foot(fig, lines: list[str]) -> None:
-    """Lines below a figure, if there are any: what is missing from it, what its marks mean."""
+    """Write lines below a figure, if there are any: what is missing, what its marks mean."""
     if lines:
         fig.supxlabel("\n".join(lines), fontsize=7, color="#a00000", wrap=True)
 
 
 class _Powers(LogFormatter):
-    """Ticks of a logarithmic axis as plain numbers; matplotlib's own are formulas."""
+    """Ticks of a logarithmic axis as plain numbers instead of powers of ten."""
 
     def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
         return f"{x:g}"

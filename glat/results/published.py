@@ -1,4 +1,4 @@
-"""What the paper prints, measured by others on AudioSet: shown beside our numbers, never in their place."""
+"""Scores on AudioSet that the paper prints. Tables show them beside our own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Score(NamedTuple):
     d_prime: float
 
 
-# Table 1: as the backbone's authors published it, as the paper's authors reproduced it (*), and with GL-AT.
+# Table 1: as published by the backbone's authors, as reproduced by the paper's authors (*), and with GL-AT.
 ORIGINAL = {
     "talnet": Score(0.362, 0.965, 2.554),
     "cnn10": Score(0.380, 0.971, 2.678),
@@ -39,13 +39,13 @@ TABLE2 = {
     ("cnn10", "fused"): (0.408, 0.974),
 }
 
-# Fig. 2 prints no values: what the paper says of it.
+# Fig. 2 prints no values; this is what the text says about it.
 FIG2 = {
     "n": "The paper, on AudioSet: mAP rises with N and is stable from N = 5 to 7.",
     "tau": "The paper, on AudioSet: mAP rises with tau, is highest at 3 to 4 s, and drops beyond.",
 }
 
-# Clips asked for and got by the authors of PANNs [22], whose data the paper uses, by AudioSet's own split.
+# By AudioSet's split: the clips in the list, and those that the authors of PANNs [22] had, whose data the paper uses.
 PANNS_CLIPS = {
     "balanced_train": (22160, 20550),
     "unbalanced_train": (2041789, 1913637),

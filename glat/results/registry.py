@@ -1,6 +1,6 @@
-"""The paper's tables and figures, the controls and the report, from what the runs left behind; no model is loaded here.
+"""The paper's tables and figures, the controls and the report. They read the files of runs and never load a network.
 
-`RESULTS` lists them in the order in which they are made: each is a subcommand of `glat`, a rule of the workflow, and a
+`RESULTS` lists them in the order in which they are made. Each is a subcommand of `glat`, a rule of the workflow, and a
 function that writes its files into `results/<dataset>/`.
 """
 
@@ -12,17 +12,17 @@ from typing import NamedTuple
 from ..config.params import Params
 from ..lib import layout
 
-PARTIAL = "partial"  # folder of what was made with runs missing
+PARTIAL = "partial"  # folder of results that were made although runs are missing
 
 
 class Result(NamedTuple):
     title: str
-    location: str  # module:function of (params, folder), imported only when it is made
-    tolerant: bool = False  # whether it can be made with runs missing, naming them (`partial=True`)
+    location: str  # module:function of (params, folder), imported only when needed
+    tolerant: bool = False  # whether it can be made with runs missing, which it then names (`partial=True`)
 
     def write(self, params: Params, with_missing: bool = False) -> None:
-        """Write the files of this result into results/<dataset>/, or, `with_missing` runs, into partial/ there: these
-        stand in nobody's way, and are gone with the next whole report."""
+        """Write the files of this result into results/<dataset>/, or, `with_missing` runs, into its folder partial/,
+        which the next complete report removes."""
         module, _, function = self.location.partition(":")
         make = getattr(import_module(f"{__package__}.{module}"), function)
         folder = layout.results(params.dataset)
@@ -44,7 +44,7 @@ RESULTS = {
         True,
     ),
     "localisation": Result("Whether the windows hold the sounds, and AP gain against duration", "localisation:write"),
-    "training_curves": Result("The loss of all runs of each table over steps", "curves:write_training", True),
+    "training_curves": Result("Training loss of all runs over steps, by table", "curves:write_training", True),
     "pr_curves": Result("Precision against recall of Table 1's systems", "curves:write_pr"),
-    "report": Result("One self-contained page with all of it", "report:write", True),
+    "report": Result("One self-contained page with all results", "report:write", True),
 }

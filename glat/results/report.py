@@ -1,4 +1,4 @@
-"""results/report.html: every table, figure and picture on one page that needs no network."""
+"""results/report.html: all tables, figures and pictures on one page that needs no network."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..scoring.manifest import DIGITS
 from ..training import convergence
 from . import text
 from .fig2 import caption
-from .measured import read_curve, read_metrics, why_missing
+from .measured import missing_reason, read_curve, read_metrics
 from .page import image, render
 from .registry import PARTIAL
 
 
 def table(path: Path) -> Markup:
-    """A Markdown file as HTML, without its title, its tables free to scroll sideways on a narrow screen."""
+    """A Markdown file as HTML without its title; its tables scroll sideways on a narrow screen."""
     title, _, rest = path.read_text().partition("\n")
-    # No table has a link or a picture of its own: what looks like one was somebody's text.
+    # Our tables have no links or pictures: what looks like one comes from a user's list.
     parser = (
         MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink", "reference"])
     )
@@ -38,10 +38,10 @@ def table(path: Path) -> Markup:
 
 
 def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Title, content and pictures of each part, read from `folder`.
+    """Title, text and content of each section, read from `folder`.
 
-    A part whose runs are missing is read from `folder`/partial, where `glat partial` has just made it without them; what
-    can't be made without them says so.
+    A section whose runs are missing is read from `folder`/partial, where `glat partial` has just written it; if it
+    can't be made without these runs, it says so.
     """
 
     def part(title: str, results: list[str], names: list[tuple[str, str]], text: str = ""):
@@ -50,7 +50,7 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
         place = folder / PARTIAL if lost else folder
         absent = [name for name, _ in names if not (place / name).exists()]
         if absent:
-            why = f"runs are missing: {', '.join(lost)}" if lost else f"{', '.join(absent)} is not there"
+            why = f"runs are missing: {', '.join(lost)}" if lost else f"{', '.join(absent)} does not exist"
             return {"title": title, "text": f"Not made: {why}.", "content": []}
         content = [table(place / name) if name.endswith(".md") else image(place / name, alt) for name, alt in names]
         return {"title": title, "text": text, "content": content}
@@ -67,27 +67,27 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
     names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit"), ("durations.svg", "AP gain")]
     yield part("Where it listens", ["localisation"], names)
     clips = [(f"clips/{path.name}", path.stem) for path in sorted((folder / "clips").glob("*.png"))]
-    heard, marks = _hears(experiments.table2(params)[-1].runs[0], missing)
-    told = "Evaluation clips drawn by lot (evaluation.seed), whatever a network makes of them."
-    yield part(f"Clips: {heard}", ["table2"], clips, " ".join([told, *marks]))
+    network, notes = _pictured_network(experiments.table2(params)[-1].runs[0], missing)
+    origin = "Evaluation clips drawn at random (evaluation.seed), whatever a network makes of them."
+    yield part(f"Clips: {network}", ["table2"], clips, " ".join([origin, *notes]))
     names = [(f"training_{of}.svg", f"Loss of the runs of {of}") for of in ("table1", "fig2", "controls")]
     yield part(
         "Training", ["training_curves"], names, "The loss of every run of Table 1, of Fig. 2 and of the controls."
     )
 
 
-def _hears(run: Run, missing: dict[str, str]) -> tuple[str, list[str]]:
-    """The network that clips are pictured with, with its marks, and what these mean."""
+def _pictured_network(run: Run, missing: dict[str, str]) -> tuple[str, list[str]]:
+    """The title of the network that clips are pictured with, with its marks, and notes on these."""
     title = experiments.title(run)
     if run.name in missing:
         return title, []
     finding = read_metrics(run.folder / "metrics.json").get("convergence")
     named = {"method": title, "not_converged": convergence.marked(finding)}
-    return convergence.name(title, finding), text.marks([named])
+    return convergence.name(title, finding), text.mark_notes([named])
 
 
 def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
-    """One row a run: what was trained, how long it took, and what it cost."""
+    """One row per run: what was trained, how long it took, and what it costs."""
     rows = []
     for run in runs:
         metrics = read_metrics(run.folder / "metrics.json")
@@ -101,7 +101,7 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
                 "parameters": f"{metrics['parameters']:,}",
                 "clips": f"{metrics['clips']} ({metrics['manifest']['sha256'][:DIGITS]})",
                 "mAP": f"{metrics['streams']['fused']['mAP']['value']:.3f}",
-                "converged": _converged(metrics),
+                "converged": _convergence_cell(metrics),
                 "training (min)": f"{seconds / 60:.1f}",
                 "million multiply-adds a clip": f"{metrics['cost']['multiply_adds_per_clip'] / 1e6:,.0f}",
                 "ms a clip": f"{1000 * metrics['cost']['seconds_per_clip']:.1f}",
@@ -111,8 +111,8 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def _converged(metrics: dict[str, Any]) -> str:
-    """Whether a run's training had converged, with its mark and the numbers behind it."""
+def _convergence_cell(metrics: dict[str, Any]) -> str:
+    """Whether a run's training had converged, with its mark and the numbers of the decision."""
     found = metrics.get("convergence") or {"state": convergence.UNKNOWN, "told": "evaluate the run again"}
     mark = f" {convergence.MARK}" if convergence.marked(found) else ""
     return f"{found['state']}{mark}" + (f": {found['told']}" if found["told"] else "")
@@ -132,12 +132,12 @@ def environments(runs: list[Run]) -> list[dict[str, Any]]:
 def write(params: Params, folder: Path, partial: bool = False) -> None:
     """Write report.html into `folder` from the results beside it.
 
-    With `partial`, `folder` is the one of partial results, the others stand above it, and the page says what is missing.
-    A whole report removes the partial results.
+    With `partial`, `folder` is that of the partial results, its parent has the others, and the page says what is
+    missing. A complete report removes the partial results.
     """
     whole_results = folder.parent if partial else folder
     runs = list(experiments.all_runs(params).values())
-    missing = {run.name: why for run in runs if (why := why_missing(run))} if partial else {}
+    missing = {run.name: why for run in runs if (why := missing_reason(run))} if partial else {}
     there = [run for run in runs if run.name not in missing]
     rows = run_rows(there)
     page = render(
@@ -150,7 +150,7 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
         minutes=sum(float(row["training (min)"]) for row in rows),
         environments=environments(there),
         commit=commit(),
-        settings=yaml.safe_dump(_resolved(params), sort_keys=False),
+        settings=yaml.safe_dump(_effective_settings(params), sort_keys=False),
     )
     with whole(folder / "report.html") as part:
         part.write_text(page)
@@ -158,7 +158,7 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
         remove(folder / PARTIAL)
 
 
-def _resolved(params: Params) -> dict[str, Any]:
-    """The settings as used: those that may be written down, with the dataset's overrides of `training` applied."""
+def _effective_settings(params: Params) -> dict[str, Any]:
+    """The settings without secrets, with the dataset's overrides of `training` applied."""
     special = {name: params.training_of(params.dataset, name).model_dump() for name in params.special(params.dataset)}
     return public(params) | {"training": params.training_of(params.dataset).model_dump() | {"by_backbone": special}}

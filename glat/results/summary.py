@@ -1,4 +1,4 @@
-"""mAP, mAUC and d' of every run in one small file, with the run's marks: what `dvc metrics` and `dvc exp show` compare."""
+"""mAP, mAUC and d' of every run in one small file, with the run's marks, for `dvc metrics` and `dvc exp show`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .measured import read
 
 
 def summary(params: Params) -> dict[str, dict[str, float | str | None]]:
-    """mAP, mAUC and d' of each run by name: of the fused score where there are two streams, to six digits;
-    None for one that has no finite value (d' of a perfect AUC). `method` is the system with its marks, `convergence` the
+    """mAP, mAUC and d' of each run by name, to six digits: of the fused score if there are two streams, and None for a
+    metric without a finite value (d' of a perfect AUC). `method` is the system with its marks, `convergence` the
     state of the run's training at its end (`glat.training.convergence`).
 
     Raises:
-        GlatError: a run that is not evaluated.
+        GlatError: a run that was not evaluated.
     """
     found = {}
     for system in experiments.systems_of(params, "report"):
         if system.stream != "fused":
-            continue  # a stream of a run that is there as a whole
+            continue  # a single stream of a run that is listed with its fused score
         for run, metrics in zip(system.runs, read(system).metrics.values(), strict=True):
             values = {name: metrics["streams"]["fused"][name]["value"] for name in METRICS}
             finding = metrics.get("convergence")

@@ -13,23 +13,21 @@ from ..lib.files import whole
 from ..scoring.predictions import METRICS
 from . import published, text
 from .measured import Measured, confidence, read, same_clips, score_columns
-from .verdicts import against, decide
+from .verdicts import comparison_columns, decide
 
 AUDIOSET = (
-    "The columns of the paper are what it prints for **AudioSet**{}: another corpus and another size of network, to be "
-    "compared in direction only."
+    "The paper's columns are for **AudioSet**{}: another corpus and networks of another size, so compare the direction "
+    "of differences only."
 )
 
 
 def table1(systems: list[Measured]) -> pd.DataFrame:
-    """One row a method: a backbone without or with GL-AT, over all seeds that it was trained with.
+    """One row per method, over its seeds: a backbone without or with GL-AT, or two networks on the whole clip.
 
-    Two networks on the whole clip, where `params.table1` asks for them, are a row after GL-AT's.
-
-    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime` (with interval, p,
-    p corrected and verdict), with GL-AT minus without, paired; `vs_glat` alike, two networks on the whole clip minus GL-AT;
-    `multiply_adds_per_clip`; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own publication,
-    or the paper's GL-AT) and `paper_reproduced_audioset_*`.
+    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime`, the method minus its
+    backbone alone, paired, each with interval, p, corrected p and verdict; `vs_glat*`, two networks on the whole clip
+    minus GL-AT; `multiply_adds_per_clip`; and the scores in the paper, on AudioSet: `paper_audioset_*` (from the
+    backbone's own publication, or of GL-AT) and `paper_reproduced_audioset_*`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -43,8 +41,8 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
         two = one.system.control == experiments.TWO_NETWORKS
         row: dict[str, Any] = {"method": one.system.label, "backbone": backbone, "glat": second and not two}
         row |= score_columns(one)
-        row |= against("vs_alone", one, alone[backbone])
-        row |= against("vs_glat", one, with_glat[backbone] if two else None)
+        row |= comparison_columns("vs_alone", one, alone[backbone])
+        row |= comparison_columns("vs_glat", one, with_glat[backbone] if two else None)
         row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
         for prefix, scores in (
             ("paper_audioset", {} if two else published.WITH_GLAT if second else published.ORIGINAL),
@@ -57,48 +55,48 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
 
 
 def markdown1(table: pd.DataFrame, confidence: float) -> str:
-    """Table 1 in the paper's own layout, with the published AudioSet values in columns of their own."""
+    """Table 1 in the paper's layout, with the published scores on AudioSet in columns of their own."""
     rows = table.to_dict("records")
     lines = []
     for row in rows:
         prefixes = ["paper_audioset"] if row["glat"] else ["paper_audioset", "paper_reproduced_audioset"]
         paper = [" / ".join(text.number(row[f"{p}_{metric}"]) for p in prefixes) for metric in METRICS]
         ours = [text.score(row, metric) for metric in METRICS]
-        name = text.marked(row["method"], row)
+        name = text.with_mark(row["method"], row)
         lines.append([name, *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
     header = ["Method", "mAP", "mAUC", "d′", "mAP minus the backbone's alone", "parameters"]
-    told = [
+    parts = [
         f"# Table 1 on `{rows[0]['dataset']}`",
-        text.measured_where(rows, confidence, set(table["seeds"])),
-        text.HOW_DIFFERENCES_READ,
+        text.conditions(rows, confidence, set(table["seeds"])),
+        text.DIFFERENCES,
         AUDIOSET.format(" (original / reproduced by its authors)"),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC", "d′"], lines).rstrip(),
     ]
-    told += text.marks(rows)
-    told += [beside_glat(table, row) for row in rows if experiments.TWO_NETWORKS in row["method"]]
+    parts += text.mark_notes(rows)
+    parts += [two_networks_sentence(table, row) for row in rows if experiments.TWO_NETWORKS in row["method"]]
     if collapsed := table.loc[table["collapsed"] > 0, "method"].tolist():
-        told.append(f"**Collapsed** (all clips scored the same in at least one seed): {', '.join(collapsed)}.")
-    return "\n\n".join(told) + "\n"
+        parts.append(f"**Collapsed** (all clips scored the same in at least one seed): {', '.join(collapsed)}.")
+    return "\n\n".join(parts) + "\n"
 
 
-def beside_glat(table: pd.DataFrame, two: dict[str, Any]) -> str:
-    """What two networks on the whole clip (a row of Table 1) score and cost beside GL-AT: which of the two is it that helps?"""
+def two_networks_sentence(table: pd.DataFrame, two: dict[str, Any]) -> str:
+    """A row of Table 1, two networks on the whole clip, compared with GL-AT in score and cost."""
     of = table[table["backbone"] == two["backbone"]]
     glat = of[of["glat"]].iloc[0]
     alone = of["multiply_adds_per_clip"].min()
     return (
-        f"**{two['method']}** is GL-AT with one window as long as the clip: an ensemble of two that chooses nothing, for "
-        f"{two['multiply_adds_per_clip'] / alone:.2f} times the multiply-adds of the backbone alone, where "
-        f"{glat['method']} takes {glat['multiply_adds_per_clip'] / alone:.2f}. Its mAP minus that of {glat['method']}: "
-        f"{text.difference(two, 'vs_glat')}."
+        f"**{two['method']}** is GL-AT with one window as long as the clip: an ensemble of two that chooses no "
+        f"windows. It costs {two['multiply_adds_per_clip'] / alone:.2f} times the multiply-adds of the backbone "
+        f"alone; {glat['method']} costs {glat['multiply_adds_per_clip'] / alone:.2f} times. Its mAP minus that of "
+        f"{glat['method']}: {text.difference(two, 'vs_glat')}."
     )
 
 
 def table2(systems: list[Measured]) -> pd.DataFrame:
-    """The backbone alone, then GL-AT's global stream, local stream and both, all from the runs of Table 1.
+    """The backbone alone, then GL-AT's global stream, local stream and both, from runs of Table 1.
 
-    Columns: `method`, `global`, `local` (which streams are scored), those of `measured.score_columns`, `vs_alone*`
-    (minus the backbone alone, paired), and the paper's AudioSet values.
+    Columns: `method`; `global` and `local`, the streams that are scored; those of `measured.score_columns`;
+    `vs_alone*`, minus the backbone alone, paired; and the paper's scores on AudioSet.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -109,7 +107,7 @@ def table2(systems: list[Measured]) -> pd.DataFrame:
         glat, stream = one.first["glat"] is not None, one.system.stream
         row: dict[str, Any] = {"method": one.system.label}
         row |= {"global": not glat or stream != "local", "local": glat and stream != "global"} | score_columns(one)
-        row |= against("vs_alone", one, plain)
+        row |= comparison_columns("vs_alone", one, plain)
         printed = published.TABLE2.get((one.first["backbone"], stream if glat else "alone"), (None, None))
         row |= {"paper_audioset_mAP": printed[0], "paper_audioset_mAUC": printed[1]}
         rows.append(row)
@@ -117,11 +115,11 @@ def table2(systems: list[Measured]) -> pd.DataFrame:
 
 
 def markdown2(table: pd.DataFrame, confidence: float) -> str:
-    """Table 2 in the paper's own layout."""
+    """Table 2 in the paper's layout."""
     rows = table.to_dict("records")
     lines = [
         [
-            text.marked(row["method"], row),
+            text.with_mark(row["method"], row),
             *("✓" if row[stream] else "" for stream in ("global", "local")),
             *(text.score(row, metric) for metric in METRICS),
             text.difference(row, "vs_alone"),
@@ -130,15 +128,15 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
         for row in rows
     ]
     header = ["Method", "Global", "Local", "mAP", "mAUC", "d′", "mAP minus the backbone's alone"]
-    told = [
+    parts = [
         f"# Table 2 on `{rows[0]['dataset']}`",
-        text.measured_where(rows, confidence, set(table["seeds"])),
-        text.HOW_DIFFERENCES_READ,
+        text.conditions(rows, confidence, set(table["seeds"])),
+        text.DIFFERENCES,
         AUDIOSET.format(""),
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC"], lines).rstrip(),
-        *text.marks(rows),
+        *text.mark_notes(rows),
     ]
-    return "\n\n".join(told) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def write_table1(params: Params, folder: Path) -> None:
@@ -156,7 +154,7 @@ def write_table2(params: Params, folder: Path) -> None:
 
 
 def write(table: pd.DataFrame, markdown: str | None, path: Path) -> None:
-    """Write `<path>.csv` and, where given, `<path>.md`."""
+    """Write `<path>.csv` and, if there is any `markdown`, `<path>.md`."""
     if markdown is not None:
         with whole(path.with_suffix(".md")) as part:
             part.write_text(markdown)

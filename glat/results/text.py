@@ -1,4 +1,4 @@
-"""Numbers and tables as text, alike in every Markdown file and in the report."""
+"""Numbers, tables and their notes as text, the same in every Markdown file and in the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..models.registry import OUR_READING, READING
 from ..scoring.intervals import Difference
 from ..training.convergence import MARK, NO_VERDICT
 
-_BAR = re.compile(r"(?<!\\)\|")  # that would end a cell
+_BAR = re.compile(r"(?<!\\)\|")  # a bar that would end a cell
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -19,27 +19,27 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def score(row: dict[str, Any], metric: str) -> str:
-    """A metric of a table's row: value ± deviation over seeds [interval]."""
+    """A metric in a table's row: value ± standard deviation over seeds [interval]."""
     deviation = row[f"{metric}_std"]
     over_seeds = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
     return f"{number(row[metric])}{over_seeds} [{number(row[f'{metric}_low'])}, {number(row[f'{metric}_high'])}]"
 
 
-def marked(name: str, row: dict[str, Any]) -> str:
-    """A name of a table's row, with the mark of a training that had not converged."""
+def with_mark(name: str, row: dict[str, Any]) -> str:
+    """A name in a table's row, with a mark if a training had not converged."""
     return f"{name} {MARK}" if row["not_converged"] else name
 
 
-def marks(rows: list[dict[str, Any]]) -> list[str]:
-    """What is to be said under a table for the marks that its rows bear: a line for each kind."""
-    told = [READING] if any(OUR_READING in row["method"] for row in rows) else []
+def mark_notes(rows: list[dict[str, Any]]) -> list[str]:
+    """Notes below a table on the marks in its rows, one per kind."""
+    notes = [READING] if any(OUR_READING in row["method"] for row in rows) else []
     if any(row["not_converged"] for row in rows):
-        told.append(
-            f"{MARK} In at least one seed the training had not converged at its end, by its own curve "
-            "(glat/training/convergence.py): it is half-trained, or its curve can't tell. A difference that such a system is part of "
-            f'has no verdict ("{NO_VERDICT}").'
+        notes.append(
+            f"{MARK} In at least one seed the training had not converged at its end, or its curve can't tell "
+            "(glat/training/convergence.py). A difference with such a system gets no verdict "
+            f'("{NO_VERDICT}").'
         )
-    return told
+    return notes
 
 
 # Below a figure with such marks.
@@ -49,7 +49,7 @@ OPEN_MARKS = (
 
 
 def difference(row: dict[str, Any], name: str) -> str:
-    """A difference of a table's row, with its interval, corrected p and verdict; empty where there is none."""
+    """A difference in a table's row, with its interval, corrected p and verdict; empty if there is none."""
     found = Difference(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_p_holm")))
     if math.isnan(found.difference):
         return ""
@@ -62,13 +62,13 @@ def _p(p: float) -> str:
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table. Text of the user's in a cell goes through `escaping.markdown` before."""
+    """A Markdown table. A user's text in a cell has to pass `escaping.markdown` first."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_BAR.sub(r"\|", cell) for cell in line) + " |" for line in lines) + "\n"
 
 
-def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -> str:
-    """What stands behind the numbers of a table: clips, classes, seeds, intervals, and what made them."""
+def conditions(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -> str:
+    """A sentence on what a table's numbers are based on: clips, classes, seeds, intervals, and provenance."""
     row = rows[0]
     several = max(seeds) > 1
     over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
@@ -77,12 +77,12 @@ def measured_where(rows: list[dict[str, Any]], confidence: float, seeds: set[int
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
         f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} interval over {over}.{alone} "
-        f"{INTERVALS_ARE_FOR} {behind(rows)}"
+        f"{INTERVALS} {provenance(rows)}"
     )
 
 
-def behind(rows: list[dict[str, Any]]) -> str:
-    """The clips behind the numbers of a table, and the commit, versions and hardware (`measured.behind_columns`)."""
+def provenance(rows: list[dict[str, Any]]) -> str:
+    """A sentence on a table's clips, commits, versions and hardware (`measured.provenance_columns`)."""
     row = rows[0]
     only = f", restricted by evaluation.only to {escaped(row['evaluation_only'])}" if row["evaluation_only"] else ""
     made = {key: " / ".join(dict.fromkeys(one[key] for one in rows)) for key in ("commit", "versions", "hardware")}
@@ -93,13 +93,13 @@ def behind(rows: list[dict[str, Any]]) -> str:
     )
 
 
-INTERVALS_ARE_FOR = (
-    "An interval is for what the metric would be on endlessly many clips with the same share of each class. mAP on few "
-    "positives leans above that, as each positive counts itself, so its interval reaches further down than up."
+INTERVALS = (
+    "An interval is for the metric on endlessly many clips with the same share of each class. mAP on few positives "
+    "leans above that, as each positive counts itself, so its interval reaches further down than up."
 )
-HOW_DIFFERENCES_READ = (
-    "Differences are paired by clip and seed. p is two-sided, of both sources of variance, and corrected by Holm's method "
-    "for all comparisons of one metric in this table, each pair of systems counted once; a difference is called higher or lower where that p is below what "
-    "the interval leaves out, else it is undecided. The interval is that of one comparison alone. One seed gives no "
-    "verdict."
+DIFFERENCES = (
+    "Differences are paired by clip and seed. p is two-sided, takes the variance over clips and over seeds into "
+    "account, and is corrected by Holm's method for all comparisons of one metric in this table, each pair of "
+    "systems counted once. A difference is higher or lower if p is below 1 minus the interval's confidence, and "
+    "undecided otherwise. The interval is not corrected for the number of comparisons. One seed gives no verdict."
 )

@@ -1,5 +1,5 @@
-"""Differences between systems, and what may be said of them: a verdict needs two seeds, trainings that had converged, and p
-corrected for the number of comparisons."""
+"""Differences between systems and their verdicts. A verdict needs two seeds, trainings that had converged, and a p that
+is corrected for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def compare(a: Measured, b: Measured, metric: str = "mAP") -> Difference | None:
 
 
 def verdict(difference: float, p: float, level: float) -> str:
-    """What may be said of a difference, by its p corrected for the number of comparisons (NaN: of one seed)."""
+    """The verdict on a difference, by its p corrected for the number of comparisons (NaN: one seed)."""
     if np.isnan(difference):
         return "not compared"
     if np.isnan(p):
@@ -34,15 +34,17 @@ def verdict(difference: float, p: float, level: float) -> str:
     return "higher" if difference > 0 else "lower"
 
 
-def converged(a: Measured, b: Measured) -> bool:
-    """Whether no training of the two systems is marked (`glat.training.convergence`)."""
+def both_converged(a: Measured, b: Measured) -> bool:
+    """Whether all trainings of two systems had converged (`glat.training.convergence`)."""
     return not (a.not_converged or b.not_converged)
 
 
 def difference_columns(name: str, found: Difference | None, pair: Hashable, converged: bool = True) -> dict[str, Any]:
-    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`, `_verdict`.
+    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`,
+    `_verdict`.
 
-    converged: whether the trainings of both had; else the difference has neither p nor verdict. `_pair` is for `decide` alone: what is compared, the same for a comparison that the table has again.
+    pair: what is compared, the same for a comparison that the table repeats; `decide` uses it and removes its column.
+    converged: whether the trainings of both systems had converged; if not, the difference gets no p and no verdict.
     """
     values = zip(("", "_low", "_high", "_p"), found or NONE, strict=True)
     columns = {f"{name}{end}": value for end, value in values}
@@ -53,11 +55,11 @@ def difference_columns(name: str, found: Difference | None, pair: Hashable, conv
 
 
 def decide(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
-    """Rows that hold `difference_columns` as a table with their verdicts, at the confidence `level`.
+    """Rows with `difference_columns` as a table with verdicts, at the confidence `level`.
 
-    A family of comparisons, over which p is corrected by Holm's method, is all of one metric in the table, each pair of
-    systems once, however often and whichever way round the table has it. A verdict that a row has already, because a
-    training had not converged, stays.
+    p is corrected by Holm's method over a family of comparisons: all of one metric in the table, where a pair of
+    systems counts once, however often and in whichever order the table has it. A verdict that a row already has,
+    because a training had not converged, stays.
     """
     table = pd.DataFrame(rows)
     families: dict[str, list[str]] = {}
@@ -68,20 +70,20 @@ def decide(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
         corrected = dict(zip(p, holm(list(p.values())), strict=True))
         for name in names:
             values = [corrected[pair] for pair in table.pop(f"{name}_pair")]
-            told = zip(table[f"{name}_verdict"], table[name], values, strict=True)
+            cells = zip(table[f"{name}_verdict"], table[name], values, strict=True)
             table[f"{name}_p_holm"] = values
-            table[f"{name}_verdict"] = [given or verdict(found, p, level) for given, found, p in told]
+            table[f"{name}_verdict"] = [given or verdict(found, p, level) for given, found, p in cells]
     return table
 
 
-def against(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
-    """A system minus another as columns: `<name>` for mAP, `<name>_mAUC` and `<name>_d_prime`; NaN without another, or
-    against itself: the same stream of the same runs."""
+def comparison_columns(name: str, one: Measured, other: Measured | None) -> dict[str, Any]:
+    """A system minus another as columns: `<name>` for mAP, `<name>_mAUC` and `<name>_d_prime`. They are NaN if there is
+    no other, or if it is the same stream of the same runs."""
     if other and one.identity == other.identity:
         other = None
     pair, columns = frozenset((one.identity, other.identity)) if other else None, {}
     for metric in METRICS:
         found = compare(one, other, metric) if other else None
         column = name if metric == "mAP" else f"{name}_{metric}"
-        columns |= difference_columns(column, found, pair, not other or converged(one, other))
+        columns |= difference_columns(column, found, pair, not other or both_converged(one, other))
     return columns

@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds, which are the same everywhere, and seconds, which are this machine's."""
+"""The cost of a network: multiply-adds, which are the same everywhere, and seconds on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..models.tagger import Tagger
 
 def multiply_adds(tagger: Tagger, seconds: float) -> int:
     """Multiply-adds of one clip of `seconds` through the network: convolutions and matrix products, as PyTorch counts
-    them. The front end, which every network shares, is not in it."""
+    them. The front end, which every network shares, does not count."""
     front_end = tagger.front_end
     device = next(tagger.parameters()).device
     training = tagger.training
@@ -29,10 +29,10 @@ def multiply_adds(tagger: Tagger, seconds: float) -> int:
 
 
 class Stopwatch:
-    """Seconds a clip: the median over batches, the first one (which warms up) left out where there are more.
+    """Seconds per clip: the median over batches, without the first (the warm-up) if there are others.
 
-    On a CPU it is the time that the process computed, on all its threads together, so that other processes on the
-    machine do not count; on a GPU it is the time that passed.
+    On a CPU this is CPU time, summed over the threads of the process, so that other processes do not count; on a GPU it
+    is wall-clock time.
     """
 
     def __init__(self, device: str):

@@ -188,7 +188,7 @@ def evaluate(
         "clips": len(clips),
         "clips_hash": same,
         "manifest": {"file": MANIFEST, "sha256": write_manifest(folder / MANIFEST, clips)},
-        "only": only.told if only else None,
+        "only": only.facts if only else None,
         "classes": len(classes),
         "classes_scored": int(target.any(0).sum()),
         "collapsed": collapsed,

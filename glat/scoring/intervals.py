@@ -1,20 +1,20 @@
-"""What may be said of a metric: its interval, and whether one system differs from another.
+"""Intervals of metrics, and whether one system differs from another.
 
-Two things vary: the clips that were evaluated, and the seed that a system was trained with. Over S seeds that were
-evaluated on the same clips, the mean of a metric varies by
+A metric varies with the clips that were evaluated and with the seed of the training. Over S seeds that were evaluated
+on the same clips, the variance of its mean has two parts:
 
-- clips: sum_i u_i^2 / n^2 (+ doubt), u the mean over seeds of the influences of `glat.scoring.jackknife`, with as many degrees
-  of freedom as their fourth moments leave;
-- seeds: s^2 / S with S - 1 degrees of freedom, s the standard deviation over seeds.
+- clips: sum_i u_i^2 / n^2 (+ doubt), where u is the mean over seeds of the influences of `glat.scoring.jackknife`, with
+  the degrees of freedom that their fourth moments leave;
+- seeds: s^2 / S with S - 1 degrees of freedom, where s is the standard deviation over seeds.
 
-The half-width h of an interval is that of both together, h^2 = q^2 clips + t^2 seeds, with Student's q and t of the two
-degrees of freedom. That holds its level whatever the ratio of the two (Satterthwaite's approximation does not: with two
-seeds it calls 13 % of equal systems different). One seed shows nothing of the second: its interval is over clips alone,
-and no verdict follows from it.
+The half-width h of an interval combines both: h^2 = q^2 clips + t^2 seeds, with Student's q and t of the two degrees of
+freedom. This holds its level whatever the ratio of the two. (Satterthwaite's approximation does not: with two seeds it
+calls 13 % of equal systems different.) One seed shows nothing of the second part: its interval is over clips alone, and
+gets no verdict.
 
-An interval is for the metric of endlessly many clips with the same share of each class (`Estimate.centre`), not for the
-mean of what sets of this size would score, above which AP leans. It always holds the value itself: where its end is
-moved for that, the other end moves too, so that what it leaves out on both sides together stays the same.
+An interval is for the metric on endlessly many clips with the same share of each class (`Estimate.centre`). It is not
+for the mean over sets of this size, which for AP is higher. It always contains the value itself: if an end is moved for
+that, the other end moves too, so that both sides together still exclude the same share.
 
 Sources: Wilson, JASA 1927 (between 0 and 1); Cochran, Biometrics 1964 (two variances); Holm, Scand. J. Statist. 1979.
 """
@@ -37,7 +37,7 @@ SMALLEST_P = 1e-12
 
 
 class Interval(NamedTuple):
-    """A metric, and the interval of what it is for endlessly many clips; NaN where there is none."""
+    """A metric, and its interval for endlessly many clips; NaN if it has none."""
 
     value: float
     low: float
@@ -45,7 +45,7 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A metric of system a minus that of b, its interval, and two-sided p; p is NaN of one seed."""
+    """A metric of system a minus that of b, its interval, and two-sided p, which is NaN with one seed."""
 
     difference: float
     low: float
@@ -57,22 +57,22 @@ NONE = Difference(np.nan, np.nan, np.nan, np.nan)
 
 
 class Variances(NamedTuple):
-    """The variance of a mean over seeds from each source, and its degrees of freedom."""
+    """The variance of a mean over seeds, by source, with its degrees of freedom."""
 
     clips: float
     clips_freedom: float
     seeds: float = 0.0
-    seeds_freedom: int = 0  # 0: one seed
+    seeds_freedom: int = 0  # 0 with one seed
 
     def half_width(self, p: float) -> float:
-        """Half the width of an interval that leaves out the share p."""
+        """The half-width of an interval that excludes the share p."""
         squared = stdtrit(self.clips_freedom, 1 - p / 2) ** 2 * self.clips
         if self.seeds_freedom:
             squared += stdtrit(self.seeds_freedom, 1 - p / 2) ** 2 * self.seeds
         return float(squared**0.5)
 
     def p(self, distance: float) -> float:
-        """The share that an interval of this half-width leaves out: two-sided p of a distance from 0."""
+        """Two-sided p of a distance from 0: the share that an interval of this half-width excludes."""
         if distance == 0:
             return 1.0
         if self.half_width(SMALLEST_P) <= abs(distance):
@@ -82,7 +82,7 @@ class Variances(NamedTuple):
 
 
 def variances(estimates: Sequence[Estimate]) -> Variances:
-    """Of the mean over seeds of a metric, from its estimate for each seed on the same clips."""
+    """The variance of a metric's mean over seeds, from one estimate per seed on the same clips."""
     influence = np.mean([one.influence for one in estimates], axis=0)
     second = influence @ influence
     clips = second / len(influence) ** 2 + np.mean([one.doubt for one in estimates])
@@ -98,7 +98,8 @@ def variances(estimates: Sequence[Estimate]) -> Variances:
 
 
 def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interval:
-    """The mean over seeds of AP, AUC or their mean over classes, all from 0 to 1; one estimate a seed, on the same clips.
+    """The mean over seeds of AP, AUC or their mean over classes, all from 0 to 1; one estimate a seed, on the same
+    clips.
 
     Raises:
         GlatError: a confidence that does not lie between 0 and 1.
@@ -112,9 +113,11 @@ def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interva
 
 
 def proportion(value: float, centre: float, found: Variances, spare: float, confidence: float) -> tuple[float, float]:
-    """The ends of the interval of a value from 0 to 1: Wilson's, the values whose own variance, in proportion to
-    value (1 - value), puts the centre a half-width away. For m independent clips of which a share was right, and
-    `spare` as `jackknife.unseen` has it, they are Wilson's own."""
+    """The ends of the interval of a value from 0 to 1.
+
+    They are Wilson's: the values whose own variance, in proportion to value (1 - value), puts the centre a half-width
+    away. For m independent clips, `spare` being that of `jackknife.unseen_variance`, they equal Wilson's exactly.
+    """
     unit = centre * (1 - centre) + spare
 
     def bounds(p: float) -> tuple[float, float]:
@@ -122,14 +125,14 @@ def proportion(value: float, centre: float, found: Variances, spare: float, conf
         middle, half = centre + ratio / 2, (ratio * centre * (1 - centre) + ratio**2 / 4) ** 0.5
         return max((middle - half) / (1 + ratio), 0.0), min((middle + half) / (1 + ratio), 1.0)
 
-    def left_out(end: float) -> float:
+    def share_outside(end: float) -> float:
         return found.p(abs(end - centre) * (unit / (end * (1 - end))) ** 0.5) if 0 < end < 1 else 0.0
 
-    return _holding(value, bounds, left_out, 1 - confidence)
+    return _ends_around(value, bounds, share_outside, 1 - confidence)
 
 
 def d_prime_interval(d_prime: Sequence[Estimate], auc: Sequence[Estimate], confidence: float = 0.95) -> Interval:
-    """The mean over seeds of d', and d' of the ends of mAUC's interval; NaN stands for what is infinite."""
+    """The mean over seeds of d', and d' of the ends of mAUC's interval; NaN where these are infinite."""
     value = _means(d_prime)[0]
     low, high = d_primes(np.clip(interval(auc, confidence)[1:], 0, 1))
     ends = value, min(low, value), max(high, value)
@@ -137,10 +140,10 @@ def d_prime_interval(d_prime: Sequence[Estimate], auc: Sequence[Estimate], confi
 
 
 def difference(a: Sequence[Estimate], b: Sequence[Estimate], confidence: float = 0.95) -> Difference:
-    """System a minus system b, paired by clip and by seed: one estimate a seed of each, all on the same clips.
+    """System a minus system b, paired by clip and by seed: one estimate per seed for each, all on the same clips.
 
-    p is that of the difference without its lean, or of the difference itself where that is smaller; 1 where their signs
-    differ. `NONE` where a value is missing or infinite.
+    p is that of the difference or of the difference without its lean, whichever is closer to 0; it is 1 if their signs
+    differ. Returns `NONE` if a value is missing or infinite.
 
     Raises:
         GlatError: a confidence that does not lie between 0 and 1.
@@ -154,7 +157,7 @@ def difference(a: Sequence[Estimate], b: Sequence[Estimate], confidence: float =
         for x, y in zip(a, b, strict=True)
     ]  # fmt: skip
     (value, centre), found = _means(apart), variances(apart)
-    low, high = _holding(
+    low, high = _ends_around(
         value,
         lambda p: (centre - found.half_width(p), centre + found.half_width(p)),
         lambda end: found.p(end - centre),
@@ -165,7 +168,8 @@ def difference(a: Sequence[Estimate], b: Sequence[Estimate], confidence: float =
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """p (T,) of T tests, corrected so that some true null is refused with at most the level of one; NaN is no test."""
+    """p (T,) of T tests, corrected so that the chance of rejecting any true null is at most the level; NaN: not a
+    test."""
     p = np.asarray(p, np.float64)
     corrected, tested = np.full_like(p, np.nan), np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]
@@ -177,18 +181,20 @@ def _means(estimates: Sequence[Estimate]) -> tuple[float, float]:
     return float(np.mean([one.value for one in estimates])), float(np.mean([one.centre for one in estimates]))
 
 
-def _holding(
-    value: float, bounds: Callable[[float], tuple[float, float]], left_out: Callable[[float], float], share: float
+def _ends_around(
+    value: float, bounds: Callable[[float], tuple[float, float]], share_outside: Callable[[float], float], share: float
 ) -> tuple[float, float]:
-    """The ends that leave out `share` on both sides together and hold the value. bounds: the ends of the interval that
-    leaves out a share, half on each side; left_out: its inverse, of one end."""
+    """The ends of an interval that excludes `share`, on both sides together, and contains the value.
+
+    bounds: share -> ends of the interval that excludes it, half on each side. share_outside: its inverse for one end.
+    """
     low, high = bounds(share)
     if low - 1e-12 <= value <= high + 1e-12:
         return min(low, value), max(high, value)
-    other = min(2 * (share - left_out(value) / 2), 1.0)
+    other = min(2 * (share - share_outside(value) / 2), 1.0)
     return (bounds(other)[0], value) if value > high else (value, bounds(other)[1])
 
 
 def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
-        raise GlatError(f"confidence must lie between 0 and 1 (0.95 for a 95 % interval), not {confidence}.")
+        raise GlatError(f"confidence is {confidence}; it must be between 0 and 1, as in 0.95 for a 95 % interval")

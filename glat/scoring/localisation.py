@@ -1,8 +1,8 @@
-"""Do the selected windows hold the sounds? Windows against strong labels; no table or figure is made here.
+"""Whether the selected windows contain the sounds: windows compared with strong labels.
 
 Conventions: a window [s, s + tau] hits a class if it overlaps an event of that class by any length. A random window
-starts anywhere in [0, T0 - tau] with equal probability; its chance to hit is the length of the starts that hit over
-T0 - tau, and all that is said of random windows is an expectation computed from the events, not a draw.
+starts anywhere in [0, T0 - tau] with equal probability. Its chance to hit is the length of the starts that hit, divided
+by T0 - tau. All figures for random windows are expectations computed from the events, not draws.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..config.params import Params
 from ..data.lists.audioset import read_class_list, read_strong
 from ..lib.layout import Data
 from .intervals import Variances, proportion
-from .jackknife import unseen
+from .jackknife import unseen_variance
 
-GRID = 2001  # places of a random window, evenly spaced, over which the expected error of its centre is averaged
+GRID = 2001  # evenly spaced starts over which the expected centre error of a random window is averaged
 LOCALISATION = [
     "mid", "display_name", "events", "median_duration", "windows", "hits", "hit", "hit_low", "hit_high", "hit_random",
     "centre_error", "centre_error_random", "selected", "hit_of_selected", "hit_of_selected_random", "covered_pairs",
@@ -27,7 +27,7 @@ LOCALISATION = [
 
 
 def strong_labels(params: Params) -> pd.DataFrame:
-    """Strong labels of the evaluation clips: `<split>_strong.tsv` of the metadata; no row where there is no such file."""
+    """Strong labels of the evaluation clips, from `<split>_strong.tsv` in the metadata; empty without such a file."""
     data = Data(params.dataset)
     files = [file for split in params.chosen.evaluate if (file := data.strong(split)).exists()]
     classes = read_class_list(data.class_list) if data.class_list.exists() else None
@@ -36,7 +36,8 @@ def strong_labels(params: Params) -> pd.DataFrame:
 
 
 def chance_to_hit(events: np.ndarray, tau: float, seconds: float) -> float:
-    """Probability that a random window of `tau` in a clip of `seconds` overlaps one of the (events, 2) onsets and offsets."""
+    """Probability that a random window of `tau` in a clip of `seconds` overlaps one of the (events, 2) onsets and
+    offsets."""
     last = seconds - tau
     if last <= 0:
         return 1.0
@@ -60,26 +61,27 @@ def hits(starts: np.ndarray, events: np.ndarray, tau: float) -> np.ndarray:
     return ((starts[:, None] < events[:, 1]) & (starts[:, None] + tau > events[:, 0])).any(1)
 
 
-def localise(kept: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: float) -> pd.DataFrame:
-    """One row a (clip, class) that holds an event: what the windows of one run did there.
+def localise(predictions: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: float) -> pd.DataFrame:
+    """One row per (clip, class) with an event: how the windows of one run did there.
 
-    kept: predictions.h5, with `clip`, `mid`, `windows` (clips, N) and `classes` (clips, N), the class each was chosen
-    for. strong: clip, start, end, label. Clips without a strong label, and labels outside the class list, are left out.
+    predictions: of predictions.h5, with `clip`, `mid`, `windows` (clips, N) and `classes` (clips, N), the class that
+    each window was chosen for. strong: clip, start, end, label. Clips without a strong label, and labels that are not
+    in the class list, are left out.
 
-    Columns: `clip`, `mid`, `chosen` (a window was chosen for this class), `hit` and `error` (of that window; NaN where
-    none was), `covered` (any of the N windows overlaps an event), and `chance`, `chance_error`, `chance_covered`, what
-    random windows would score.
+    Columns: `clip`, `mid`; `chosen`, whether a window was chosen for this class; `hit` and `error` of that window, NaN
+    if there is none; `covered`, whether any of the N windows overlaps an event; and `chance`, `chance_error` and
+    `chance_covered`, the same for random windows.
     """
-    classes = {mid: index for index, mid in enumerate(kept["mid"])}
-    row_of = {clip: row for row, clip in enumerate(kept["clip"])}
+    classes = {mid: index for index, mid in enumerate(predictions["mid"])}
+    row_of = {clip: row for row, clip in enumerate(predictions["clip"])}
     grid = np.linspace(0, max(seconds - tau, 0), GRID)
     rows = []
     for (clip, mid), group in strong.groupby(["clip", "label"], sort=False):
         if clip not in row_of or mid not in classes:
             continue
         events = group[["start", "end"]].to_numpy(float)
-        windows = np.asarray(kept["windows"][row_of[clip]], float)  # (N,)
-        own = windows[kept["classes"][row_of[clip]] == classes[mid]]  # at most one: a class is chosen once
+        windows = np.asarray(predictions["windows"][row_of[clip]], float)  # (N,)
+        own = windows[predictions["classes"][row_of[clip]] == classes[mid]]  # at most one: a class is chosen once
         chance = chance_to_hit(events, tau, seconds)
         rows.append(
             {
@@ -98,24 +100,25 @@ def localise(kept: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: fl
     return pd.DataFrame(rows, columns=columns)
 
 
-def selected(kept: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
-    """How many windows were chosen for each class (L,), over the clips that have a strong label."""
-    labelled = np.isin(kept["clip"], strong["clip"].unique())
-    classes = np.asarray(kept["classes"])[labelled].ravel()
-    return np.bincount(classes[classes >= 0], minlength=len(kept["mid"]))
+def windows_per_class(predictions: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
+    """The number of windows that were chosen for each class (L,), over the clips with a strong label."""
+    labelled = np.isin(predictions["clip"], strong["clip"].unique())
+    classes = np.asarray(predictions["classes"])[labelled].ravel()
+    return np.bincount(classes[classes >= 0], minlength=len(predictions["mid"]))
 
 
-def by_class(
+def class_table(
     found: list[pd.DataFrame], strong: pd.DataFrame, names: dict[str, str], chosen: np.ndarray, level: float
 ) -> pd.DataFrame:
-    """`localise` of one or several runs, one row a class in order of event duration, then one of all.
+    """A table of `localise` over one or several runs: one row per class, by event duration, then one of all classes.
 
-    Columns: `events` and `median_duration` (s) in the strong labels; `windows` selected for the class in clips that hold
-    it, `hits` among them, `hit` their share with its interval over clips and runs, `hit_random` what random windows would
-    hit; `centre_error` and `centre_error_random` (s, means); `selected`, all windows that were chosen for the class
-    (`chosen`, (L,), from `selected`), in clips that hold it or not, and the share of them that hits, and would hit at
-    random; `covered_pairs`, how many (clip, class) there are, `covered`, the share of them that any of the N windows
-    overlaps, and `covered_random`; `clips`; `runs`.
+    chosen: (L,), from `windows_per_class`. level: confidence of the interval.
+
+    Columns, where `_random` is the same for random windows: `events` and `median_duration` (s) in the strong labels;
+    `windows` for the class in clips that contain it, `hits` among them, and `hit`, their share, with its interval over
+    clips and runs; `centre_error` (s, mean); `selected`, all windows for the class in any clip, and `hit_of_selected`;
+    `covered_pairs`, the number of (clip, class), and `covered`, the share of them in which any of the N windows
+    overlaps an event; `clips`; `runs`.
     """
     every = pd.concat(found, ignore_index=True)
     strong = strong[strong["clip"].isin(every["clip"]) & strong["label"].isin(names)]
@@ -141,9 +144,10 @@ def by_class(
 
 
 def _hit_interval(runs: list[pd.DataFrame], level: float) -> tuple[float, float]:
-    """Of the share of windows that hit, over clips, in which windows stand together, and runs, which heard the same clips.
+    """The interval of the share of windows that hit, over clips, within which windows depend on each other, and over
+    runs.
 
-    It is at least as wide as for independent windows of one run: Wilson's.
+    It is at least as wide as Wilson's for independent windows of one run.
     """
     own = [one[one["chosen"]] for one in runs if one["chosen"].any()]
     if not own:
@@ -154,6 +158,6 @@ def _hit_interval(runs: list[pd.DataFrame], level: float) -> tuple[float, float]
     clips = (apart.groupby(pd.concat([one["clip"] for one in own]).to_numpy()).sum() ** 2).sum()
     known, share = windows / len(own), hits / windows
     clips = max(clips, share * (1 - share) / known)
-    spare = unseen(share, known, min(hits, windows - hits) / len(own))
+    spare = unseen_variance(share, known, min(hits, windows - hits) / len(own))
     seeds = (np.var(shares, ddof=1) / len(own), len(own) - 1) if len(own) > 1 else ()
     return proportion(share, share, Variances(clips + spare / known, np.inf, *seeds), spare, level)

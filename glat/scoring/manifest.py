@@ -1,8 +1,7 @@
-"""The clips behind a score: the manifest of an evaluation, the list that an evaluation is restricted to, and what
-several of them have in common.
+"""The clips behind a score: the manifest of an evaluation, lists that restrict an evaluation, and what lists share.
 
 A manifest (`clips.txt` beside metrics.json) holds one clip name a line, `<id>_<start in ms>`, in the order of
-`LC_ALL=C sort`, and nothing else, so its hash is the same wherever the same clips were scored: `sha256sum clips.txt`.
+`LC_ALL=C sort`, and nothing else. So its hash is the same wherever the same clips were scored: `sha256sum clips.txt`.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from ..lib.errors import GlatError
 from ..lib.files import whole
 
 MANIFEST = "clips.txt"
-DIGITS = 12  # of the hash, as tables print it
+DIGITS = 12  # of the hash in tables
 
 _ENTRY = re.compile(r"[\w.+-]+")
 _NAME = re.compile(r"(.+)_\d+")
 _HEADERS = {"clip", "clips", "name", "audio_name", "ytid", "youtube_id", "id", "segment_id"}
-_AS_PANNS = re.compile(r"Y(.{11})\.\w+")  # how PANNs name a clip's file
+_AS_PANNS = re.compile(r"Y(.{11})\.\w+")  # PANNs' name of a clip's file
 _NUMBER = re.compile(r"\d+(\.\d*)?")
 
 
-class Chosen(NamedTuple):
-    """Clips that a list chose from the packs: their indices, ascending, and what became of the list."""
+class Selection(NamedTuple):
+    """The clips of the packs that a list names: their indices, ascending, and a summary of the list."""
 
     indices: np.ndarray
-    told: dict[str, Any]  # path, sha256, and how many entries were listed, found, missing
+    facts: dict[str, Any]  # path, sha256, and the numbers of entries listed, found and missing
     sentence: str
 
 
@@ -53,11 +52,11 @@ def write_manifest(path: Path, clips: Iterable[str]) -> str:
 def read_list(path: str | Path) -> list[str]:
     """The entries of a list of clips, each once: names `<id>_<start in ms>` or bare YouTube ids.
 
-    One entry a line; `#` begins a comment. Of a CSV the first column counts; where start and end in seconds follow, as in
-    AudioSet's own segment lists, they count too. PANNs' file names, `Y<id>.wav`, stand for the id.
+    One entry a line; `#` begins a comment. In a CSV the first column is read, and start and end in seconds if they
+    follow, as in AudioSet's segment lists. PANNs' file names, `Y<id>.wav`, stand for the id.
 
     Raises:
-        GlatError: a file that can't be read, a line that holds no clip, or no clip at all.
+        GlatError: a file that can't be read, a line without a clip, or no clip at all.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -88,11 +87,11 @@ def read_list(path: str | Path) -> list[str]:
     return list(entries)
 
 
-def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Chosen:
-    """The clips (names, as in the packs) that the list at `path` names; entries that are not among them are counted.
+def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Selection:
+    """The clips (names, as in the packs) that the list at `path` names, and how many of its entries are not among them.
 
     Raises:
-        GlatError: what `read_list` refuses, and a list of which no entry is among the clips.
+        GlatError: a list that `read_list` refuses, or of which no entry is among the clips.
     """
     entries = read_list(path)
     places: dict[str, list[int]] = {}
@@ -108,15 +107,15 @@ def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Chosen:
     if len(missing) == len(entries):
         raise GlatError(f"{sentence}; evaluation.only takes names or ids of this dataset's evaluation clips")
     indices = sorted({index for entry in entries for index in places.get(entry, [])})
-    told = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-    told |= {"listed": len(entries), "found": len(entries) - len(missing), "missing": len(missing)}
-    return Chosen(np.array(indices), told, sentence)
+    facts = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    facts |= {"listed": len(entries), "found": len(entries) - len(missing), "missing": len(missing)}
+    return Selection(np.array(indices), facts, sentence)
 
 
-def common(lists: Sequence[str | Path]) -> list[str]:
-    """The clips that all of several lists have, sorted. A run's folder stands for its manifest.
+def common_clips(lists: Sequence[str | Path]) -> list[str]:
+    """The clips that several lists share, sorted. A run's folder stands for its manifest.
 
-    A bare id in one list is the same clip as a name with that id in another; the result has names where one list does.
+    A bare id in one list matches a name with that id in another; the result has the name if any list does.
 
     Raises:
         GlatError: a list that can't be read, or no clip in common.
@@ -136,8 +135,8 @@ def common(lists: Sequence[str | Path]) -> list[str]:
     return sorted(shared)
 
 
-def counts(lists: Sequence[str | Path]) -> list[int]:
-    """How many clips each of several lists has."""
+def clip_counts(lists: Sequence[str | Path]) -> list[int]:
+    """The number of clips in each list."""
     return [len(read_list(path)) for path in _paths(lists)]
 
 
@@ -148,11 +147,11 @@ def _paths(lists: Sequence[str | Path]) -> list[Path]:
 def _fields(line: str) -> list[str]:
     try:
         return [field.strip() for field in next(csv.reader([line]))]
-    except csv.Error:  # a line that no CSV has: too long, or with NUL
+    except csv.Error:  # not a line of a CSV: too long, or with NUL
         return [f"{line[:39]}…"]
 
 
 def _id(clip: str) -> str:
-    """The YouTube id of a clip's name; an id, which has eleven characters, is its own."""
+    """The YouTube id in a clip's name; a bare id, which has eleven characters, is returned as it is."""
     found = _NAME.fullmatch(clip)
     return clip if found is None or len(clip) == 11 else found[1]

@@ -1,4 +1,5 @@
-"""Average precision, ROC AUC and d', per class and mean. `glat.scoring.jackknife` and `glat.scoring.intervals` give their intervals.
+"""Average precision, ROC AUC and d', per class and mean. `glat.scoring.jackknife` and `glat.scoring.intervals` give
+their intervals.
 
 Conventions
 -----------
@@ -7,17 +8,16 @@ Conventions
 - Average precision is the sum over thresholds of (recall step) x (precision), not interpolated; ROC AUC is
   P(positive > negative) + P(positive = negative) / 2. Clips with equal scores share one threshold. Both are what
   scikit-learn computes (`average_precision_score`, `roc_auc_score`), class by class.
-- mAP and mAUC are means over the classes that have a value. A class without a positive has neither and is left out,
-  never scored 0; a class without a negative has an AP but no AUC.
+- mAP and mAUC are means over the classes that have a value. A class without positives has neither and is left out,
+  never scored 0; a class without negatives has an AP but no AUC.
 - d' = sqrt(2) * Phi^-1(mAUC): of the mean AUC, not the mean of the classes' d'.
 
 Sources: Gemmeke et al., "Audio Set", ICASSP 2017 (mAP, AUC, d' per class); Kong et al., "PANNs", TASLP 2020 (d' of
 the mean AUC).
 
-How it is computed
-------------------
-Both metrics need no more than two counts for each *level*, a distinct score among the class's positives: how many
-negatives lie between it and the level above, and how many tie with it. The negatives are never sorted.
+How it is computed ------------------ Both metrics need only two counts for each *level*, a distinct score among the
+class's positives: the number of negatives between it and the level above, and the number tied with it. The negatives
+are never sorted.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What an evaluation keeps of a run besides metrics.json: every score and window (`predictions.h5`), and what each clip
-does to the metrics (`influence.npz`), from which any two runs are compared without scoring them again."""
+"""Files of an evaluation besides metrics.json: every score and window (`predictions.h5`), and the influence of each
+clip on the metrics (`influence.npz`), by which any two runs are compared without scoring them again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NUMBERS = tuple(name for name in Estimate._fields if name != "influence")
 def write_predictions(
     path: Path, predictions: dict[str, np.ndarray], clips: np.ndarray, target: np.ndarray, classes: pd.DataFrame
 ) -> None:
-    """Keep predictions as HDF5, with clip names, weak labels (clips, classes) and the class list beside them."""
+    """Write predictions as HDF5, with clip names, weak labels (clips, classes) and the class list."""
     with whole(path) as part, h5py.File(part, "w") as file:
         file.attrs["version"] = VERSION
         file["clip"] = clips.astype(h5py.string_dtype())
@@ -40,7 +40,7 @@ def write_predictions(
 
 
 def read_predictions(path: str | Path) -> dict[str, Any]:
-    """What `write_predictions` kept, as arrays and lists by name. Raises GlatError if the file is not such a one."""
+    """Read what `write_predictions` wrote, as arrays and lists by name. Raises GlatError for any other file."""
     again = "evaluate the run again"
     try:
         with open_hdf5(path, f"missing; {again}", again) as file:
@@ -62,22 +62,23 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
 
 
 def clips_hash(clips: np.ndarray, target: np.ndarray) -> str:
-    """SHA-256 of the names and labels of the evaluated clips, in order: equal where two runs heard the same clips."""
+    """SHA-256 of the names and labels of the evaluated clips, in order: equal for two runs that were evaluated on the
+    same clips."""
     digest = hashlib.sha256("\n".join(map(str, clips)).encode())
     digest.update(np.packbits(np.asarray(target, bool)).tobytes())
     return digest.hexdigest()
 
 
 class Influence(NamedTuple):
-    """What influence.npz holds. Two files are comparable where `clips` (`clips_hash`) is the same."""
+    """The content of influence.npz. Two files are comparable if `clips` (`clips_hash`) is the same."""
 
     clips: str
     streams: dict[str, Jackknife]
 
 
 def write_influence(path: Path, found: Influence) -> None:
-    """Keep what `jackknife` found for each stream: the influences as (3, clips) float32 of mAP, mAUC and d', and the
-    other numbers of `Estimate` as (3, 5)."""
+    """Write the output of `jackknife` for each stream: the influences on mAP, mAUC and d' as (3, clips) float32, and
+    the other numbers of `Estimate` as (3, 5)."""
     arrays = {}
     for name, stream in found.streams.items():
         arrays[name] = np.stack([one.influence for one in stream]).astype(np.float32)
@@ -87,7 +88,7 @@ def write_influence(path: Path, found: Influence) -> None:
 
 
 def read_influence(path: str | Path) -> Influence:
-    """What `write_influence` kept. Raises GlatError if the file is not such a one."""
+    """Read what `write_influence` wrote. Raises GlatError for any other file."""
     try:
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
@@ -103,12 +104,12 @@ def read_influence(path: str | Path) -> Influence:
                 streams[name] = Jackknife(*estimates)
             return Influence(str(file["clips"]), streams)
     except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
-        told = refusal(error) or "missing, damaged or not of this version of glat; evaluate the run again"
-        raise GlatError(f"{path}: {told}") from None
+        reason = refusal(error) or "missing, damaged or of another version of glat; evaluate the run again"
+        raise GlatError(f"{path}: {reason}") from None
 
 
 def _check_sizes(path: str | Path) -> None:
-    """Raise ValueError if an array of an .npz file claims more bytes than are there, before they are allocated."""
+    """Raise ValueError, before allocating, if an array of an .npz file claims more bytes than the file can hold."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             with archive.open(entry) as file:

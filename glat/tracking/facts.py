@@ -183,7 +183,7 @@ def final(folder: Path) -> dict[str, float] | None:
 def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:
     """Where the run's windows were, against the strong labels: `localisation/hit` and its like, as the table of
     localisation has them for one run; empty without GL-AT or without strong labels."""
-    from ..scoring.localisation import by_class, localise, selected, strong_labels
+    from ..scoring.localisation import class_table, localise, strong_labels, windows_per_class
     from ..scoring.predictions import read_predictions
 
     if params.dataset not in params.datasets:
@@ -196,7 +196,7 @@ def localisation(run: Run, folder: Path, params: Params) -> dict[str, float]:
     if found.empty:
         return {}
     names = dict(zip(kept["mid"], kept["display_name"], strict=True))
-    every = by_class([found], strong, names, selected(kept, strong), params.evaluation.confidence).iloc[-1]
+    every = class_table([found], strong, names, windows_per_class(kept, strong), params.evaluation.confidence).iloc[-1]
     keys = (
         "hit",
         "hit_low",

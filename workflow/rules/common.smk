@@ -7,8 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# The glat of this folder, whose files the rules depend on, before an installed one: DVC runs queued experiments in
-# copies of the project.
+# Import this folder's glat rather than an installed one: DVC runs queued experiments in copies of the project.
 sys.path.insert(0, str(Path.cwd()))
 
 from glat.config import experiments
@@ -24,7 +23,7 @@ from glat.models import registry
 from glat.scoring import manifest
 from glat.use import weights
 
-# What every rule runs in. Snakemake itself is started inside it (README), so it makes no environment of its own.
+# The environment of every rule. Snakemake itself is started inside it (see the README), so it creates none.
 ENVIRONMENT = "../../environment.yml"
 
 try:
@@ -34,39 +33,39 @@ try:
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
     FETCHED = {weights.place(one).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     if PARAMS.evaluation.only:
-        # Where metrics are there, Snakemake treats a missing input as up to date.
+        # Once metrics exist, Snakemake treats a missing input as up to date, so a missing list is reported here.
         manifest.read_list(PARAMS.evaluation.only)
-    sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # refuses a wrong key of the source before any job
+    sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # report a wrong key before any job starts
     if workflow.is_main_process and PARAMS.chosen.lists():
         from glat.data.lists import metadata
 
-        chosen, place = PARAMS.chosen, layout.Data(PARAMS.dataset).metadata
-        metadata.refuse_sizes(chosen.lists(), place, PARAMS.dataset, chosen.classes, chosen.splits)
+        settings, folder = PARAMS.chosen, layout.Data(PARAMS.dataset).metadata
+        metadata.refuse_sizes(settings.lists(), folder, PARAMS.dataset, settings.classes, settings.splits)
 except GlatError as error:
     raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:
-    dataset=re.escape(PARAMS.dataset),  # settings are those of the chosen dataset, so no other one's files are made
+    dataset=re.escape(PARAMS.dataset),  # the settings are this dataset's, so no other's files can be made
     split=NAME.pattern,
     shard=r"\d\d\d+",
     run=NAME.pattern,
 
 
-# What every step is given: this folder's glat, and what the command line changes (--config, --configfile), which
-# Snakemake would print with a command that fails.
+# Every step runs with this folder's glat, and with what --config and --configfile changed, which goes through the
+# environment: Snakemake would print it with a failed command.
 prefix = f'export PYTHONPATH={shlex.quote(str(Path.cwd()))}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
 hand_down(CHANGES)
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
 
 
 def code(*modules):
-    """What a step computes with, as a parameter: a digest of the code of these modules and of all that they depend on
-    (glat/lib/dependencies.py). An edit of that code reruns the step; one of a comment reruns nothing."""
+    """The code that a step runs, as a parameter: a digest of these modules and of all that they import
+    (glat/lib/dependencies.py). An edit of that code reruns the step; an edit of a comment does not."""
     return f"{', '.join(modules)}: {dependencies.digest(*modules)}"
 
 
-def network(wildcards):
+def network_code(wildcards):
     """`code` of a run's backbone."""
     return code(registry.module(backbone(wildcards)))
 
@@ -77,113 +76,114 @@ def backbone(wildcards):
     return run.backbone if run else PUBLISHED[wildcards.run]
 
 
-def on_a_cluster():
-    """Whether jobs run on a cluster's nodes, whose cores and GPUs are not this machine's."""
+def on_cluster():
+    """Whether jobs run on the nodes of a cluster, whose cores and GPUs are not this machine's."""
     return workflow.remote_exec or not workflow.local_exec or workflow.resource_settings.cores is None
 
 
-def granted(wildcards, threads):
-    """Threads to compute on, of those that Snakemake grants: where --cores asks for more cores than the machine has,
-    jobs side by side get their share of the real ones and do not fight. A cluster's jobs have all of theirs."""
-    if on_a_cluster():
+def usable_cores(wildcards, threads):
+    """The number of threads that a job computes with. If --cores exceeds the cores of this machine, concurrent jobs
+    share the real ones in proportion to their `threads`; on a cluster a job uses all of its `threads`."""
+    if on_cluster():
         return threads
-    asked = workflow.cores
-    return max(1, threads * min(cores(), asked) // asked)
+    requested = workflow.cores
+    return max(1, threads * min(cores(), requested) // requested)
 
 
 def gpus(wildcards):
-    """GPUs that a training uses: `execution.devices`, with `accelerator: auto` where there are any."""
+    """The number of GPUs of a training: `execution.devices`; with `accelerator: auto`, 0 where there is no GPU."""
     execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
-    if on_a_cluster() and execution.nodes > 1:
-        raise WorkflowError(f"execution.nodes: {execution.nodes}, but a job of this workflow has one node (docs/cluster.md)")
-    there = partition().gpu if on_a_cluster() else gpu()
-    return execution.devices if execution.accelerator == "gpu" or (execution.accelerator == "auto" and there) else 0
+    if on_cluster() and execution.nodes > 1:
+        nodes = execution.nodes
+        raise WorkflowError(f"execution.nodes: {nodes}, but a job of this workflow has one node (docs/cluster.md)")
+    available = partition().gpu if on_cluster() else gpu()
+    return execution.devices if execution.accelerator == "gpu" or (execution.accelerator == "auto" and available) else 0
 
 
 def one_gpu(wildcards):
-    """The GPU of an evaluation, where the training has any."""
+    """The number of GPUs of an evaluation: 1 if the training has any."""
     return min(1, gpus(wildcards))
 
 
-def within(minutes):
-    """A job's time limit in minutes; on a cluster no longer than its partition allows: what is cut short goes on later."""
+def time_limit(minutes):
+    """A job's time limit in minutes, on a cluster at most that of its partition: an interrupted job is resumed."""
 
     def runtime(wildcards):
-        longest = partition().minutes if on_a_cluster() else None
+        longest = partition().minutes if on_cluster() else None
         return min(minutes, longest or minutes)
 
     return runtime
 
 
 def partition():
-    """The partition of the cluster's jobs: of the profile's default-resources, else the cluster's own default."""
-    named = (workflow.resource_settings.default_resources or {}).get("slurm_partition")
-    return cluster.partition(named.value if named else None)
+    """The partition of the cluster's jobs: that of the profile's default-resources, else the cluster's default."""
+    setting = (workflow.resource_settings.default_resources or {}).get("slurm_partition")
+    return cluster.partition(setting.value if setting else None)
 
 
-def entry(wildcards):
+def dataset_settings(wildcards):
     return PARAMS.datasets[wildcards.dataset]
 
 
-def lists(wildcards):
-    """The lists that a dataset's metadata is copied from, where they are there: a replaced list is copied again."""
-    return [path for path in entry(wildcards).lists().values() if Path(path).is_file()]
+def list_paths(wildcards):
+    """The user's own lists, where they are files: a list that changes is copied again."""
+    return [path for path in dataset_settings(wildcards).lists().values() if Path(path).is_file()]
 
 
 def makes_lists(wildcards):
-    """Whether the source of audio makes the lists too, which then depend on its settings and its code."""
-    return sources.source_class(entry(wildcards).source["kind"]).makes_lists
+    """Whether the source of the audio also writes the lists, which then depend on its settings and code."""
+    return sources.source_class(dataset_settings(wildcards).source["kind"]).makes_lists
 
 
-def lists_from(wildcards):
-    """The settings that say where the lists come from, as they may be noted."""
-    of = entry(wildcards)
-    given = of.model_dump(mode="json")  # of which a list with its checksum is settings, too
-    return json.dumps(sources.identity(of.source) if makes_lists(wildcards) else redact(given["metadata"]))
+def list_origins(wildcards):
+    """The settings that say where the lists come from, without secrets."""
+    dataset = dataset_settings(wildcards)
+    metadata = dataset.model_dump(mode="json")["metadata"]  # as JSON, since an entry may be {file: ..., sha256: ...}
+    return json.dumps(sources.identity(dataset.source) if makes_lists(wildcards) else redact(metadata))
 
 
 def source_code(wildcards):
     """`code` of a dataset's source of audio."""
-    return code(sources.module(entry(wildcards).source["kind"]))
+    return code(sources.module(dataset_settings(wildcards).source["kind"]))
 
 
-def loss_tables():
-    """The listings of the chosen dataset's audio, and the ledgers of its lost clips."""
-    data, entry = layout.Data(PARAMS.dataset), PARAMS.chosen
-    shards = [(split, shard) for split in entry.splits for shard in range(entry.shards(split))]
+def ledger_paths():
+    """For each shard of the dataset, the listing of its audio and the ledger of its lost clips."""
+    data, settings = layout.Data(PARAMS.dataset), PARAMS.chosen
+    shards = [(split, shard) for split in settings.splits for shard in range(settings.shards(split))]
     return [data.listing(*one) for one in shards] + [data.ledger(*one) for one in shards]
 
 
 def refuse(faults):
-    """End before any job, with all that is wrong and nothing else: an error of a rule would tell its own place too."""
+    """Exit before any job with the list of faults alone: Snakemake would add the line of the rule to an exception."""
     if faults:
         place = named("params.yaml", bool(CHANGES))
         sys.exit(str(GlatError("\n".join(f"{place}: {fault}" for fault in dict.fromkeys(faults)))))  # redacted
 
 
-def fit(wildcards):
-    """A run, whose settings fit together: which those of a run that is not asked for need not. Where they don't, all
-    that is wrong for the targets is told at once."""
+def checked_run(wildcards):
+    """A run, after a check that its settings fit together. If they don't, all faults of the requested targets are
+    reported at once; runs that nobody requested are not checked."""
     run = RUNS[wildcards.run]
     if faults := faults_of(PARAMS, run):
-        named = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
-        results = [experiments.RESULT_OF[name] for name in named or ["all"] if name in experiments.RESULT_OF]
+        names = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
+        results = [experiments.RESULT_OF[name] for name in names or ["all"] if name in experiments.RESULT_OF]
         refuse(faults + [fault for result in results for fault in experiments.faults(PARAMS, *result)])
     return run
 
 
-def packs_of(wildcards):
+def training_packs(wildcards):
     """The packs that a run trains on."""
-    return fit(wildcards).packs
+    return checked_run(wildcards).packs
 
 
-def run_of(wildcards):
-    """The settings of a run as JSON: what its config.yaml is made from."""
-    return fit(wildcards).model_dump_json(by_alias=True)
+def run_settings(wildcards):
+    """The settings of a run as JSON, from which its config.yaml is made."""
+    return checked_run(wildcards).model_dump_json(by_alias=True)
 
 
-def start_weights(wildcards):
-    """Weights that a run starts from, where it does."""
+def initial_weights(wildcards):
+    """The files of weights that a run starts from, if any."""
     return sorted({path for path in RUNS[wildcards.run].init.values() if path})
 
 
@@ -192,22 +192,22 @@ def systems(result):
     return experiments.systems_of(PARAMS, result)
 
 
-def shown(result):
+def system_labels(result):
     """The systems that a result shows, as a parameter: labels, streams and runs."""
     return [f"{one.label}, {one.stream}: {', '.join(run.name for run in one.runs)}" for one in systems(result)]
 
 
-def kept(of, *names):
-    """Files that the runs of these systems keep, by name."""
-    return [str(run.folder / name) for run in experiments.runs_of(of) for name in names]
+def run_paths(systems, *names):
+    """The files of these names in the folder of each run of the systems."""
+    return [str(run.folder / name) for run in experiments.runs_of(systems) for name in names]
 
 
-def measured(of):
-    """What a table or figure reads of the runs of these systems."""
-    return kept(of, "metrics.json", "influence.npz")
+def metrics_paths(systems):
+    """The files of the systems' runs that a table or figure reads."""
+    return run_paths(systems, "metrics.json", "influence.npz")
 
 
-def made(names, *kinds):
-    """Files of the chosen dataset's results, and their copies in results/."""
+def result_paths(names, *kinds):
+    """Files in results/<dataset>/, and their copies in results/."""
     folders = [layout.results(PARAMS.dataset), "results"]
     return [f"{folder}/{name}.{kind}" for name in names for kind in kinds for folder in folders]

@@ -1,38 +1,39 @@
-# From segment lists to packs, by shard of datasets.*.shard_size segments. These go before any training: the first ones
-# are followed by what they score on evaluation clips (glat/tracking/watch.py).
+# From segment lists to packs, one shard of datasets.*.shard_size segments at a time. All packs are made before any
+# training starts, since a training may be watched on evaluation clips (glat/tracking/watch.py).
 
 if workflow.is_main_process:
-    # Snakemake's copy of lists that were being renewed when it was killed: the lists are whole, and it would be in the way.
+    # If Snakemake was killed while lists were replaced, its backup of them is left behind and would get in the way. The
+    # lists themselves are always whole.
     shutil.rmtree(Path(".snakemake/backups") / layout.Data(PARAMS.dataset).metadata, ignore_errors=True)
 
 
 rule metadata:
     input:
-        lists,
+        list_paths,
     output:
-        # The lists that are there stay until the new ones are whole and fit the settings.
+        # Existing lists stay until the new ones are complete and fit the settings.
         update(directory("data/{dataset}/metadata")),
     log:
         "logs/{dataset}/metadata.log",
     params:
         code=code("glat.data.lists.metadata"),
         source=lambda wildcards: source_code(wildcards) if makes_lists(wildcards) else [],
-        lists=lists_from,
-        classes=lambda wildcards: entry(wildcards).classes,
-        splits=lambda wildcards: json.dumps(entry(wildcards).splits),
+        lists=list_origins,
+        classes=lambda wildcards: dataset_settings(wildcards).classes,
+        splits=lambda wildcards: json.dumps(dataset_settings(wildcards).splits),
     threads: 1
     priority: 2
     resources:
         mem_mb=4000,
-        runtime=within(60),
+        runtime=time_limit(60),
     conda:
         ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} metadata > {log:q} 2>&1"
 
 
-# Lists what was got and what was not; the audio itself lies beside it in data/<dataset>/audio/<split>/<shard>/, where
-# an interrupted or repeated download finds what it has.
+# Lists which clips were downloaded and which were lost. The audio itself is beside the list, in
+# data/<dataset>/audio/<split>/<shard>/, so that an interrupted or repeated download resumes from there.
 rule download:
     input:
         "data/{dataset}/metadata",
@@ -43,14 +44,14 @@ rule download:
     params:
         code=code("glat.data.lists.audioset", "glat.data.lists.listings"),
         audio=source_code,
-        source=lambda wildcards: json.dumps(sources.identity(entry(wildcards).source)),
-        shard_size=lambda wildcards: entry(wildcards).shard_size,
+        source=lambda wildcards: json.dumps(sources.identity(dataset_settings(wildcards).source)),
+        shard_size=lambda wildcards: dataset_settings(wildcards).shard_size,
     threads: 4
     priority: 2
     resources:
         mem_mb=3000,
-        runtime=within(7 * 24 * 60),
-        processors=granted,
+        runtime=time_limit(7 * 24 * 60),
+        processors=usable_cores,
     conda:
         ENVIRONMENT
     shell:
@@ -70,13 +71,13 @@ rule resample:
         code=code("glat.data.resample", "glat.data.lists.listings"),
         reader=source_code,
         audio=PARAMS.audio.model_dump_json(exclude={"limits"}),
-        in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
+        in_place=lambda wildcards: bool(dataset_settings(wildcards).source.get("in_place")),
     threads: 4
     priority: 2
     resources:
         mem_mb=3000,
-        runtime=within(6 * 60),
-        processors=granted,
+        runtime=time_limit(6 * 60),
+        processors=usable_cores,
     conda:
         ENVIRONMENT
     shell:
@@ -100,19 +101,19 @@ rule pack:
     priority: 2
     resources:
         mem_mb=2000,
-        runtime=within(2 * 60),
+        runtime=time_limit(2 * 60),
     conda:
         ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} pack {wildcards.split:q} {wildcards.shard:q} > {log:q} 2>&1"
 
 
-# A judgement on all of it, for whoever prepared it: no training waits for it.
+# Whether the corpus is fit for training. No training waits for the answer.
 rule audit:
     input:
         "data/{dataset}/metadata",
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
-        loss_tables(),
+        ledger_paths(),
     output:
         multiext("results/{dataset}/audit", ".csv", ".html"),
     log:
@@ -124,7 +125,7 @@ rule audit:
     threads: 1
     resources:
         mem_mb=8000,
-        runtime=within(60),
+        runtime=time_limit(60),
     conda:
         ENVIRONMENT
     shell:

@@ -17,21 +17,21 @@ rule evaluate:
         "logs/{dataset}/evaluate/{run}.log",
     params:
         code=code("glat.scoring.evaluation"),
-        network=network,
+        network=network_code,
         evaluation=PARAMS.evaluation.model_dump_json(),
     threads: 4
     resources:
         mem_mb=4000,
         gpu=one_gpu,
-        runtime=within(6 * 60),
-        processors=granted,
+        runtime=time_limit(6 * 60),
+        processors=usable_cores,
     conda:
         ENVIRONMENT
     shell:
         "glat evaluate {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
-# Weights that PANNs published, from their address: also for `init`.
+# Downloads PANNs' published weights, for `weights` and for `init`.
 rule fetch_weights:
     output:
         "weights/{file}",
@@ -45,14 +45,14 @@ rule fetch_weights:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=within(6 * 60),
+        runtime=time_limit(6 * 60),
     conda:
         ENVIRONMENT
     shell:
         "glat weights {params.backbone:q} --until file > {log:q} 2>&1"
 
 
-# As a run that was trained elsewhere, which `evaluate` scores like any other.
+# Makes an ordinary run of PANNs' weights, which `evaluate` scores like any other.
 rule published_run:
     input:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
@@ -72,7 +72,7 @@ rule published_run:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=within(30),
+        runtime=time_limit(30),
     conda:
         ENVIRONMENT
     shell:

@@ -1,5 +1,5 @@
-# The paper's tables and figures, the controls and the report, per dataset; results/<name> without a dataset is that of
-# params.yaml's choice. None of these loads a model but `examples`.
+# The paper's tables and figures, the controls and the report, in results/<dataset>/. results/<name> is a copy for the
+# dataset that params.yaml selects. Only `examples` loads a model.
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
     *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves")),
@@ -10,12 +10,12 @@ FILES = [
     ),
     *(f"training_{table}.{kind}" for table in ("table1", "fig2", "controls") for kind in ("svg", "png")),
 ]
-SHOWN = [*FILES, "clips"]
+REPORT_PARTS = [*FILES, "clips"]
 
 
 rule table1:
     input:
-        measured(systems("table1")),
+        metrics_paths(systems("table1")),
     output:
         csv="results/{dataset}/table1.csv",
         md="results/{dataset}/table1.md",
@@ -24,11 +24,11 @@ rule table1:
     params:
         code=code("glat.results.tables"),
         result="table1",
-        systems=shown("table1"),
+        systems=system_labels("table1"),
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=within(10),
+        runtime=time_limit(10),
     conda:
         ENVIRONMENT
     shell:
@@ -37,7 +37,7 @@ rule table1:
 
 use rule table1 as metrics with:
     input:
-        measured(systems("report")),
+        metrics_paths(systems("report")),
     output:
         "results/{dataset}/metrics.json",
     log:
@@ -45,12 +45,12 @@ use rule table1 as metrics with:
     params:
         code=code("glat.results.summary"),
         result="metrics",
-        systems=shown("report"),
+        systems=system_labels("report"),
 
 
 use rule table1 as table2 with:
     input:
-        measured(systems("table2")),
+        metrics_paths(systems("table2")),
     output:
         csv="results/{dataset}/table2.csv",
         md="results/{dataset}/table2.md",
@@ -59,13 +59,17 @@ use rule table1 as table2 with:
     params:
         code=code("glat.results.tables"),
         result="table2",
-        systems=shown("table2"),
+        systems=system_labels("table2"),
 
 
-# What PANNs' published weights score on the packs, as the proof that the data are right; not part of `all`.
+# PANNs' published weights, scored on the packs to prove that the data are right; not part of `all`.
 use rule table1 as panns with:
     input:
-        expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "influence.npz"]),
+        expand(
+            "runs/{{dataset}}/{backbone}-panns/{file}",
+            backbone=PARAMS.weights,
+            file=["metrics.json", "influence.npz"],
+        ),
     output:
         multiext("results/{dataset}/panns", ".csv", ".md"),
     log:
@@ -78,7 +82,7 @@ use rule table1 as panns with:
 
 use rule table1 as fig2a with:
     input:
-        measured(systems("fig2a")),
+        metrics_paths(systems("fig2a")),
     output:
         multiext("results/{dataset}/fig2a", ".csv", ".svg", ".png"),
     log:
@@ -86,12 +90,12 @@ use rule table1 as fig2a with:
     params:
         code=code("glat.results.fig2"),
         result="fig2a",
-        systems=shown("fig2a"),
+        systems=system_labels("fig2a"),
 
 
 use rule table1 as fig2b with:
     input:
-        measured(systems("fig2b")),
+        metrics_paths(systems("fig2b")),
     output:
         multiext("results/{dataset}/fig2b", ".csv", ".svg", ".png"),
     log:
@@ -99,12 +103,12 @@ use rule table1 as fig2b with:
     params:
         code=code("glat.results.fig2"),
         result="fig2b",
-        systems=shown("fig2b"),
+        systems=system_labels("fig2b"),
 
 
 use rule table1 as controls with:
     input:
-        measured(systems("controls")),
+        metrics_paths(systems("controls")),
     output:
         multiext("results/{dataset}/controls", ".csv", ".md", ".svg", ".png"),
     log:
@@ -112,13 +116,13 @@ use rule table1 as controls with:
     params:
         code=code("glat.results.controls"),
         result="controls",
-        systems=shown("controls"),
+        systems=system_labels("controls"),
 
 
 use rule table1 as localisation with:
     input:
-        measured(systems("localisation")),
-        kept(systems("localisation"), "per_class.csv", "predictions.h5"),
+        metrics_paths(systems("localisation")),
+        run_paths(systems("localisation"), "per_class.csv", "predictions.h5"),
         "data/{dataset}/metadata",
     output:
         multiext("results/{dataset}/localisation", ".csv", ".md", ".svg", ".png"),
@@ -128,13 +132,13 @@ use rule table1 as localisation with:
     params:
         code=code("glat.results.localisation"),
         result="localisation",
-        systems=shown("localisation"),
+        systems=system_labels("localisation"),
 
 
 use rule table1 as pr_curves with:
     input:
-        measured(systems("table1")),
-        kept(systems("table1"), "predictions.h5"),
+        metrics_paths(systems("table1")),
+        run_paths(systems("table1"), "predictions.h5"),
     output:
         multiext("results/{dataset}/pr_curves", ".csv", ".svg", ".png"),
     log:
@@ -142,12 +146,12 @@ use rule table1 as pr_curves with:
     params:
         code=code("glat.results.curves"),
         result="pr_curves",
-        systems=shown("table1"),
+        systems=system_labels("table1"),
 
 
 use rule table1 as training_curves with:
     input:
-        kept(systems("report"), "train.csv"),
+        run_paths(systems("report"), "train.csv"),
     output:
         "results/{dataset}/training.csv",
         expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
@@ -156,13 +160,13 @@ use rule table1 as training_curves with:
     params:
         code=code("glat.results.curves"),
         result="training_curves",
-        runs=kept(systems("report"), "train.csv"),
+        runs=run_paths(systems("report"), "train.csv"),
 
 
 use rule table1 as examples with:
     input:
-        kept(systems("table2")[-1:], "checkpoint.pt")[:1],
-        kept(systems("table2")[-1:], "train.csv")[:1],
+        run_paths(systems("table2")[-1:], "checkpoint.pt")[:1],
+        run_paths(systems("table2")[-1:], "train.csv")[:1],
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
         "data/{dataset}/metadata",
     output:
@@ -178,9 +182,9 @@ use rule table1 as examples with:
 
 use rule table1 as report with:
     input:
-        measured(systems("report")),
-        kept(systems("report"), "train.csv"),
-        [f"results/{{dataset}}/{name}" for name in SHOWN],
+        metrics_paths(systems("report")),
+        run_paths(systems("report"), "train.csv"),
+        [f"results/{{dataset}}/{name}" for name in REPORT_PARTS],
     output:
         "results/{dataset}/report.html",
     log:
@@ -191,20 +195,21 @@ use rule table1 as report with:
         runs=json.dumps({key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch", "execution")}),
 
 
-rule chosen:
+# Copies a result of the selected dataset to results/.
+rule copy_result:
     input:
         f"results/{PARAMS.dataset}/{{file}}",
     output:
         "results/{file}",
     log:
-        "logs/chosen/{file}.log",
+        "logs/copy_result/{file}.log",
     wildcard_constraints:
         file=r"[^/]+\.(csv|json|md|svg|png|html)",
     localrule: True
     threads: 1
     resources:
         mem_mb=100,
-        runtime=within(5),
+        runtime=time_limit(5),
     conda:
         ENVIRONMENT
     shell:

@@ -7,12 +7,12 @@ rule configure:
     log:
         "logs/{dataset}/configure/{run}.log",
     params:
-        run=run_of,
+        run=run_settings,
     localrule: True
     threads: 1
     resources:
         mem_mb=500,
-        runtime=within(5),
+        runtime=time_limit(5),
     conda:
         ENVIRONMENT
     shell:
@@ -21,8 +21,8 @@ rule configure:
 
 rule train:
     input:
-        packs_of,
-        start_weights,
+        training_packs,
+        initial_weights,
         config="runs/{dataset}/{run}/config.yaml",
     output:
         "runs/{dataset}/{run}/checkpoint.pt",
@@ -31,28 +31,28 @@ rule train:
         "logs/{dataset}/train/{run}.log",
     params:
         code=code("glat.training.stage"),
-        network=network,
+        network=network_code,
         rule="train",
     threads: 4
     resources:
         mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
         gpu=gpus,
         nodes=1,
-        runtime=within(14 * 24 * 60),
-        processors=granted,
+        runtime=time_limit(14 * 24 * 60),
+        processors=usable_cores,
     conda:
         ENVIRONMENT
     shell:
         "GLAT_RULE={params.rule:q} glat train {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
-# A GL-AT training takes two to three times as long: these start first, so that none is left to run alone at the end.
+# A GL-AT training takes two to three times as long, so these start first: none is left to run alone at the end.
 use rule train as train_glat with:
     wildcard_constraints:
         run=r"[A-Za-z0-9_][A-Za-z0-9_.-]*-glat-[A-Za-z0-9_.-]+",
     params:
         code=code("glat.training.stage"),
-        network=network,
+        network=network_code,
         rule="train_glat",
     priority: 1
 
