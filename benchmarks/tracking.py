@@ -1,8 +1,8 @@
 """What it costs a training to be followed by MLflow: `glat train` from its start to its end, followed and not.
 
-The variants take turns on the same run of `mini`; each ratio is the median over the rounds of that round's ratio. What
-follows a training is a process of its own, so it costs what that takes from the training's cores, and `tracking.watch`
-the clips that are scored while training. Targets: at most 1.05 of the training that nobody follows, whatever the server
+The variants take turns on the same run of `mini`; each ratio is the median over the rounds of that round's ratio. A thread
+of the training sends, so following costs what that takes from the training's cores, and the last sending, which the
+training waits for; `tracking.watch` costs the clips that are scored while training. Targets: at most 1.05 of the training that nobody follows, whatever the server
 does. Needs the packs of `mini` (`snakemake packs`).
 
     python -m benchmarks.tracking [--steps 400] [--rounds 3]
@@ -18,8 +18,6 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-
-from glat.tracking.send import alone
 
 from .report import environment, report, timed
 
@@ -44,8 +42,7 @@ def train(folder: Path, steps: int, enabled: bool, watch: float, address: str) -
     glat(folder, *chosen, "configure", NAME)
     with timed() as timer:
         glat(folder, *chosen, "train", f"runs/mini/{NAME}/config.yaml", MLFLOW_TRACKING_URI=address)
-    with alone(folder / f"runs/mini/{NAME}", wait=True):  # until what follows it has ended, too
-        return timer.seconds
+    return timer.seconds
 
 
 def main() -> None:

@@ -230,6 +230,7 @@ class Tracking(Settings):
 
     enabled: bool = True
     models: list[Literal["table1", "table2", "fig2a", "fig2b", "controls"]] | None = None
+    registered_model: Name | None = None
     watch: Annotated[float, Field(ge=0, le=1)] = 0.06
     served: Served = Served()
 
