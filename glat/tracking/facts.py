@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from contextlib import suppress
@@ -86,9 +84,8 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
 
 def runs_of_result(params: Params, result: str) -> list[Run]:
     """The runs of the chosen dataset that a result shows; none where params.yaml does not have that dataset."""
-    if params.dataset not in params.datasets:
-        return []
-    return experiments.runs_of(experiments.systems_of(params, result))
+    known = params.dataset in params.datasets
+    return experiments.runs_of(experiments.systems_of(params, result)) if known else []
 
 
 def variant(run: Run) -> str:
@@ -106,21 +103,6 @@ def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
     if attempt.reason:
         lines.append(f"Failed: {markdown(attempt.reason)}")
     return "\n\n".join(lines)
-
-
-def data_hash(run: Run) -> str:
-    """A hash of the packed training data: of the hashes that the packs hold of their segments and waveforms. Empty without packs."""
-    from ..data.packs.read import open_pack  # takes seconds to load
-
-    digest = hashlib.blake2b(digest_size=16)
-    for path in run.packs:
-        try:
-            with open_pack(Path(path)) as pack:
-                made_from = json.loads(pack.attrs["provenance"])
-                digest.update((made_from["segments_sha256"] + made_from["waveforms_blake2b"]).encode())
-        except (GlatError, OSError, KeyError, ValueError):
-            return ""
-    return digest.hexdigest()
 
 
 def curve(folder: Path, kind: str, attempt: Attempt) -> list[Row]:

@@ -17,9 +17,8 @@ from ..lib.redaction import redact
 from ..training import attempt
 from ..training.progress import first_process
 from ..training.watch import Watch
-from .facts import data_hash
 from .send import Sending
-from .store import NotSent, Store
+from .store import Store
 
 EVERY = 5.0  # seconds between two sendings; a hundredth of the time since the start, so that weeks cost no more
 LONGEST = 120.0  # seconds up to which the wait doubles while a server does not answer
@@ -32,42 +31,41 @@ class Sender(threading.Thread):
     def __init__(self, folder: Path, params: Params):
         super().__init__(name="glat-mlflow", daemon=True)
         self.folder, self.params, self.store = folder, params, None
-        self.over, self.failure = threading.Event(), ""
-        self.monitor = None  # MLflow's, of the machine: it sends from a thread of its own while the server answers
+        # monitor: MLflow's, of the machine, with a thread of its own that sends while the server answers
+        self.over, self.failure, self.monitor = threading.Event(), "", None
 
     def run(self) -> None:
         begin, wait = time.monotonic(), 0.0
         while not self.over.wait(max(wait, (time.monotonic() - begin) / 100) if wait else 0):
             wait = EVERY if self.send(live=True) else min(max(2 * wait, EVERY), LONGEST)
-            self._watch_machine()
-        self._watch_machine(False)
+        self._end_monitor()
         self.send()
 
     def send(self, live: bool = False) -> bool:
         """Try once; the reason of a failure is told once."""
-        before, self.failure = self.failure, ""
+        failure = ""
         try:
             self.store = self.store or Store()
-            self.sending = Sending(self.folder, self.store, self.params)
-            self.sending.send(live)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs the training nothing and is tried again
-            if isinstance(error, NotSent):
-                self.store = None  # a server that comes back is opened anew
-            self.failure = str(error) if isinstance(error, GlatError) else redact(f"{type(error).__name__}: {error}")
-            if self.failure != before:
-                tell(f"{self.folder}: not sent to MLflow: {self.failure}")
-        return not self.failure
+            sending = Sending(self.folder, self.store, self.params)
+            sending.send(live)
+            if live and not self.monitor:
+                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    def _watch_machine(self, going_on: bool = True) -> None:
-        if self.monitor and (self.failure or not going_on):
+                self.monitor = SystemMetricsMonitor(sending.id, resume_logging=True, tracking_uri=self.store.address)
+                self.monitor.start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs the training nothing and is tried again
+            failure = str(error) if isinstance(error, GlatError) else redact(f"{type(error).__name__}: {error}")
+            if failure != self.failure:
+                tell(f"{self.folder}: not sent to MLflow: {failure}")
+            self.store = None  # a server that comes back is opened anew
+            self._end_monitor()
+        self.failure = failure
+        return not failure
+
+    def _end_monitor(self) -> None:
+        if self.monitor:
             self.monitor.finish()
             self.monitor = None
-        elif not self.monitor and not self.failure and going_on:
-            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-            run_id = self.sending.mine["run_id"]
-            self.monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self.store.address)
-            self.monitor.start()
 
     def finish(self) -> None:
         """Have the rest sent, and wait for it: `PATIENCE` seconds, and less for a server that did not answer before."""
@@ -89,8 +87,7 @@ class Follow(lightning.Callback):
     """Notes the start of a training once it really starts, after it waited for another one, and sends from then on."""
 
     def __init__(self, run: Run, folder: Path, params: Params):
-        self.run, self.folder, self.sender = run, folder, Sender(folder, params)
-        self.begun = False
+        self.run, self.folder, self.sender, self.begun = run, folder, Sender(folder, params), False
 
     def on_train_batch_start(self, trainer, stage, *_) -> None:
         if self.begun:
@@ -98,7 +95,8 @@ class Follow(lightning.Callback):
         self.begun = True  # the loaders' processes are there by now: none is forked from one with a thread that sends
         with at_no_cost(self.folder):
             accelerator = "gpu" if stage.device.type == "cuda" else stage.device.type
-            attempt.begin(self.folder, trainer.global_step, data_hash(self.run), accelerator, trainer.world_size)
+            data = attempt.data_hash(self.run)
+            attempt.begin(self.folder, trainer.global_step, data, accelerator, trainer.world_size)
             self.sender.start()
 
     def end(self, status: str, reason: str = "") -> None:

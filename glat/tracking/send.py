@@ -11,6 +11,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,10 @@ class Deleted(GlatError):
 
 def read_state(folder: Path) -> dict[str, Any]:
     """mlflow.json: what each server has, by its name; empty where the file is missing or damaged."""
-    try:
-        state = json.loads((folder / STATE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
+    with suppress(OSError, ValueError):
+        if isinstance(state := json.loads((folder / STATE).read_text()), dict):
+            return state
+    return {}
 
 
 def changed(folder: Path, params: Params) -> bool:
@@ -115,37 +115,30 @@ class Sending:
 
     def _open(self) -> None:
         """The MLflow run of the attempt: that of mlflow.json, one that was made and not noted, or a new one."""
-        attempt, before = self.attempt, self.mine.get("run_id", "")
-        stage = self._stage(before)
-        if self.mine.get("attempt") == attempt.id and stage == "deleted":
+        attempt, before, known = self.attempt, self.mine.get("run_id", ""), {}
+        same, stage = self.mine.get("attempt") == attempt.id, self._stage(before)
+        if same and stage == "deleted":
             back = f"`mlflow runs restore --run-id {before}` brings it back"
             raise Deleted(f"{self.folder}: was deleted in MLflow, and stays so; {back}")
-        if self.mine.get("attempt") == attempt.id and stage:
+        if same and stage:
             return
-        experiment, sent = self.store.experiment(self.run.dataset), {}
+        experiment, started = self.store.experiment(self.run.dataset), round(attempt.started * 1000)
         views.ensure(self.client, experiment)
         found = self._search(experiment, f"tags.attempt = '{attempt.id}'")
         if not found and attempt.id == attempt.weights:  # made from a checkpoint, and perhaps followed in another copy
             found = self._search(experiment, f"tags.checkpoint = '{attempt.id}'")
-            known = {"parameters": self.given, "status": [attempt.status, attempt.ended], "replaces": attempt.id}
             if found:  # what that copy sent stays, and an evaluation of this one is added
-                sent = {name: _digest(value) for name, value in (known | {"tags": self.tags}).items()}
-        steps = dict.fromkeys(facts.CURVES, self.run.training.steps) if sent else {}
-        run = (
-            found[0]
-            if found
-            else self.client.create_run(experiment, round(attempt.started * 1000), self.tags, self.run.name)
-        )
-        self.mine = {}
-        before = before if stage == "active" else ""
-        self._note(
-            attempt=attempt.id, experiment_id=experiment, run_id=run.info.run_id, before=before, sent=sent, **steps
-        )
+                sent = {"parameters": self.given, "status": [attempt.status, attempt.ended], "replaces": attempt.id}
+                known = {"sent": {name: _digest(value) for name, value in (sent | {"tags": self.tags}).items()}}
+                known |= dict.fromkeys(facts.CURVES, self.run.training.steps)
+        run = found[0] if found else self.client.create_run(experiment, started, self.tags, self.run.name)
+        self.mine, before = {}, before if stage == "active" else ""
+        self._note(attempt=attempt.id, experiment_id=experiment, run_id=run.info.run_id, before=before, **known)
         if before:
             self._end_if_running(before)  # a training that another one has taken over is over, be it told or not
 
     def _stage(self, run_id: str) -> str:
-        """ "active" or "deleted"; empty if there is no such run."""
+        """Its stage of life, active or deleted; empty if there is no such run."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -155,8 +148,8 @@ class Sending:
                 raise
             return ""
 
-    def _search(self, experiment: str, query: str, **more: Any) -> list[Any]:
-        return list(self.client.search_runs([experiment], query, max_results=100, **more))
+    def _search(self, experiment: str, query: str) -> list[Any]:
+        return list(self.client.search_runs([experiment], query, max_results=100))
 
     def _end_if_running(self, run_id: str) -> None:
         if self.client.get_run(run_id).info.status == "RUNNING":
@@ -165,8 +158,10 @@ class Sending:
     def _replace_others(self) -> None:
         """Mark the runs that were in this folder before, now that this one has left its weights there, and not sooner."""
         query = f'tags.folder = "{self.tags["folder"]}" AND tags.replaced_by IS NULL'
-        others = {one.info.run_id for one in self._search(self.mine["experiment_id"], query)} | {self.mine["before"]}
-        others = sorted(others - {self.id, ""})
+        others = {one.info.run_id for one in self._search(self.mine["experiment_id"], query)} | {
+            self.mine.get("before")
+        }
+        others = sorted(others - {self.id, "", None})
         for other in others:
             name = self.client.get_run(other).info.run_name.removesuffix(" (replaced)")
             self.client.set_tag(other, "replaced_by", self.id)

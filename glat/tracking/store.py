@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..lib.errors import GlatError
 from ..lib.files import lock
@@ -22,22 +24,16 @@ PATIENCE = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-NO_ANSWER = ("connection refused", "timed out", "max retries", "name or service", "connection aborted")
-LOGIN = "asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-VERSION = (
-    "made by another version of MLflow; keep a copy and run `mlflow db upgrade {name}`, or name another database in "
-    "MLFLOW_TRACKING_URI"
-)
 SENTENCES = [  # signs in the text of an error, and what it means and what to do; the first that fits
     (("no space left",), "no space left on the tracking server's disk; make room there"),
-    (("error code 401", "unauthorized", "not authenticated"), LOGIN),
+    (("error code 401", "unauthorized", "not authenticated"), "asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
     (("error code 403",), "this login may not write there; ask who runs the server"),
-    (("out-of-date database schema", "can't locate revision"), VERSION),
+    (("out-of-date database schema", "can't locate revision"), "made by another version of MLflow; keep a copy and run `mlflow db upgrade {name}`, or name another database in MLFLOW_TRACKING_URI"),
     (("database is locked",), "another process keeps the database locked; end it"),
     (("certificate verify failed", "wrong version number"), "no secure connection ({text}); check https and http, or REQUESTS_CA_BUNDLE"),
     (("file is not a database", "malformed"), "damaged or not a database; move it away, and `glat track sync` makes it anew"),
-    (("readonly database", "unable to open database"), "the database cannot be written; check the folder's permissions"),
-    (NO_ANSWER, "the tracking server does not answer; start it, or see MLFLOW_TRACKING_URI"),
+    (("permission denied", "readonly database", "unable to open database"), "the database cannot be written; check the folder's permissions"),
+    (("connection refused", "timed out", "max retries", "name or service", "connection aborted"), "the tracking server does not answer; start it, or see MLFLOW_TRACKING_URI"),
 ]  # fmt: skip
 
 
@@ -65,7 +61,7 @@ def told(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise NotSent(sentence(error, name)) from error
 
 
@@ -75,8 +71,6 @@ def sentence(error: Exception, name: str) -> str:
     low = text.lower()
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in low:
         return f"{name}: no space left for what MLflow keeps (mlflow.db, mlruns/); make room"
-    if isinstance(error, PermissionError):
-        return f"{name}: the database cannot be written; check the folder's permissions"
     for signs, meaning in SENTENCES:
         if any(sign in low for sign in signs) and (name.startswith("sqlite") or "malformed" not in signs):
             return f"{name}: {meaning.format(name=name, text=text[-120:])}"
@@ -103,6 +97,9 @@ class Store:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         with told(self.name), self._alone():
+            if self.file:  # MLflow would try for minutes to open one that cannot be opened
+                with closing(sqlite3.connect(self.file, timeout=20)) as database:
+                    database.execute("PRAGMA schema_version")
             mlflow.set_tracking_uri(self.address)
             self.client = mlflow.MlflowClient(self.address)
             self.ask()  # opens the database, and makes its tables
@@ -115,9 +112,9 @@ class Store:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         # Two processes that make the tables at once collide.
-        with self.file.with_name(f".{self.file.name}.lock").open("w") if self.file else nullcontext() as file:
-            if file:
-                lock(file)
+        with ExitStack() as stack:
+            if self.file:
+                lock(stack.enter_context(self.file.with_name(f".{self.file.name}.lock").open("w")))
             yield
 
     def experiment(self, dataset: str) -> str:
@@ -129,19 +126,19 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         with told(self.name), self._alone():
-            found = self.client.get_experiment_by_name(dataset)
-            if found is None:
-                try:
-                    return self.client.create_experiment(dataset)
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                    found = self.client.get_experiment_by_name(dataset)
+            try:
+                found = self.client.get_experiment_by_name(dataset)
+                return self.client.create_experiment(dataset) if found is None else self._own(found)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                return self._own(self.client.get_experiment_by_name(dataset))
+
+    def _own(self, found: Any) -> str:
+        """The id of an experiment that runs may go to."""
         if found.lifecycle_stage != "active":
-            raise NotSent(
-                f"{self.name}: the experiment {dataset} was deleted there; bring it back with "
-                f"`mlflow experiments restore -x {found.experiment_id}`"
-            )
+            back = f"bring it back with `mlflow experiments restore -x {found.experiment_id}`"
+            raise NotSent(f"{self.name}: the experiment {found.name} was deleted there; {back}")
         place = Path(found.artifact_location.removeprefix("file://"))
         if self.file and place.parent.name == "mlruns" and self.file.parent not in place.parents:
             raise NotSent(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import getpass
+import hashlib
+import json
 import os
 import platform
 import time
@@ -83,6 +85,21 @@ def end(folder: Path, status: str, reason: str = "") -> None:
         left = digest(folder / "checkpoint.pt") if status == "FINISHED" else ""
         how = {"status": status, "reason": printable(redact(reason)), "ended": time.time(), "weights": left}
         write(folder, attempt.model_copy(update=how))
+
+
+def data_hash(run: Run) -> str:
+    """A hash of the packed training data: of those that the packs hold of their segments and waveforms. Empty without."""
+    from ..data.packs.read import open_pack  # takes seconds to load
+
+    found = hashlib.blake2b(digest_size=16)
+    for path in run.packs:
+        try:
+            with open_pack(Path(path)) as pack:
+                made_from = json.loads(pack.attrs["provenance"])
+                found.update((made_from["segments_sha256"] + made_from["waveforms_blake2b"]).encode())
+        except (GlatError, OSError, KeyError, ValueError):
+            return ""
+    return found.hexdigest()
 
 
 def settle(folder: Path) -> Attempt | None:
