@@ -95,6 +95,9 @@ def test_what_a_server_that_is_down_missed_goes_with_the_next_sync(project, para
 
 
 def test_a_workflow_that_changed_no_run_asks_no_server(project, params, monkeypatch):
+    untrained = resolve(params, "cnn10", 1)
+    write_run(untrained, untrained.folder / "config.yaml")
+    assert not changed(untrained.folder, params)
     run = made(params, 0)
     assert changed(run.folder, params)
     Sending(run.folder, Store(), params).send()

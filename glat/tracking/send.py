@@ -44,7 +44,8 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def changed(folder: Path, params: Params) -> bool:
     """Whether a run changed since all of it was sent to the chosen server; the folder tells, and no server is asked."""
-    return (read_state(folder).get(name_of(uri())) or {}).get("all_of") != _stamp(folder, params)
+    begun = (folder / "attempt.json").exists() or (folder / "train.csv").exists()
+    return begun and (read_state(folder).get(name_of(uri())) or {}).get("all_of") != _stamp(folder, params)
 
 
 def _stamp(folder: Path, params: Params) -> str:
