@@ -90,11 +90,11 @@ def register(client: MlflowClient, name: str, experiment: str) -> None:
     run = client.search_runs([experiment], query, max_results=1, order_by=["metrics.`final/mAP` DESC"])[0]
     if not (run.outputs and run.outputs.model_outputs):
         return  # its network is not one of `tracking.models`
-    model_id = run.outputs.model_outputs[-1].model_id
+    source = f"models:/{run.outputs.model_outputs[-1].model_id}"
     with suppress(MlflowException):  # it is there already
         client.create_registered_model(name)
     with suppress(MlflowException):  # no version has the alias yet
-        if client.get_model_version_by_alias(name, "best").model_id == model_id:
+        if client.get_model_version_by_alias(name, "best").source == source:
             return
-    made = client.create_model_version(name, f"models:/{model_id}", run.info.run_id, model_id=model_id)
+    made = client.create_model_version(name, source, run.info.run_id)
     client.set_registered_model_alias(name, "best", made.version)
