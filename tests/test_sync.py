@@ -160,7 +160,7 @@ def test_the_best_network_is_a_registered_model_where_that_is_asked_for(project,
         Sending(run.folder, store, params).send()
         best[value(run)] = read_state(run.folder)[store.name]["model_id"]
     version = store.client.get_model_version_by_alias("tagger", "best")
-    assert version.source == f"models:/{best[max(best)]}" and int(version.version) == 2
+    assert version.source == f"models:/{best[max(best)]}" and int(version.version) == 2 and version.run_id
     (metric,) = [m for m in store.client.get_logged_model(best[max(best)]).metrics if m.key == "final/mAP"]
     assert (metric.value, metric.dataset_name) == (max(best), "mini-evaluation")
 

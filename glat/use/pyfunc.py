@@ -91,10 +91,8 @@ def register(client: MlflowClient, name: str, experiment: str) -> None:
     if not (run.outputs and run.outputs.model_outputs):
         return  # its network is not one of `tracking.models`
     source = f"models:/{run.outputs.model_outputs[-1].model_id}"
-    with suppress(MlflowException):  # it is there already
-        client.create_registered_model(name)
     with suppress(MlflowException):  # no version has the alias yet
         if client.get_model_version_by_alias(name, "best").source == source:
             return
-    made = client.create_model_version(name, source, run.info.run_id)
+    made = mlflow.register_model(source, name)
     client.set_registered_model_alias(name, "best", made.version)
