@@ -25,6 +25,20 @@ rule packs:
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
 
 
+# At the end, runs that MLflow lacks are sent. No server is asked if no run changed, and no workflow fails by it.
+SYNC = """
+mkdir -p logs
+glat track sync --changed > logs/track.log 2>&1 || echo "MLflow lacks something: see logs/track.log, or run \`glat track sync\`" >&2
+"""
+
+
+onsuccess:
+    if PARAMS.tracking.enabled:
+        shell(SYNC)
+
+
 # After a failed run: figures and the report from the others, which say what is missing.
 onerror:
+    if PARAMS.tracking.enabled:
+        shell(SYNC)
     shell("glat partial")

@@ -18,8 +18,8 @@ from mlflow.exceptions import MlflowException
 from glat.config.params import load
 from glat.config.runs import resolve
 from glat.config.settings import Served
-from glat.tracking.model import SIGNATURE, Tags
 from glat.training import checkpoints
+from glat.use.pyfunc import SIGNATURE, Tags
 
 LIMITS = Served(max_bytes=400_000, max_seconds=25.0, max_sounds=3, timeout=60.0)
 

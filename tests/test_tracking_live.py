@@ -11,12 +11,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import torch
@@ -28,12 +30,13 @@ from glat.config.runs import resolve, write_run
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError
 from glat.scoring import evaluation
-from glat.tracking import attempt as attempts
-from glat.tracking.following import follow
-from glat.tracking.send import Busy, Sending, alone, read_state
+from glat.tracking import following
+from glat.tracking.following import follow, send_now
+from glat.tracking.send import Sending, read_state
 from glat.tracking.store import Store
-from glat.tracking.watch import Watch, looks
+from glat.training import attempt as attempts
 from glat.training import checkpoints, fit
+from glat.training.watch import Watch, looks
 from glat.use.tagging import tag
 
 STEPS = 40
@@ -51,6 +54,7 @@ def project(corpus, tmp_path, monkeypatch):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GLAT_SETTINGS", json.dumps(SETTINGS))
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
 
@@ -66,6 +70,11 @@ def train(run):
     """A training as the workflow starts it."""
     call = [sys.executable, "-m", "glat.cli", "train", str(run.folder / "config.yaml"), "--threads", "1"]
     return subprocess.Popen(call, env=os.environ | {"GLAT_RULE": "train"}, stderr=subprocess.PIPE, text=True)
+
+
+def sync(*arguments):
+    call = [sys.executable, "-m", "glat.cli", "track", "sync", *arguments]
+    return subprocess.run(call, check=False, capture_output=True, text=True)
 
 
 def train_here(run):
@@ -99,9 +108,11 @@ def sent(run, status):
 def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
     run = configured()
     process = train(run)
-    until(lambda: (run.folder / "resume.ckpt").exists())
+    until(lambda: (run.folder / "resume.ckpt").exists() and followed(run))
     process.kill()
     process.communicate()
+    assert followed(run).info.status == "RUNNING"  # nobody is left who would say so
+    assert sync().returncode == 0
     killed = sent(run, "KILLED")
     process = train(run)
     assert process.wait() == 0, process.stderr.read()
@@ -128,29 +139,41 @@ def test_a_failed_training_ends_as_failed_with_its_sentence(project):
     assert "learning\\_rate" in found.data.tags["mlflow.note.content"]  # as Markdown
 
 
-def busy(folder):
-    try:
-        with alone(folder):
-            return False
-    except Busy:
-        return True
+def hanging(monkeypatch):
+    """A server that takes connections, and never answers."""
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+    return server
 
 
-def test_a_server_that_hangs_neither_stops_nor_slows_a_training(project, monkeypatch):
+def test_a_server_that_hangs_neither_stops_nor_slows_a_training_or_an_evaluation(project, monkeypatch, capsys):
     run = configured(steps=20)
-    with socket.socket() as server:  # takes a connection, and never answers
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+    monkeypatch.setattr(following, "PATIENCE", 2.0)
+    with hanging(monkeypatch):
         train_here(run)
         assert attempts.read(run.folder).status == "FINISHED" and (run.folder / "checkpoint.pt").exists()
-        until(lambda: busy(run.folder))  # the sender is at it: the training did not wait for it
-    until(lambda: "not sent to MLflow" in (run.folder / "mlflow.log").read_text())
+        assert "MLflow lacks something of it; `glat track sync` sends it" in capsys.readouterr().err
+        begun = time.monotonic()
+        send_now(run.folder, load("params.yaml", SETTINGS))  # as an evaluation does
+        assert time.monotonic() - begun < 3
+    for thread in threading.enumerate():  # the process would have ended, and they with it
+        if thread.name == "glat-mlflow":
+            thread.join()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with alone(run.folder, wait=True):  # once it has given up, all of it goes to another server
-        Sending(run.folder, Store(), load("params.yaml", SETTINGS)).send()
+    Sending(run.folder, Store(), load("params.yaml", SETTINGS)).send()  # all of it goes to another server
     found = followed(run)
     assert found.info.status == "FINISHED" and [m.step for m in found.history("train/loss")] == [10, 20]
+
+
+def test_a_training_s_process_ends_though_its_server_hangs(project, monkeypatch):
+    run = configured(steps=20)
+    with hanging(monkeypatch):
+        process = train(run)
+        told = process.communicate(timeout=following.PATIENCE + 90)[1]
+    assert process.returncode == 0 and "MLflow lacks something of it" in told
+    assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(project) and p.pid != os.getpid()]
 
 
 def test_what_a_server_that_died_in_mid_training_missed_is_sent_once_it_is_back(project, monkeypatch):
@@ -164,13 +187,9 @@ def test_what_a_server_that_died_in_mid_training_missed_is_sent_once_it_is_back(
         stop(server)
         assert process.poll() is None, "the training was over before the server died"
         assert process.wait(300) == 0, process.stderr.read()
-        until(lambda: "does not answer" in (run.folder / "mlflow.log").read_text())
-        with alone(run.folder, wait=True):  # once the sender has given up
-            server = start_server(project, port)
-        sync = subprocess.run(
-            [sys.executable, "-m", "glat.cli", "track", "sync"], check=False, capture_output=True, text=True
-        )
-        assert sync.returncode == 0, sync.stderr
+        assert "does not answer" in process.stderr.read()
+        server = start_server(project, port)
+        assert (done := sync()).returncode == 0, done.stderr
         found = sent(run, "FINISHED")
         assert [m.step for m in found.history("train/loss")] == list(range(10, 401, 10))
     finally:

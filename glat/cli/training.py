@@ -69,11 +69,11 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
         )
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
     from ..scoring import evaluation
-    from ..tracking.outbox import hand_over
+    from ..tracking.following import send_now
 
     execution = params.execution_of(run.dataset, run.backbone)
     evaluation.evaluate(
         config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, execution=execution, threads=threads
     )
     if params.tracking.enabled:
-        hand_over(config.parent, params)
+        send_now(config.parent, params)

@@ -146,6 +146,7 @@ class Tracking(Settings):
 
     enabled: bool = True
     models: list[Literal["table1", "table2", "fig2a", "fig2b", "controls"]] | None = None
+    registered_model: Name | None = None
     watch: Share = 0.06
     served: Served = Served()
 

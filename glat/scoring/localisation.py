@@ -7,16 +7,19 @@ by T0 - tau. All figures for random windows are expectations computed from the e
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..config.params import Params
+from ..config.runs import Run
 from ..data.lists.audioset import read_class_list, read_strong
 from ..lib.layout import Data
 from .intervals import Variances, proportion
 from .jackknife import unseen_variance
+from .predictions import read_predictions
 
 GRID = 2001  # evenly spaced starts over which the expected centre error of a random window is averaged
 LOCALISATION = [
@@ -161,3 +164,23 @@ def _hit_interval(runs: list[pd.DataFrame], level: float) -> tuple[float, float]
     spare = unseen_variance(share, known, min(hits, windows - hits) / len(own))
     seeds = (np.var(shares, ddof=1) / len(own), len(own) - 1) if len(own) > 1 else ()
     return proportion(share, share, Variances(clips + spare / known, np.inf, *seeds), spare, level)
+
+
+def of_run(run: Run, folder: Path, params: Params) -> dict[str, float]:
+    """Where the windows of an evaluated run were, as the table of localisation has it for one run: `hit` with its
+    interval, `centre_error` and `covered`, and what random windows have. Empty without GL-AT or without strong labels."""
+    if run.glat is None or params.dataset not in params.datasets or not (folder / "predictions.h5").exists():
+        return {}
+    kept, strong = read_predictions(folder / "predictions.h5"), strong_labels(params)
+    found = pd.DataFrame() if strong.empty else localise(kept, strong, run.glat.tau, run.audio.clip_seconds)
+    if found.empty:
+        return {}
+    names = dict(zip(kept["mid"], kept["display_name"], strict=True))
+    every = class_table([found], strong, names, windows_per_class(kept, strong), params.evaluation.confidence).iloc[-1]
+    keys = [
+        "hit",
+        "hit_low",
+        "hit_high",
+        *(f"{key}{end}" for key in ("centre_error", "covered") for end in ("", "_random")),
+    ]
+    return {key: float(every[key]) for key in (*keys, "hit_random") if np.isfinite(every[key])}

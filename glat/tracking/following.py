@@ -1,10 +1,9 @@
-"""What a training does for MLflow: note in the run's folder what happens, and start the process that sends it."""
+"""What a training and an evaluation do for MLflow: note in the run's folder what happens, and send it from a thread."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,27 +12,98 @@ import lightning
 
 from ..config.params import Params
 from ..config.runs import Run, split_packs
-from ..lib.errors import tell
+from ..lib.errors import GlatError, tell
+from ..lib.redaction import redact
+from ..training import attempt
 from ..training.progress import first_process
-from . import attempt
-from .facts import data_hash
-from .sender import LOG, wait_in_a_job
-from .watch import Watch
+from ..training.watch import Watch
+from .send import Sending
+from .store import Store
+
+EVERY = 5.0  # seconds between two sendings; a hundredth of the time since the start, so that weeks cost no more
+LONGEST = 120.0  # seconds up to which the wait doubles while a server does not answer
+PATIENCE = 20.0  # seconds that a process waits at its end for what it sends
 
 
-class Begin(lightning.Callback):
-    """Tells when the training really starts: after it waited for another one, and from which step."""
+class Sender(threading.Thread):
+    """Sends a run's folder until `finish`. It ends with the process: what is not sent by then, `glat track sync` sends."""
+
+    def __init__(self, folder: Path, params: Params):
+        super().__init__(name="glat-mlflow", daemon=True)
+        self.folder, self.params, self.store = folder, params, None
+        # monitor: MLflow's, of the machine, with a thread of its own that sends while the server answers
+        self.over, self.failure, self.monitor = threading.Event(), "", None
+
+    def run(self) -> None:
+        begin, wait = time.monotonic(), 0.0
+        while not self.over.wait(max(wait, (time.monotonic() - begin) / 100) if wait else 0):
+            wait = EVERY if self.send(live=True) else min(max(2 * wait, EVERY), LONGEST)
+        self._end_monitor()
+        self.send()
+
+    def send(self, live: bool = False) -> bool:
+        """Try once; the reason of a failure is told once."""
+        failure = ""
+        try:
+            self.store = self.store or Store()
+            sending = Sending(self.folder, self.store, self.params)
+            sending.send(live)
+            if live and not self.monitor:
+                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+                self.monitor = SystemMetricsMonitor(sending.id, resume_logging=True, tracking_uri=self.store.address)
+                self.monitor.start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs the training nothing and is tried again
+            failure = str(error) if isinstance(error, GlatError) else redact(f"{type(error).__name__}: {error}")
+            if failure != self.failure:
+                tell(f"{self.folder}: not sent to MLflow: {failure}")
+            self.store = None  # a server that comes back is opened anew
+            self._end_monitor()
+        self.failure = failure
+        return not failure
+
+    def _end_monitor(self) -> None:
+        if self.monitor:
+            self.monitor.finish()
+            self.monitor = None
+
+    def finish(self) -> None:
+        """Have the rest sent, and wait for it: `PATIENCE` seconds, and less for a server that did not answer before."""
+        self.over.set()
+        self.join(1.0 if self.failure else PATIENCE)
+        if self.is_alive() or self.failure:
+            tell(f"{self.folder}: MLflow lacks something of it; `glat track sync` sends it")
+
+
+def send_now(folder: Path, params: Params) -> None:
+    """Send a run that is not trained now, as far as that takes no longer than `PATIENCE`."""
+    sender = Sender(folder, params)
+    sender.over.set()
+    sender.start()
+    sender.finish()
+
+
+class Follow(lightning.Callback):
+    """Notes the start of a training once it really starts, after it waited for another one, and sends from then on."""
 
     def __init__(self, run: Run, folder: Path, params: Params):
-        self.run, self.folder, self.params, self.begun = run, folder, params, False
-        self.sender: subprocess.Popen | None = None
+        self.run, self.folder, self.sender, self.begun = run, folder, Sender(folder, params), False
 
-    def on_train_start(self, trainer, stage) -> None:
+    def on_train_batch_start(self, trainer, stage, *_) -> None:
+        if self.begun:
+            return
+        self.begun = True  # the loaders' processes are there by now: none is forked from one with a thread that sends
         with at_no_cost(self.folder):
-            execution = self.params.execution_of(self.run.dataset, self.run.backbone)
-            attempt.begin(self.folder, trainer.global_step, data_hash(self.run), execution)
-            self.begun = True
-            self.sender = sender(self.folder, self.params)
+            accelerator = "gpu" if stage.device.type == "cuda" else stage.device.type
+            data = attempt.data_hash(self.run)
+            attempt.begin(self.folder, trainer.global_step, data, accelerator, trainer.world_size)
+            self.sender.start()
+
+    def end(self, status: str, reason: str = "") -> None:
+        if self.sender.ident is not None:  # it was started
+            with at_no_cost(self.folder):
+                attempt.end(self.folder, status, reason)
+            self.sender.finish()
 
 
 @contextmanager
@@ -52,44 +122,15 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
     `params`: the project's settings; None, or with `tracking.enabled` false: nothing is followed. Only the first
     process of a distributed training is.
     """
-    asked = params is not None and params.tracking.enabled and run.dataset in params.datasets
-    if not asked or not first_process():
+    if not (params and params.tracking.enabled and run.dataset in params.datasets and first_process()):
         yield []
         return
+    following = Follow(run, folder, params)
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
-    begin = Begin(run, folder, params)
     try:
-        yield [begin, Watch(run, folder, packs, params.tracking.watch)]
+        yield [following, Watch(run, folder, packs, params.tracking.watch)]
     except BaseException as error:
-        if begin.begun:
-            failed = isinstance(error, Exception)
-            with at_no_cost(folder):
-                attempt.end(folder, "FAILED" if failed else "KILLED", str(error) if failed else "")
-            wait_in_a_job(begin.sender)
+        failed = isinstance(error, Exception)
+        following.end("FAILED" if failed else "KILLED", str(error) if failed else "")
         raise
-    if begin.begun:
-        with at_no_cost(folder):
-            attempt.end(folder, "FINISHED")
-        wait_in_a_job(begin.sender)
-
-
-def sender(folder: Path, params: Params) -> subprocess.Popen | None:
-    """Start the process that sends a run, in a session of its own, so that what kills this process leaves it alive.
-
-    It is given the settings on its standard input, as they are here after every change to them. It writes to `mlflow.log` in the folder. A machine that cannot start it loses nothing: the folder is sent later.
-    """
-    try:
-        with (folder / LOG).open("a") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "glat.tracking.sender", str(folder), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            with process.stdin:
-                process.stdin.write(params.model_dump_json(by_alias=True).encode())
-            return process
-    except OSError as error:
-        tell(f"{folder}: not sent to MLflow now ({error}); `glat track sync` sends it later")
-        return None
+    following.end("FINISHED")

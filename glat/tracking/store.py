@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..lib.errors import GlatError
 from ..lib.files import lock
@@ -21,6 +24,17 @@ PATIENCE = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+SENTENCES = [  # signs in the text of an error, and what it means and what to do; the first that fits
+    (("no space left",), "no space left on the tracking server's disk; make room there"),
+    (("error code 401", "unauthorized", "not authenticated"), "asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    (("error code 403",), "this login may not write there; ask who runs the server"),
+    (("out-of-date database schema", "can't locate revision"), "made by another version of MLflow; keep a copy and run `mlflow db upgrade {name}`, or name another database in MLFLOW_TRACKING_URI"),
+    (("database is locked",), "another process keeps the database locked; end it"),
+    (("certificate verify failed", "wrong version number"), "no secure connection ({text}); check https and http, or REQUESTS_CA_BUNDLE"),
+    (("file is not a database", "malformed"), "damaged or not a database; move it away, and `glat track sync` makes it anew"),
+    (("permission denied", "readonly database", "unable to open database"), "the database cannot be written; check the folder's permissions"),
+    (("connection refused", "timed out", "max retries", "name or service", "connection aborted"), "the tracking server does not answer; start it, or see MLFLOW_TRACKING_URI"),
+]  # fmt: skip
 
 
 class NotSent(GlatError):
@@ -40,15 +54,15 @@ def name_of(address: str) -> str:
 
 
 @contextmanager
-def told(address: str) -> Iterator[None]:
+def told(name: str) -> Iterator[None]:
     """Whatever MLflow raises inside the block becomes a `NotSent` with one sentence."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise NotSent(sentence(error, name_of(address))) from error
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise NotSent(sentence(error, name)) from error
 
 
 def sentence(error: Exception, name: str) -> str:
@@ -57,30 +71,9 @@ def sentence(error: Exception, name: str) -> str:
     low = text.lower()
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in low:
         return f"{name}: no space left for what MLflow keeps (mlflow.db, mlruns/); make room"
-    if "no space left" in low:
-        return f"{name}: no space left on the tracking server's disk; make room there"
-    if "error code 401" in low or "unauthorized" in low or "not authenticated" in low:
-        return f"{name}: asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    if "error code 403" in low or "permission denied" in low and "http" in name:
-        return f"{name}: this login may not write there; ask who runs the server"
-    if "out-of-date database schema" in low or "can't locate revision" in low:
-        return (
-            f"{name}: made by another version of MLflow; keep a copy and run `mlflow db upgrade {name}`, or name another "
-            "database in MLFLOW_TRACKING_URI"
-        )
-    if "database is locked" in low:
-        return f"{name}: another process keeps the database locked; end it"
-    if "certificate verify failed" in low or "wrong version number" in low:
-        return f"{name}: no secure connection ({text[-120:]}); check https and http, or REQUESTS_CA_BUNDLE"
-    if name.startswith("sqlite") and ("file is not a database" in low or "malformed" in low):
-        return f"{name}: damaged or not a database; move it away, and `glat track sync` makes it anew"
-    if isinstance(error, PermissionError) or "readonly database" in low or "unable to open database" in low:
-        return f"{name}: the database cannot be written; check the folder's permissions"
-    if any(
-        sign in low
-        for sign in ("connection refused", "timed out", "max retries", "name or service", "connection aborted")
-    ):
-        return f"{name}: the tracking server does not answer; start it, or see MLFLOW_TRACKING_URI"
+    for signs, meaning in SENTENCES:
+        if any(sign in low for sign in signs) and (name.startswith("sqlite") or "malformed" not in signs):
+            return f"{name}: {meaning.format(name=name, text=text[-120:])}"
     return f"{name}: MLflow did not take it: {text[:300]}"
 
 
@@ -94,70 +87,62 @@ class Store:
     def __init__(self, address: str | None = None):
         for key, value in PATIENCE.items():
             os.environ.setdefault(key, value)
-        self.address = address or uri()
-        self.name = name_of(self.address)
-        if self.address.startswith("sqlite:///"):
-            self.address = (
-                self.name
-            )  # MLflow keeps a database open by its name: one that holds wherever it is asked from
-        import logging
-
+        address = address or uri()
+        self.name = name_of(address)
+        self.file = Path(self.name.removeprefix("sqlite:///")) if self.name.startswith("sqlite:///") else None
+        # MLflow keeps a database open by its name: one that holds wherever it is asked from.
+        self.address = self.name if self.file else address
         import mlflow
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        with told(self.address), self._alone():
+        with told(self.name), self._alone():
+            if self.file:  # MLflow would try for minutes to open one that cannot be opened
+                with closing(sqlite3.connect(self.file, timeout=20)) as database:
+                    database.execute("PRAGMA schema_version")
             mlflow.set_tracking_uri(self.address)
             self.client = mlflow.MlflowClient(self.address)
             self.ask()  # opens the database, and makes its tables
 
     def ask(self) -> None:
         """Raise NotSent unless the server answers."""
-        with told(self.address):
+        with told(self.name):
             self.client.search_experiments(max_results=1)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         # Two processes that make the tables at once collide.
-        if not self.address.startswith("sqlite:///"):
-            yield
-            return
-        path = Path(self.name.removeprefix("sqlite:///"))
-        with path.with_name(f".{path.name}.lock").open("w") as file:
-            lock(file)
+        with ExitStack() as stack:
+            if self.file:
+                lock(stack.enter_context(self.file.with_name(f".{self.file.name}.lock").open("w")))
             yield
 
     def experiment(self, dataset: str) -> str:
         """The id of the experiment of a dataset, made if it is not there.
 
         Raises:
-            NotSent: it was deleted in MLflow.
+            NotSent: it was deleted in MLflow, or its files would go into another project's folder.
         """
         from mlflow.exceptions import MlflowException
 
-        with told(self.address), self._alone():
-            found = self.client.get_experiment_by_name(dataset)
-            if found is None:
-                try:
-                    return self.client.create_experiment(dataset)
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                    found = self.client.get_experiment_by_name(dataset)
-        if found.lifecycle_stage != "active":
-            raise NotSent(
-                f"{self.name}: the experiment {dataset} was deleted there; bring it back with "
-                f"`mlflow experiments restore -x {found.experiment_id}`"
-            )
-        self._own(found.artifact_location)
-        return found.experiment_id
+        with told(self.name), self._alone():
+            try:
+                found = self.client.get_experiment_by_name(dataset)
+                return self.client.create_experiment(dataset) if found is None else self._own(found)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                return self._own(self.client.get_experiment_by_name(dataset))
 
-    def _own(self, location: str) -> None:
-        """Raise NotSent where a database that was copied from another project would fill that one's folder."""
-        folder = Path(self.name.removeprefix("sqlite:///")).parent
-        place = Path(location.removeprefix("file://"))
-        if self.address.startswith("sqlite:///") and place.parent.name == "mlruns" and folder not in place.parents:
+    def _own(self, found: Any) -> str:
+        """The id of an experiment that runs may go to."""
+        if found.lifecycle_stage != "active":
+            back = f"bring it back with `mlflow experiments restore -x {found.experiment_id}`"
+            raise NotSent(f"{self.name}: the experiment {found.name} was deleted there; {back}")
+        place = Path(found.artifact_location.removeprefix("file://"))
+        if self.file and place.parent.name == "mlruns" and self.file.parent not in place.parents:
             raise NotSent(
                 f"{self.name}: was copied from another project, and keeps its files there ({place}); remove this copy, "
                 "and `glat track sync` makes it anew"
             )
+        return found.experiment_id

@@ -11,6 +11,8 @@ import json
 import zlib
 from typing import Any, NamedTuple
 
+from ..lib.errors import tell
+
 PREFIX = "mlflow.sharedViewState."
 COLUMNS = [
     "metrics.`final/mAP`", "metrics.`final/mAUC`", "metrics.`final/d_prime`", "metrics.`final_global/mAP`",
@@ -29,31 +31,25 @@ class View(NamedTuple):
 
 
 CURRENT = "tags.replaced_by IS NULL"
+MAP = ("final/mAP", None)
 VIEWS = {
-    "glat-all": View("All runs", CURRENT, [("final/mAP", None), *((key, "step") for key in LOSSES)]),
-    "glat-table1": View(
-        "Table 1: with and without GL-AT",
-        f"{CURRENT} AND tags.serves LIKE '%table1%'",
-        [("final/mAP", None), *((key, "step") for key in LOSSES)],
-    ),
-    "glat-fig2a": View(
-        "Fig. 2(a): mAP against N", f"{CURRENT} AND tags.serves LIKE '%fig2a%'", [("final/mAP", "glat.n")]
-    ),
-    "glat-fig2b": View(
-        "Fig. 2(b): mAP against tau", f"{CURRENT} AND tags.serves LIKE '%fig2b%'", [("final/mAP", "glat.tau")]
-    ),
-    "glat-controls": View(
-        "Controls", f"{CURRENT} AND tags.serves LIKE '%controls%'", [("final/mAP", None), ("train/loss_local", "step")]
-    ),
+    "glat-all": View("All runs", CURRENT, [MAP, *((key, "step") for key in LOSSES)]),
+    **{
+        f"glat-{result}": View(title, f"{CURRENT} AND tags.serves LIKE '%{result}%'", charts)
+        for result, title, charts in (
+            ("table1", "Table 1: with and without GL-AT", [MAP, *((key, "step") for key in LOSSES)]),
+            ("fig2a", "Fig. 2(a): mAP against N", [("final/mAP", "glat.n")]),
+            ("fig2b", "Fig. 2(b): mAP against tau", [("final/mAP", "glat.tau")]),
+            ("controls", "Controls", [MAP, ("train/loss_local", "step")]),
+        )
+    },
 }
 
 
 def tags() -> dict[str, str]:
     """The tags of an experiment: its views, its kind (MLflow shows pages for language models otherwise), and a note."""
-    found = {
-        "mlflow.experimentKind": "custom_model_development",
-        "mlflow.note.content": "Trainings of glat. The menu *Views* has the runs of each table and figure.",
-    }
+    note = "Trainings of glat. The menu *Views* has the runs of each table and figure."
+    found = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": note}
     for key, view in VIEWS.items():
         text = json.dumps(state(key, view), separators=(",", ":"))
         packed = "deflate;" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
@@ -64,71 +60,40 @@ def tags() -> dict[str, str]:
 def state(key: str, view: View) -> dict[str, Any]:
     """The state of MLflow's page for a view."""
     section = f"{key}-charts"
+    own = {"uuid": section, "name": view.name, "display": True, "isReordered": True}
     return {
-        "searchFilter": view.runs,
-        "orderByKey": "metrics.`final/mAP`",
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": COLUMNS,
-        "columnOrder": [],
-        "columnWidths": {},
-        "runsHiddenMode": "SHOWALL",
-        "viewMaximized": False,
-        "runListHidden": False,
+        "searchFilter": view.runs, "orderByKey": "metrics.`final/mAP`", "orderByAsc": False, "startTime": "ALL",
+        "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs", "selectedColumns": COLUMNS,
+        "columnOrder": [], "columnWidths": {}, "runsHiddenMode": "SHOWALL", "viewMaximized": False, "runListHidden": False,
         "isAccordionReordered": True,  # ours first, above the charts that MLflow makes
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-        "groupsExpanded": {},
+        "useGroupedValuesInCharts": True, "hideEmptyCharts": True, "groupBy": None, "groupsExpanded": {},
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-        "compareRunSections": [
-            {
-                "uuid": section,
-                "name": view.name,
-                "display": True,
-                "isReordered": True,
-                "deleted": False,
-                "isGenerated": False,
-            }
-        ],
+        "compareRunSections": [own | {"deleted": False, "isGenerated": False}],
         "compareRunCharts": [chart(f"{key}-{n}", section, y, x) for n, (y, x) in enumerate(view.charts)],
-    }
+    }  # fmt: skip
 
 
 def chart(uuid: str, section: str, y: str, x: str | None) -> dict[str, Any]:
     """One chart: bars for x None, lines over "step", else points over a parameter."""
-    found = {
-        "uuid": uuid,
-        "metricSectionId": section,
-        "deleted": False,
-        "isGenerated": False,
-        "runsCountToCompare": 100,
-        "metricKey": y,
-    }
+    found = {"uuid": uuid, "metricSectionId": section, "deleted": False, "isGenerated": False, "metricKey": y}
+    found |= {"runsCountToCompare": 100, "displayName": y}
     if x is None:
-        return found | {"type": "BAR", "displayName": y}
+        return found | {"type": "BAR"}
     if x == "step":
         lines = {"selectedMetricKeys": [y], "xAxisKey": "step", "scaleType": "linear", "xAxisScaleType": "linear"}
         lines |= {"lineSmoothness": 0, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}
         lines |= {"selectedXAxisMetricKey": "", "yAxisKey": "metric", "yAxisExpressions": [], "ignoreOutliers": False}
-        return found | lines | {"type": "LINE", "displayName": y, "range": {}}
+        return found | lines | {"type": "LINE", "range": {}}
     axes = {"xaxis": {"key": x, "type": "PARAM"}, "yaxis": {"key": y, "type": "METRIC"}}
     return found | axes | {"type": "SCATTER", "displayName": f"{y} against {x}"}
 
 
 def ensure(client: Any, experiment_id: str) -> None:
-    """Give an experiment the tags that it lacks."""
-    from mlflow.exceptions import MlflowException
-
-    there = client.get_experiment(experiment_id).tags
-    for key, value in tags().items():
-        if key not in there:
-            try:
+    """Give an experiment the tags that it lacks. Whatever goes wrong there costs the views alone."""
+    try:
+        there = client.get_experiment(experiment_id).tags
+        for key, value in tags().items():
+            if key not in there:
                 client.set_experiment_tag(experiment_id, key, value)
-            except MlflowException:
-                # Another process that set it at the same moment makes this one fail.
-                if key not in client.get_experiment(experiment_id).tags:
-                    raise
+    except Exception as error:  # noqa: BLE001 - MLflow's own, or another process set a tag at the same moment
+        tell(f"MLflow's page may lack saved views: {error}")

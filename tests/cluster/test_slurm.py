@@ -92,7 +92,7 @@ def test_table1_is_made_and_a_cancelled_training_goes_on_from_its_checkpoint(pro
         assert job["TresPerJob"] == f"gres:gpu:{gpus}" and job["NumNodes"] == "1" and job["Partition"] == "main"
     assert again[-1]["TimeLimit"] == "12:00:00" and of_rule(cluster, "table1")[-1]["TimeLimit"] == "00:10:00"
     assert "TresPerJob" not in of_rule(cluster, "table1")[-1]
-    # What a job leaves for MLflow is there when it ends: its nodes would end the process that sends it.
+    # Jobs have sent what they made when the workflow ends.
     from glat.tracking.send import read_state
     from glat.tracking.store import Store
 

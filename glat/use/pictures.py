@@ -23,9 +23,10 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
-    curve = read_curve(folder / "train.csv")
     finding = convergence.found(run, folder)
-    draw_training([(run, curve)], out / "curves", {run.name} if convergence.marked(finding) else set())
+    draw_training(
+        [(run, read_curve(folder / "train.csv"))], out / "curves", {run.name} if convergence.marked(finding) else set()
+    )
     draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
     try:
         draw_clips(folder, params, out / "clips")
@@ -41,9 +42,7 @@ def draw_pr(predictions: Path, network: str, path: Path) -> None:
     with figure(path, size=(5.2, 4)) as (fig, ax):
         for colour, (name, precision) in zip(COLOURS, curves.items(), strict=False):
             ax.plot(RECALL, precision, color=colour, label=name)
-        ax.set_xlabel("recall")
-        ax.set_ylabel("precision, mean over classes")
-        ax.set_ylim(0, 1.02)
+        ax.set(xlabel="recall", ylabel="precision, mean over classes", ylim=(0, 1.02))
         ax.set_title(network, loc="left")
         ax.legend()
         foot(fig, [text.OPEN_MARKS] if convergence.MARK in network else [])
@@ -56,8 +55,8 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
     if params.dataset not in params.datasets:
         raise GlatError(f"dataset {params.dataset!r} is not an entry of datasets in params.yaml")
     packs, strong = explain.corpus(params)
-    if not all(Path(pack).exists() for pack in packs):
-        return
-    for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
-        picture = out / file_name(f"{number}_{clip}")
-        explain.explain(folder / "checkpoint.pt", clip, packs, strong, picture, params.evaluation.seed)
+    if all(Path(pack).exists() for pack in packs):
+        clips = explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed)
+        for number, clip in enumerate(clips, 1):
+            picture = out / file_name(f"{number}_{clip}")
+            explain.explain(folder / "checkpoint.pt", clip, packs, strong, picture, params.evaluation.seed)

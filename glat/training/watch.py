@@ -24,7 +24,7 @@ from ..lib.errors import GlatError, tell
 from ..lib.files import whole
 from ..scoring.metrics import summary
 from ..scoring.predictions import STREAMS
-from ..training.convergence import WATCHED
+from .convergence import WATCHED
 
 CLIPS_A_CLASS = 4
 MOST_LOOKS = 200

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import getpass
+import hashlib
+import json
 import os
 import platform
 import time
@@ -15,16 +17,14 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from ..config.runs import Run, read_run
-from ..config.training import Execution
 from ..lib.errors import GlatError, refusal
 from ..lib.escaping import printable
 from ..lib.files import digest, lock, whole
 from ..lib.provenance import maker
 from ..lib.redaction import redact
-from ..training.convergence import WATCHED
 
-SYSTEM = "system.csv"  # what is kept of a training besides train.csv and validation.csv
-TRAINING_LOCK = ".lock"  # held while a process trains the run (glat.training.progress.run_lock)
+LOCK = ".lock"  # held while a process trains the run (`progress.alone`)
+UNKNOWN = {"commit": "unknown (trained before it was noted)"}
 
 
 class Attempt(BaseModel):
@@ -42,12 +42,7 @@ class Attempt(BaseModel):
     data: str = ""  # hash of the packed data that it trains on; empty where not known
     user: str = ""
     host: str = ""
-    pid: int = 0
-    weights: str = ""  # hash of checkpoint.pt that it left
-
-    def mine(self, pid: int) -> bool:
-        """Whether the process `pid` of this machine trains it."""
-        return (self.host, self.pid) == (platform.node(), pid)
+    weights: str = ""  # hash of the checkpoint.pt that it left
 
 
 def read(folder: Path) -> Attempt | None:
@@ -67,28 +62,19 @@ def write(folder: Path, attempt: Attempt) -> None:
         part.write_text(attempt.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
-def begin(folder: Path, step: int, data: str = "", execution: Execution = Execution()) -> Attempt:  # noqa: B008
-    """Note that this process trains the run from `step` on: a new attempt from step 0, else the one that was broken off."""
-    from ..lib.hardware import accelerator
-
-    run, old = read_run(folder / "config.yaml"), None
+def begin(folder: Path, step: int, data: str = "", accelerator: str = "cpu", devices: int = 1) -> Attempt:
+    """Note that this process trains the run from `step` on: a new attempt from step 0, else the interrupted one."""
+    run, old, user = read_run(folder / "config.yaml"), None, ""
     with suppress(GlatError):
         old = read(folder)
-    here = {
-        "run": run,
-        **maker(accelerator(execution.accelerator), execution.processes),
-        "rule": os.environ.get("GLAT_RULE", ""),
-        "data": data,
-        "user": _user(),
-        "host": platform.node(),
-        "pid": os.getpid(),
-    }
+    with suppress(KeyError, OSError):
+        user = getpass.getuser()
+    here = {"run": run, "rule": os.environ.get("GLAT_RULE", ""), "data": data, "user": user, "host": platform.node()}
+    here |= maker(accelerator, devices)
     if step and old and old.run == run:
         attempt = old.model_copy(update=here | {"status": "RUNNING", "ended": None, "reason": ""})
     else:
         attempt = Attempt(id=uuid.uuid4().hex, started=time.time(), **here)
-        for name in (WATCHED, SYSTEM):
-            (folder / name).unlink(missing_ok=True)
     write(folder, attempt)
     return attempt
 
@@ -101,45 +87,55 @@ def end(folder: Path, status: str, reason: str = "") -> None:
         write(folder, attempt.model_copy(update=how))
 
 
+def data_hash(run: Run) -> str:
+    """A hash of the packed training data: of those that the packs hold of their segments and waveforms. Empty without."""
+    from ..data.packs.read import open_pack  # takes seconds to load
+
+    found = hashlib.blake2b(digest_size=16)
+    for path in run.packs:
+        try:
+            with open_pack(Path(path)) as pack:
+                made_from = json.loads(pack.attrs["provenance"])
+                found.update((made_from["segments_sha256"] + made_from["waveforms_blake2b"]).encode())
+        except (GlatError, OSError, KeyError, ValueError):
+            return ""
+    return found.hexdigest()
+
+
 def settle(folder: Path) -> Attempt | None:
-    """The attempt as it stands: one that nobody trains any more is noted as killed, one that ended without being
+    """The attempt as it stands. One that nobody trains any more is noted as killed, one that ended without being
     followed as finished, and one that was never followed is made from what the training left. None if the run was never
     trained."""
-    attempt = read(folder)
+    attempt, checkpoint, curve = read(folder), folder / "checkpoint.pt", train_csv(folder)
     if attempt and attempt.status == "RUNNING" and trained_now(folder):
         return attempt
-    left = digest(folder / "checkpoint.pt")
-    ended = (folder / "checkpoint.pt").stat().st_mtime if left else 0.0
+    left, settled = digest(checkpoint), None
     if attempt and attempt.weights:
-        attempt = attempt if left in ("", attempt.weights) else None  # trained anew without being followed
-    elif attempt and ended > attempt.started and not _part(folder).exists():
+        settled = attempt if left in ("", attempt.weights) else None  # trained anew without being followed
+    elif attempt and left and checkpoint.stat().st_mtime > attempt.started and curve.name == "train.csv":
         # Trained without being followed: to the end of this attempt, or with other settings.
-        how = {"status": "FINISHED", "reason": "", "ended": ended, "weights": left}
-        attempt = attempt.model_copy(update=how) if attempt.run == read_run(folder / "config.yaml") else None
-    elif attempt and attempt.status == "RUNNING":
-        attempt = attempt.model_copy(update={"status": "KILLED", "ended": _last_sign(folder, attempt)})
-    attempt = attempt or _imported(folder)
-    if attempt is not None:
-        write(folder, attempt)
-    return attempt
+        how = {"status": "FINISHED", "reason": "", "ended": checkpoint.stat().st_mtime, "weights": left}
+        settled = attempt.model_copy(update=how) if attempt.run == read_run(folder / "config.yaml") else None
+    elif attempt:
+        seen = max(attempt.started, curve.stat().st_mtime) if curve.exists() else attempt.started
+        killed = {"status": "KILLED", "ended": seen} if attempt.status == "RUNNING" else {}
+        settled = attempt.model_copy(update=killed)
+    settled = settled or _imported(folder)
+    if settled and settled != attempt:
+        write(folder, settled)
+    return settled
 
 
 def trained_now(folder: Path) -> bool:
     """Whether a process trains the run: it then holds the folder's lock, which the system frees when it ends."""
-    try:
-        with (folder / TRAINING_LOCK).open("r") as file:
-            return not lock(file, wait=False, shared=True)
-    except OSError:
-        return False
+    with suppress(OSError), (folder / LOCK).open("r") as file:
+        return not lock(file, wait=False, shared=True)
+    return False
 
 
 def train_csv(folder: Path) -> Path:
     """The training's curve: `train.csv`, or while it trains the file that becomes it."""
-    return part if (part := _part(folder)).exists() else folder / "train.csv"
-
-
-def _part(folder: Path) -> Path:
-    return folder / ".train.csv.part"
+    return part if (part := folder / ".train.csv.part").exists() else folder / "train.csv"
 
 
 def _imported(folder: Path) -> Attempt | None:
@@ -147,41 +143,15 @@ def _imported(folder: Path) -> Attempt | None:
     path, curve = folder / "checkpoint.pt", folder / "train.csv"
     if not path.exists() or not curve.exists():
         return None
-    from ..training import checkpoints  # imports torch
+    from . import checkpoints  # imports torch
 
-    run, trained = read_run(folder / "config.yaml"), None
+    run, trained, seconds = read_run(folder / "config.yaml"), None, 0.0
     with suppress(GlatError, ValidationError):  # of another kind, or damaged: who evaluates it is told
         content = checkpoints.read(path)
         run, trained = Run.model_validate(content.get("run")), content.get("trained")
-    ended, left = path.stat().st_mtime, digest(path)
-    return Attempt(
-        id=left,
-        run=run,
-        started=ended - _seconds(curve),
-        ended=ended,
-        status="FINISHED",
-        weights=left,
-        host=platform.node(),
-        rule="unknown",  # and so is the data: the packs that are there now may be others
-        **(trained or {"commit": "unknown (trained before it was noted)"}),
-    )
-
-
-def _seconds(curve: Path) -> float:
-    """How long a training took, by its curve."""
     with curve.open() as file, suppress(ValueError, TypeError, KeyError, IndexError, csv.Error):
-        return float(list(csv.DictReader(file))[-1]["seconds"])
-    return 0.0
-
-
-def _last_sign(folder: Path, attempt: Attempt) -> float:
-    """When a killed training was last seen to work."""
-    path = train_csv(folder)
-    return max(attempt.started, path.stat().st_mtime) if path.exists() else attempt.started
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
+        seconds = float(list(csv.DictReader(file))[-1]["seconds"])
+    ended, left = path.stat().st_mtime, digest(path)
+    how = {"started": ended - seconds, "ended": ended, "status": "FINISHED", "weights": left, "host": platform.node()}
+    # Its rule is unknown, and so is its data: the packs that are there now may be others.
+    return Attempt(id=left, run=run, rule="unknown", **how, **(trained or UNKNOWN))

@@ -1,0 +1,98 @@
+"""A run's network as an MLflow model: sounds in, tags out, the same as `glat tag` gives (`serving`).
+
+`audio` is base64 over HTTP. The limits of a request (`settings.Served`) are kept with the model as its configuration,
+which a server may be given another one of (SERVING_MODEL_CONFIG, as JSON).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from mlflow.pyfunc import PythonModel
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array, DataType
+
+from ..config.runs import Run
+from ..config.settings import Served
+from ..training import checkpoints
+from .serving import COLUMNS, TOP, Refusal, answer
+
+REQUIREMENTS = (
+    "mlflow", "torch", "torchaudio", "numpy", "pandas", "scipy", "h5py", "soxr", "soundfile", "av", "pydantic", "pyyaml",
+)  # fmt: skip
+INPUTS = [ColSpec(Array(DataType.double), "waveform", required=False), ColSpec("binary", "audio", required=False)]
+OUTPUTS = [
+    ColSpec(kind, name, required=name != "window")
+    for name, kind in zip(COLUMNS, ("long", "double", "double", "string", "double", "double"), strict=True)
+]
+SIGNATURE = ModelSignature(Schema(INPUTS), Schema(OUTPUTS), ParamSchema([ParamSpec("top", DataType.integer, TOP)]))
+
+
+class Tags(PythonModel):
+    """`glat tag` as a pyfunc."""
+
+    def load_context(self, context) -> None:
+        self.tagger, self.run, self.classes = checkpoints.load(context.artifacts["checkpoint"])
+        self.limits = Served.model_validate(context.model_config or {})
+
+    def predict(self, context, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        rows, top = model_input.to_dict("records"), (params or {}).get("top")
+        try:
+            table = pd.DataFrame(answer(self.tagger, self.run, self.classes, self.limits, rows, top), columns=COLUMNS)
+        except Refusal as error:
+            raise MlflowException(str(error), error_code=BAD_REQUEST) from None
+        window = table["window"].astype(object)
+        return table.assign(window=window.where(window.notna(), None))  # NaN is not JSON
+
+
+def log(checkpoint: Path, run_id: str, run: Run, limits: Served) -> str:
+    """Log a checkpoint as the model of an MLflow run, with this package's code; returns the model's id."""
+    client = MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    for left in client.search_logged_models([experiment], f"source_run_id = '{run_id}' AND status != 'READY'"):
+        client.delete_logged_model(left.model_id)  # of a sending that was broken off
+    mlflow.set_experiment(experiment_id=experiment)  # where the model is filed
+    requirements = []
+    for name in REQUIREMENTS:
+        with suppress(PackageNotFoundError):
+            requirements.append(f"{name}=={version(name)}")
+    t = np.arange(run.audio.sample_rate // 20) / run.audio.sample_rate  # (samples,): a tone of 1 kHz, as an example
+    info = Model.log(
+        artifact_path=None,
+        flavor=mlflow.pyfunc,
+        name="model",
+        run_id=run_id,
+        step=run.training.steps,
+        python_model=str(Path(__file__).with_name("served.py")),
+        artifacts={"checkpoint": str(checkpoint.absolute())},
+        code_paths=[str(Path(__file__).parents[1])],
+        signature=SIGNATURE,
+        model_config=limits.model_dump(),
+        input_example=pd.DataFrame({"waveform": [np.round(0.1 * np.sin(2 * np.pi * 1000 * t), 4).tolist()]}),
+        pip_requirements=requirements,
+    )
+    return info.model_id
+
+
+def register(client: MlflowClient, name: str, experiment: str) -> None:
+    """Give the registered model `name` the network of an experiment's highest final/mAP as its version `best`."""
+    query = "tags.replaced_by IS NULL AND attributes.status = 'FINISHED' AND metrics.`final/mAP` >= 0"
+    run = client.search_runs([experiment], query, max_results=1, order_by=["metrics.`final/mAP` DESC"])[0]
+    if not (run.outputs and run.outputs.model_outputs):
+        return  # its network is not one of `tracking.models`
+    source = f"models:/{run.outputs.model_outputs[-1].model_id}"
+    with suppress(MlflowException):  # no version has the alias yet
+        if client.get_model_version_by_alias(name, "best").source == source:
+            return
+    made = mlflow.register_model(source, name)
+    client.set_registered_model_alias(name, "best", made.version)

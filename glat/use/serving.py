@@ -1,0 +1,119 @@
+"""Tags of sounds that somebody else sends: what one request may cost is limited, and what goes beyond is refused.
+
+One row of a request is one sound, in one of two columns: `waveform` (samples in [-1, 1], mono, at the network's rate) or
+`audio` (the bytes of an audio file of any format). There is no column for a path: whoever asks may not be who may read the
+server's files. Bytes are decoded clip by clip, as they are tagged.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+import time
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from ..config.runs import Run
+from ..config.settings import Served
+from ..data.audio.clips import AudioError, Limits
+from ..lib.errors import GlatError
+from ..models.tagger import Tagger
+from ..models.twostream import Streams
+from .tagging import LOUDEST, clips, stream
+
+INPUTS = ("waveform", "audio")
+COLUMNS = ("input", "start", "end", "label", "score", "window")
+TOP = 5  # tags a clip
+TOO_LONG = "longer than the {:g} s of sound that one request may have; send it in parts"
+LIMITS = (
+    "tracking.served.max_bytes", "twice tracking.served.max_seconds", "what a request has left of tracking.served.timeout",
+)  # fmt: skip
+
+
+class Refusal(GlatError):
+    """What is wrong with a request, in a sentence; the sender is at fault."""
+
+    def __init__(self, why: str, number: int | None = None):
+        super().__init__(why if number is None else f"input {number}: {why}")
+
+
+def answer(
+    tagger: Tagger, run: Run, classes: list[dict], limits: Served, rows: list[dict[str, Any]], top: int | None = None
+) -> list[tuple]:
+    """The `top` tags of each clip of each sound, as `COLUMNS` names them.
+
+    `input` is the sound's row, from 0; `start` and `end` are the clip's, in seconds; `window` is where GL-AT's local stream
+    heard this class, in seconds from the start of the clip, or None where no window was chosen for it.
+
+    Raises:
+        Refusal: no sound, one that cannot be decoded, or more than `limits` allow.
+    """
+    top = TOP if top is None else top
+    if not isinstance(top, Integral):
+        raise Refusal(f"params.top: expected a whole number, found {reprlib.repr(top)}")
+    if len(rows) > limits.max_sounds:
+        raise Refusal(f"{len(rows)} sounds; at most {limits.max_sounds} a request")
+    if not rows:  # MLflow drops columns that the model does not know, and rows that then hold nothing
+        raise Refusal(f"give one of {', '.join(INPUTS)}, not none", 0)
+    found, left, deadline = [], limits.max_seconds, time.monotonic() + limits.timeout
+    for number, row in enumerate(rows):
+        end = 0.0
+        try:
+            pieces = _pieces(row, run.audio.sample_rate, limits, left, deadline)
+            for start, end, streams in clips(tagger, pieces, run.audio.clip_seconds):
+                found += [(number, start, end, *tag) for tag in _tags(streams, classes, max(0, min(top, len(classes))))]
+                if time.monotonic() > deadline:
+                    raise Refusal(f"not done within {limits.timeout:g} s; send fewer or shorter sounds")
+        except AudioError as error:
+            raise Refusal(f"audio: {error}", number) from None
+        except Refusal as error:
+            raise Refusal(str(error), number) from None
+        left -= end
+    return found
+
+
+def _tags(streams: Streams, classes: list[dict], top: int) -> Iterator[tuple[str, float, float | None]]:
+    """Label, score and window of the highest classes of one clip."""
+    scores, windows = streams.fused[0], {}  # (L,)
+    if streams.windows is not None:
+        windows = dict(zip(streams.classes[0].tolist(), streams.windows[0].tolist(), strict=True))
+    for index in scores.argsort(descending=True)[:top].tolist():
+        yield classes[index]["display_name"], scores[index].item(), windows.get(index)
+
+
+def _pieces(row: dict[str, Any], rate: int, limits: Served, left: float, deadline: float) -> Iterator[np.ndarray]:
+    """The sound of one row in pieces of (samples,) float32 at `rate`; of `left` seconds at most, until `deadline`."""
+    given = [name for name in INPUTS if row.get(name) is not None and not _is_nan(row[name])]
+    if len(given) != 1:
+        raise Refusal(f"give one of {', '.join(INPUTS)}, not {' and '.join(given) or 'none'}")
+    value = row[given[0]]
+    if given == ["waveform"]:
+        try:
+            with np.errstate(over="ignore"):  # to infinity, which is refused
+                mono = np.asarray(value, np.float32)
+        except (TypeError, ValueError):
+            mono = np.empty(0)
+        if mono.ndim != 1 or not mono.size or not (np.abs(mono) <= LOUDEST).all():
+            raise Refusal("waveform: expected a list of finite samples in [-1, 1]")
+        if mono.size > left * rate:
+            raise Refusal(f"waveform: {TOO_LONG.format(limits.max_seconds)}")
+        yield mono
+        return
+    if not isinstance(value, bytes | bytearray):
+        raise Refusal("audio: expected the bytes of an audio file (over HTTP: base64)")
+    if len(value) > limits.max_bytes:
+        raise Refusal(f"audio: {len(value)} bytes, over the limit of {limits.max_bytes}")
+    samples = 0
+    bounds = Limits(math.inf, 2 * limits.max_seconds, max(deadline - time.monotonic(), 0.0), LIMITS)
+    for piece in stream(bytes(value), rate, limits=bounds):
+        samples += len(piece)
+        if samples > left * rate:
+            raise Refusal(f"audio: {TOO_LONG.format(limits.max_seconds)}")
+        yield piece
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
