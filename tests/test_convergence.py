@@ -153,7 +153,7 @@ def test_one_marked_training_of_several_seeds_leaves_no_verdict(tmp_path, monkey
     params = load(ROOT / "params.yaml", TINY | {"seeds": [0, 1, 2]})
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     corpus = Corpus()
-    for one in (*plain.runs, *glat.config.runs):
+    for one in (*plain.runs, *glat.runs):
         make_run(one, corpus, 4.0 if one.glat else 1.0)
     sure = against("vs", read(glat), read(plain))
     assert NO_VERDICT not in sure.values() and sure["vs_p"] < 0.01
