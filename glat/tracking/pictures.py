@@ -60,4 +60,5 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
         return
     for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
         picture = out / file_name(f"{number}_{clip}")
-        explain.explain(folder / "checkpoint.pt", clip, packs, strong, picture, params.evaluation.seed)
+        how = {"packs": packs, "strong": strong, "seed": params.evaluation.seed}
+        explain.explain(folder / "checkpoint.pt", clip, picture, **how)
