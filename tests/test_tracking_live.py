@@ -69,8 +69,9 @@ def train(run):
 
 
 def train_here(run):
-    with follow(run, run.folder, load("params.yaml", SETTINGS)) as callbacks:
-        fit.train(run, run.folder, threads=1, callbacks=callbacks)
+    params = load("params.yaml", SETTINGS)
+    with follow(run, run.folder, params) as callbacks:
+        fit.train(run, run.folder, execution=params.execution_of("mini"), threads=1, callbacks=callbacks)
 
 
 def until(ready, seconds=300):
