@@ -384,8 +384,8 @@ def test_more_steps_go_on_where_a_training_ended(project, params, capsys, killed
     short, longer = (run_with(params, {}, steps=steps, **schedule) for steps in (7, 11))
     train(longer, project / "unbroken")
     killed_at(killed, short, project / "a") if killed else train(short, project / "a")
-    for name in ("checkpoint.pt", "train.csv"):  # Snakemake removes what a rule is about to make
-        (project / "a" / name).unlink(missing_ok=True)
+    for file in ("checkpoint.pt", "train.csv"):  # Snakemake removes what a rule is about to make
+        (project / "a" / file).unlink(missing_ok=True)
     train(longer, project / "a", keep_every=None)
     assert f"11 steps, resumed at step {4 if killed else 7}" in capsys.readouterr().err
     assert equal(weights(project / "unbroken"), weights(project / "a"))
