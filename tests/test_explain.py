@@ -90,7 +90,7 @@ def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where
     assert torch.equal(parts[0][2].windows, tagged.windows) and not torch.equal(parts[1][2].windows, tagged.windows)
     # The seed of the command is the evaluation's own.
     drawn = []
-    monkeypatch.setattr(explain, "draw", lambda heard, *_: drawn.append(heard.windows))
+    monkeypatch.setattr(explain, "draw", lambda heard, *_, **how: drawn.append(heard.windows))
     explain.explain(checkpoint, name, project / "a", packs=paths, strong=NONE, seed=3)
     sound = project / f"{name}.wav"
     soundfile.write(sound, waveform, 32000, "FLOAT")

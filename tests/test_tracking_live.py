@@ -78,8 +78,9 @@ def sync(*arguments):
 
 
 def train_here(run):
-    with follow(run, run.folder, load("params.yaml", SETTINGS)) as callbacks:
-        fit.train(run, run.folder, threads=1, callbacks=callbacks)
+    params = load("params.yaml", SETTINGS)
+    with follow(run, run.folder, params) as callbacks:
+        fit.train(run, run.folder, execution=params.execution_of("mini"), threads=1, callbacks=callbacks)
 
 
 def until(ready, seconds=300):
@@ -132,7 +133,7 @@ def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
 
 
 def test_a_failed_training_ends_as_failed_with_its_sentence(project):
-    run = configured(learning_rate=1e30, gradient_clip=None, warmup=0, precision="float32")
+    run = configured(learning_rate=1e30, gradient_clip=None, warmup=0)
     with pytest.raises(GlatError):
         train_here(run)
     found = sent(run, "FAILED")

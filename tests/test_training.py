@@ -377,15 +377,15 @@ def test_only_what_changes_the_mathematics_is_a_fact(project, params, tmp_path):
     assert resume.differences(one, facts(started_from, packs)) == "other init.global"
 
 
-@pytest.mark.parametrize("killed", [None, 5])
-def test_more_steps_go_on_where_a_training_ended(project, params, capsys, killed):
+@pytest.mark.parametrize(("killed", "name"), [(None, "constant"), (None, "plateau"), (5, "constant")])
+def test_more_steps_go_on_where_a_training_ended(project, params, capsys, killed, name):
     """As one that had them from the beginning; the steps between two lines and two checkpoints too."""
-    schedule = {"schedule": "constant", "amsgrad": True}
+    schedule = {"schedule": name, "amsgrad": True, "plateau": Plateau(every=2, patience=0, held_out=0.2)}
     short, longer = (run_with(params, {}, steps=steps, **schedule) for steps in (7, 11))
     train(longer, project / "unbroken")
     killed_at(killed, short, project / "a") if killed else train(short, project / "a")
-    for name in ("checkpoint.pt", "train.csv"):  # Snakemake removes what a rule is about to make
-        (project / "a" / name).unlink(missing_ok=True)
+    for file in ("checkpoint.pt", "train.csv"):  # Snakemake removes what a rule is about to make
+        (project / "a" / file).unlink(missing_ok=True)
     train(longer, project / "a", keep_every=None)
     assert f"11 steps, resumed at step {4 if killed else 7}" in capsys.readouterr().err
     assert equal(weights(project / "unbroken"), weights(project / "a"))

@@ -208,7 +208,7 @@ def test_two_files_of_one_name_have_two_places():
         (["cnn10", "ours.pt"], {}, "ours.pt: a checkpoint of this project, not of PANNs; `glat evaluate` scores it"),
         (["cnn10", "text.pth"], {}, "text.pth: holds more than tensors and plain values, or is no checkpoint"),
         (["cnn10", "PATH"], {"audio.sample_rate": 16000}, "audio.sample_rate: 16000, but PANNs' weights hear 32000 Hz"),
-        (["cnn10"], {"weights.talnet": {"file": "x"}}, "weights: PANNs published none of 'talnet'"),
+        (["cnn10"], {"weights.talnet": {"file": "x"}}, "weights: PANNs published no weights of 'talnet'"),
         (["cnn10"], {"weights.cnn10.md5": "12"}, "weights.cnn10.md5: '12' is not allowed"),
     ],
 )

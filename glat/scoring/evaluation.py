@@ -73,8 +73,8 @@ def predict(
 def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
     """Metrics of each stream with their intervals over clips: what metrics.json holds under "streams".
 
-    Each metric is {"value", "low", "high"}, and mAP has what it is without its lean as "centre" (`glat.scoring.jackknife`); None
-    stands for a value that is not finite (d' of a mean AUC of 1).
+    Each metric is {"value", "low", "high"}, and mAP has what it is without its lean as "centre"
+    (`glat.scoring.jackknife`); None stands for a value that is not finite (d' of a mean AUC of 1).
     """
     streams: dict[str, Any] = {}
     for name, stream in found.items():
@@ -90,8 +90,11 @@ def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
 
 
 def jackknife_by_class(target: np.ndarray, score: np.ndarray, confidence: float) -> tuple[Jackknife, np.ndarray]:
-    """Of target (clips, L) bool and finite scores (clips, L): one stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
-    clips, NaN where the class has no positive. The classes are ranked once for both."""
+    """One stream's means over classes, and (L, 2, 3): of each class AP and AUC, each with the ends of its interval over
+    clips, NaN where the class has no positive. The classes are ranked once for both.
+
+    target: (clips, L) bool; score: (clips, L), finite.
+    """
     bounds = np.full((target.shape[1], 2, 3), np.nan)
 
     def classes():
@@ -132,8 +135,8 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint on packs.
 
-    Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips: `glat.scoring.manifest`) and
-    `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count. execution: on what, and how
+    Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips:
+    `glat.scoring.manifest`) and `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count. execution: on what, and how
     precisely; weights that were trained elsewhere are scored in float32, as they were published.
 
     metrics.json is written last: where it is, the evaluation is complete.

@@ -87,7 +87,8 @@ def draw(
     """Draw a clip as `<path>.svg` and `<path>.png`.
 
     Above, the log-mel with the windows as brackets in the colour of the class that each was chosen for; then the
-    activations of these classes, the clip's labels and the top ones over time; then, where known, the true events; to the right, the streams' scores.
+    activations of these classes, the clip's labels and the top ones over time; then, where known, the true events; to the
+    right, the streams' scores.
     title: the network's name, with the mark of a half-trained one, and the clip's.
     truth: label (class index), start, end; weak: indices of the clip's labels; None where not known.
     """

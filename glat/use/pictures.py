@@ -55,8 +55,9 @@ def draw_clips(folder: Path, params: Params, out: Path) -> None:
     if params.dataset not in params.datasets:
         raise GlatError(f"dataset {params.dataset!r} is not an entry of datasets in params.yaml")
     packs, strong = explain.corpus(params)
-    if all(Path(pack).exists() for pack in packs):
-        clips = explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed)
-        for number, clip in enumerate(clips, 1):
-            picture = out / file_name(f"{number}_{clip}")
-            explain.explain(folder / "checkpoint.pt", clip, packs, strong, picture, params.evaluation.seed)
+    if not all(Path(pack).exists() for pack in packs):
+        return
+    for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
+        picture = out / file_name(f"{number}_{clip}")
+        how = {"packs": packs, "strong": strong, "seed": params.evaluation.seed}
+        explain.explain(folder / "checkpoint.pt", clip, picture, **how)
