@@ -1,8 +1,8 @@
 """How often intervals hold the truth, and how often equal systems are called different, by simulation.
 
 `python -m benchmarks.coverage --labels DIRECTORY`, where DIRECTORY holds AudioSet's `eval_segments.csv` and
-`class_labels_indices.csv`, as they are published or as plain CSV (without it: made-up labels of as many clips and classes,
-with such frequencies).
+`class_labels_indices.csv`, as they are published or as plain CSV (without it: made-up labels of as many clips and
+classes, with such frequencies).
 
 Coverage: the labels stay, scores are normal, d_c higher for the positives of class c. Two truths are known: the
 *population's*, which a class would score on endlessly many clips with its share of positives, computed from the two
@@ -51,7 +51,8 @@ def labels_of_mini(clips: int = 600, classes: int = 16) -> np.ndarray:
 
 
 def labels_of_audioset(folder: Path | None, clips: int = 20_371, classes: int = 527) -> np.ndarray:
-    """AudioSet's evaluation labels, or without `folder` made-up ones: 60 positives or more, and two frequent classes."""
+    """AudioSet's evaluation labels, or without `folder` made-up ones: 60 positives or more, and two frequent
+    classes."""
     if folder is not None:
         listed = audioset.read_class_list(folder / "class_labels_indices.csv")
         return audioset.targets(audioset.read_segments(folder / "eval_segments.csv", listed), listed).astype(bool)
@@ -72,8 +73,8 @@ def population(target: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def coverage(name: str, target: np.ndarray, apart: np.ndarray, evaluations: int) -> Iterator[dict[str, Any]]:
-    """One row for each metric. For a metric of single classes the shares are means over the classes, and `worst` is the share
-    of the class whose truth was held least often."""
+    """One row for each metric. For a metric of single classes the shares are means over the classes, and `worst` is the
+    share of the class whose truth was held least often."""
     ap, auc = population(target, apart)
     truth = {"mAP": ap.mean(), "mAUC": auc.mean(), "d'": d_primes(auc.mean()), "AP of a class": ap}
     truth |= {"AUC of a class": auc, "d' of a class": d_primes(auc)}
@@ -85,7 +86,9 @@ def coverage(name: str, target: np.ndarray, apart: np.ndarray, evaluations: int)
         found["mAP"].append(interval([one.mAP]))
         found["mAUC"].append(interval([one.mAUC]))
         found["d'"].append(d_prime_interval([one.d_prime], [one.mAUC]))
-        of_ap, of_auc = ([interval([metric]) for metric in metrics] for metrics in zip(*class_estimates(target, score)))
+        of_ap, of_auc = (
+            [interval([metric]) for metric in metrics] for metrics in zip(*class_estimates(target, score), strict=True)
+        )
         found["AP of a class"].append(of_ap)
         found["AUC of a class"].append(of_auc)
         found["d' of a class"].append(d_primes(np.array(of_auc)))
@@ -132,8 +135,8 @@ def misses(clips: int, positives: int, apart: float, evaluations: int) -> Iterat
 def effects(
     seeds: int, of_seeds: float, of_both: float, random: np.random.Generator, clips: int = 200
 ) -> list[Estimate]:
-    """Simulate a true difference of 0, one estimate for each of `seeds`. Standard deviations: 1 between clips, `of_both` of each
-    clip in each seed, and between seeds `of_seeds` times the standard error over clips."""
+    """Simulate a true difference of 0, one estimate for each of `seeds`. Standard deviations: 1 between clips,
+    `of_both` of each clip in each seed, and between seeds `of_seeds` times the standard error over clips."""
     effect = random.normal(size=clips) + of_both * random.normal(size=(seeds, clips))
     means = effect.mean(1) + of_seeds * clips**-0.5 * random.normal(size=seeds)
     return [Estimate(m, m, (e - e.mean()) * (clips / (clips - 1)) ** 0.5) for m, e in zip(means, effect, strict=True)]

@@ -1,7 +1,7 @@
 """AudioSet's full size without its audio: 2 041 789 made-up segments with the label statistics of the unbalanced list.
 
-The list has AudioSet's number of labels (4 020 212, its header says), one to a dozen a clip, half of the clips Speech or
-Music as there, the rest by a power law down to a hundred clips. Measured, each against its aim: the list checked and
+The list has AudioSet's number of labels (4 020 212, its header says), one to a dozen a clip, half of the clips Speech
+or Music as there, the rest by a power law down to a hundred clips. Measured, each against its aim: the list checked and
 indexed (under a minute), a shard's rows for one step, the balanced sampler (under 2 s and 300 MB), 10 000 batches of 32
 (under 5 s), and Snakemake's dry run of Table 1 on the preset `audioset` (under 10 s).
 
@@ -42,11 +42,11 @@ def made_up(folder: Path, segments: int = SEGMENTS, seed: int = 0) -> None:
     digits = np.arange(segments)[:, None] // 64 ** np.arange(4) % 64
     ids = ALPHABET[np.concatenate([rng.integers(64, size=(segments, 7)), digits], axis=1)]
     starts = rng.integers(0, 600, segments) * 10
-    with open(folder / "unbalanced_train_segments.csv", "w") as file:
+    with (folder / "unbalanced_train_segments.csv").open("w") as file:
         file.write(
             f"# made up\n# num_ytids={segments}, num_segs={segments}, num_unique_labels={CLASSES}\n# YTID, ...\n"
         )
-        for letters, start, first, end in zip(ids, starts, ends - counts, ends):
+        for letters, start, first, end in zip(ids, starts, ends - counts, ends, strict=True):
             names = ",".join(mids[c] for c in dict.fromkeys(drawn[first:end].tolist()))
             file.write(f'{"".join(letters)}, {start}.000, {start + 10}.000, "{names}"\n')
 

@@ -22,7 +22,8 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
-    """Run the command, and tell of nothing that only its owner may know (`glat.lib.redaction`); a `GlatError`, or a file that the system refuses, becomes one line on stderr and exit status 1."""
+    """Run the command, and tell of nothing that only its owner may know (`glat.lib.redaction`); a `GlatError`, or a
+    file that the system refuses, becomes one line on stderr and exit status 1."""
     sys.excepthook = hook
     try:
         app()
@@ -46,6 +47,6 @@ def _full(error: OSError) -> str:
     path = Path(error.filename or (named[1] if named else ".")).absolute()
     disk = next(place for place in (path, *path.parents) if place.exists())  # what was half-written is removed by now
     return (
-        f"{path}: the disk is full ({shutil.disk_usage(disk).free / 1e9:.2f} GB free there); make room and run the same "
-        "command again: finished files are kept, and nothing half-written stands among them"
+        f"{path}: the disk is full ({shutil.disk_usage(disk).free / 1e9:.2f} GB free there); make room and run the "
+        "same command again: finished files are kept, and nothing half-written stands among them"
     )

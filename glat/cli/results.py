@@ -69,7 +69,8 @@ def record(
 
 @app.command()
 def partial() -> None:
-    """After failed runs: write the figures that lack nothing else, and the report, into partial/, naming what is missing."""
+    """After failed runs: write the figures that lack nothing else, and the report, into partial/, naming what is
+    missing."""
     from ..config import experiments
     from ..lib.files import remove
     from ..results.measured import only_failures

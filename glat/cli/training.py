@@ -48,7 +48,8 @@ def train(config: RunFile, threads: Threads = 0) -> None:
 
 
 def _settings_if_any():
-    """The project's settings for those who look on: a training needs its config.yaml alone, and goes on without them."""
+    """The project's settings for those who look on: a training needs its config.yaml alone, and goes on without
+    them."""
     try:
         return load_params()
     except GlatError as error:
@@ -64,7 +65,8 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
     run, params = read_run(config), load_params()
     if run.dataset not in params.datasets:
         raise GlatError(
-            f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}; add it there, or have snakemake evaluate it with the --configfile that has it"
+            f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}; add it there, or have "
+            "snakemake evaluate it with the --configfile that has it"
         )
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
     from ..scoring import evaluation

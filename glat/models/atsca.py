@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from .backbone import initialise, normalise_mels, scaled
 from .cnn10 import Cnn10
 
-# Bias of each gate at the start: sigmoid(2) = 0.88 (the channel gate, a sum of two, starts at 0.98). Twelve gates that began half shut would hide the clip (ours).
+# Bias of each gate at the start: sigmoid(2) = 0.88 (the channel gate, a sum of two, starts at 0.98). Twelve gates that
+# began half shut would hide the clip (ours).
 OPEN = 2.0
 
 

@@ -115,7 +115,8 @@ class ConvBlock(nn.Module):
 
 
 def normalise_mels(bn: nn.BatchNorm2d, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Batch-normalise each mel band of (B, 1, frames, mels), then multiply by `keep`; what every network does first (PANNs)."""
+    """Batch-normalise each mel band of (B, 1, frames, mels), then multiply by `keep`; what every network does first
+    (PANNs)."""
     with torch.autocast(logmel.device.type, enabled=False):
         x = bn(logmel.float().transpose(1, 3)).transpose(1, 3)
         return x if keep is None else x * keep

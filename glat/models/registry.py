@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
+    """What is known of a backbone before it is imported."""
+
     title: str  # as tables and figures print it
     location: str  # module:class, imported only when a model is built, so that reading settings stays quick
     min_frames: int  # of the log-mel: the shortest window that the network can take; the class says the same

@@ -31,9 +31,9 @@ def peak_frames(activations: Tensor) -> Tensor:
 def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
     """As `peak_frames`, but each window keeps later ones away from it (released code; the paper has no such rule).
 
-    The classes are walked in order. After a peak at frame p of T, the activations of all classes are set to zero in
-    the frames p - r up to p + r; where the window, half of it on each side of p clip / T, would begin before the clip
-    or reach its end, in the outermost 2 r frames there instead. r is a quarter of the window in whole frames; where that
+    The classes are walked in order. After a peak at frame p of T, the activations of all classes are set to zero in the
+    frames p - r up to p + r; where the window, half of it on each side of p clip / T, would begin before the clip or
+    reach its end, in the outermost 2 r frames there instead. r is a quarter of the window in whole frames; where that
     is none, a window at the end sets everything to zero, since the released code's slice from -2 r then begins at 0.
     Each step of the walk handles the whole batch.
 
@@ -89,8 +89,8 @@ def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor
 def window_frames(tau: float, frames_per_second: float, frames: int) -> int:
     """Length of a window of `tau` seconds in frames: W, at most that of the clip.
 
-    A window that lacks no more than one frame of the clip is the whole of it: a clip of T0 has a frame at both ends, one
-    more than T0 * frames_per_second.
+    A window that lacks no more than one frame of the clip is the whole of it: a clip of T0 has a frame at both ends,
+    one more than T0 * frames_per_second.
     """
     return frames if tau * frames_per_second >= frames - 1 - 1e-6 else round(tau * frames_per_second)
 
@@ -98,8 +98,9 @@ def window_frames(tau: float, frames_per_second: float, frames: int) -> int:
 def cut_windows(logmel: Tensor, starts: Tensor, tau: float, frames_per_second: float) -> Tensor:
     """Cut N windows of frames out of each clip: (B, 1, frames, mels), starts (B, N) -> (B * N, 1, W, mels).
 
-    W of `window_frames`. Clip b's windows are the rows b * N .. b * N + N - 1. Cutting the log-mel gives what cutting the waveform would, up to the padding at the two
-    edges of a window, and computes the spectrogram once (ours; the released code cuts the waveform).
+    W of `window_frames`. Clip b's windows are the rows b * N .. b * N + N - 1. Cutting the log-mel gives what cutting
+    the waveform would, up to the padding at the two edges of a window, and computes the spectrogram once (ours; the
+    released code cuts the waveform).
     """
     clips, _, frames, _ = logmel.shape
     width = window_frames(tau, frames_per_second, frames)

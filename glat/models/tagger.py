@@ -33,7 +33,8 @@ class Tagger(nn.Module):
         masked: Masked | None = None,
         keep_windows: Tensor | None = None,
     ) -> Streams:
-        """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds`, under SpecAugment: see `TwoStream`."""
+        """As `streams`, from a log-mel (B, 1, frames, mels) of clips of `seconds`, under SpecAugment: see
+        `TwoStream`."""
         if isinstance(self.network, TwoStream):
             return self.network(logmel, seconds, generator, masked, keep_windows)
         scores = self.network(*(masked or Masked(logmel, None)))

@@ -139,10 +139,10 @@ class TwoStream(nn.Module):
         """(B, 1, frames, mels) log-mel of clips of `seconds` -> `Streams`.
 
         generator: draws random windows, for the batch or one for each clip.
-        masked: the clips under SpecAugment, which both streams hear instead; but a frozen global stream hears the clips as
-            they are (released code).
-        keep_windows: SpecAugment of the windows once they are cut, (B * N, 1, W, mels) as `Backbone` says: the local stream
-            hears these, of the clips as they are (released code).
+        masked: the clips under SpecAugment, which both streams hear instead; but a frozen global stream hears the clips
+            as they are (released code).
+        keep_windows: SpecAugment of the windows once they are cut, (B * N, 1, W, mels) as `Backbone` says: the local
+            stream hears these, of the clips as they are (released code).
         """
         plain = Masked(logmel, None)
         heard = masked or plain

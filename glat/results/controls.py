@@ -1,4 +1,5 @@
-"""Controls that the paper lacks: is it the attention or any window, the method or its compute, and which open choice matters?"""
+"""Controls that the paper lacks: is it the attention or any window, the method or its compute, and which open choice
+matters?"""
 
 from __future__ import annotations
 
@@ -39,9 +40,10 @@ def training_multiply_adds(one: Measured, plain: Measured) -> float:
 def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     """One row a control.
 
-    Columns: `method` (the backbone as it is shown), `backbone`, `question`, `setting`; those of `measured.score_columns`; `vs_glat` and `vs_alone`, mAP minus
-    that of the backbone's GL-AT and of the backbone alone, paired, each with interval, p and verdict; `steps`,
-    `training_compute` (multiply-adds of the training, relative to the backbone's alone), `multiply_adds_per_clip`.
+    Columns: `method` (the backbone as it is shown), `backbone`, `question`, `setting`; those of
+    `measured.score_columns`; `vs_glat` and `vs_alone`, mAP minus that of the backbone's GL-AT and of the backbone
+    alone, paired, each with interval, p and verdict; `steps`, `training_compute` (multiply-adds of the training,
+    relative to the backbone's alone), `multiply_adds_per_clip`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -54,7 +56,8 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     for control, one in rows:
         plain, glat = base[control.backbone, "backbone alone"], base[control.backbone, "GL-AT"]
         row: dict[str, Any] = {
-            "method": BACKBONES[control.backbone].title, "backbone": control.backbone, "question": control.question, "setting": control.setting,
+            "method": BACKBONES[control.backbone].title, "backbone": control.backbone,
+            "question": control.question, "setting": control.setting,
             "run": one.system.runs[0].name.rpartition("-")[0],
         } | score_columns(one)  # fmt: skip
         row |= against("vs_glat", one, glat) | against("vs_alone", one, plain)
@@ -76,12 +79,13 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         told.append(text.measured_where(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
     told.append(text.HOW_DIFFERENCES_READ)
     told.append(
-        "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses nothing. "
-        "Equal compute: the backbone alone, in as many steps as give it GL-AT's multiply-adds. The last column is that "
-        "of the training's multiply-adds, forward and backward, relative to the backbone's alone. A frozen global stream "
-        "runs forward only; where it is the backbone alone of this table, and not one that was given to both, its training "
-        "counts too: the budget is then larger than that of the others. All are trained at the learning rate of params.yaml; "
-        "the released code gives a stream that starts from trained weights a fifth of that for training from scratch."
+        "Two networks on the whole clip: GL-AT with one window as long as the clip, an ensemble of two that chooses "
+        "nothing. Equal compute: the backbone alone, in as many steps as give it GL-AT's multiply-adds. The last "
+        "column is that of the training's multiply-adds, forward and backward, relative to the backbone's alone. A "
+        "frozen global stream runs forward only; where it is the backbone alone of this table, and not one that was "
+        "given to both, its training counts too: the budget is then larger than that of the others. All are trained at "
+        "the learning rate of params.yaml; the released code gives a stream that starts from trained weights a fifth "
+        "of that for training from scratch."
     )
     header = [
         "Backbone",

@@ -75,7 +75,8 @@ def _label(group: str, half: set[str]) -> str:
 
 
 def write_pr(params: Params, folder: Path) -> None:
-    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and seeds.
+    """Write pr_curves.csv, .svg and .png: precision against recall of Table 1's systems, the mean over classes and
+    seeds.
 
     The table has a line for each `method` and `recall`, with its `precision`.
     """

@@ -1,4 +1,5 @@
-"""Fig. 2 of the paper: mAP of GL-AT against the number N and the length tau of its windows, and what each point costs."""
+"""Fig. 2 of the paper: mAP of GL-AT against the number N and the length tau of its windows, and what each point
+costs."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
 def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) -> pd.DataFrame:
     """One row a point of the sweep over `setting` ("n" or "tau"), after one of the backbone alone (no value there).
 
-    Columns: `method`, `setting`, `value`; those of `measured.score_columns`; `vs_alone`, mAP minus the backbone's alone,
-    paired; `multiply_adds_per_clip` and, measured at evaluation, `seconds_per_clip` by `clock`. A point whose runs are
-    missing keeps its row, with the reason under `missing`.
+    Columns: `method`, `setting`, `value`; those of `measured.score_columns`; `vs_alone`, mAP minus the backbone's
+    alone, paired; `multiply_adds_per_clip` and, measured at evaluation, `seconds_per_clip` by `clock`. A point whose
+    runs are missing keeps its row, with the reason under `missing`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.

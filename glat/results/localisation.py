@@ -30,10 +30,10 @@ GAINS = [
 def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
     """AP with GL-AT minus AP without, one row a class that both score, with its interval over clips and seeds.
 
-    Means over the seeds that both have; `duration`: median seconds of the class's events, by mid. p is corrected by Holm's
-    method over the classes (`verdicts.decide`).
+    Means over the seeds that both have; `duration`: median seconds of the class's events, by mid. p is corrected by
+    Holm's method over the classes (`verdicts.decide`).
     """
-    seeds = [seed for seed in plain.metrics if seed in glat.scoring.metrics]
+    seeds = [seed for seed in plain.metrics if seed in glat.metrics]
     folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
     kept = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
     level, rows = confidence([plain, glat]), []
@@ -75,8 +75,8 @@ def draw_hits(table: pd.DataFrame, tau: float, glat: Measured, path: Path) -> No
 
 
 def draw_gains(table: pd.DataFrame, rho: float, level: float, plain: Measured, glat: Measured, path: Path) -> None:
-    """AP gain of each class against the median duration of its events; open marks where one of the two trainings had not
-    converged."""
+    """AP gain of each class against the median duration of its events; open marks where one of the two trainings had
+    not converged."""
     with figure(path, size=(7.2, 4.8)) as (fig, ax):
         ax.axhline(0, color=CHANCE)
         ax.vlines(table["median_duration"], table["gain_low"], table["gain_high"], color=METHOD, alpha=0.4)
@@ -104,7 +104,8 @@ def _named(one: Measured) -> str:
 
 
 def write(params: Params, folder: Path) -> None:
-    """Write localisation.{csv,md,svg,png} and durations.{csv,svg,png} into `folder`, for the first backbone of controls.
+    """Write localisation.{csv,md,svg,png} and durations.{csv,svg,png} into `folder`, for the first backbone of
+    controls.
 
     Where the dataset has no strong labels the tables are empty, and localisation.md and the pictures say why.
     """
@@ -149,15 +150,15 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
         "Class", "median duration (s)", "windows in clips of the class", "hit", "random", "centre error (s)", "random",
         "all windows selected for it", "hit", "random", "covered", "random",
     ]  # fmt: skip
-    what = f"""Means over {len(glat.scoring.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
+    what = f"""Means over {len(glat.metrics)} run(s), of the windows of {tau:g} s that were selected for a class:
 
 - windows in clips of the class: how many were selected in clips that hold the class, over all runs;
 - hit: the share of them that overlaps an event of the class [{level:.0%} interval over clips and runs];
 - centre error: the mean distance from a window's centre to the centre of the nearest such event;
 - all windows selected for it: the same in all clips. Most of these clips lack the class, since each clip gets N windows
   whatever it holds, so that few of these windows can hit;
-- covered: the share of the clips that hold the class in which any window, selected for whatever class, overlaps an event
-  of it;
+- covered: the share of the clips that hold the class in which any window, selected for whatever class, overlaps an
+  event of it;
 - random: the value to its left, for windows that lie anywhere in the same clips with equal probability."""
     mark = {"method": glat.system.label} | convergence_columns(glat)
     told = [
@@ -165,7 +166,10 @@ def markdown(table: pd.DataFrame, gain: pd.DataFrame, glat: Measured, tau: float
         what,
         text.behind([behind_columns(glat)]),
         text.markdown(header, lines).rstrip(),
-        f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. {_told(gain)}",
+        (
+            f"AP gain against event duration, over {len(gain)} classes: Spearman's rho = {text.number(rho, 2)}. "
+            f"{_told(gain)}"
+        ),
         *text.marks([mark]),
     ]
     return "\n\n".join(told) + "\n"

@@ -1,6 +1,7 @@
 """What was measured of a system: its runs' metrics files, put together over seeds. Differences: `verdicts`.
 
-Every number in a table or figure comes from here, from `metrics.json` and `influence.npz` of the runs; no model is loaded.
+Every number in a table or figure comes from here, from `metrics.json` and `influence.npz` of the runs; no model is
+loaded.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from ..training import convergence
 
 # Of metrics.json, what tables and figures say.
 KEYS = (
-    "run", "dataset", "backbone", "glat", "seed", "steps", "parameters", "clips", "only", "classes_scored", "collapsed", "streams",
-    "evaluation", "cost", "commit", "environment",
+    "run", "dataset", "backbone", "glat", "seed", "steps", "parameters", "clips", "only", "classes_scored", "collapsed",
+    "streams", "evaluation", "cost", "commit", "environment",
 )  # fmt: skip
 YET = " yet"  # how the reason ends for a run that did not fail
 
@@ -128,7 +129,8 @@ def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
 
 
 def why_missing(run: Run) -> str | None:
-    """None if a run is trained and evaluated with these settings, else why not: what its log ends with, where it has one.
+    """None if a run is trained and evaluated with these settings, else why not: what its log ends with, where it has
+    one.
 
     Metrics of another checkpoint, or without one, are those of an earlier training.
     """
@@ -166,7 +168,8 @@ def same_clips(systems: list[Measured]) -> None:
     if len(found) > 1:
         first, second = list(found.values())[:2]
         raise GlatError(
-            f"{first} and {second} differ in labels or order of the clips and can't be set side by side; evaluate both again"
+            f"{first} and {second} differ in labels or order of the clips and can't be set side by side; "
+            "evaluate both again"
         )
 
 
@@ -227,7 +230,8 @@ def spread(one: Measured, metric: str) -> Spread:
 def behind_columns(one: Measured) -> dict[str, Any]:
     """What stands behind a system's scores. The clips: how many, the first digits of the SHA-256 of their list
     (`clips.txt` of its runs), and the list that `evaluation.only` restricted them to, empty where none did. And the
-    commit, the versions and the hardware of trainings and evaluations: where these differ, what trained is marked so."""
+    commit, the versions and the hardware of trainings and evaluations: where these differ, what trained is marked
+    so."""
     only = one.first["only"]
     return {
         "evaluation_clips": one.first["clips"],
@@ -240,7 +244,8 @@ def behind_columns(one: Measured) -> dict[str, Any]:
 
 
 def convergence_columns(one: Measured) -> dict[str, Any]:
-    """`convergence`: whether a system's trainings had converged (`glat.training.convergence`); `not_converged`: how many are marked."""
+    """`convergence`: whether a system's trainings had converged (`glat.training.convergence`); `not_converged`: how
+    many are marked."""
     states = [convergence.state(found.get("convergence")) for found in one.metrics.values()]
     return {"convergence": " / ".join(dict.fromkeys(states)), "not_converged": len(one.not_converged)}
 
@@ -258,8 +263,8 @@ def score_columns(one: Measured) -> dict[str, Any]:
     """What every table says of a system: each metric with `_low`, `_high` and `_std`, mAP without its lean on few
     positives as `mAP_centre` (`glat.scoring.jackknife`), the seeds, and the clips.
 
-    `convergence` says whether its trainings had converged (`glat.training.convergence`), `not_converged` how many are marked;
-    `collapsed` counts the seeds that scored all clips the same. All numbers are NaN where no run is there.
+    `convergence` says whether its trainings had converged (`glat.training.convergence`), `not_converged` how many are
+    marked; `collapsed` counts the seeds that scored all clips the same. All numbers are NaN where no run is there.
     """
     columns: dict[str, Any] = {}
     for metric in METRICS:

@@ -5,8 +5,8 @@ scores differ by a normal deviate of variance
 
     n s^2 (1/n + 1/m - 2/N)
 
-where s is the standard deviation over sets of clips, from our n, m the clips that PANNs scored, and N those that the list
-has: each subset varies about the whole list's score with the finite population's correction. Clips are not lost at
+where s is the standard deviation over sets of clips, from our n, m the clips that PANNs scored, and N those that the
+list has: each subset varies about the whole list's score with the finite population's correction. Clips are not lost at
 random (whole channels vanish), so a difference beyond that is not yet an error: it is judged against two lists that
 were drawn independently, of variance n s^2 (1/n + 1/m), beyond which clips alone hardly explain it.
 
@@ -51,7 +51,8 @@ class Reach(NamedTuple):
 def reach(
     score: float, deviation: float, clips: int, printed: float, level: float = 0.95, all_classes: bool = True
 ) -> Reach:
-    """Whether a score on `clips` clips, whose standard deviation over sets of clips is `deviation`, agrees with the printed one.
+    """Whether a score on `clips` clips, whose standard deviation over sets of clips is `deviation`, agrees with the
+    printed one.
 
     all_classes: whether each class has a positive clip, as in the published score.
     """
@@ -71,10 +72,11 @@ def reach(
 
 MEANING = {
     "in reach": "no more than lost clips explain: these evaluation clips are what the weights expect",
-    "undecided": "more than clips lost at random explain, but not more than another set of clips would: score it on the "
-    "clips of a set that is known (evaluation.only) before trusting the data",
+    "undecided": "more than clips lost at random explain, but not more than another set of clips would: score it on "
+    "the clips of a set that is known (evaluation.only) before trusting the data",
     "too few clips": "these can't tell whether the data are right; evaluate AudioSet's whole evaluation set",
-    "out of reach": "more than other clips explain: look for audio that was cut, resampled, scaled or labelled otherwise",
+    "out of reach": "more than other clips explain: look for audio that was cut, resampled, scaled or labelled "
+    "otherwise",
 }
 
 
@@ -117,13 +119,14 @@ def sentence(row: dict[str, Any]) -> str:
     """What came out, in words."""
     said = (
         f"{row['method']}: mAP {row['mAP']:.4f} on {row['evaluation_clips']} clips, {row['difference']:+.4f} from the "
-        f"published {row['published_mAP']:.3f} on {PUBLISHED_CLIPS}; clips lost at random explain up to {row['lost']:.4f}, "
-        f"another draw of clips {row['drawn']:.4f}. {row['verdict'].capitalize()}: {MEANING[row['verdict']]}."
+        f"published {row['published_mAP']:.3f} on {PUBLISHED_CLIPS}; clips lost at random explain up to "
+        f"{row['lost']:.4f}, another draw of clips {row['drawn']:.4f}. "
+        f"{row['verdict'].capitalize()}: {MEANING[row['verdict']]}."
     )
     if row["classes_scored"] < row["classes"]:
         said += (
-            f" {row['classes'] - row['classes_scored']} classes have no positive among these clips and are left out of the "
-            "mean, which alone moves it."
+            f" {row['classes'] - row['classes_scored']} classes have no positive among these clips and are left out of "
+            "the mean, which alone moves it."
         )
     return said
 

@@ -1,4 +1,5 @@
-"""How every figure looks and is saved: the same colours, an SVG and a PNG of each, the same bytes from the same numbers."""
+"""How every figure looks and is saved: the same colours, an SVG and a PNG of each, the same bytes from the same
+numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ STYLE = {
 
 
 def open_marks(ax, x, y, colour: str) -> None:
-    """Points of trainings that had not converged (`glat.training.convergence`): open ones, over those that are there."""
+    """Points of trainings that had not converged (`glat.training.convergence`): open ones, over those that are
+    there."""
     ax.plot(x, y, "o", color=colour, mfc="white", zorder=3, gid=OPEN)
 
 

@@ -40,8 +40,8 @@ def table(path: Path) -> Markup:
 def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Title, content and pictures of each part, read from `folder`.
 
-    A part whose runs are missing is read from `folder`/partial, where `glat partial` has just made it without them; what
-    can't be made without them says so.
+    A part whose runs are missing is read from `folder`/partial, where `glat partial` has just made it without them;
+    what can't be made without them says so.
     """
 
     def part(title: str, results: list[str], names: list[tuple[str, str]], text: str = ""):
@@ -132,8 +132,8 @@ def environments(runs: list[Run]) -> list[dict[str, Any]]:
 def write(params: Params, folder: Path, partial: bool = False) -> None:
     """Write report.html into `folder` from the results beside it.
 
-    With `partial`, `folder` is the one of partial results, the others stand above it, and the page says what is missing.
-    A whole report removes the partial results.
+    With `partial`, `folder` is the one of partial results, the others stand above it, and the page says what is
+    missing. A whole report removes the partial results.
     """
     whole_results = folder.parent if partial else folder
     runs = list(experiments.all_runs(params).values())

@@ -1,4 +1,5 @@
-"""mAP, mAUC and d' of every run in one small file, with the run's marks: what `dvc metrics` and `dvc exp show` compare."""
+"""mAP, mAUC and d' of every run in one small file, with the run's marks: what `dvc metrics` and `dvc exp show`
+compare."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from .measured import read
 
 
 def summary(params: Params) -> dict[str, dict[str, float | str | None]]:
-    """mAP, mAUC and d' of each run by name: of the fused score where there are two streams, to six digits;
-    None for one that has no finite value (d' of a perfect AUC). `method` is the system with its marks, `convergence` the
-    state of the run's training at its end (`glat.training.convergence`).
+    """mAP, mAUC and d' of each run by name: of the fused score where there are two streams, to six digits; None for one
+    that has no finite value (d' of a perfect AUC). `method` is the system with its marks, `convergence` the state of
+    the run's training at its end (`glat.training.convergence`).
 
     Raises:
         GlatError: a run that is not evaluated.

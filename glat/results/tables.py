@@ -26,10 +26,10 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
 
     Two networks on the whole clip, where `params.table1` asks for them, are a row after GL-AT's.
 
-    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime` (with interval, p,
-    p corrected and verdict), with GL-AT minus without, paired; `vs_glat` alike, two networks on the whole clip minus GL-AT;
-    `multiply_adds_per_clip`; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own publication,
-    or the paper's GL-AT) and `paper_reproduced_audioset_*`.
+    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime` (with interval, p, p
+    corrected and verdict), with GL-AT minus without, paired; `vs_glat` alike, two networks on the whole clip minus
+    GL-AT; `multiply_adds_per_clip`; and what the paper prints for AudioSet: `paper_audioset_*` (the backbone's own
+    publication, or the paper's GL-AT) and `paper_reproduced_audioset_*`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -82,13 +82,14 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
 
 
 def beside_glat(table: pd.DataFrame, two: dict[str, Any]) -> str:
-    """What two networks on the whole clip (a row of Table 1) score and cost beside GL-AT: which of the two is it that helps?"""
+    """What two networks on the whole clip (a row of Table 1) score and cost beside GL-AT: which of the two is it that
+    helps?"""
     of = table[table["backbone"] == two["backbone"]]
     glat = of[of["glat"]].iloc[0]
     alone = of["multiply_adds_per_clip"].min()
     return (
-        f"**{two['method']}** is GL-AT with one window as long as the clip: an ensemble of two that chooses nothing, for "
-        f"{two['multiply_adds_per_clip'] / alone:.2f} times the multiply-adds of the backbone alone, where "
+        f"**{two['method']}** is GL-AT with one window as long as the clip: an ensemble of two that chooses nothing, "
+        f"for {two['multiply_adds_per_clip'] / alone:.2f} times the multiply-adds of the backbone alone, where "
         f"{glat['method']} takes {glat['multiply_adds_per_clip'] / alone:.2f}. Its mAP minus that of {glat['method']}: "
         f"{text.difference(two, 'vs_glat')}."
     )

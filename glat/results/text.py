@@ -36,8 +36,8 @@ def marks(rows: list[dict[str, Any]]) -> list[str]:
     if any(row["not_converged"] for row in rows):
         told.append(
             f"{MARK} In at least one seed the training had not converged at its end, by its own curve "
-            "(glat/training/convergence.py): it is half-trained, or its curve can't tell. A difference that such a system is part of "
-            f'has no verdict ("{NO_VERDICT}").'
+            "(glat/training/convergence.py): it is half-trained, or its curve can't tell. A difference that such a "
+            f'system is part of has no verdict ("{NO_VERDICT}").'
         )
     return told
 
@@ -98,8 +98,8 @@ INTERVALS_ARE_FOR = (
     "positives leans above that, as each positive counts itself, so its interval reaches further down than up."
 )
 HOW_DIFFERENCES_READ = (
-    "Differences are paired by clip and seed. p is two-sided, of both sources of variance, and corrected by Holm's method "
-    "for all comparisons of one metric in this table, each pair of systems counted once; a difference is called higher or lower where that p is below what "
-    "the interval leaves out, else it is undecided. The interval is that of one comparison alone. One seed gives no "
-    "verdict."
+    "Differences are paired by clip and seed. p is two-sided, of both sources of variance, and corrected by Holm's "
+    "method for all comparisons of one metric in this table, each pair of systems counted once; a difference is called "
+    "higher or lower where that p is below what the interval leaves out, else it is undecided. The interval is that of "
+    "one comparison alone. One seed gives no verdict."
 )

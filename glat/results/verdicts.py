@@ -1,5 +1,5 @@
-"""Differences between systems, and what may be said of them: a verdict needs two seeds, trainings that had converged, and p
-corrected for the number of comparisons."""
+"""Differences between systems, and what may be said of them: a verdict needs two seeds, trainings that had converged,
+and p corrected for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ def converged(a: Measured, b: Measured) -> bool:
 
 
 def difference_columns(name: str, found: Difference | None, pair: Hashable, converged: bool = True) -> dict[str, Any]:
-    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`, `_verdict`.
+    """A difference as columns of a table: `<name>`, `_low`, `_high`, `_p`, and for `decide` to fill, `_p_holm`,
+    `_verdict`.
 
-    converged: whether the trainings of both had; else the difference has neither p nor verdict. `_pair` is for `decide` alone: what is compared, the same for a comparison that the table has again.
+    converged: whether the trainings of both had; else the difference has neither p nor verdict. `_pair` is for `decide`
+        alone: what is compared, the same for a comparison that the table has again.
     """
     values = zip(("", "_low", "_high", "_p"), found or NONE, strict=True)
     columns = {f"{name}{end}": value for end, value in values}

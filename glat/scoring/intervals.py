@@ -3,8 +3,8 @@
 Two things vary: the clips that were evaluated, and the seed that a system was trained with. Over S seeds that were
 evaluated on the same clips, the mean of a metric varies by
 
-- clips: sum_i u_i^2 / n^2 (+ doubt), u the mean over seeds of the influences of `glat.scoring.jackknife`, with as many degrees
-  of freedom as their fourth moments leave;
+- clips: sum_i u_i^2 / n^2 (+ doubt), u the mean over seeds of the influences of `glat.scoring.jackknife`, with as many
+  degrees of freedom as their fourth moments leave;
 - seeds: s^2 / S with S - 1 degrees of freedom, s the standard deviation over seeds.
 
 The half-width h of an interval is that of both together, h^2 = q^2 clips + t^2 seeds, with Student's q and t of the two
@@ -98,7 +98,8 @@ def variances(estimates: Sequence[Estimate]) -> Variances:
 
 
 def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interval:
-    """The mean over seeds of AP, AUC or their mean over classes, all from 0 to 1; one estimate a seed, on the same clips.
+    """The mean over seeds of AP, AUC or their mean over classes, all from 0 to 1; one estimate a seed, on the same
+    clips.
 
     Raises:
         GlatError: a confidence that does not lie between 0 and 1.

@@ -1,23 +1,25 @@
 """How far a metric would move with other clips: what each clip does to AP, AUC, mAP, mAUC and d', in closed form.
 
 A class's AP and AUC are computed without each of its clips in turn, from the same counts as the metric itself: a clip
-matters only by its place among the class's levels (`glat.scoring.metrics`), so all leave-one-out values of a class cost two
-cumulative sums. From them
+matters only by its place among the class's levels (`glat.scoring.metrics`), so all leave-one-out values of a class cost
+two cumulative sums. From them
 
-- the *influence* of clip i, u_i = n sqrt((m - 1) / m) (mean over its group - value without i), where its group are the m
-  clips of n that have the class, or the others; the variance over sets of clips with these numbers of positives is
-  sum_i u_i^2 / n^2. For AUC that is DeLong's variance. A mean over classes has the mean of their influences, which holds
-  how classes vary together in a clip; the difference of two systems has the difference of theirs, which pairs them.
-- the *centre*, AP without its lean. A positive counts itself among the positives that score as high, so that AP on a few
-  dozen positives is higher than on many: by 3 standard errors of mAP on AudioSet's evaluation set. In the centre each
-  positive's precision is that of the clips ranked as high apart from itself, P / (P - 1) to each other positive; the
-  first clip of all has the precision of the next. AUC has no lean: its centre is its value.
+- the *influence* of clip i, u_i = n sqrt((m - 1) / m) (mean over its group - value without i), where its group are the
+  m clips of n that have the class, or the others; the variance over sets of clips with these numbers of positives is
+  sum_i u_i^2 / n^2. For AUC that is DeLong's variance. A mean over classes has the mean of their influences, which
+  holds how classes vary together in a clip; the difference of two systems has the difference of theirs, which pairs
+  them.
+- the *centre*, AP without its lean. A positive counts itself among the positives that score as high, so that AP on a
+  few dozen positives is higher than on many: by 3 standard errors of mAP on AudioSet's evaluation set. In the centre
+  each positive's precision is that of the clips ranked as high apart from itself, P / (P - 1) to each other positive;
+  the first clip of all has the precision of the next. AUC has no lean: its centre is its value.
 - the *doubt*, a variance where the jackknife can see none. m clips ranked without a mistake don't prove that there is
-  none: the rule of succession gives the next clip a mistake with a chance of 1 / (m + 2). Each mistake seen halves the doubt.
+  none: the rule of succession gives the next clip a mistake with a chance of 1 / (m + 2). Each mistake seen halves the
+  doubt.
 
-Sources: Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982; DeLong et al., "Comparing the areas under
-two or more correlated ROC curves", Biometrics 1988. What the intervals of `glat.scoring.intervals` then hold was found by
-simulation: docs/statistics.md.
+Sources: Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982; DeLong et al., "Comparing the areas
+under two or more correlated ROC curves", Biometrics 1988. What the intervals of `glat.scoring.intervals` then hold was
+found by simulation: docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -106,7 +108,8 @@ def _d_prime(auc: Estimate) -> Estimate:
 
 
 def _of_class(ranked: Ranked, clips: int) -> tuple[Estimate, Estimate]:
-    """AP and AUC of a class of K levels. p (K,) positives by level, q (2K + 1,) negatives by place, the last below all."""
+    """AP and AUC of a class of K levels. p (K,) positives by level, q (2K + 1,) negatives by place, the last below
+    all."""
     p = np.bincount(ranked.level, minlength=ranked.levels).astype(np.float64)
     q = np.bincount(ranked.place, minlength=2 * ranked.levels + 1).astype(np.float64)
     positives = len(ranked.positives)
@@ -120,7 +123,7 @@ def _of_class(ranked: Ranked, clips: int) -> tuple[Estimate, Estimate]:
     mistakes = min(p @ (above > 0), above[-1], p @ (ahead < q.sum()), q.sum() - ahead[0])
 
     def estimate(value: float, centre: float, without: tuple[np.ndarray, np.ndarray]) -> Estimate:
-        """without: the value without a positive of each level, (K,), and without a negative of each place, (2K + 1,)."""
+        """without: the value without a positive of each level, (K,), and a negative of each place, (2K + 1,)."""
         of_positives, of_negatives = (_influence(*group, clips) for group in zip(without, (p, q), strict=True))
         influence = np.full(clips, of_negatives[-1])
         influence[ranked.negatives] = of_negatives[ranked.place]
@@ -177,6 +180,7 @@ def _ap_centre(ap: float, p: np.ndarray, q: np.ndarray) -> float:
 
 
 def unseen(value: float, known: float, mistakes: float) -> float:
-    """The variance of one more clip's part in a value of `known` clips, of which `mistakes` were seen; see `doubt` above."""
+    """The variance of one more clip's part in a value of `known` clips, of which `mistakes` were seen; see `doubt`
+    above."""
     likely = (known * value + 1) / (known + 2)
     return likely * (1 - likely) * 0.5**mistakes

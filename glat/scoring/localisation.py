@@ -27,7 +27,8 @@ LOCALISATION = [
 
 
 def strong_labels(params: Params) -> pd.DataFrame:
-    """Strong labels of the evaluation clips: `<split>_strong.tsv` of the metadata; no row where there is no such file."""
+    """Strong labels of the evaluation clips: `<split>_strong.tsv` of the metadata; no row where there is no such
+    file."""
     metadata = Path("data") / params.dataset / "metadata"
     files = [file for split in params.chosen.evaluate if (file := metadata / f"{split}_strong.tsv").exists()]
     classes = read_class_list(listed) if (listed := metadata / "class_labels_indices.csv").exists() else None
@@ -36,7 +37,8 @@ def strong_labels(params: Params) -> pd.DataFrame:
 
 
 def chance_to_hit(events: np.ndarray, tau: float, seconds: float) -> float:
-    """Probability that a random window of `tau` in a clip of `seconds` overlaps one of the (events, 2) onsets and offsets."""
+    """Probability that a random window of `tau` in a clip of `seconds` overlaps one of the (events, 2) onsets and
+    offsets."""
     last = seconds - tau
     if last <= 0:
         return 1.0
@@ -110,12 +112,12 @@ def by_class(
 ) -> pd.DataFrame:
     """`localise` of one or several runs, one row a class in order of event duration, then one of all.
 
-    Columns: `events` and `median_duration` (s) in the strong labels; `windows` selected for the class in clips that hold
-    it, `hits` among them, `hit` their share with its interval over clips and runs, `hit_random` what random windows would
-    hit; `centre_error` and `centre_error_random` (s, means); `selected`, all windows that were chosen for the class
-    (`chosen`, (L,), from `selected`), in clips that hold it or not, and the share of them that hits, and would hit at
-    random; `covered_pairs`, how many (clip, class) there are, `covered`, the share of them that any of the N windows
-    overlaps, and `covered_random`; `clips`; `runs`.
+    Columns: `events` and `median_duration` (s) in the strong labels; `windows` selected for the class in clips that
+    hold it, `hits` among them, `hit` their share with its interval over clips and runs, `hit_random` what random
+    windows would hit; `centre_error` and `centre_error_random` (s, means); `selected`, all windows that were chosen for
+    the class (`chosen`, (L,), from `selected`), in clips that hold it or not, and the share of them that hits, and
+    would hit at random; `covered_pairs`, how many (clip, class) there are, `covered`, the share of them that any of the
+    N windows overlaps, and `covered_random`; `clips`; `runs`.
     """
     every = pd.concat(found, ignore_index=True)
     strong = strong[strong["clip"].isin(every["clip"]) & strong["label"].isin(names)]
@@ -141,7 +143,8 @@ def by_class(
 
 
 def _hit_interval(runs: list[pd.DataFrame], level: float) -> tuple[float, float]:
-    """Of the share of windows that hit, over clips, in which windows stand together, and runs, which heard the same clips.
+    """Of the share of windows that hit, over clips, in which windows stand together, and runs, which heard the same
+    clips.
 
     It is at least as wide as for independent windows of one run: Wilson's.
     """

@@ -53,8 +53,8 @@ def write_manifest(path: Path, clips: Iterable[str]) -> str:
 def read_list(path: str | Path) -> list[str]:
     """The entries of a list of clips, each once: names `<id>_<start in ms>` or bare YouTube ids.
 
-    One entry a line; `#` begins a comment. Of a CSV the first column counts; where start and end in seconds follow, as in
-    AudioSet's own segment lists, they count too. PANNs' file names, `Y<id>.wav`, stand for the id.
+    One entry a line; `#` begins a comment. Of a CSV the first column counts; where start and end in seconds follow, as
+    in AudioSet's own segment lists, they count too. PANNs' file names, `Y<id>.wav`, stand for the id.
 
     Raises:
         GlatError: a file that can't be read, a line that holds no clip, or no clip at all.

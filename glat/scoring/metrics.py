@@ -1,4 +1,5 @@
-"""Average precision, ROC AUC and d', per class and mean. `glat.scoring.jackknife` and `glat.scoring.intervals` give their intervals.
+"""Average precision, ROC AUC and d', per class and mean. `glat.scoring.jackknife` and `glat.scoring.intervals` give
+their intervals.
 
 Conventions
 -----------
@@ -119,6 +120,8 @@ def columns(target: np.ndarray, score: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 class Ranked(NamedTuple):
+    """The clips of one class by level: what its metrics and their leave-one-out values are counted from."""
+
     positives: np.ndarray  # indices of the positive clips
     level: np.ndarray  # level of each, 0 for the highest score
     negatives: np.ndarray  # indices of the negative clips that score at least as high as the lowest positive
