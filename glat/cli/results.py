@@ -75,7 +75,8 @@ def partial() -> None:
     from ..lib.files import remove
     from ..results.measured import only_failures
 
-    params, written = load_params(), []
+    params = load_params()
+    written: list[str] = []
     remove(Path("results") / params.dataset / PARTIAL)
     for name, result in RESULTS.items():
         runs = experiments.runs_of(experiments.systems_of(params, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from torch import nn
 
@@ -26,9 +27,9 @@ def build(
     classes: int,
     width: float = 1.0,
     sample_rate: int = 32000,
-    glat: dict | None = None,
+    glat: dict[str, Any] | None = None,
     dropout: float = 1.0,
-    front_end: dict | None = None,
+    front_end: dict[str, Any] | None = None,
 ) -> Tagger:
     """A network from waveform to class probabilities.
 

@@ -44,9 +44,9 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
         found = [
             [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of] for of in kept
         ]
-        if None in found[0]:
+        if not all(found[0]):  # no positive
             continue
-        alone, both = ([ap for ap, _ in of] for of in found)
+        alone, both = ([classwise[0] for classwise in of if classwise] for of in found)
         row = {"mid": mid, "display_name": name, "median_duration": duration[mid]}
         row |= {"AP_alone": np.mean([ap.value for ap in alone]), "AP_glat": np.mean([ap.value for ap in both])}
         gain = difference_columns("gain", difference(both, alone, level), mid, converged(plain, glat))
@@ -121,7 +121,7 @@ def write(params: Params, folder: Path) -> None:
         return
     names = dict(zip(kept[0]["mid"], kept[0]["display_name"], strict=True))
     level = confidence([plain, glat])
-    chosen = sum(selected(one, strong) for one in kept)
+    chosen = np.sum([selected(one, strong) for one in kept], axis=0)
     table = by_class(found, strong, names, chosen, level)
     draw_hits(table, tau, glat, folder / "localisation")
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])

@@ -90,11 +90,9 @@ def variances(estimates: Sequence[Estimate]) -> Variances:
     freedom = min(one.freedom for one in estimates)
     if second > 0 and (apart := fourth / second**2 - 1 / len(influence)) > 0:
         freedom = min(freedom, 2 / apart)
-    several = {}
-    if (count := len(estimates)) > 1:
-        seeds = np.var([one.centre for one in estimates], ddof=1) / count
-        several = {"seeds": float(seeds), "seeds_freedom": count - 1}
-    return Variances(float(clips), float(max(freedom, 1)), **several)
+    count = len(estimates)
+    seeds = float(np.var([one.centre for one in estimates], ddof=1)) / count if count > 1 else 0.0
+    return Variances(float(clips), float(max(freedom, 1)), seeds, count - 1)
 
 
 def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interval:

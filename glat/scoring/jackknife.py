@@ -64,7 +64,7 @@ def class_estimates(target: ArrayLike, score: ArrayLike) -> Iterator[tuple[Estim
 
 def jackknife(target: ArrayLike, score: ArrayLike) -> Jackknife:
     """mAP, mAUC and d' of one system: NaN where no class has a value. Arguments and errors as `class_estimates`."""
-    return over_classes(class_estimates(target, score), len(target))
+    return over_classes(class_estimates(target, score), np.shape(target)[0])
 
 
 def over_classes(classes: Iterable[tuple[Estimate, Estimate] | None], clips: int) -> Jackknife:

@@ -59,7 +59,7 @@ def centre_error(starts: np.ndarray, events: np.ndarray, tau: float) -> np.ndarr
 
 def hits(starts: np.ndarray, events: np.ndarray, tau: float) -> np.ndarray:
     """Whether each window (W,) overlaps one of the (events, 2)."""
-    return ((starts[:, None] < events[:, 1]) & (starts[:, None] + tau > events[:, 0])).any(1)
+    return np.any((starts[:, None] < events[:, 1]) & (starts[:, None] + tau > events[:, 0]), axis=1)
 
 
 def localise(kept: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: float) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Chosen:
     if len(missing) == len(entries):
         raise GlatError(f"{sentence}; evaluation.only takes names or ids of this dataset's evaluation clips")
     indices = sorted({index for entry in entries for index in places.get(entry, [])})
-    told = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    told: dict[str, Any] = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     told |= {"listed": len(entries), "found": len(entries) - len(missing), "missing": len(missing)}
     return Chosen(np.array(indices), told, sentence)
 

@@ -78,7 +78,7 @@ class Influence(NamedTuple):
 def write_influence(path: Path, found: Influence) -> None:
     """Keep what `jackknife` found for each stream: the influences as (3, clips) float32 of mAP, mAUC and d', and the
     other numbers of `Estimate` as (3, 5)."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, stream in found.streams.items():
         arrays[name] = np.stack([one.influence for one in stream]).astype(np.float32)
         arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in stream])

@@ -89,7 +89,9 @@ def gpus(wildcards):
     published = wildcards.run not in RUNS  # weights of PANNs, which are scored alone
     training = PARAMS.training if published else RUNS[wildcards.run].training
     if on_a_cluster() and training.nodes > 1:
-        raise WorkflowError(f"training.nodes: {training.nodes}, but a job of this workflow has one node (docs/cluster.md)")
+        raise WorkflowError(
+            f"training.nodes: {training.nodes}, but a job of this workflow has one node (docs/cluster.md)"
+        )
     there = partition().gpu if on_a_cluster() else gpu()
     return training.devices if training.accelerator == "gpu" or (training.accelerator == "auto" and there) else 0
 

@@ -21,16 +21,16 @@ rule table1:
         md="results/{dataset}/table1.md",
     log:
         "logs/{dataset}/table1.log",
-    params:
-        code=code("glat.results.tables"),
-        result="table1",
-        systems=shown("table1"),
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=within(10),
-    conda:
-        ENVIRONMENT
+    params:
+        code=code("glat.results.tables"),
+        result="table1",
+        systems=shown("table1"),
     shell:
         "glat --set dataset={wildcards.dataset:q} {params.result:q} > {log:q} 2>&1"
 
@@ -65,7 +65,9 @@ use rule table1 as table2 with:
 # What PANNs' published weights score on the packs, as the proof that the data are right; not part of `all`.
 use rule table1 as panns with:
     input:
-        expand("runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "influence.npz"]),
+        expand(
+            "runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "influence.npz"]
+        ),
     output:
         multiext("results/{dataset}/panns", ".csv", ".md"),
     log:
@@ -201,11 +203,11 @@ rule chosen:
     wildcard_constraints:
         file=r"[^/]+\.(csv|json|md|svg|png|html)",
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=100,
         runtime=within(5),
-    conda:
-        ENVIRONMENT
     shell:
         "(cp {input:q} {output:q}.part && mv {output:q}.part {output:q}) > {log:q} 2>&1"
