@@ -14,6 +14,7 @@ from glat.data.lists import audioset
 from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
 from glat.data.sources import Shard, synthetic
+from glat.lib.logs import to_stderr
 
 ROOT = Path(__file__).parents[1]
 # The tests start some hundred Pythons: without compiled modules beside the sources, as some containers ask for, each
@@ -30,6 +31,12 @@ TINY = {
         "steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2, "schedule": "cosine", "warmup": 2
     },
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def log_on_stderr():
+    """As the command has it."""
+    to_stderr()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..lib.errors import GlatError, tell
+from ..lib.logs import to_stderr
 from ..lib.redaction import hook
 from .app import app
 
@@ -25,10 +27,11 @@ def main() -> None:
     """Run the command, and tell of nothing that only its owner may know (`glat.lib.redaction`); a `GlatError`, or a
     file that the system refuses, becomes one line on stderr and exit status 1."""
     sys.excepthook = hook
+    to_stderr()
     try:
         app()
     except GlatError as error:
-        told = str(error)
+        tell(f"glat: {error}", logging.ERROR, error)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):  # HDF5 has the number in its text alone
             told = _full(error)
@@ -36,9 +39,9 @@ def main() -> None:
             told = f"{error.filename}: {error.strerror}"
         else:
             raise
+        tell(f"glat: {told}", logging.ERROR, error)
     else:
         return
-    tell(f"glat: {told}")
     sys.exit(1)
 
 

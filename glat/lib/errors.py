@@ -1,9 +1,9 @@
-"""The one exception that a user is meant to read, and the one way of telling him a sentence."""
+"""The one exception that a user is meant to read, and the one way of telling a sentence."""
 
 import errno
+import logging
 import os
 import struct
-import sys
 
 from .escaping import printable
 from .redaction import redact
@@ -44,6 +44,8 @@ class GlatError(Exception):
         super().__init__(printable(redact(str(told))))
 
 
-def tell(sentence: str) -> None:
-    """Write a sentence to stderr, and so into the log of a step, with as little in it as a `GlatError` has."""
-    print(printable(redact(sentence)), file=sys.stderr, flush=True)
+def tell(sentence: str, level: int = logging.INFO, error: BaseException | None = None) -> None:
+    """Log a sentence, with as little in it as a `GlatError` has: the command writes it to stderr, and so into the log of
+    a step; with `--verbose` the traceback of the error, too."""
+    log = logging.getLogger("glat")
+    log.log(level, "%s", printable(redact(sentence)), exc_info=error if log.isEnabledFor(logging.DEBUG) else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,7 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
         tables.write(pd.concat(lines), None, folder / "training")
 
 
-def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: AbstractSet[str] = frozenset()) -> None:
+def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] | frozenset[str] = frozenset()) -> None:
     """The global and the local stream's loss over steps, one line a run; runs that differ in seed alone share a colour.
 
     The curves of `half`, which had not converged (`glat.training.convergence`), end in an open mark.
