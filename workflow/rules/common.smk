@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.27")
 
 # The glat of this folder, whose files the rules depend on, before an installed one: DVC runs queued experiments in
 # copies of the project.
@@ -19,13 +22,21 @@ from glat.lib import cluster, dependencies, records
 from glat.lib.cores import cores, gpu
 from glat.lib.errors import GlatError
 from glat.lib.escaping import NAME
+from glat.lib.logs import to_stderr
 from glat.lib.redaction import redact
 from glat.models import registry
 from glat.scoring import manifest
 from glat.use import weights
 
-# What every rule runs in. Snakemake itself is started inside it (README), so it makes no environment of its own.
+# What every rule runs in. Snakemake imports glat too, so it is started inside it (README) and makes none of its own.
 ENVIRONMENT = "../../environment.yml"
+if workflow.deployment_settings.deployment_method:
+    raise WorkflowError(
+        "--software-deployment-method (--sdm): no environment is made for single rules; start snakemake inside the one "
+        "of uv.lock or environment.yml (README.md), without this option"
+    )
+
+to_stderr()
 
 try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
@@ -201,6 +212,14 @@ def kept(of, *names):
 def measured(of):
     """What a table or figure reads of the runs of these systems."""
     return kept(of, "metrics.json", "influence.npz")
+
+
+def reported(name, *kinds, category, caption=None):
+    """Files of a result by kind, of which `snakemake --report` shows tables, pictures and pages."""
+    files = [f"results/{{dataset}}/{name}.{kind}" for kind in kinds]
+    about = {"category": category, "subcategory": name, "caption": f"../report/{caption or name}.rst"}
+    shown = ("csv", "svg", "html")
+    return [report(f, labels={"file": Path(f).name}, **about) if f.endswith(shown) else f for f in files]
 
 
 def made(names, *kinds):

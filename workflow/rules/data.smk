@@ -14,19 +14,19 @@ rule metadata:
         update(directory("data/{dataset}/metadata")),
     log:
         "logs/{dataset}/metadata.log",
-    priority: 2
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=within(60),
     params:
         code=code("glat.data.lists.metadata"),
         source=lambda wildcards: source_code(wildcards) if makes_lists(wildcards) else [],
         lists=lists_from,
         classes=lambda wildcards: entry(wildcards).classes,
         splits=lambda wildcards: json.dumps(entry(wildcards).splits),
+    threads: 1
+    priority: 2
+    resources:
+        mem_mb=4000,
+        runtime=within(60),
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} metadata > {log:q} 2>&1"
 
@@ -40,19 +40,19 @@ rule download:
         "data/{dataset}/audio/{split}/{shard}.csv",
     log:
         "logs/{dataset}/download/{split}/{shard}.log",
-    priority: 2
-    conda:
-        ENVIRONMENT
-    threads: 4
-    resources:
-        mem_mb=3000,
-        runtime=within(7 * 24 * 60),
-        processors=granted,
     params:
         code=code("glat.data.lists.audioset"),
         audio=source_code,
         source=lambda wildcards: json.dumps(sources.identity(entry(wildcards).source)),
         shard_size=lambda wildcards: entry(wildcards).shard_size,
+    threads: 4
+    priority: 2
+    resources:
+        mem_mb=3000,
+        runtime=within(7 * 24 * 60),
+        processors=granted,
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} download {wildcards.split:q} {wildcards.shard:q}"
         " --workers {resources.processors} > {log:q} 2>&1"
@@ -66,19 +66,19 @@ rule resample:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),
     log:
         "logs/{dataset}/resample/{split}/{shard}.log",
-    priority: 2
-    conda:
-        ENVIRONMENT
-    threads: 4
-    resources:
-        mem_mb=3000,
-        runtime=within(6 * 60),
-        processors=granted,
     params:
         code=code("glat.data.resample", "glat.data.lists.audioset"),
         reader=source_code,
         audio=PARAMS.audio.model_dump_json(exclude={"limits"}),
         in_place=lambda wildcards: bool(entry(wildcards).source.get("in_place")),
+    threads: 4
+    priority: 2
+    resources:
+        mem_mb=3000,
+        runtime=within(6 * 60),
+        processors=granted,
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} resample {wildcards.split:q} {wildcards.shard:q}"
         " --workers {resources.processors} > {log:q} 2>&1"
@@ -93,15 +93,15 @@ rule pack:
         "data/{dataset}/packs/{split}/{shard}.ledger.csv",
     log:
         "logs/{dataset}/pack/{split}/{shard}.log",
-    priority: 2
-    conda:
-        ENVIRONMENT
+    params:
+        code=code("glat.data.packs.write"),
     threads: 1
+    priority: 2
     resources:
         mem_mb=2000,
         runtime=within(2 * 60),
-    params:
-        code=code("glat.data.packs.write"),
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} pack {wildcards.split:q} {wildcards.shard:q} > {log:q} 2>&1"
 
@@ -113,18 +113,18 @@ rule audit:
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
         told(),
     output:
-        multiext("results/{dataset}/audit", ".csv", ".html"),
+        reported("audit", "csv", "html", category="Data"),
     log:
         "logs/{dataset}/audit.log",
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=8000,
-        runtime=within(60),
     params:
         code=code("glat.audit.report"),
         audit=PARAMS.audit.model_dump_json(),
         roles=[PARAMS.chosen.train, PARAMS.chosen.evaluate],
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=within(60),
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} audit --threads {threads} > {log:q} 2>&1"

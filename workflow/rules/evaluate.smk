@@ -15,18 +15,18 @@ rule evaluate:
         "runs/{dataset}/{run}/metrics.json",
     log:
         "logs/{dataset}/evaluate/{run}.log",
-    conda:
-        ENVIRONMENT
+    params:
+        code=code("glat.scoring.evaluation"),
+        network=network,
+        evaluation=PARAMS.evaluation.model_dump_json(),
     threads: 4
     resources:
         mem_mb=4000,
         gpu=one_gpu,
         runtime=within(6 * 60),
         processors=granted,
-    params:
-        code=code("glat.scoring.evaluation"),
-        network=network,
-        evaluation=PARAMS.evaluation.model_dump_json(),
+    conda:
+        ENVIRONMENT
     shell:
         "glat evaluate {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
@@ -39,15 +39,15 @@ rule fetch_weights:
         "logs/weights/{file}.log",
     wildcard_constraints:
         file="|".join(map(re.escape, FETCHED)) or "(?!)",
-    conda:
-        ENVIRONMENT
+    params:
+        weights=lambda wildcards: json.dumps(redact(PARAMS.weights[FETCHED[wildcards.file]].model_dump())),
+        backbone=lambda wildcards: FETCHED[wildcards.file],
     threads: 1
     resources:
         mem_mb=1000,
         runtime=within(6 * 60),
-    params:
-        weights=lambda wildcards: json.dumps(redact(PARAMS.weights[FETCHED[wildcards.file]].model_dump())),
-        backbone=lambda wildcards: FETCHED[wildcards.file],
+    conda:
+        ENVIRONMENT
     shell:
         "glat weights {params.backbone:q} --until file > {log:q} 2>&1"
 
@@ -64,17 +64,17 @@ rule published_run:
         "logs/{dataset}/weights/{backbone}.log",
     wildcard_constraints:
         backbone="|".join(PARAMS.weights) or "(?!)",
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=within(30),
     params:
         code=code("glat.use.weights"),
         network=lambda wildcards: code(registry.module(wildcards.backbone)),
         weights=lambda wildcards: json.dumps(redact(PARAMS.weights[wildcards.backbone].model_dump())),
         run=lambda wildcards: weights.run_of(PARAMS, wildcards.backbone, Path("-")).model_dump_json(),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=within(30),
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} weights {wildcards.backbone:q} --until run > {log:q} 2>&1"
 

@@ -54,16 +54,16 @@ rule record:
         "records/{dataset}/{stage}.json",
     log:
         "logs/{dataset}/records/{stage}.log",
+    params:
+        files=lambda wildcards: STAGES[wildcards.stage] + BESIDES.get(wildcards.stage, []),
     wildcard_constraints:
         stage="|".join(STAGES),
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=within(60),
-    params:
-        files=lambda wildcards: STAGES[wildcards.stage] + BESIDES.get(wildcards.stage, []),
+    conda:
+        ENVIRONMENT
     shell:
         "glat record {output:q} {params.files:q} > {log:q} 2>&1"
 

@@ -17,20 +17,19 @@ rule table1:
     input:
         measured(systems("table1")),
     output:
-        csv="results/{dataset}/table1.csv",
-        md="results/{dataset}/table1.md",
+        reported("table1", "csv", "md", category="Paper"),
     log:
         "logs/{dataset}/table1.log",
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=within(10),
     params:
         code=code("glat.results.tables"),
         result="table1",
         systems=shown("table1"),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=within(10),
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} {params.result:q} > {log:q} 2>&1"
 
@@ -52,8 +51,7 @@ use rule table1 as table2 with:
     input:
         measured(systems("table2")),
     output:
-        csv="results/{dataset}/table2.csv",
-        md="results/{dataset}/table2.md",
+        reported("table2", "csv", "md", category="Paper"),
     log:
         "logs/{dataset}/table2.log",
     params:
@@ -69,7 +67,7 @@ use rule table1 as panns with:
             "runs/{{dataset}}/{backbone}-panns/{file}", backbone=PARAMS.weights, file=["metrics.json", "influence.npz"]
         ),
     output:
-        multiext("results/{dataset}/panns", ".csv", ".md"),
+        reported("panns", "csv", "md", category="Data"),
     log:
         "logs/{dataset}/panns.log",
     params:
@@ -82,7 +80,7 @@ use rule table1 as fig2a with:
     input:
         measured(systems("fig2a")),
     output:
-        multiext("results/{dataset}/fig2a", ".csv", ".svg", ".png"),
+        reported("fig2a", "csv", "svg", "png", category="Paper"),
     log:
         "logs/{dataset}/fig2a.log",
     params:
@@ -95,7 +93,7 @@ use rule table1 as fig2b with:
     input:
         measured(systems("fig2b")),
     output:
-        multiext("results/{dataset}/fig2b", ".csv", ".svg", ".png"),
+        reported("fig2b", "csv", "svg", "png", category="Paper"),
     log:
         "logs/{dataset}/fig2b.log",
     params:
@@ -108,7 +106,7 @@ use rule table1 as controls with:
     input:
         measured(systems("controls")),
     output:
-        multiext("results/{dataset}/controls", ".csv", ".md", ".svg", ".png"),
+        reported("controls", "csv", "md", "svg", "png", category="Controls"),
     log:
         "logs/{dataset}/controls.log",
     params:
@@ -123,8 +121,8 @@ use rule table1 as localisation with:
         kept(systems("localisation"), "per_class.csv", "predictions.h5"),
         "data/{dataset}/metadata",
     output:
-        multiext("results/{dataset}/localisation", ".csv", ".md", ".svg", ".png"),
-        multiext("results/{dataset}/durations", ".csv", ".svg", ".png"),
+        reported("localisation", "csv", "md", "svg", "png", category="Controls"),
+        reported("durations", "csv", "svg", "png", category="Controls"),
     log:
         "logs/{dataset}/localisation.log",
     params:
@@ -138,7 +136,7 @@ use rule table1 as pr_curves with:
         measured(systems("table1")),
         kept(systems("table1"), "predictions.h5"),
     output:
-        multiext("results/{dataset}/pr_curves", ".csv", ".svg", ".png"),
+        reported("pr_curves", "csv", "svg", "png", category="Curves"),
     log:
         "logs/{dataset}/pr_curves.log",
     params:
@@ -152,7 +150,10 @@ use rule table1 as training_curves with:
         kept(systems("report"), "train.csv"),
     output:
         "results/{dataset}/training.csv",
-        expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
+        *(
+            reported(f"training_{of}", "svg", "png", category="Curves", caption="training")
+            for of in ("table1", "fig2", "controls")
+        ),
     log:
         "logs/{dataset}/training_curves.log",
     params:
@@ -184,7 +185,7 @@ use rule table1 as report with:
         kept(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in SHOWN],
     output:
-        "results/{dataset}/report.html",
+        reported("report", "html", category="Paper"),
     log:
         "logs/{dataset}/report.log",
     params:
@@ -203,11 +204,11 @@ rule chosen:
     wildcard_constraints:
         file=r"[^/]+\.(csv|json|md|svg|png|html)",
     localrule: True
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=100,
         runtime=within(5),
+    conda:
+        ENVIRONMENT
     shell:
         "(cp {input:q} {output:q}.part && mv {output:q}.part {output:q}) > {log:q} 2>&1"

@@ -6,15 +6,15 @@ rule configure:
         "runs/{dataset}/{run}/config.yaml",
     log:
         "logs/{dataset}/configure/{run}.log",
+    params:
+        run=run_of,
     localrule: True
-    conda:
-        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=500,
         runtime=within(5),
-    params:
-        run=run_of,
+    conda:
+        ENVIRONMENT
     shell:
         "glat --set dataset={wildcards.dataset:q} configure {wildcards.run:q} > {log:q} 2>&1"
 
@@ -29,8 +29,12 @@ rule train:
         "runs/{dataset}/{run}/train.csv",
     log:
         "logs/{dataset}/train/{run}.log",
-    conda:
-        ENVIRONMENT
+    benchmark:
+        "logs/{dataset}/train/{run}.benchmark.tsv"
+    params:
+        code=code("glat.training.stage"),
+        network=network,
+        rule="train",
     threads: 4
     resources:
         mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
@@ -38,10 +42,8 @@ rule train:
         nodes=1,
         runtime=within(14 * 24 * 60),
         processors=granted,
-    params:
-        code=code("glat.training.stage"),
-        network=network,
-        rule="train",
+    conda:
+        ENVIRONMENT
     shell:
         "GLAT_RULE={params.rule:q} glat train {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
@@ -50,11 +52,11 @@ rule train:
 use rule train as train_glat with:
     wildcard_constraints:
         run=r"[A-Za-z0-9_][A-Za-z0-9_.-]*-glat-[A-Za-z0-9_.-]+",
-    priority: 1
     params:
         code=code("glat.training.stage"),
         network=network,
         rule="train_glat",
+    priority: 1
 
 
 ruleorder: train_glat > train
