@@ -44,6 +44,12 @@ def build(
 
     Raises:
         ValueError: an unknown backbone or a setting outside its range.
+
+    >>> build("cnn10", classes=16).parameter_count(), build("cnn10", classes=16, glat={}).parameter_count()
+    (4957136, 9914272)
+    >>> build("cnn12", classes=16)
+    Traceback (most recent call last):
+    ValueError: backbone 'cnn12' is not known: allowed are talnet, cnn10, resnet38, atsca
     """
     cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
     scale = sample_rate / 32000

@@ -101,6 +101,11 @@ def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interva
 
     Raises:
         GlatError: a confidence that does not lie between 0 and 1.
+
+    >>> from glat.scoring.jackknife import jackknife
+    >>> target, score = np.eye(20, dtype=bool).repeat(5, 0), np.random.default_rng(0).random((100, 20))
+    >>> "{:.3f} [{:.3f}, {:.3f}]".format(*interval([jackknife(target, score).mAUC]))
+    '0.471 [0.409, 0.534]'
     """
     _check_confidence(confidence)
     value, centre = _means(estimates)
@@ -164,7 +169,11 @@ def difference(a: Sequence[Estimate], b: Sequence[Estimate], confidence: float =
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """p (T,) of T tests, corrected so that some true null is refused with at most the level of one; NaN is no test."""
+    """p (T,) of T tests, corrected so that some true null is refused with at most the level of one; NaN is no test.
+
+    >>> holm([0.01, 0.04, np.nan, 0.03])
+    array([0.03, 0.06,  nan, 0.06])
+    """
     p = np.asarray(p, np.float64)
     corrected, tested = np.full_like(p, np.nan), np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]

@@ -15,6 +15,14 @@ Conventions
 Sources: Gemmeke et al., "Audio Set", ICASSP 2017 (mAP, AUC, d' per class); Kong et al., "PANNs", TASLP 2020 (d' of
 the mean AUC).
 
+>>> target = [[1, 0], [0, 0], [1, 1], [0, 0]]
+>>> score = [[0.9, 0.2], [0.8, 0.7], [0.7, 0.6], [0.1, 0.6]]
+>>> found = summary(target, score)
+>>> found.ap.round(3), found.auc.round(3)
+(array([0.833, 0.333]), array([0.75, 0.5 ]))
+>>> f"mAP {found.mAP:.3f}, mAUC {found.mAUC:.3f}, d' {found.d_prime:.3f}"
+"mAP 0.583, mAUC 0.625, d' 0.451"
+
 How it is computed
 ------------------
 Both metrics need no more than two counts for each *level*, a distinct score among the class's positives: how many
@@ -81,6 +89,9 @@ def average_precision(target: ArrayLike, score: ArrayLike) -> np.ndarray:
     """AP of each class, (classes,) float64, NaN for a class without positives: sum over levels of (R_k - R_k-1) P_k.
 
     target and score are (clips, classes). Raises GlatError for input that `check` refuses.
+
+    >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.5], [0.8, 0.1], [0.7, 0.2]])
+    array([0.83333333,        nan])
     """
     return ap_and_auc(*check(target, score))[0]
 
@@ -89,12 +100,19 @@ def roc_auc(target: ArrayLike, score: ArrayLike) -> np.ndarray:
     """ROC AUC of each class, (classes,) float64, NaN for a class without positives or without negatives; a tie is 1/2.
 
     target and score are (clips, classes). Raises GlatError for input that `check` refuses.
+
+    >>> roc_auc([[1], [0], [1]], [[0.9], [0.8], [0.7]])
+    array([0.5])
     """
     return ap_and_auc(*check(target, score))[1]
 
 
 def d_prime(mean_auc: float) -> float:
-    """sqrt(2) * Phi^-1(mean_auc): -inf at 0, +inf at 1, NaN for NaN. Raises GlatError outside [0, 1]."""
+    """sqrt(2) * Phi^-1(mean_auc): -inf at 0, +inf at 1, NaN for NaN. Raises GlatError outside [0, 1].
+
+    >>> d_prime(0.5), round(d_prime(0.965), 3), d_prime(1.0)
+    (0.0, 2.562, inf)
+    """
     if mean_auc < 0 or mean_auc > 1:
         raise GlatError(f"d' needs an AUC from 0 to 1, not {mean_auc}.")
     return float(d_primes(np.asarray(mean_auc)))
