@@ -115,13 +115,13 @@ def test_paired_differences_are_those_of_the_kept_scores_over_the_seeds_that_bot
     params, corpus = settings(seeds=[0, 1, 2]), Corpus()
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     plain = plain._replace(runs=plain.runs[1:])
-    a = [jackknife(corpus.target, make_run(run, corpus, 1.5)["fused"]) for run in glat.config.runs]
+    a = [jackknife(corpus.target, make_run(run, corpus, 1.5)["fused"]) for run in glat.runs]
     b = [jackknife(corpus.target, make_run(run, corpus, 1.0)["fused"]) for run in plain.runs]
     for metric in ("mAP", "mAUC", "d_prime"):
         expected = difference([getattr(one, metric) for one in a[1:]], [getattr(one, metric) for one in b])
         np.testing.assert_allclose(compare(read(glat), read(plain), metric), expected, rtol=1e-5)
     assert spread(read(plain), "mAP").mean == pytest.approx(np.mean([value(run) for run in plain.runs]))
-    alone = plain._replace(runs=plain.runs[:1]), glat._replace(runs=glat.config.runs[:1])
+    alone = plain._replace(runs=plain.runs[:1]), glat._replace(runs=glat.runs[:1])
     assert compare(read(alone[0]), read(alone[1])) is None  # no seed in common
 
 
@@ -191,7 +191,7 @@ def test_differences_that_look_certain_in_one_seed_are_not_with_few(project):
     """Three seeds of GL-AT that scatter by more than they gain: a verdict needs them to agree."""
     params, corpus = settings(seeds=[0, 1, 2]), Corpus()
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
-    for run, better in zip(glat.config.runs, (3.0, 1.6, 1.2), strict=True):
+    for run, better in zip(glat.runs, (3.0, 1.6, 1.2), strict=True):
         make_run(run, corpus, better)
     for run in plain.runs:
         make_run(run, corpus, 1.0)
@@ -206,7 +206,7 @@ def test_runs_on_different_labels_are_not_set_side_by_side(project):
     params = settings()
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     make_run(plain.runs[0], Corpus())
-    make_run(glat.config.runs[0], Corpus(seed=1))
+    make_run(glat.runs[0], Corpus(seed=1))
     with pytest.raises(GlatError, match="cnn10-s0 and cnn10-glat-s0 differ in labels or order of the clips"):
         same_clips([read(plain), read(glat)])
 

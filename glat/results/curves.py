@@ -68,7 +68,7 @@ def draw_training(curves: dict[str, pd.DataFrame], path: Path, half: set[str] | 
         foot(fig, [text.OPEN_MARKS] if half else [])
 
 
-def _label(group: str, half: set[str]) -> str:
+def _label(group: str, half: set[str] | frozenset[str]) -> str:
     """Runs that differ in seed alone, with the marks that are theirs."""
     reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[of_run(f"{group}-")].title else ""
     return f"{group}{reading} {convergence.MARK}" if half else group + reading
