@@ -72,13 +72,13 @@ def main() -> None:
 
         def from_memmap(indices: np.ndarray) -> np.ndarray:
             out = np.empty((len(indices), SAMPLES), np.float32)
-            for row, index in zip(out, indices):
+            for row, index in zip(out, indices, strict=True):
                 np.multiply(memmap[index], SCALE, out=row)
             return out
 
         def reopening(indices: np.ndarray) -> np.ndarray:
             out = np.empty((len(indices), SAMPLES), np.float32)
-            for row, index in zip(out, indices):
+            for row, index in zip(out, indices, strict=True):
                 with h5py.File(folder / "pack.h5", "r") as pack:
                     np.multiply(pack["waveform"][index], SCALE, out=row)
             return out

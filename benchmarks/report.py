@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +31,7 @@ class Timer:
 
 @contextmanager
 def timed() -> Iterator[Timer]:
-    """`with timed() as t: work()`, then `t.seconds`: wall-clock time."""
+    """Measure wall-clock time: `with timed() as t: work()`, then `t.seconds`."""
     timer, start = Timer(), perf_counter()
     yield timer
     timer.seconds = perf_counter() - start
@@ -42,10 +42,8 @@ def environment() -> dict[str, Any]:
     gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
     packages = {}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             packages[name] = version(name)
-        except PackageNotFoundError:
-            pass
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": {"cpu": processor(), "cores": cores(), **gpu},

@@ -43,11 +43,11 @@ def write_lists(folder: Path, segments: int = SEGMENTS, seed: int = 0) -> None:
     digits = np.arange(segments)[:, None] // 64 ** np.arange(4) % 64
     ids = ALPHABET[np.concatenate([rng.integers(64, size=(segments, 7)), digits], axis=1)]
     starts = rng.integers(0, 600, segments) * 10
-    with open(folder / "unbalanced_train_segments.csv", "w") as file:
+    with (folder / "unbalanced_train_segments.csv").open("w") as file:
         file.write(
             f"# made up\n# num_ytids={segments}, num_segs={segments}, num_unique_labels={CLASSES}\n# YTID, ...\n"
         )
-        for letters, start, first, end in zip(ids, starts, ends - counts, ends):
+        for letters, start, first, end in zip(ids, starts, ends - counts, ends, strict=True):
             names = ",".join(mids[c] for c in dict.fromkeys(drawn[first:end].tolist()))
             file.write(f'{"".join(letters)}, {start}.000, {start + 10}.000, "{names}"\n')
 

@@ -1,6 +1,7 @@
 """The pictures in docs/mlflow/: what a person sees who compares the runs in MLflow's page.
 
-Needs a project whose runs were sent (`glat track sync`), Chromium and Playwright, which is no dependency of the project:
+Needs a project whose runs were sent (`glat track sync`), Chromium and Playwright, which is no dependency of the
+project:
 
     uv run --locked --with playwright docs/mlflow_screenshots.py [folder of the project] [--chromium /usr/bin/chromium]
 
@@ -92,7 +93,7 @@ def the_pair(page: Page) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("project", type=Path, nargs="?", default=Path("."))
+    parser.add_argument("project", type=Path, nargs="?", default=Path())
     parser.add_argument("--experiment", default="mini")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     given = parser.parse_args()

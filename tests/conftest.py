@@ -15,6 +15,7 @@ from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
 from glat.data.sources import Shard
 from glat.data.sources.synthetic import Synthetic
+from glat.lib.logs import to_stderr
 
 ROOT = Path(__file__).parents[1]
 # The tests start some hundred Pythons: without compiled modules beside the sources, as some containers ask for, each
@@ -30,6 +31,12 @@ TINY = {
     "datasets.mini.training": {"steps": 6, "batch_size": 4, "schedule": "cosine", "warmup": 2},
     "datasets.mini.execution": {"checkpoint_every": 2, "log_every": 2},
 }
+
+
+@pytest.fixture(autouse=True)
+def log_on_stderr():
+    """As the command has it."""
+    to_stderr()
 
 
 @pytest.fixture(scope="session")

@@ -351,7 +351,7 @@ def test_the_command_writes_a_table_and_a_page_and_strict_fails(with_train, monk
 
 def test_the_page_escapes_what_it_shows(with_train, params, monkeypatch):
     root = with_train(
-        reasons={i: (Kind.GONE, "gone: <script>alert(1)</script>") for i in range(2)}, notes={5: "<script>"}
+        reasons=dict.fromkeys(range(2), (Kind.GONE, "gone: <script>alert(1)</script>")), notes={5: "<script>"}
     )
     monkeypatch.chdir(root)
     report.write(params, root / "results")
@@ -360,7 +360,7 @@ def test_the_page_escapes_what_it_shows(with_train, params, monkeypatch):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_page_fits_a_phone(with_train, params, monkeypatch):
-    root = with_train(half_as(wrapped), reasons={i: (Kind.BOT_CHECK, "passing: bot check") for i in range(4)})
+    root = with_train(half_as(wrapped), reasons=dict.fromkeys(range(4), (Kind.BOT_CHECK, "passing: bot check")))
     monkeypatch.chdir(root)
     report.write(params, root)
     page = (root / "audit.html").read_text()

@@ -211,3 +211,21 @@ def test_a_run_is_named_by_its_folder_or_a_file_in_it(project, params):
     for name in (run.folder, run.folder / "checkpoint.pt"):
         assert step("tag", name, "nowhere.wav") == "1 of 1 files were not tagged"
         assert "no such pack" in step("explain", name, "nowhere.wav")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [([], "data/mini/audio/train/000: 6 clips, 0 lost\n"), (["--quiet"], ""), (["-v"], " INFO glat: ")],
+)
+def test_quiet_and_verbose_are_of_what_is_told_and_errors_always_are(project, options, told):
+    assert step(*TINY, "metadata") is None
+    done = glat(*options, *TINY, "download", "train", 0, cwd=project)
+    assert done.returncode == 0 and done.stdout == ""
+    assert told in done.stderr if told else not done.stderr
+    done = glat(*options, "download", "test", 0, cwd=project)
+    assert "glat: mini has no split 'test'" in done.stderr
+    assert ("Traceback" in done.stderr) == (options == ["-v"])
+
+
+def test_quiet_and_verbose_together_are_refused(project):
+    assert step("--quiet", "--verbose", "metadata") == "--quiet and --verbose: give one of them"

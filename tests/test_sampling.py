@@ -22,7 +22,7 @@ def naive(target, batch_size, seed, batches, left_out=()):
     if negative.any():
         target = np.column_stack([target, negative])  # clips without a label are a class more
     classes = np.flatnonzero(target.any(axis=0))
-    used = {c: 0 for c in classes}
+    used = dict.fromkeys(classes, 0)
     lists, drawn, r = {}, [], 0
     while len(drawn) < batch_size * batches:
         for c in generator(Use.CLASS_ORDER, seed, r).permutation(classes):

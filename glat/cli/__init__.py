@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..lib.errors import GlatError, tell
+from ..lib.logs import to_stderr
 from ..lib.redaction import hook
 from .app import app
 
@@ -22,12 +24,14 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
-    """Run the command, and tell of nothing that only its owner may know (`glat.lib.redaction`); a `GlatError`, or a file that the system refuses, becomes one line on stderr and exit status 1."""
+    """Run the command, and tell of nothing that only its owner may know (`glat.lib.redaction`); a `GlatError`, or a
+    file that the system refuses, becomes one line on stderr and exit status 1."""
     sys.excepthook = hook
+    to_stderr()
     try:
         app()
     except GlatError as error:
-        told = str(error)
+        tell(f"glat: {error}", logging.ERROR, error)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):  # HDF5 has the number in its text alone
             told = _full(error)
@@ -35,9 +39,9 @@ def main() -> None:
             told = f"{error.filename}: {error.strerror}"
         else:
             raise
+        tell(f"glat: {told}", logging.ERROR, error)
     else:
         return
-    tell(f"glat: {told}")
     sys.exit(1)
 
 
@@ -46,6 +50,6 @@ def _full(error: OSError) -> str:
     path = Path(error.filename or (named[1] if named else ".")).absolute()
     disk = next(place for place in (path, *path.parents) if place.exists())  # what was half-written is removed by now
     return (
-        f"{path}: the disk is full ({shutil.disk_usage(disk).free / 1e9:.2f} GB free there); make room and run the same "
-        "command again: finished files are kept, and nothing half-written stands among them"
+        f"{path}: the disk is full ({shutil.disk_usage(disk).free / 1e9:.2f} GB free there); make room and run the "
+        "same command again: finished files are kept, and nothing half-written stands among them"
     )

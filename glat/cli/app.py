@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from ..lib.documents import parse_yaml
 from ..lib.errors import GlatError
 from ..lib.escaping import NAME
+from ..lib.logs import to_stderr
 
 
 class InOrder(TyperGroup):
@@ -83,7 +84,14 @@ def options(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting, as in glat.tau=2.")
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write warnings and errors alone to stderr.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also write times, what libraries log, and tracebacks of errors.")
+    ] = False,
 ) -> None:
+    if quiet and verbose:
+        raise GlatError("--quiet and --verbose: give one of them")
+    to_stderr(quiet, verbose)
     # What Snakemake's command line changed comes as JSON in the environment.
     chosen["path"], chosen["overrides"] = params_, json.loads(os.environ.get("GLAT_SETTINGS", "{}"))
     for item in set_ or []:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ def sync(
         except (GlatError, OSError) as error:  # of its folder's files, too
             if isinstance(error, NotSent):
                 store.ask()  # where the server is at fault, the others would meet the same
-            tell(f"glat: {error}")
+            tell(f"glat: {error}", logging.ERROR, error)
             failed.append(folder)
             continue
         print(f"{folder}: {attempt.status.lower() if attempt else 'not trained yet'}", flush=True)

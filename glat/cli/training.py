@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -53,7 +54,7 @@ def _settings_if_any():
     try:
         return load_params()
     except GlatError as error:
-        tell(f"trained as the defaults of `execution` say, and not told to MLflow: {error}")
+        tell(f"trained as the defaults of `execution` say, and not told to MLflow: {error}", logging.WARNING)
         return None
 
 

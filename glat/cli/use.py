@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -69,7 +70,8 @@ def tag(
     for found in tagging.tag(checkpoint, files, top, Limits(**limits.model_dump())):
         name = _one_line(found.file)
         if isinstance(found, tagging.Failure):
-            tell(f"glat: {name}: {found.reason}" + (f"; give its files: {name}/*" if found.file.is_dir() else ""))
+            hint = f"; give its files: {name}/*" if found.file.is_dir() else ""
+            tell(f"glat: {name}: {found.reason}{hint}", logging.ERROR)
             lost += 1
             continue
         line = f"{name}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"

@@ -203,7 +203,7 @@ def _prepare(
         samples, source_rate, found, wraps = prepare(source, rate, seconds, min_seconds, limits)
     except AudioError as error:
         return Loss(error.kind, str(error))
-    except Exception as error:  # noqa: BLE001 - one file that the decoders choke on must not take the shard with it
+    except Exception as error:
         return Loss.of(Kind.UNDECODABLE, printable(redact(f"{type(error).__name__}: {error}")))
     stored = samples.astype("<i2", copy=False).tobytes()
     digest = hashlib.blake2b(stored, digest_size=16).hexdigest()

@@ -1,9 +1,9 @@
 """The one exception whose message is written for users, and the one way to write a line to stderr."""
 
 import errno
+import logging
 import os
 import struct
-import sys
 
 from .escaping import printable
 from .redaction import redact
@@ -49,6 +49,8 @@ class GlatError(Exception):
         super().__init__(printable(redact(str(message))))
 
 
-def tell(sentence: str) -> None:
-    """Write a sentence to stderr, and so into the log of a step, redacted as a `GlatError` is."""
-    print(printable(redact(sentence)), file=sys.stderr, flush=True)
+def tell(sentence: str, level: int = logging.INFO, error: BaseException | None = None) -> None:
+    """Log a sentence, redacted as a `GlatError` is: the command writes it to stderr, and so into the log of a step; with
+    `--verbose` the traceback of `error`, too."""
+    log = logging.getLogger("glat")
+    log.log(level, "%s", printable(redact(sentence)), exc_info=error if log.isEnabledFor(logging.DEBUG) else None)

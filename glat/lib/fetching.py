@@ -139,7 +139,7 @@ def _run_until(end: float, work: Callable[[], None]) -> None:
         try:
             work()
             outcome.append(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:
             outcome.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -200,7 +200,7 @@ def _fetch(address: str, part: Part, name: str, checked: bool, most: int, end: f
     with _Session() as session, session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
         start, total = _content_range(response)
         if response.status_code == 416 and have and total == have == before["total"]:
-            return  # all of it is there
+            return None  # all of it is there
         resumed = response.status_code == 206 and start == have and total == before.get("total")
         if response.status_code == 416 or (response.status_code == 206 and not resumed):
             if not have:  # nothing was asked for but the whole

@@ -1,8 +1,13 @@
 """Networks for audio tagging: four backbones, and GL-AT around any of them.
 
-model = glat.models.build("cnn10", classes=527, glat={"n": 5, "tau": 3.0})
-scores = model(waveform)            # (B, samples) at 32 kHz in [-1, 1] -> (B, 527) probabilities
-streams = model.streams(waveform)   # both streams' scores and the windows
+>>> import glat.models, torch
+>>> model = glat.models.build("cnn10", classes=527, width=0.125, glat={"n": 5, "tau": 3.0}).eval()
+>>> waveform = torch.zeros(2, 320000)  # (B, samples) at 32 kHz in [-1, 1]
+>>> model(waveform).shape  # probabilities of the classes
+torch.Size([2, 527])
+>>> streams = model.streams(waveform)  # both streams' scores and the chosen windows
+>>> streams.local.shape, streams.windows.shape
+(torch.Size([2, 527]), torch.Size([2, 5]))
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from .backbone import initialise, normalise_mels, scale_channels
 from .cnn10 import Cnn10
 
-# Initial bias of each gate: sigmoid(2) = 0.88; the channel gate, a sum of two, starts at 0.98. Twelve gates that
-# started half shut would hide the clip (ours).
+# Bias of each gate at the start: sigmoid(2) = 0.88 (the channel gate, a sum of two, starts at 0.98). Twelve gates that
+# began half shut would hide the clip (ours).
 OPEN = 2.0
 
 
@@ -34,7 +34,7 @@ class ChannelAttention(nn.Module):
 class RegionAttention(nn.Module):
     """The global spatial part: a time-frequency gate from a 7x7 convolution over the channels' mean and maximum."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 1, 7, padding=3)
 
@@ -60,15 +60,12 @@ class Atsca(Cnn10):
 
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
         super().__init__(classes, width, mels)
-        self.attention = nn.ModuleList(
-            nn.Sequential(ChannelAttention(c), RegionAttention(), FrameAttention(c))
-            for c in (scale_channels(c, width) for c in (64, 128, 256, 512))
-        )
-        self.attention.apply(initialise)
-        for module in self.attention:
-            channel, region, frame = module
+        channels = [scale_channels(c, width) for c in (64, 128, 256, 512)]
+        gates = [(ChannelAttention(c), RegionAttention(), FrameAttention(c)) for c in channels]
+        self.attention = nn.ModuleList(nn.Sequential(*three) for three in gates).apply(initialise)
+        for channel, region, frame in gates:
             for layer in (channel.mlp[2], region.conv, frame.conv):
-                nn.init.constant_(layer.bias, OPEN)
+                nn.init.constant_(layer.get_parameter("bias"), OPEN)
 
     def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
         x = normalise_mels(self.bn0, logmel, keep)  # (B, 1, 1001, 64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from inspect import signature
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,14 +36,14 @@ class Backbone(nn.Module, ABC):
     filled with each band's mean instead.
     """
 
-    front_end: ClassVar[dict] = {}
+    front_end: ClassVar[dict[str, Any]] = {}
     min_frames: int = 1
     classifier: tuple[str, ...] = ("fc1", "fc_audioset")
     dropout_scale: float = 1.0
 
     takes_keep: ClassVar[bool] = False  # whether `features` has that second argument
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.takes_keep = "keep" in signature(cls.features).parameters
 
@@ -68,7 +68,7 @@ class Backbone(nn.Module, ABC):
         if keep is None:
             return self.features(logmel)
         if self.takes_keep:
-            return self.features(logmel, keep)
+            return self.features(logmel, keep)  # type: ignore[call-arg]
         return self.features(torch.lerp(logmel.mean((0, 2), keepdim=True), logmel, keep))
 
     def forward(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:

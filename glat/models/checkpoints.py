@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from .backbone import Backbone
+from .frontend import LogMel
 
 # The checkpoints contain their front end as constant tensors: the STFT as two convolutions, and the mel filter bank.
 FRONT_END = {
@@ -17,7 +17,7 @@ FRONT_END = {
 }
 
 
-def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: torch.nn.Module | None = None) -> None:
+def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: LogMel | None = None) -> None:
     """Load a PANNs state dict (the checkpoint's "model") into a CNN10 or ResNet38 at width 1.
 
     The keys and shapes must be exactly those of the backbone. If our `front_end` is given, the checkpoint's mel filter
@@ -37,7 +37,7 @@ def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: torch
                 raise ValueError(
                     f"trained on log-mels of hop 320, but this network's front end has hop {front_end.hop}"
                 )
-            ours = front_end.mel_scale.fb
+            ours = front_end.mel_scale.get_buffer("fb")
             if ours.shape != found.shape or (ours - found.to(ours)).abs().max() > 1e-4 * ours.max():
                 raise ValueError(
                     f"{key} differs from our mel filter bank: the checkpoint was trained on other log-mels"

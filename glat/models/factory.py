@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from torch import nn
 
@@ -26,9 +27,9 @@ def build(
     classes: int,
     width: float = 1.0,
     sample_rate: int = 32000,
-    glat: dict | None = None,
+    glat: dict[str, Any] | None = None,
     dropout: float = 1.0,
-    front_end: dict | None = None,
+    front_end: dict[str, Any] | None = None,
 ) -> Tagger:
     """A network from waveform to class probabilities.
 
@@ -43,6 +44,12 @@ def build(
 
     Raises:
         ValueError: an unknown backbone or a setting outside its range.
+
+    >>> build("cnn10", classes=16).parameter_count(), build("cnn10", classes=16, glat={}).parameter_count()
+    (4957136, 9914272)
+    >>> build("cnn12", classes=16)
+    Traceback (most recent call last):
+    ValueError: backbone 'cnn12' is not known: allowed are talnet, cnn10, resnet38, atsca
     """
     cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
     scale = sample_rate / 32000

@@ -28,10 +28,18 @@ class LogMel(nn.Module):
 
     Args:
         sample_rate: of the waveform, in Hz.
-        window, hop: of the STFT, in samples. The defaults are 32 ms and 10 ms at 32 kHz (PANNs); without a window it
-            is `window_length(hop)`.
-        mels, fmin, fmax: number of mel bands and the edges of the lowest and highest, in Hz.
-        centred_end: keep the last frame, which is centred on the end of the clip (1001 frames for 10 s).
+        window: of the STFT, in samples: 1024 are 32 ms at 32 kHz (PANNs); None is `window_length(hop)`.
+        hop: of the STFT, in samples: 320 are 10 ms at 32 kHz (PANNs).
+        mels: number of mel bands.
+        fmin: lower edge of the lowest band, in Hz.
+        fmax: upper edge of the highest band, in Hz; at most half the rate.
+        centred_end: keep the last frame, whose centre is the very end of the clip (1001 frames for 10 s).
+
+    >>> logmel = LogMel()
+    >>> logmel(torch.zeros(2, 320000)).shape, logmel.frames_per_second  # 10 s
+    (torch.Size([2, 1, 1001, 64]), 100.0)
+    >>> logmel(torch.zeros(1, 32000)).max()  # silence, in dB
+    tensor(-100.)
     """
 
     def __init__(

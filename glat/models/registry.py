@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
+    """What is known of a backbone before it is imported."""
+
     title: str  # as tables and figures print it
     location: str  # module:class, imported only when a model is built, so that reading settings stays quick
 

@@ -34,17 +34,20 @@ class BasicBlock(nn.Module):
         return F.relu_(out + shortcut)
 
 
+def _layer(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    rest = (BasicBlock(outputs, outputs, stride=1) for _ in range(blocks - 1))
+    return nn.Sequential(BasicBlock(inputs, outputs, stride), *rest)
+
+
 class Body(nn.Module):
     """Basic blocks [3, 4, 6, 3] (ResNet-34); the time and frequency axes shrink by 8."""
 
     def __init__(self, channels: list[int]):
         super().__init__()
-        inputs = channels[0]
-        for i, (outputs, blocks) in enumerate(zip(channels, (3, 4, 6, 3), strict=True)):
-            first = BasicBlock(inputs, outputs, stride=1 if i == 0 else 2)
-            rest = [BasicBlock(outputs, outputs, stride=1) for _ in range(blocks - 1)]
-            self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
-            inputs = outputs
+        self.layer1 = _layer(channels[0], channels[0], 3, stride=1)
+        self.layer2 = _layer(channels[0], channels[1], 4, stride=2)
+        self.layer3 = _layer(channels[1], channels[2], 6, stride=2)
+        self.layer4 = _layer(channels[2], channels[3], 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))

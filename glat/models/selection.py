@@ -19,12 +19,19 @@ def top_classes(scores: Tensor, count: int) -> Tensor:
     """The `count` classes with the highest scores: (B, L) -> (B, N) class indices, best first.
 
     Among equal scores the class with the lower index comes first, so that the selection never depends on the machine.
+
+    >>> top_classes(torch.tensor([[0.1, 0.7, 0.2, 0.7]]), 3)
+    tensor([[1, 3, 2]])
     """
     return scores.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def peak_frames(activations: Tensor) -> Tensor:
-    """The frame of the highest activation of each class: (B, N, T) -> (B, N) frame indices (paper, eq. for m)."""
+    """The frame of the highest activation of each class: (B, N, T) -> (B, N) frame indices (paper, eq. for m).
+
+    >>> peak_frames(torch.tensor([[[0.1, 0.9, 0.2], [0.5, 0.5, 0.4]]]))
+    tensor([[1, 0]])
+    """
     return activations.max(dim=2).indices  # the first of equal maxima
 
 
@@ -61,6 +68,9 @@ def window_starts(peaks: Tensor, frames: int, tau: float, seconds: float, frame_
 
     m = (frame + 0.5) T0 / T with `frame_time` "middle" (ours), m = frame T0 / T with "start" (released code).
     A window that would begin before 0 becomes [0, tau], one that would end after T0 becomes [T0 - tau, T0] (paper).
+
+    >>> window_starts(torch.tensor([[0, 31, 61]]), frames=62, tau=3.0, seconds=10.0).round(decimals=2).tolist()
+    [[0.0, 3.58, 7.0]]
     """
     offset = 0.5 if frame_time == "middle" else 0.0
     centre = (peaks.double() + offset) * (seconds / frames)
@@ -80,7 +90,11 @@ def random_starts(clips: int, count: int, tau: float, seconds: float, generator:
 
 
 def uniform_starts(clips: int, count: int, tau: float, seconds: float) -> Tensor:
-    """(B, N) evenly spaced starts over the clip; a single window is centred (ours)."""
+    """(B, N) evenly spaced starts over the clip; a single window is centred (ours).
+
+    >>> uniform_starts(1, 3, tau=2.0, seconds=10.0).tolist(), uniform_starts(1, 1, tau=2.0, seconds=10.0).tolist()
+    ([[0.0, 4.0, 8.0]], [[4.0]])
+    """
     last = max(seconds - tau, 0.0)
     starts = torch.linspace(0.0, last, count, dtype=torch.float64) if count > 1 else torch.tensor([last / 2]).double()
     return starts.expand(clips, count)
@@ -91,6 +105,9 @@ def window_frames(tau: float, frames_per_second: float, frames: int) -> int:
 
     A window that lacks at most one frame of the clip is the whole clip: a clip of T0 seconds has a frame at both ends,
     one more than T0 * frames_per_second.
+
+    >>> window_frames(3.0, 100.0, frames=1001), window_frames(10.0, 100.0, frames=1001)
+    (300, 1001)
     """
     return frames if tau * frames_per_second >= frames - 1 - 1e-6 else round(tau * frames_per_second)
 
@@ -101,6 +118,11 @@ def cut_windows(logmel: Tensor, starts: Tensor, tau: float, frames_per_second: f
     W is that of `window_frames`. The windows of clip b are the rows b * N to b * N + N - 1. Cutting the log-mel gives
     the same as cutting the waveform, up to the padding at the two edges of a window, and computes the spectrogram only
     once (ours; the released code cuts the waveform).
+
+    >>> logmel = torch.arange(1001.0).expand(64, -1).T[None, None]  # each frame holds its own number
+    >>> windows = cut_windows(logmel, torch.tensor([[0.0, 2.5]]), tau=3.0, frames_per_second=100.0)
+    >>> windows.shape, windows[:, 0, 0, 0]
+    (torch.Size([2, 1, 300, 64]), tensor([  0., 250.]))
     """
     clips, _, frames, _ = logmel.shape
     width = window_frames(tau, frames_per_second, frames)

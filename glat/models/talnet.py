@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,17 @@ from .backbone import Backbone, initialise, normalise_mels, scale_channels
 RANGE = (1e-7, 1 - 1e-7)  # of probabilities, so that no loss is infinite (its authors' code)
 
 
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outputs, outputs, 3, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
 class TALNet(Backbone):
     """9 980 527 parameters at width 1 with 527 classes; M has T = 100 frames for 10 s and C = 1024 channels.
 
@@ -21,7 +32,7 @@ class TALNet(Backbone):
     with orthogonal weights and zero biases, and frame probabilities are clamped (its authors' code).
     """
 
-    front_end: ClassVar[dict] = {"hop": 800, "centred_end": False}
+    front_end: ClassVar[dict[str, Any]] = {"hop": 800, "centred_end": False}
     min_frames = 4
     classifier = ("fc",)
 
@@ -29,21 +40,12 @@ class TALNet(Backbone):
         super().__init__()
         self.bn0 = nn.BatchNorm2d(mels, affine=False)
         channels = [scale_channels(c, width) for c in (32, 64, 128, 256, 512)]
-        inputs = 1
-        for i, outputs in enumerate(channels, 1):
-            self.add_module(
-                f"block{i}",
-                nn.Sequential(
-                    nn.Conv2d(inputs, outputs, 3, padding=1),
-                    nn.BatchNorm2d(outputs),
-                    nn.ReLU(inplace=True),
-                    nn.Conv2d(outputs, outputs, 3, padding=1),
-                    nn.BatchNorm2d(outputs),
-                    nn.ReLU(inplace=True),
-                ),
-            )
-            inputs = outputs
-        self.gru = nn.GRU(inputs * (mels // 32), scale_channels(512, width), batch_first=True, bidirectional=True)
+        self.block1 = _block(1, channels[0])
+        self.block2 = _block(channels[0], channels[1])
+        self.block3 = _block(channels[1], channels[2])
+        self.block4 = _block(channels[2], channels[3])
+        self.block5 = _block(channels[3], channels[4])
+        self.gru = nn.GRU(channels[4] * (mels // 32), scale_channels(512, width), batch_first=True, bidirectional=True)
         self.fc = nn.Linear(2 * self.gru.hidden_size, classes)
         self.apply(initialise)
         for name, parameter in self.gru.named_parameters():

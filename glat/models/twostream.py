@@ -38,7 +38,11 @@ class Streams(NamedTuple):
 
 
 def max_mean(scores: Tensor) -> Tensor:
-    """(max + mean) / 2 over dimension 1, so that the result is a probability (released code)."""
+    """(max + mean) / 2 over dimension 1, so that the result is a probability (released code).
+
+    >>> max_mean(torch.tensor([[[0.25], [0.75]]]))
+    tensor([[0.6250]])
+    """
     return (scores.amax(1) + scores.mean(1)) / 2
 
 
@@ -57,7 +61,9 @@ class TwoStream(nn.Module):
     """The global stream scores the clip and selects N windows of it; the local stream scores these windows.
 
     Args:
-        global_stream, local_stream: two backbones of the same structure with weights of their own (paper).
+        global_stream: the backbone that hears the whole clip.
+        local_stream: another of the same structure, with weights of its own (paper), that hears the windows.
+        frames_per_second: of the log-mel that both get.
         n: windows a clip, N (paper: 5).
         tau: length of a window in seconds (paper: 3).
         selection: "attention" is the method; "random" and "uniform" are controls of the same cost (ours).

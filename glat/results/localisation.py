@@ -45,9 +45,9 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
             [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of]
             for of in predictions
         ]
-        if None in found[0]:
+        if not all(found[0]):  # no positive
             continue
-        alone, both = ([ap for ap, _ in of] for of in found)
+        alone, both = ([classwise[0] for classwise in of if classwise] for of in found)
         row = {"mid": mid, "display_name": name, "median_duration": duration[mid]}
         row |= {"AP_alone": np.mean([ap.value for ap in alone]), "AP_glat": np.mean([ap.value for ap in both])}
         gain = difference_columns("gain", difference(both, alone, level), mid, both_converged(plain, glat))
@@ -122,7 +122,7 @@ def write(params: Params, folder: Path) -> None:
         return
     names = dict(zip(predictions[0]["mid"], predictions[0]["display_name"], strict=True))
     level = confidence([plain, glat])
-    chosen = sum(windows_per_class(one, strong) for one in predictions)
+    chosen = np.sum([windows_per_class(one, strong) for one in predictions], axis=0)
     table = class_table(found, strong, names, chosen, level)
     draw_hits(table, tau, glat, folder / "localisation")
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])

@@ -56,6 +56,7 @@ class Measured(NamedTuple):
     def mean(self, *keys: str) -> float:
         """The mean over seeds of a number in metrics.json, as in `mean("cost", "seconds_per_clip")`."""
         values = []
+        value: Any
         for value in self.metrics.values():
             for key in keys:
                 value = value[key]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.ticker import LogFormatter
 
 from ..lib.files import whole
@@ -16,12 +18,12 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 OPEN = "not-converged"  # id of the open marks in a figure's SVG
 METHOD, ALONE, CHANCE = COLOURS[0], COLOURS[1], COLOURS[7]  # GL-AT, the backbone alone, chance
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "axes.grid": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,

@@ -81,7 +81,8 @@ def comparison_columns(name: str, one: Measured, other: Measured | None) -> dict
     no other, or if it is the same stream of the same runs."""
     if other and one.identity == other.identity:
         other = None
-    pair, columns = frozenset((one.identity, other.identity)) if other else None, {}
+    pair = frozenset((one.identity, other.identity)) if other else None
+    columns: dict[str, Any] = {}
     for metric in METRICS:
         found = compare(one, other, metric) if other else None
         column = name if metric == "mAP" else f"{name}_{metric}"

@@ -1,0 +1,1 @@
+"""What a trained run scores: predictions, metrics, their intervals, what it costs."""

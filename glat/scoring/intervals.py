@@ -90,11 +90,9 @@ def variances(estimates: Sequence[Estimate]) -> Variances:
     freedom = min(one.freedom for one in estimates)
     if second > 0 and (apart := fourth / second**2 - 1 / len(influence)) > 0:
         freedom = min(freedom, 2 / apart)
-    several = {}
-    if (count := len(estimates)) > 1:
-        seeds = np.var([one.centre for one in estimates], ddof=1) / count
-        several = {"seeds": float(seeds), "seeds_freedom": count - 1}
-    return Variances(float(clips), float(max(freedom, 1)), **several)
+    count = len(estimates)
+    seeds = float(np.var([one.centre for one in estimates], ddof=1)) / count if count > 1 else 0.0
+    return Variances(float(clips), float(max(freedom, 1)), seeds, count - 1)
 
 
 def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interval:
@@ -103,6 +101,11 @@ def interval(estimates: Sequence[Estimate], confidence: float = 0.95) -> Interva
 
     Raises:
         GlatError: a confidence that does not lie between 0 and 1.
+
+    >>> from glat.scoring.jackknife import jackknife
+    >>> target, score = np.eye(20, dtype=bool).repeat(5, 0), np.random.default_rng(0).random((100, 20))
+    >>> "{:.3f} [{:.3f}, {:.3f}]".format(*interval([jackknife(target, score).mAUC]))
+    '0.471 [0.409, 0.534]'
     """
     _check_confidence(confidence)
     value, centre = _means(estimates)
@@ -169,7 +172,11 @@ def difference(a: Sequence[Estimate], b: Sequence[Estimate], confidence: float =
 
 def holm(p: ArrayLike) -> np.ndarray:
     """p (T,) of T tests, corrected so that the chance of rejecting any true null is at most the level; NaN: not a
-    test."""
+    test.
+
+    >>> holm([0.01, 0.04, np.nan, 0.03])
+    array([0.03, 0.06,  nan, 0.06])
+    """
     p = np.asarray(p, np.float64)
     corrected, tested = np.full_like(p, np.nan), np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]

@@ -69,7 +69,7 @@ def checked_estimates(target: np.ndarray, score: np.ndarray) -> Iterator[tuple[E
 
 def jackknife(target: ArrayLike, score: ArrayLike) -> Jackknife:
     """mAP, mAUC and d' of one system: NaN where no class has a value. Arguments and errors as `class_estimates`."""
-    return over_classes(class_estimates(target, score), len(target))
+    return over_classes(class_estimates(target, score), np.shape(target)[0])
 
 
 def over_classes(classes: Iterable[tuple[Estimate, Estimate] | None], clips: int) -> Jackknife:

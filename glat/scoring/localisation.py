@@ -40,7 +40,11 @@ def strong_labels(params: Params) -> pd.DataFrame:
 
 def chance_to_hit(events: np.ndarray, tau: float, seconds: float) -> float:
     """Probability that a random window of `tau` in a clip of `seconds` overlaps one of the (events, 2) onsets and
-    offsets."""
+    offsets.
+
+    >>> f"{chance_to_hit(np.array([[4.0, 5.0]]), tau=3.0, seconds=10.0):.3f}"  # starts from 1 to 5 s, of 0 to 7 s
+    '0.571'
+    """
     last = seconds - tau
     if last <= 0:
         return 1.0
@@ -61,7 +65,7 @@ def centre_error(starts: np.ndarray, events: np.ndarray, tau: float) -> np.ndarr
 
 def hits(starts: np.ndarray, events: np.ndarray, tau: float) -> np.ndarray:
     """Whether each window (W,) overlaps one of the (events, 2)."""
-    return ((starts[:, None] < events[:, 1]) & (starts[:, None] + tau > events[:, 0])).any(1)
+    return np.any((starts[:, None] < events[:, 1]) & (starts[:, None] + tau > events[:, 0]), axis=1)
 
 
 def localise(predictions: dict[str, Any], strong: pd.DataFrame, tau: float, seconds: float) -> pd.DataFrame:

@@ -18,6 +18,19 @@ the mean AUC).
 How it is computed ------------------ Both metrics need only two counts for each *level*, a distinct score among the
 class's positives: the number of negatives between it and the level above, and the number tied with it. The negatives
 are never sorted.
+
+>>> target = [[1, 0], [0, 0], [1, 1], [0, 0]]
+>>> score = [[0.9, 0.2], [0.8, 0.7], [0.7, 0.6], [0.1, 0.6]]
+>>> found = summary(target, score)
+>>> found.ap.round(3), found.auc.round(3)
+(array([0.833, 0.333]), array([0.75, 0.5 ]))
+>>> f"mAP {found.mAP:.3f}, mAUC {found.mAUC:.3f}, d' {found.d_prime:.3f}"
+"mAP 0.583, mAUC 0.625, d' 0.451"
+
+How it is computed
+------------------
+Both metrics need no more than two counts for each *level*, a distinct score among the class's positives: how many
+negatives lie between it and the level above, and how many tie with it. The negatives are never sorted.
 """
 
 from __future__ import annotations
@@ -80,6 +93,9 @@ def average_precision(target: ArrayLike, score: ArrayLike) -> np.ndarray:
     """AP of each class, (classes,) float64, NaN for a class without positives: sum over levels of (R_k - R_k-1) P_k.
 
     target and score are (clips, classes). Raises GlatError for input that `check` refuses.
+
+    >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.5], [0.8, 0.1], [0.7, 0.2]])
+    array([0.83333333,        nan])
     """
     return ap_and_auc(*check(target, score))[0]
 
@@ -88,12 +104,19 @@ def roc_auc(target: ArrayLike, score: ArrayLike) -> np.ndarray:
     """ROC AUC of each class, (classes,) float64, NaN for a class without positives or without negatives; a tie is 1/2.
 
     target and score are (clips, classes). Raises GlatError for input that `check` refuses.
+
+    >>> roc_auc([[1], [0], [1]], [[0.9], [0.8], [0.7]])
+    array([0.5])
     """
     return ap_and_auc(*check(target, score))[1]
 
 
 def d_prime(mean_auc: float) -> float:
-    """sqrt(2) * Phi^-1(mean_auc): -inf at 0, +inf at 1, NaN for NaN. Raises GlatError outside [0, 1]."""
+    """sqrt(2) * Phi^-1(mean_auc): -inf at 0, +inf at 1, NaN for NaN. Raises GlatError outside [0, 1].
+
+    >>> d_prime(0.5), round(d_prime(0.965), 3), d_prime(1.0)
+    (0.0, 2.562, inf)
+    """
     if mean_auc < 0 or mean_auc > 1:
         raise GlatError(f"d' needs an AUC from 0 to 1, not {mean_auc}.")
     return float(d_primes(np.asarray(mean_auc)))
@@ -119,6 +142,8 @@ def columns(target: np.ndarray, score: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 class Ranked(NamedTuple):
+    """The clips of one class by level: what its metrics and their leave-one-out values are counted from."""
+
     positives: np.ndarray  # indices of the positive clips
     level: np.ndarray  # level of each, 0 for the highest score
     negatives: np.ndarray  # indices of the negative clips that score at least as high as the lowest positive

@@ -53,7 +53,7 @@ class Sender(threading.Thread):
 
                 self.monitor = SystemMetricsMonitor(sending.id, resume_logging=True, tracking_uri=self.store.address)
                 self.monitor.start()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs the training nothing and is tried again
+        except Exception as error:
             failure = str(error) if isinstance(error, GlatError) else redact(f"{type(error).__name__}: {error}")
             if failure != self.failure:
                 tell(f"{self.folder}: not sent to MLflow: {failure}")
@@ -111,7 +111,7 @@ def at_no_cost(folder: Path) -> Iterator[None]:
     """What cannot be noted (a full disk, a damaged note) is told, and stops no training."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is
+    except Exception as error:
         tell(f"{folder}: not noted for MLflow: {error}")
 
 

@@ -69,7 +69,7 @@ def sentence(error: Exception, name: str) -> str:
     """What a failure means and what to do."""
     text = " ".join(str(error).split())
     low = text.lower()
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in low:
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "disk is full" in low:
         return f"{name}: no space left for what MLflow keeps (mlflow.db, mlruns/); make room"
     for signs, meaning in SENTENCES:
         if any(sign in low for sign in signs) and (name.startswith("sqlite") or "malformed" not in signs):

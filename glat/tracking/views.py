@@ -95,5 +95,5 @@ def ensure(client: Any, experiment_id: str) -> None:
         for key, value in tags().items():
             if key not in there:
                 client.set_experiment_tag(experiment_id, key, value)
-    except Exception as error:  # noqa: BLE001 - MLflow's own, or another process set a tag at the same moment
+    except Exception as error:
         tell(f"MLflow's page may lack saved views: {error}")

@@ -106,7 +106,7 @@ class ResumePoint(lightning.Callback):
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return 0
-        except Exception as error:  # noqa: BLE001 - whatever torch's reader says of a damaged file
+        except Exception as error:
             if reason := refusal(error):
                 raise GlatError(f"{self.path}: {reason}") from None
             return self._set_aside("damaged", f"damaged ({type(error).__name__})")

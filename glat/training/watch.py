@@ -70,7 +70,7 @@ class Watch(lightning.Callback):
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
                 writer.writerows(self.rows)
-        except Exception as error:  # noqa: BLE001 - evaluation packs made only later, a full disk or GPU: no training stops
+        except Exception as error:
             if not self.told:
                 tell(f"{self.run.folder}: mAP is not watched: {error}")
             self.told = True

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.27")
 
 # Import this folder's glat rather than an installed one: DVC runs queued experiments in copies of the project.
 sys.path.insert(0, str(Path.cwd()))
@@ -18,6 +21,7 @@ from glat.lib import cluster, dependencies, layout, records
 from glat.lib.cores import cores, gpu
 from glat.lib.errors import GlatError
 from glat.lib.escaping import NAME
+from glat.lib.logs import to_stderr
 from glat.lib.redaction import redact
 from glat.models import registry
 from glat.scoring import manifest
@@ -25,6 +29,13 @@ from glat.use import weights
 
 # The environment of every rule. Snakemake itself is started inside it (see the README), so it creates none.
 ENVIRONMENT = "../../environment.yml"
+if workflow.deployment_settings.deployment_method:
+    raise WorkflowError(
+        "--software-deployment-method (--sdm): no environment is made for single rules; start snakemake inside the one "
+        "of uv.lock or environment.yml (README.md), without this option"
+    )
+
+to_stderr()
 
 try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
@@ -205,6 +216,14 @@ def run_paths(systems, *names):
 def metrics_paths(systems):
     """The files of the systems' runs that a table or figure reads."""
     return run_paths(systems, "metrics.json", "influence.npz")
+
+
+def reported(name, *kinds, category, caption=None):
+    """Files of a result by kind, of which `snakemake --report` shows tables, pictures and pages."""
+    files = [f"results/{{dataset}}/{name}.{kind}" for kind in kinds]
+    about = {"category": category, "subcategory": name, "caption": f"../report/{caption or name}.rst"}
+    shown = ("csv", "svg", "html")
+    return [report(f, labels={"file": Path(f).name}, **about) if f.endswith(shown) else f for f in files]
 
 
 def result_paths(names, *kinds):

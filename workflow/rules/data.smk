@@ -115,7 +115,7 @@ rule audit:
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
         ledger_paths(),
     output:
-        multiext("results/{dataset}/audit", ".csv", ".html"),
+        reported("audit", "csv", "html", category="Data"),
     log:
         "logs/{dataset}/audit.log",
     params:

@@ -17,8 +17,7 @@ rule table1:
     input:
         metrics_paths(systems("table1")),
     output:
-        csv="results/{dataset}/table1.csv",
-        md="results/{dataset}/table1.md",
+        reported("table1", "csv", "md", category="Paper"),
     log:
         "logs/{dataset}/table1.log",
     params:
@@ -52,8 +51,7 @@ use rule table1 as table2 with:
     input:
         metrics_paths(systems("table2")),
     output:
-        csv="results/{dataset}/table2.csv",
-        md="results/{dataset}/table2.md",
+        reported("table2", "csv", "md", category="Paper"),
     log:
         "logs/{dataset}/table2.log",
     params:
@@ -71,7 +69,7 @@ use rule table1 as panns with:
             file=["metrics.json", "influence.npz"],
         ),
     output:
-        multiext("results/{dataset}/panns", ".csv", ".md"),
+        reported("panns", "csv", "md", category="Data"),
     log:
         "logs/{dataset}/panns.log",
     params:
@@ -84,7 +82,7 @@ use rule table1 as fig2a with:
     input:
         metrics_paths(systems("fig2a")),
     output:
-        multiext("results/{dataset}/fig2a", ".csv", ".svg", ".png"),
+        reported("fig2a", "csv", "svg", "png", category="Paper"),
     log:
         "logs/{dataset}/fig2a.log",
     params:
@@ -97,7 +95,7 @@ use rule table1 as fig2b with:
     input:
         metrics_paths(systems("fig2b")),
     output:
-        multiext("results/{dataset}/fig2b", ".csv", ".svg", ".png"),
+        reported("fig2b", "csv", "svg", "png", category="Paper"),
     log:
         "logs/{dataset}/fig2b.log",
     params:
@@ -110,7 +108,7 @@ use rule table1 as controls with:
     input:
         metrics_paths(systems("controls")),
     output:
-        multiext("results/{dataset}/controls", ".csv", ".md", ".svg", ".png"),
+        reported("controls", "csv", "md", "svg", "png", category="Controls"),
     log:
         "logs/{dataset}/controls.log",
     params:
@@ -125,8 +123,8 @@ use rule table1 as localisation with:
         run_paths(systems("localisation"), "per_class.csv", "predictions.h5"),
         "data/{dataset}/metadata",
     output:
-        multiext("results/{dataset}/localisation", ".csv", ".md", ".svg", ".png"),
-        multiext("results/{dataset}/durations", ".csv", ".svg", ".png"),
+        reported("localisation", "csv", "md", "svg", "png", category="Controls"),
+        reported("durations", "csv", "svg", "png", category="Controls"),
     log:
         "logs/{dataset}/localisation.log",
     params:
@@ -140,7 +138,7 @@ use rule table1 as pr_curves with:
         metrics_paths(systems("table1")),
         run_paths(systems("table1"), "predictions.h5"),
     output:
-        multiext("results/{dataset}/pr_curves", ".csv", ".svg", ".png"),
+        reported("pr_curves", "csv", "svg", "png", category="Curves"),
     log:
         "logs/{dataset}/pr_curves.log",
     params:
@@ -154,7 +152,10 @@ use rule table1 as training_curves with:
         run_paths(systems("report"), "train.csv"),
     output:
         "results/{dataset}/training.csv",
-        expand("results/{{dataset}}/training_{of}.{kind}", of=["table1", "fig2", "controls"], kind=["svg", "png"]),
+        *(
+            reported(f"training_{of}", "svg", "png", category="Curves", caption="training")
+            for of in ("table1", "fig2", "controls")
+        ),
     log:
         "logs/{dataset}/training_curves.log",
     params:
@@ -186,7 +187,7 @@ use rule table1 as report with:
         run_paths(systems("report"), "train.csv"),
         [f"results/{{dataset}}/{name}" for name in REPORT_PARTS],
     output:
-        "results/{dataset}/report.html",
+        reported("report", "html", category="Paper"),
     log:
         "logs/{dataset}/report.log",
     params:

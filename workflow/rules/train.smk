@@ -29,6 +29,8 @@ rule train:
         "runs/{dataset}/{run}/train.csv",
     log:
         "logs/{dataset}/train/{run}.log",
+    benchmark:
+        "logs/{dataset}/train/{run}.benchmark.tsv"
     params:
         code=code("glat.training.stage"),
         network=network_code,

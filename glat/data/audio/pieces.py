@@ -91,7 +91,7 @@ class Piece(NamedTuple):
                 f"the list has several segments of this recording, up to {self.last:g} s, and a file of "
                 f"{length:.2f} s may be any of them; name it <id>_<start>",
             )
-        holds = 0 < self.start and self.end <= length + 0.05
+        holds = self.start > 0 and self.end <= length + 0.05
         return known if holds else Piece(0.0, self.whole_up_to)
 
     def earlier(self, seconds: float) -> Piece:

@@ -109,12 +109,12 @@ class Wanted:
         best = min(fits, default=OTHER)
         for row, fit in zip(rows, fits):
             if (
-                meant is not None
+                (meant is not None
                 and len(meant) > 1
-                and fit != OTHER
-                or best < UNTIMED
+                and fit != OTHER)
+                or (best < UNTIMED
                 and fit == best
-                and fits.count(best) > 1
+                and fits.count(best) > 1)
             ):
                 fit = SEVERAL
             elif best < UNTIMED and fit != best:

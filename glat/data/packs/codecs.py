@@ -74,7 +74,7 @@ class InPlace:
         self._marks = dataset(pack, "linked_mark", "text", (len(self._files),), AGAIN).asstr()[:]
         self._linked = dataset(pack, "linked", "whole numbers", (clips,), AGAIN)[:]
         self._row = dataset(pack, "linked_row", "whole numbers", (clips,), AGAIN)[:]
-        if clips and not (0 <= self._linked.min() and self._linked.max() < len(self._files) and self._row.min() >= 0):
+        if clips and not (self._linked.min() >= 0 and self._linked.max() < len(self._files) and self._row.min() >= 0):
             raise GlatError(f"{pack.filename}: refers to files that it does not name; {AGAIN}")
         self._samples = samples
         self._open: dict[int, h5py.Dataset] = {}

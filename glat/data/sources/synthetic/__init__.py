@@ -55,7 +55,7 @@ def _pair(kind: type) -> BeforeValidator:
 
 
 def _events(value: tuple[int, int]) -> tuple[int, int]:
-    if not 1 <= value[0] or value[1] > len(SOUNDS):
+    if not value[0] >= 1 or value[1] > len(SOUNDS):
         raise ValueError(f"{list(value)}: give [fewest, most] per clip, from 1 to {len(SOUNDS)}")
     return value
 

@@ -112,7 +112,7 @@ class Fetcher:
             raise
         except (YoutubeDLError, OSError) as error:
             raise classify(error) from None
-        except Exception as error:  # noqa: BLE001 - a video that yt-dlp trips over must not take the others with it
+        except Exception as error:
             raise Failure(Kind.OTHER, f"other; {type(error).__name__}: {redact(str(error))}"[:150]) from None
 
     def _fetch(self, clip: Clip, scratch: Path) -> Got:
