@@ -46,7 +46,8 @@ def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
 
     Args:
         activations: (B, N, T).
-        window, clip: their lengths in samples, as in the released code: tau and T0 times 32 kHz.
+        window: its length in samples, as in the released code: tau times 32 kHz.
+        clip: its length in samples: T0 times 32 kHz.
     """
     frames, half = activations.shape[2], window // 2
     reach = window * frames // clip // 4
