@@ -1,5 +1,5 @@
 # From segment lists to packs, one shard of datasets.*.shard_size segments at a time. All packs are made before any
-# training starts, since a training may be watched on evaluation clips (glat/tracking/watch.py).
+# training starts, since a training may be watched on evaluation clips (glat/training/watch.py).
 
 if workflow.is_main_process:
     # If Snakemake was killed while lists were replaced, its backup of them is left behind and would get in the way. The
