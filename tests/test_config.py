@@ -224,10 +224,10 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a: 2020-99-99", r"not valid YAML: one of its values is none \(month must be in 1..12\)"),
-        (f"a: {'9' * 6000}", "not valid YAML: one of its values is none"),
-        ("a: !!bool x", "not valid YAML: one of its values is none"),
-        ("a: !!timestamp x", "not valid YAML: one of its values is none"),
+        ("a: 2020-99-99", r"not valid YAML: one of its values cannot be read \(month must be in 1..12\)"),
+        (f"a: {'9' * 6000}", "not valid YAML: one of its values cannot be read"),
+        ("a: !!bool x", "not valid YAML: one of its values cannot be read"),
+        ("a: !!timestamp x", "not valid YAML: one of its values cannot be read"),
         ("[" * 5000, "nested deeper than settings are"),
         ("x" * (2**20 + 1), "longer than"),
     ],

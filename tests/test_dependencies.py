@@ -15,6 +15,7 @@ from tiny_project import reruns
 from glat.audit import report as audit
 from glat.config.params import load
 from glat.config.runs import resolve, split_packs, write_run
+from glat.data.sources import registry as sources
 from glat.lib import dependencies
 from glat.models import registry
 from glat.results import tables
@@ -24,7 +25,9 @@ from glat.training import fit
 # Nothing of a result is computed in these; the rules carry what the settings say as parameters.
 OUTSIDE = ("cli", "config", "lib", "tracking")
 # How a training is started, resumed and reported, and how its curve is judged: no weight depends on it.
-AROUND_A_TRAINING = {"training/fit.py", "training/progress.py", "training/resume.py", "training/convergence.py"}
+AROUND_A_TRAINING = {f"training/{name}.py" for name in ("attempt", "convergence", "fit", "progress", "resume", "watch")}
+# What is done with a trained run: no result is made by it.
+WITH_A_RUN = {f"use/{name}.py" for name in ("pictures", "pyfunc", "served", "serving")}
 CODE = {  # the modules that each rule names
     rule: re.findall(r'"(glat\.[\w.]+)"', body)
     for file in (ROOT / "workflow/rules").glob("*.smk")
@@ -53,10 +56,9 @@ def digests() -> dict[str, str]:
     forget()
     found = {rule: dependencies.digest(*modules) for rule, modules in CODE.items()}
     found |= {f"network {name}": dependencies.digest(registry.module(name)) for name in registry.BACKBONES}
-    return found | {f"source {name}": dependencies.digest(f"glat.data.sources.{name}") for name in SOURCES}
+    return found | {f"source {name}": dependencies.digest(sources.module(name)) for name in sources.SOURCES}
 
 
-SOURCES = ["synthetic", "youtube", "files", "panns_hdf5", "passt_hdf5", "parquet"]
 RESULTS = {"table1", "table2", "fig2a", "fig2b", "controls", "localisation", "pr_curves", "training_curves", "report"}
 RESULTS |= {"panns"}
 
@@ -94,12 +96,12 @@ def test_an_edit_changes_the_steps_that_compute_with_it_and_no_other(package, fi
 
 
 def test_every_module_belongs_to_a_step_but_for_those_that_compute_nothing():
-    steps = [*(module for modules in CODE.values() for module in modules), *(f"glat.data.sources.{s}" for s in SOURCES)]
+    steps = [*(module for modules in CODE.values() for module in modules), *map(sources.module, sources.SOURCES)]
     known = named(*steps, *(registry.module(name) for name in registry.BACKBONES))
     modules = {path.relative_to(ROOT / "glat").as_posix() for path in (ROOT / "glat").rglob("*.py")}
     modules = {name for name in modules if name.split("/")[0] not in OUTSIDE}
     rest = {name for name in modules - known if not name.endswith(("__init__.py", "registry.py"))}
-    assert rest == AROUND_A_TRAINING - {"training/convergence.py"}
+    assert rest == (AROUND_A_TRAINING | WITH_A_RUN) - {"training/convergence.py"}
 
 
 def test_comments_docstrings_and_layout_are_no_code(package):

@@ -17,10 +17,11 @@ from conftest import ROOT
 from tiny_project import copy_of_the_project, run
 
 from glat.config.params import load, public
+from glat.data.kinds import Kind
 from glat.data.lists import metadata
 from glat.data.sources.registry import identity
-from glat.data.sources.youtube import Settings
-from glat.data.sources.youtube.errors import GONE, Failure, classify
+from glat.data.sources.youtube import YouTube
+from glat.data.sources.youtube.errors import Failure, classify
 from glat.lib.errors import GlatError, tell
 from glat.lib.redaction import redact
 from glat.results import report
@@ -113,10 +114,10 @@ def test_no_error_of_a_source_or_a_setting_holds_one():
         with pytest.raises(GlatError, match=r"datasets\.audioset\.source\.proxy: ") as told:
             open_source(params.chosen.source, "audioset")
         assert PLANTED not in str(told.value) and "cr3t" not in str(told.value)
-    assert Settings(proxy="http://me:p@s3cr3t@host:3128").proxy  # works, as a proxy of requests and of yt-dlp does
+    assert YouTube(proxy="http://me:p@s3cr3t@host:3128").proxy  # works, as a proxy of requests and of yt-dlp does
     for proxy in ("http://me:p@s3cr3t@host:1", "http://me:s3cr3t@[::1]:1"):
         assert PLANTED not in classify(f"Unable to connect: {proxy}/ said no").reason
-        assert PLANTED not in str(Failure(GONE, f"at {proxy}"))
+        assert PLANTED not in str(Failure(Kind.GONE, f"at {proxy}"))
     assert name_of("http://me:p@s3cr3t@host:1/") == "http://host:1"
 
 

@@ -107,9 +107,10 @@ def sent(run, status):
 
 
 def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
-    run = configured()
+    run = configured(steps=4 * STEPS)  # so many that it is still training when MLflow is imported
     process = train(run)
-    until(lambda: (run.folder / "resume.ckpt").exists() and followed(run))
+    until(lambda: process.poll() is not None or ((run.folder / "resume.ckpt").exists() and followed(run)))
+    assert process.poll() is None, "it ended before it could be killed"
     process.kill()
     process.communicate()
     assert followed(run).info.status == "RUNNING"  # nobody is left who would say so
@@ -122,7 +123,7 @@ def test_a_killed_training_ends_as_killed_and_goes_on_in_the_same_run(project):
     assert len(done.data.tags["data_hash"]) == 32 and done.inputs.dataset_inputs[0].dataset.name == "mini"
     with (run.folder / "train.csv").open() as file:
         kept = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
-    assert [(m.step, m.value) for m in done.history("train/loss")] == kept and len(kept) == STEPS // 10
+    assert [(m.step, m.value) for m in done.history("train/loss")] == kept and len(kept) == 4 * STEPS // 10
     watched = done.history("validation/mAP_fused")
     assert [m.step for m in watched] == looks(run, 64, 0.5) and all(0 <= m.value <= 1 for m in watched)
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_percentage"} <= done.data.metrics.keys()

@@ -176,7 +176,7 @@ def test_a_resume_point_of_other_settings_is_not_used(project, params, capsys):
     assert (project / "a/resume.ckpt").exists()
     killed_at(1, other, project / "a")  # before its own first checkpoint
     told = capsys.readouterr().err
-    assert "made with training.learning_rate 0.002 instead of 0.1; set aside as resume.step4-" in told
+    assert "made with training.learning_rate 0.002, now 0.1; set aside as resume.step4-" in told
     aside = [path.name for path in (project / "a").glob("resume.*.ckpt")]
     assert len(aside) == 1 and aside[0] in told and not (project / "a/resume.ckpt").exists()
     train(run, project / "a")
@@ -367,9 +367,9 @@ def test_only_what_changes_the_mathematics_is_a_fact(project, params, tmp_path):
     assert one == facts(run_with(params, plateau=Plateau(every=9)), packs)
     apart = run_with(params, sync_batchnorm=False)
     assert one == facts(apart, packs)
-    assert resume.differences(one, facts(apart, packs, devices=2)) == "clips of a batch norm 4 instead of 2"
+    assert resume.differences(one, facts(apart, packs, devices=2)) == "clips of a batch norm 4, now 2"
     longer = facts(run_with(params, steps=8), packs)
-    assert resume.differences(one, longer) == "training.steps 6 instead of 8", "by a cosine down to 0 at the end"
+    assert resume.differences(one, longer) == "training.steps 6, now 8", "by a cosine down to 0 at the end"
     constant = [facts(run_with(params, steps=steps, schedule="constant"), packs) for steps in (6, 8)]
     assert constant[0] == constant[1]
     (tmp_path / "a.pt").write_bytes(b"a")

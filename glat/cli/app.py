@@ -80,7 +80,7 @@ chosen: dict[str, Any] = {}
 
 @app.callback()
 def options(
-    params_: Annotated[Path, typer.Option("--params", help="The settings.")] = Path("params.yaml"),
+    params_: Annotated[Path, typer.Option("--params", help="File with the settings.")] = Path("params.yaml"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting, as in glat.tau=2.")
     ] = None,

@@ -12,20 +12,21 @@ from ..lib import layout
 from ..lib.errors import GlatError, tell
 from .app import InOrder, app, load_params
 
-track = typer.Typer(cls=InOrder, no_args_is_help=True, help="What MLflow knows of the runs.")
+track = typer.Typer(cls=InOrder, no_args_is_help=True, help="Send runs to MLflow.")
 app.add_typer(track, name="track")
 
 
 @track.callback()
 def _() -> None:
-    """What MLflow knows of the runs."""
+    """Send runs to MLflow."""
 
 
 @track.command()
 def sync(
     folders: Annotated[list[Path] | None, typer.Argument(help="Folders of runs; the default is all in runs/.")] = None,
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only runs that changed since they were sent; else nobody is asked.")
+        bool,
+        typer.Option("--changed", help="Send only runs that have changed; if none has, do not contact the server."),
     ] = False,
 ) -> None:
     """Send to MLflow what it does not have yet: all of a run that was never tracked, the rest of one that was."""

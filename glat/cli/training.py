@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
 
-from ..lib.errors import GlatError, tell
+from ..lib.errors import GlatError, tell, warn
 from .app import RunFile, Threads, app, chosen, load_params
 
 
@@ -37,10 +36,7 @@ def train(config: RunFile, threads: Threads = 0) -> None:
     run, params = read_run(config), _settings_if_any()
     execution = params.execution_of(run.dataset, run.backbone) if params else Execution()
     from ..tracking.following import follow
-    from ..training import (
-        convergence,  # takes seconds to import
-        fit,
-    )
+    from ..training import convergence, fit  # take seconds to import
     from ..training.progress import first_process
 
     with follow(run, config.parent, params) as callbacks:
@@ -54,7 +50,7 @@ def _settings_if_any():
     try:
         return load_params()
     except GlatError as error:
-        tell(f"trained as the defaults of `execution` say, and not told to MLflow: {error}", logging.WARNING)
+        warn(f"no usable params.yaml, so this run uses the default `execution` and is not sent to MLflow: {error}")
         return None
 
 

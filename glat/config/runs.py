@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ..lib import layout
 from ..lib.documents import read_json, read_yaml, sentence
@@ -20,7 +20,7 @@ from ..lib.files import digest, whole
 from ..models.registry import BACKBONES
 from .params import Params
 from .settings import Waveform
-from .training import Glat, Training
+from .training import Execution, Glat, Training
 from .types import Count, Dropout, Hop, Name, Natural, Settings
 
 
@@ -40,6 +40,16 @@ class Run(Settings):
     audio: Waveform
     training: Training
     packs: list[str]  # the training shards, relative to the project's root
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_execution(cls, settings: Any) -> Any:
+        """A run from before there was a section `execution`, whose training had these settings among its own."""
+        if not isinstance(settings, dict) or not isinstance(training := settings.get("training"), dict):
+            return settings
+        moved = {*Execution.model_fields}
+        moved |= {"sync_batchnorm"} if training.get("sync_batchnorm", True) is None else set()  # which stood for true
+        return settings | {"training": {key: value for key, value in training.items() if key not in moved}}
 
     @property
     def folder(self) -> Path:
@@ -125,7 +135,11 @@ def faults_of(params: Params, run: Run) -> list[str]:
         )
     for key, named in (("global", params.init.global_), ("local", params.init.local)):
         path = run.init[key]
-        if path is not None and path == named.get(run.backbone) and Path(path).is_relative_to(layout.RUNS / run.dataset):
+        if (
+            path is not None
+            and path == named.get(run.backbone)
+            and Path(path).is_relative_to(layout.RUNS / run.dataset)
+        ):
             faults.append(
                 f"init.{key}.{run.backbone}: {path} is a run that these settings would change; copy the file elsewhere"
             )

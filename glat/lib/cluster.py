@@ -7,7 +7,7 @@ import subprocess
 from functools import cache
 from typing import NamedTuple
 
-from .errors import tell
+from .errors import warn
 
 
 class Partition(NamedTuple):
@@ -25,7 +25,7 @@ def partition(name: str | None = None) -> Partition:
     try:
         answer = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        tell(
+        warn(
             f"the cluster's partitions are not known, since sinfo fails ({str(error)[:200]}): no limit on time, and GPUs "
             "only with execution.accelerator: gpu"
         )

@@ -38,7 +38,7 @@ def parse_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(f"not valid YAML: {_strip_quoted(error)}") from None
     except NO_VALUES as error:
-        raise ValueError(f"not valid YAML: one of its values is none ({_strip_quoted(error)})") from None
+        raise ValueError(f"not valid YAML: one of its values cannot be read ({_strip_quoted(error)})") from None
 
 
 def _strip_quoted(error: object) -> str:

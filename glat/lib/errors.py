@@ -54,3 +54,8 @@ def tell(sentence: str, level: int = logging.INFO, error: BaseException | None =
     `--verbose` the traceback of `error`, too."""
     log = logging.getLogger("glat")
     log.log(level, "%s", printable(redact(sentence)), exc_info=error if log.isEnabledFor(logging.DEBUG) else None)
+
+
+def warn(sentence: str) -> None:
+    """`tell` of what a person should see even with `--quiet`: something is not as it was asked for."""
+    tell(sentence, logging.WARNING)

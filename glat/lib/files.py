@@ -16,7 +16,7 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-from .errors import GlatError, tell
+from .errors import GlatError, tell, warn
 
 # What a file system says that keeps no locks, as some network file systems do not.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -102,7 +102,7 @@ def _accept_lockless(path: str | Path, error: OSError) -> None:
         raise GlatError(f"{path}: cannot be locked: {error.strerror}; see to the disk that it lies on") from None
     if folder not in _lockless:
         _lockless.add(folder)
-        tell(
+        warn(
             f"warning: {folder}: this file system keeps no locks ({error.strerror}); going on without: do not start the "
             "same work twice at once there"
         )

@@ -24,7 +24,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from .documents import read_json
-from .errors import GlatError, tell
+from .errors import GlatError, warn
 from .files import whole
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def supported() -> bool:
     """Whether this Snakemake is of the version that records are tested with; says so where it is not."""
     found = version("snakemake")
     if not found.startswith(TESTED):
-        tell(f"records of DVC are tested with Snakemake {TESTED}*, not {found}: they are not used")
+        warn(f"records of DVC are tested with Snakemake {TESTED}*, not {found}: they are not used")
     return found.startswith(TESTED)
 
 
@@ -77,7 +77,7 @@ def write(path: Path, outputs: Iterable[str]) -> None:
     entries: dict[str, Any] = {}
     notes = Notes() if supported() else None
     if notes is None:
-        tell(f"{path}: left empty; files that DVC brings elsewhere may be made again there")
+        warn(f"{path}: left empty; files that DVC brings elsewhere may be made again there")
     for output in sorted(set(outputs)) if notes else []:
         if (made := notes.of(output)) is None:
             continue

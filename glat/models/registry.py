@@ -31,14 +31,16 @@ def _attributes(location: str) -> dict[str, Any]:
     """The attributes of a class that are plain values, as its source says, and those of the classes of its module or
     package that it is derived from: without importing it, which takes torch and seconds."""
     module, _, name = location.partition(":")
-    tree = ast.parse(Path(find_spec(module).origin).read_bytes())
+    spec = find_spec(module)
+    tree = ast.parse(Path(spec.origin).read_bytes()) if spec and spec.origin else ast.Module(body=[])
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    places = {name: f"{module}:{name}" for name in classes} | {
-        alias.name: f"{module.rpartition('.')[0]}.{node.module}:{alias.name}"
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.level == 1
-        for alias in node.names
-    }
+    if name not in classes:
+        raise ValueError(f"{location}: no such class; correct its line in glat/models/registry.py")
+    places = {name: f"{module}:{name}" for name in classes}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.level == 1 or (node.module or "").startswith("glat.models.")):
+            above = f"{module.rpartition('.')[0]}." if node.level else ""
+            places |= {alias.asname or alias.name: f"{above}{node.module}:{alias.name}" for alias in node.names}
     found: dict[str, Any] = {}
     for base in classes[name].bases:
         found |= _attributes(places[base.id]) if isinstance(base, ast.Name) and base.id in places else {}

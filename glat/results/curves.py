@@ -40,7 +40,9 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
         tables.write(pd.concat(lines.values()), None, folder / "training")
 
 
-def draw_training(curves: list[tuple[Run, pd.DataFrame]], path: Path, unconverged: set[str] | frozenset[str] = frozenset()) -> None:
+def draw_training(
+    curves: list[tuple[Run, pd.DataFrame]], path: Path, unconverged: set[str] | frozenset[str] = frozenset()
+) -> None:
     """The loss of the global and the local stream over steps, one line a run; runs that differ in seed alone share a
     colour.
 

@@ -12,7 +12,7 @@ import lightning
 
 from ..config.params import Params
 from ..config.runs import Run, split_packs
-from ..lib.errors import GlatError, tell
+from ..lib.errors import GlatError, warn
 from ..lib.redaction import redact
 from ..training import attempt
 from ..training.progress import first_process
@@ -56,7 +56,7 @@ class Sender(threading.Thread):
         except Exception as error:
             failure = str(error) if isinstance(error, GlatError) else redact(f"{type(error).__name__}: {error}")
             if failure != self.failure:
-                tell(f"{self.folder}: not sent to MLflow: {failure}")
+                warn(f"{self.folder}: not sent to MLflow: {failure}")
             self.store = None  # a server that comes back is opened anew
             self._end_monitor()
         self.failure = failure
@@ -72,7 +72,7 @@ class Sender(threading.Thread):
         self.over.set()
         self.join(1.0 if self.failure else PATIENCE)
         if self.is_alive() or self.failure:
-            tell(f"{self.folder}: MLflow lacks something of it; `glat track sync` sends it")
+            warn(f"{self.folder}: MLflow lacks something of it; `glat track sync` sends it")
 
 
 def send_now(folder: Path, params: Params) -> None:
@@ -112,7 +112,7 @@ def at_no_cost(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        tell(f"{folder}: not noted for MLflow: {error}")
+        warn(f"{folder}: not noted for MLflow: {error}")
 
 
 @contextmanager

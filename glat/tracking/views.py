@@ -11,7 +11,7 @@ import json
 import zlib
 from typing import Any, NamedTuple
 
-from ..lib.errors import tell
+from ..lib.errors import warn
 
 PREFIX = "mlflow.sharedViewState."
 COLUMNS = [
@@ -96,4 +96,4 @@ def ensure(client: Any, experiment_id: str) -> None:
             if key not in there:
                 client.set_experiment_tag(experiment_id, key, value)
     except Exception as error:
-        tell(f"MLflow's page may lack saved views: {error}")
+        warn(f"MLflow's page may lack saved views: {error}")

@@ -23,7 +23,7 @@ from ..lib.files import digest, lock, whole
 from ..lib.provenance import maker
 from ..lib.redaction import redact
 
-LOCK = ".lock"  # held while a process trains the run (`progress.alone`)
+LOCK = ".lock"  # held while a process trains the run (`progress.run_lock`)
 UNKNOWN = {"commit": "unknown (trained before it was noted)"}
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from ..config.runs import Run, missing_hint, parse_run
-from ..config.training import Execution
 from ..lib.errors import DAMAGED, GlatError, refusal
 from ..lib.files import whole
 from ..models.backbone import Backbone
@@ -167,7 +166,7 @@ def restore(path: str | Path) -> Checkpoint:
     content, data = _read(path)
     _check(content, path)
     try:
-        run = parse_run(_without_execution(content["run"]), "run.")
+        run = parse_run(content["run"], "run.")
         weights = _weights(content["model"])
         _check_size(run, weights)
         _check_finite(weights)
@@ -184,15 +183,6 @@ def restore(path: str | Path) -> Checkpoint:
         ) from None
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     return Checkpoint(tagger.eval(), run, content["classes"], content.get("trained"), digest)
-
-
-def _without_execution(run: Any) -> Any:
-    """A run whose training had the settings of `Execution` among its own, as before there was such a section."""
-    if not isinstance(run, dict) or not isinstance(training := run.get("training"), dict):
-        return run
-    moved = [key for key in training if key in Execution.model_fields]
-    moved += ["sync_batchnorm"] if training.get("sync_batchnorm", True) is None else []  # which stood for true
-    return run | {"training": {key: value for key, value in training.items() if key not in moved}}
 
 
 def _check(content: dict[str, Any], path: str | Path) -> None:

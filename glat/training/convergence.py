@@ -167,7 +167,7 @@ def sentence(run: Run, finding: dict[str, Any]) -> str:
     """The finding in one line, for the end of a training's log."""
     if marked(finding):
         return (
-            f"{run.folder}: {finding['state']} at its end ({finding['told']}): it is marked {MARK} in tables and figures, "
-            "and no verdict stands on it; raise training.steps"
+            f"{run.folder}: {finding['state']} at its end ({finding['told']}). It is marked {MARK} in tables and figures, "
+            "and its differences get no verdict; raise training.steps"
         )
     return f"{run.folder}: {finding['state']} ({finding['told']})"

@@ -17,7 +17,7 @@ import lightning
 import torch
 
 from ..config.runs import Run, write_run
-from ..lib.errors import tell
+from ..lib.errors import tell, warn
 from ..lib.files import locked, whole
 
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
@@ -169,7 +169,7 @@ class PlainProgress(lightning.Callback):
         if trainer.is_global_zero and step % self.every == 0:
             self.equal = self.equal + 1 if stage.collapsed(batch["waveform"]) else 0
             if self.equal == 2:
-                tell(
+                warn(
                     f"warning: {self.run.folder}: step {step}: training has collapsed: all clips of a batch get the "
                     "same scores, now and at the last look; lower training.learning_rate or start again with another seed"
                 )

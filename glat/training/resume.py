@@ -21,7 +21,7 @@ from ..config.runs import Run
 from ..config.training import Execution
 from ..data.packs.read import Packs
 from ..lib import dependencies
-from ..lib.errors import GlatError, refusal, tell
+from ..lib.errors import GlatError, refusal, warn
 from ..lib.files import digest
 from ..models import registry
 from . import stage
@@ -71,7 +71,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Which facts differ, in words: a setting with both values, anything else by its name."""
     differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     found = [
-        f"other {key}" if key in HASHED else f"{key} {old.get(key, 'absent')} instead of {new.get(key, 'absent')}"
+        f"other {key}" if key in HASHED else f"{key} {old.get(key, 'absent')}, now {new.get(key, 'absent')}"
         for key in differing
     ]
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if found[4:] else "")
@@ -125,7 +125,7 @@ class ResumePoint(lightning.Callback):
         aside = self.path.with_name(f"resume.{name}.ckpt")
         if first_process():
             os.replace(self.path, aside)
-            tell(f"{self.path}: {why}; set aside as {aside.name}, and training from the start")
+            warn(f"{self.path}: {why}; set aside as {aside.name}, and training from the start")
         return 0
 
     def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:

@@ -20,7 +20,7 @@ import torch
 from ..config.runs import Run
 from ..data.packs.read import Packs
 from ..data.randomness import Use, clip_generators, generator
-from ..lib.errors import GlatError, tell
+from ..lib.errors import GlatError, warn
 from ..lib.files import whole
 from ..scoring.metrics import summary
 from ..scoring.predictions import STREAMS
@@ -72,7 +72,7 @@ class Watch(lightning.Callback):
                 writer.writerows(self.rows)
         except Exception as error:
             if not self.told:
-                tell(f"{self.run.folder}: mAP is not watched: {error}")
+                warn(f"{self.run.folder}: mAP is not watched: {error}")
             self.told = True
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ import pandas as pd
 from ..config import experiments
 from ..config.params import Params
 from ..config.runs import Run
-from ..lib.errors import GlatError, tell
+from ..lib.errors import GlatError, warn
 from ..lib.escaping import file_name
 from ..results import text
 from ..results.curves import RECALL, draw_training, macro_pr
@@ -31,7 +31,7 @@ def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     try:
         draw_clips(folder, params, out / "clips")
     except GlatError as error:
-        tell(f"{folder}: without pictures of clips: {error}")
+        warn(f"{folder}: without pictures of clips: {error}")
 
 
 def draw_pr(predictions: Path, network: str, path: Path) -> None:

@@ -16,6 +16,7 @@ from ..config.runs import Run
 from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
 from ..data.kinds import Kind
 from ..data.randomness import clip_generators
+from ..lib.errors import GlatError
 from ..models.tagger import Tagger
 from ..models.twostream import Streams
 from ..training import checkpoints
@@ -143,14 +144,21 @@ class RunTagger:
         self.sample_rate, self.seconds = run.audio.sample_rate, run.audio.clip_seconds
 
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
-        """(B, samples) or (samples,) in [-1, 1] at `sample_rate` -> probabilities (B, L) float32."""
+        """(B, samples) or (samples,) in [-1, 1] at `sample_rate` -> probabilities (B, L) float32.
+
+        Raises ValueError for less than half a second."""
         batch = torch.from_numpy(np.atleast_2d(np.asarray(waveform, np.float32)))
+        if (samples := batch.shape[1]) < self.sample_rate // 2:
+            raise ValueError(f"waveform: {samples} samples; give half a second or more, padded with zeros if need be")
         with torch.inference_mode():
             return self.network.streams(batch, clip_generators(self.seed, [""] * len(batch))).fused.numpy()
 
     def tag(self, file: str | Path, top: int = 5, limits: Limits = UNLIMITED) -> list[Tag]:
-        """The `top` classes of each clip of a file, best first (`tags`). Raises AudioError where it gives no audio."""
-        return list(self.tags(Path(file), top, limits))
+        """The `top` classes of each clip of a file, best first (`tags`). Raises GlatError where it gives no audio."""
+        try:
+            return list(self.tags(Path(file), top, limits))
+        except AudioError as error:
+            raise GlatError(f"{file}: {error}") from None
 
     def tags(self, file: Path, top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag]:
         """The same one by one, as the file is read.
@@ -169,6 +177,7 @@ class RunTagger:
 def load(run: str | Path) -> RunTagger:
     """The trained network of a run's folder, or of its checkpoint.pt. Raises GlatError if it can't be read."""
     path = Path(run)
+    path = path.parent if path.name == "config.yaml" else path
     checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
     return RunTagger(*checkpoints.load(checkpoint), evaluation_seed(checkpoint.parent))
 

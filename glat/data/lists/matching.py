@@ -108,13 +108,8 @@ class Wanted:
         fits = [self._fit(row, times, units) for row in rows]
         best = min(fits, default=OTHER)
         for row, fit in zip(rows, fits):
-            if (
-                (meant is not None
-                and len(meant) > 1
-                and fit != OTHER)
-                or (best < UNTIMED
-                and fit == best
-                and fits.count(best) > 1)
+            if (meant is not None and len(meant) > 1 and fit != OTHER) or (
+                best < UNTIMED and fit == best and fits.count(best) > 1
             ):
                 fit = SEVERAL
             elif best < UNTIMED and fit != best:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BeforeValidator, Field
 
-from ...lib.errors import GlatError, tell
+from ...lib.errors import GlatError, warn
 from ..audio.formats import extension
 from ..kinds import Kind, Loss
 from ..lists import audioset
@@ -81,7 +81,7 @@ def find_files(shard: Shard, settings: Container, usual: dict[str, str], endings
             raise GlatError(f"{place}: no file ({', '.join(endings)}) there; set datasets.*.source.audio")
         found += paths
     for path in unreadable:
-        tell(f"left out: {path}")
+        warn(f"left out: {path}")
     # Whole words: `balanced_train` is not in `unbalanced_train`.
     names_split = re.compile(rf"(?<![a-z]){re.escape(own)}(?![a-z])").search
     return sorted(dict.fromkeys(found), key=lambda path: (not names_split(path), path))

@@ -1,6 +1,6 @@
 """Audio from YouTube by yt-dlp: of each video the ten seconds asked for, and what can't be had with its reason.
 
-A shard's folder keeps `<clip>.<webm, m4a, ...>` and `archive.jsonl` (`youtube_archive`): a further run asks only for
+A shard's folder keeps `<clip>.<webm, m4a, ...>` and `archive.jsonl` (`archive`): a further run asks only for
 what is neither there nor gone for good. A kind of loss in the listing has a fate: gone (for good: removed, private, no
 audio) or passing (another run may have it: too many requests, bot check, time-out).
 """
