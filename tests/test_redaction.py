@@ -224,7 +224,7 @@ def test_no_stage_of_dvc_names_settings_that_may_hold_a_secret():
 
 def test_reports_packs_and_notes_of_a_source_hold_none(planted, tmp_path):
     params = load(planted / "params.yaml")
-    for written in (public(params), report._resolved(params), identity(params.chosen.source)):
+    for written in (public(params), report._effective_settings(params), identity(params.chosen.source)):
         assert PLANTED not in json.dumps(written) and "youtube" in json.dumps(written)
     with h5py.File(tmp_path / "pack.h5", "w") as pack:  # as glat.data.packs.write keeps it
         pack.attrs["provenance"] = json.dumps({"source": identity(params.chosen.source)})
