@@ -160,7 +160,8 @@ def test_what_ran_for_a_table_is_what_it_depends_on(params, tmp_path, monkeypatc
 
 def test_what_ran_for_an_audit_is_what_it_depends_on(made_project, tmp_path, monkeypatch):
     monkeypatch.chdir(made_project)
-    ran = executed(lambda: audit.write(load("params.yaml"), tmp_path))
+    params = load("params.yaml")
+    ran = executed(lambda: audit.write(params, tmp_path))
     assert "audit/signs.py" in ran and not ran - named(*CODE["audit"])
 
 
