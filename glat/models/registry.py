@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,9 @@ def _attributes(location: str) -> dict[str, Any]:
     """The attributes of a class that are plain values, as its source says, and those of the classes of its module or
     package that it is derived from: without importing it, which takes torch and seconds."""
     module, _, name = location.partition(":")
-    tree = ast.parse(Path(find_spec(module).origin).read_bytes())
+    spec = find_spec(module)
+    assert spec is not None and spec.origin is not None, location
+    tree = ast.parse(Path(spec.origin).read_bytes())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     places = {name: f"{module}:{name}" for name in classes} | {
         alias.name: f"{module.rpartition('.')[0]}.{node.module}:{alias.name}"
@@ -43,12 +46,10 @@ def _attributes(location: str) -> dict[str, Any]:
     for base in classes[name].bases:
         found |= _attributes(places[base.id]) if isinstance(base, ast.Name) and base.id in places else {}
     for node in classes[name].body:
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        for target in targets:
-            try:
-                found[target.id] = ast.literal_eval(node.value)
-            except (AttributeError, ValueError):
-                continue  # no plain value
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                with suppress(ValueError):  # no plain value
+                    found |= {target.id: ast.literal_eval(node.value)} if isinstance(target, ast.Name) else {}
     return found
 
 
