@@ -130,7 +130,8 @@ def test_panns_packs_in_place(project):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        ({"rate": 12800}, "32000 samples of int16 at 12800 Hz, and used in place it must have 32000 samples .* 16000 Hz"),
+        ({"rate": 12800}, ("has 32000 samples of int16 at 12800 Hz, and used in place it must have 32000 samples of int16 at "
+                           "16000 Hz")),
         ({"waveform": WAVEFORMS[:, :31999]}, r"has 31999 samples of int16 at 16000 Hz"),
         ({"waveform": np.float32(WAVEFORMS) / 32768}, r"has 32000 samples of float32 at 16000 Hz"),
     ],
