@@ -145,7 +145,7 @@ def test_all_that_is_wrong_is_told_at_once_by_the_place_that_the_user_gave(folde
 def test_two_at_once(folder, server, tmp_path):
     params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"dataset": "mine", "glat": {"n": 1}}
     params["datasets"] = {"mine": dataset({name: f"{server}/{name}" for name in LISTS}).model_dump(exclude_unset=True)}
-    params["fig2"] = {"n": [1], "tau": [1.0]}
+    params["fig2"] |= {"n": [1], "tau": [1.0]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-m", "glat.cli", "metadata"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -162,7 +162,7 @@ def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
     assert "eval_strong.tsv" not in dataset(str(folder)).lists()
     with pytest.raises(ValueError, match=r"eval_segments\.csv is missing"):
         dataset({name: "x" for name in LISTS if name != "eval_segments.csv"}).lists()
-    with pytest.raises(ValueError, match=r"test_segments\.csv is no list"):
+    with pytest.raises(ValueError, match=r"test_segments\.csv is not one of this dataset's lists"):
         dataset(dict.fromkeys([*LISTS, "test_segments.csv"], "x")).lists()
 
 
