@@ -52,7 +52,8 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
     metrics = {
         "version": VERSION, "run": run.name, "dataset": run.dataset, "backbone": run.backbone, "seed": run.seed,
         "glat": run.glat.model_dump() if run.glat else None, "steps": run.training.steps, "parameters": 1234,
-        "clips": len(corpus.clips), "clips_hash": heard, "manifest": {"file": MANIFEST, "sha256": write_manifest(run.folder / MANIFEST, corpus.clips)},
+        "clips": len(corpus.clips), "clips_hash": heard,
+        "manifest": {"file": MANIFEST, "sha256": write_manifest(run.folder / MANIFEST, corpus.clips)},
         "only": None, "classes": 16, "classes_scored": 16, "collapsed": False,
         "convergence": {"state": "converged", "told": "", "tolerance": 0.03, "curves": {}},
         "streams": score(found, 0.95), "evaluation": {"confidence": 0.95}, "precision": "bf16",

@@ -201,9 +201,9 @@ def test_no_byte_rate_and_no_count_of_samples_is_believed(tmp_path, kind, codec)
     samples = decode(whole).samples[0]
     assert len(samples) == pytest.approx(len(wanted), abs=600)
     wrong = [bytearray(whole) for _ in range(2)]
-    for content, factor in zip(wrong, (0.5, 2)):
+    for content, factor in zip(wrong, (0.5, 2), strict=True):
         places = [content.find(b"fmt ") + {"W64": 32}.get(kind, 16), content.find(b"fact") + {"W64": 24}.get(kind, 8)]
-        for place, name in zip(places, (b"fmt ", b"fact")):
+        for place, name in zip(places, (b"fmt ", b"fact"), strict=True):
             if name in content and (name == b"fmt " or "ADPCM" in codec):
                 field = int.from_bytes(content[place : place + 4], "little")
                 content[place : place + 4] = (int(factor * field) % 2**32).to_bytes(4, "little")
@@ -341,7 +341,10 @@ def test_limits_of_bytes_seconds_and_time(monkeypatch):
 
 @pytest.mark.parametrize(
     "content",
-    [b"RIFF\xff\xff\xff\xffWAVE" + bytes(2**22), b"fLaC" + b"\1\0\0\0" * 2**20, b"RIFF\xff\xff\xff\xffWAVE" + b"aaaa\0\0\0\0" * 2**19],
+    [
+        b"RIFF\xff\xff\xff\xffWAVE" + bytes(2**22), b"fLaC" + b"\1\0\0\0" * 2**20,
+        b"RIFF\xff\xff\xff\xffWAVE" + b"aaaa\0\0\0\0" * 2**19,
+    ],
     ids=["chunks of nothing", "blocks of nothing", "named chunks of nothing"],
 )  # fmt: skip
 def test_the_clock_runs_while_a_header_is_read(content, monkeypatch):

@@ -31,7 +31,9 @@ WITH_A_RUN = {f"use/{name}.py" for name in ("pictures", "pyfunc", "served", "ser
 CODE = {  # the modules that each rule names
     rule: re.findall(r'"(glat\.[\w.]+)"', body)
     for file in (ROOT / "workflow/rules").glob("*.smk")
-    for rule, body in re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n(.*?)(?=^\S|\Z)", file.read_text(), re.MULTILINE | re.DOTALL)
+    for rule, body in re.findall(
+        r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n(.*?)(?=^\S|\Z)", file.read_text(), re.MULTILINE | re.DOTALL
+    )
     if "code=code(" in body
 }  # fmt: skip
 
@@ -64,7 +66,8 @@ RESULTS |= {"panns"}
 
 
 def test_every_rule_that_computes_names_its_code():
-    rules = re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)", "".join(p.read_text() for p in (ROOT / "workflow").rglob("*.smk")), re.MULTILINE)  # fmt: skip
+    text = "".join(path.read_text() for path in (ROOT / "workflow").rglob("*.smk"))
+    rules = re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)", text, re.MULTILINE)
     assert set(rules) - CODE.keys() == {"configure", "fetch_weights", "copy_result", "record"}
 
 

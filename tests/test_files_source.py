@@ -162,7 +162,7 @@ def test_a_path_in_a_list_leads_to_its_own_sound(tmp_path, monkeypatch):
 
 def test_every_suffix_that_is_tagged_is_found(tmp_path):
     rows = segments([f"{suffix[1:]:x>11}" for suffix in SUFFIXES])
-    names = [f"{i}{suffix}" for i, suffix in zip(rows["youtube_id"], SUFFIXES)]
+    names = [f"{i}{suffix}" for i, suffix in zip(rows["youtube_id"], SUFFIXES, strict=True)]
     touch(tmp_path, *names)
     assert found(tmp_path, rows, full_videos=False) == names
 

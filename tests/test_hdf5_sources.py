@@ -130,7 +130,8 @@ def test_panns_packs_in_place(project):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        ({"rate": 12800}, "has 32000 samples of int16 at 12800 Hz, and used in place it must have 32000 samples of int16 at 16000 Hz"),
+        ({"rate": 12800}, ("has 32000 samples of int16 at 12800 Hz, and used in place it must have 32000 samples of int16 at "
+                           "16000 Hz")),
         ({"waveform": WAVEFORMS[:, :31999]}, r"has 31999 samples of int16 at 16000 Hz"),
         ({"waveform": np.float32(WAVEFORMS) / 32768}, r"has 32000 samples of float32 at 16000 Hz"),
     ],
@@ -163,7 +164,7 @@ def test_passt_packs(project):
     make_project(project, {"kind": "passt_hdf5", "audio": "mp3"})
     packs = Packs(all_steps(project))
     assert packs.clips.tolist() == ROWS["clip"].drop([1, 4]).tolist()
-    for got, i in zip(packs.read(range(4)), (0, 2, 3, 5)):
+    for got, i in zip(packs.read(range(4)), (0, 2, 3, 5), strict=True):
         assert np.corrcoef(got[: len(sound(i))], sound(i))[0, 1] > 0.99
     assert ledger(project) == {ROWS["clip"][1]: "empty file", ROWS["clip"][4]: "undecodable: a web page, not audio"}
 
@@ -172,8 +173,8 @@ def test_passt_packs(project):
 def test_labels_are_compared(tmp_path, source, make):
     target = audioset.targets(ROWS, CLASSES)
     make(tmp_path / "shifted.h5", target=np.roll(target, 1, axis=0))
-    with pytest.raises(GlatError, match=rf"shifted\.h5: labels of 6 of the 6 clips found in it differ .* first of {ROWS['clip'][0]}, "
-                                        r"which has 'B' and 'C' there and 'A' in the list"):  # fmt: skip
+    first = f"first of {ROWS['clip'][0]}, which has 'B' and 'C' there and 'A' in the list"
+    with pytest.raises(GlatError, match=rf"shifted\.h5: labels of 6 of the 6 clips found in it differ .* {first}"):
         fetch(source, tmp_path)
     make(tmp_path / "shifted.h5", target=target[:, [1, 0, 2, 3]])
     with pytest.raises(GlatError, match="its rows or classes are in another order"):
@@ -330,7 +331,8 @@ GONE = h5py.ExternalLink("gone.h5", "/w")
         (linked("waveform", GONE), "waveform is a link to gone.h5 /w, where nothing can be read"),
         (linked("waveform", h5py.SoftLink("/w")), "waveform is a link to /w, where"),
         (other("waveform", shape=(6, 10**11), dtype="i2"), "waveform has 100000000000 samples a clip, more than 3600 s"),
-        (lambda file: (other("waveform", shape=(10**11, 9), dtype="i2")(file), other("audio_name", shape=(10**11,), dtype="S9")(file)),
+        (lambda file: (other("waveform", shape=(10**11, 9), dtype="i2")(file),
+                       other("audio_name", shape=(10**11,), dtype="S9")(file)),
          "has 100000000000 names for 100000000000 rows"),
         (other("audio_name", data=b"a"), r"audio_name is object \(\), expected text"),
         (other("audio_name", data=np.arange(6)), "audio_name is int64"),

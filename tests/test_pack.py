@@ -52,7 +52,7 @@ def test_pack_holds_the_clips(shard):
         assert file["source_rate"][:].tolist() == [22050] * 4 and file["end"][:].tolist() == kept["end"].tolist()
         np.testing.assert_array_equal(file["target"][:], targets(kept, CLASSES))
         attributes = dict(file.attrs)
-        for row, clip in zip(file["waveform"][:], kept["clip"]):
+        for row, clip in zip(file["waveform"][:], kept["clip"], strict=True):
             np.testing.assert_array_equal(row, prepare(folder / "audio" / f"{clip}.ogg", RATE, SECONDS)[0])
     assert (attributes["clips_asked"], attributes["clips_lost"], attributes["split"]) == (6, 2, "train")
     assert '"segments_sha256"' in attributes["provenance"] and '"seed": 7' in attributes["provenance"]
@@ -87,8 +87,8 @@ def test_listing_must_fit(shard, tmp_path):
         resample_shard(segments, listing[["clip"]], folder / "audio", tmp_path / "b", RATE, SECONDS)
     with pytest.raises(GlatError, match="no column kind, as an earlier glat wrote it; run `glat download` again"):
         resample_shard(segments, listing.drop(columns="kind"), folder / "audio", tmp_path / "b", RATE, SECONDS)
+    odd = listing.assign(kind=listing["kind"].replace("gone: removed", "away"))
     with pytest.raises(GlatError, match="clip -id1_10000 is lost as 'away', which is none of"):
-        odd = listing.assign(kind=listing["kind"].replace("gone: removed", "away"))
         resample_shard(segments, odd, folder / "audio", tmp_path / "b", RATE, SECONDS)
 
 

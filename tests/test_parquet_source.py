@@ -17,7 +17,7 @@ from glat.data.sources.parquet import Parquet
 from glat.lib.errors import GlatError
 
 ROWS = segments()
-NAMES = dict(zip(CLASSES["mid"], CLASSES["display_name"]))
+NAMES = dict(zip(CLASSES["mid"], CLASSES["display_name"], strict=True))
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LISTS = pa.list_(pa.string())
 
@@ -32,7 +32,7 @@ def table(rows=ROWS, content=None, labels=None) -> pa.Table:
     """As the copies have it: FLAC files in `audio`, ids of classes in `labels`, their names in `human_labels`."""
     labels = [list(mids) for mids in rows["labels"]] if labels is None else labels
     content = [flac(IDS.index(i)) for i in rows["youtube_id"]] if content is None else content
-    audio = [{"bytes": c, "path": f"audio/eval/{i}.flac"} for c, i in zip(content, rows["youtube_id"])]
+    audio = [{"bytes": c, "path": f"audio/eval/{i}.flac"} for c, i in zip(content, rows["youtube_id"], strict=True)]
     return pa.table({
         "video_id": pa.array(rows["youtube_id"].tolist()), "audio": pa.array(audio, AUDIO),
         "labels": pa.array(labels, LISTS),
@@ -64,7 +64,7 @@ def test_from_the_copies_folders_to_packs(tmp_path, monkeypatch, split, folder):
     make_project(tmp_path, {"kind": "parquet", "audio": "data here"}, split=split)
     packs = Packs(all_steps(tmp_path, split=split))
     assert packs.clips.tolist() == ROWS["clip"][[0, 2, 5]].tolist()
-    for got, i in zip(packs.read_int16(range(3)), (0, 2, 5)):
+    for got, i in zip(packs.read_int16(range(3)), (0, 2, 5), strict=True):
         assert np.abs(got.astype(int) - to_int16(sound(i), len(got))).max() <= 1
     lost = ledger(tmp_path, split)
     assert lost.keys() == set(ROWS["clip"][[1, 3, 4]])

@@ -55,7 +55,8 @@ PLANTED = "s3cr3t"
         ("https://h/?a=1;token=s3cr3t;b=2 'https://h/?key=s3cr3t'", "https://h/?a=1;token=*** 'https://h/?key=***'"),
         *((same, same) for same in (
             "https://zenodo.org/record/3987831/files/Cnn10_mAP%3D0.380.pth?download=1", "/data/x:y@z/a=b.wav", "a: b",
-            "https://www.youtube.com/watch?v={id}", "C:/x/y@z/a.wav: gone", r"D:\x\y@z", "git@github.com:a/b", "12:30 at 5@home", "http://host:x/y", "",
+            "https://www.youtube.com/watch?v={id}", "C:/x/y@z/a.wav: gone", r"D:\x\y@z", "git@github.com:a/b",
+            "12:30 at 5@home", "http://host:x/y", "",
         )),
     ],
 )  # fmt: skip

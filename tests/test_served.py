@@ -143,10 +143,11 @@ def test_the_limits_are_those_of_a_request_and_not_of_each_sound(model):
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ({"audio": b""}, "audio: "), ({"audio": b"<!doctype html>"}, "audio: "), ({"audio": None}, "give one of waveform, audio"),
+        ({"audio": b""}, "audio: "), ({"audio": b"<!doctype html>"}, "audio: "), ({"other": 1}, "give one of"),
+        ({"audio": None}, "give one of waveform, audio"), ({"waveform": [[1.0], [2.0, 3.0]]}, "finite samples"),
         ({"audio": "not bytes"}, "audio: expected the bytes"), ({"audio": 5}, "audio: expected the bytes"),
-        ({"waveform": []}, "finite samples"), ({"waveform": [np.nan]}, "finite samples"), ({"waveform": [[1.0], [2.0]]}, "finite"),
-        ({"waveform": ["x"]}, "finite samples"), ({"waveform": [[1.0], [2.0, 3.0]]}, "finite samples"), ({"other": 1}, "give one of"),
+        ({"waveform": []}, "finite samples"), ({"waveform": [np.nan]}, "finite samples"),
+        ({"waveform": ["x"]}, "finite samples"), ({"waveform": [[1.0], [2.0]]}, "finite"),
         ({"audio": b"RIFF\xff\xff\xff\xffWAVEfmt "}, "audio: "), ({"waveform": [0.1], "audio": b"x"}, "not waveform and audio"),
     ],
 )  # fmt: skip

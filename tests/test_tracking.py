@@ -403,7 +403,8 @@ def test_a_locked_database_is_named(project, params, monkeypatch):
     ("error", "told"),
     [
         (OSError(errno.ENOSPC, "No space left"), "x: no space left for what MLflow keeps (mlflow.db, mlruns/); make room"),
-        (MlflowException("[Errno 28] No space left on device"), "x: no space left on the tracking server's disk; make room there"),
+        (MlflowException("[Errno 28] No space left on device"),
+         "x: no space left on the tracking server's disk; make room there"),
         (PermissionError(13, "Permission denied"), "x: the database cannot be written; check the folder's permissions"),
         (MlflowException("malformed header"), "x: MLflow did not take it: malformed header"),
     ],

@@ -92,9 +92,8 @@ class Handler(BaseHTTPRequestHandler):
         begin, end = (int(span[1]), min(len(data), int(span[2] or len(data)) + 1)) if span else (0, len(data))
         status = 206 if span else 200
         extra = {"Content-Range": f"bytes {begin}-{end - 1}/{len(data)}"} if span else {}
-        self.answer(
-            status, data[begin:end], f"audio/{suffix}" if "." in name else "application/octet-stream", extra, behaviour
-        )
+        kind = f"audio/{suffix}" if "." in name else "application/octet-stream"
+        return self.answer(status, data[begin:end], kind, extra, behaviour)
 
     def answer(self, status, body, kind, extra=(), behaviour=""):
         self.send_response(status)
@@ -182,7 +181,7 @@ def fetch(rows: pd.DataFrame, folder: Path, address: str, alone: bool = True, **
         and listing["clip"].tolist() == rows["clip"].tolist()
     )
     assert not alone or not (folder / ".fetching").exists()
-    return dict(zip(rows["youtube_id"], zip(listing["file"], listing["reason"])))
+    return dict(zip(rows["youtube_id"], zip(listing["file"], listing["reason"], strict=True), strict=True))
 
 
 @pytest.mark.parametrize("suffix", ["webm", "m4a", "mp4"])
@@ -312,7 +311,7 @@ def test_clips_are_gone_only_where_one_came(server, folder):
     ]
     told = [json.loads(line) for line in (folder / "archive.jsonl").read_text().splitlines()]
     kinds = [Kind.NOT_FOUND, Kind.NOT_FOUND, "got", Kind.NOT_FOUND]
-    assert [(row["clip"][:-6], row["kind"]) for row in told] == list(zip(names, kinds))
+    assert [(row["clip"][:-6], row["kind"]) for row in told] == list(zip(names, kinds, strict=True))
 
 
 def test_no_password_is_told(server, folder, capfd):
@@ -325,7 +324,7 @@ def test_no_password_is_told(server, folder, capfd):
 
 def test_an_archive_that_a_killed_run_left(folder):
     clips = [Clip(f"{letter}_0", letter, 0, 10) for letter in "ab"]
-    for clip, reason in zip(clips, ["a\u2028line", "é"]):
+    for clip, reason in zip(clips, ["a\u2028line", "é"], strict=True):
         Archive(folder, "A", []).add(clip, Failure(Kind.GONE, reason))
     archive = folder / "archive.jsonl"
     archive.write_bytes(archive.read_bytes().partition("é".encode()[1:])[0])  # in the middle of the letter
@@ -566,7 +565,8 @@ Y = "ERROR: [youtube] -ab_cdefghi: "
         (Y + "Video unavailable. This video is not available", Fate.PASSING, "refused to this connection"),
         (Y + "This video isn’t available anymore", Fate.GONE, "unavailable"),
         (Y + "This video is unavailable", Fate.GONE, "unavailable"),
-        ('Invalid proxy url "http://me:pass@word@host:x": Port', Fate.PASSING, 'other; Invalid proxy url "http://host:x": Port'),
+        ('Invalid proxy url "http://me:pass@word@host:x": Port', Fate.PASSING,
+         'other; Invalid proxy url "http://host:x": Port'),
         (Y + "Video unavailable. This video is no longer available because the YouTube account associated with this "
          "video has been terminated.", Fate.GONE, "account closed"),
         (Y + "This video is no longer available because the uploader has closed their YouTube account.", Fate.GONE,

@@ -25,9 +25,9 @@ def write(params: Params, folder: Path) -> Audit:
     """Audit the chosen dataset; write audit.csv and audit.html into `folder`. Raises what `audit` raises."""
     found = audit(params)
     with whole(folder / "audit.csv") as part:
-        pd.DataFrame([row._replace(value=_plain(row.value), verdict=str(row.verdict)) for row in found.rows]).to_csv(
-            part, index=False
-        )
+        pd.DataFrame(
+            [row._asdict() | {"value": _plain(row.value), "verdict": str(row.verdict)} for row in found.rows]
+        ).to_csv(part, index=False)
     with TemporaryDirectory() as drawn:
         page = render("audit/audit.html.j2", **_page(params, found, Path(drawn)))
     with whole(folder / "audit.html") as part:

@@ -79,7 +79,8 @@ class Params(Settings):
 
     def special(self, dataset: str) -> list[str]:
         """The backbones that are trained in a way of their own."""
-        return list(_merge(self.training.by_backbone, self.datasets[dataset].training.get("by_backbone", {})))
+        own: Any = self.datasets[dataset].training
+        return list(_merge(self.training.by_backbone, own.get("by_backbone", {})))
 
     def _layers(self, section: str, dataset: str, backbone: str | None) -> dict[str, Any]:
         own = getattr(self.datasets[dataset], section) if dataset in self.datasets else {}
@@ -121,7 +122,7 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
     refused = [fault.partition(":")[0] for fault in faults]
     if params is not None:
         faults += _dataset_faults(params)
-    if faults:
+    if faults or params is None:
         faults += [] if params is None or len(faults) > len(refused) else _run_faults(params)
         # Where a key's own value was refused, another stands in for it: of that one there is nothing to say.
         news = [fault for fault in faults[len(refused) :] if fault.partition(":")[0] not in refused]

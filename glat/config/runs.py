@@ -99,9 +99,7 @@ def resolve(
     if steps not in (None, training.steps):
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")
-    init = {"global": params.init.global_.get(backbone), "local": params.init.local.get(backbone) if method else None}
-    if start_from:
-        init["global"] = str(start_from.folder / layout.CHECKPOINT)
+    begin = str(start_from.folder / layout.CHECKPOINT) if start_from else params.init.global_.get(backbone)
     entry = params.chosen
     return Run(
         dataset=params.dataset,
@@ -113,7 +111,7 @@ def resolve(
         classes=entry.classes,
         seed=seed,
         glat=method,
-        init=init,
+        init={"global": begin, "local": params.init.local.get(backbone) if method else None},
         audio=params.audio.waveform,
         training=training,
         packs=split_packs(params, params.dataset, entry.train),
@@ -135,11 +133,7 @@ def faults_of(params: Params, run: Run) -> list[str]:
         )
     for key, named in (("global", params.init.global_), ("local", params.init.local)):
         path = run.init[key]
-        if (
-            path is not None
-            and path == named.get(run.backbone)
-            and Path(path).is_relative_to(layout.RUNS / run.dataset)
-        ):
+        if path and path == named.get(run.backbone) and Path(path).is_relative_to(layout.RUNS / run.dataset):
             faults.append(
                 f"init.{key}.{run.backbone}: {path} is a run that these settings would change; copy the file elsewhere"
             )

@@ -176,8 +176,8 @@ class Dataset(Settings):
     width: Width | dict[str, Width] = 1.0
     dropout: Dropout = 1.0
     hop: Hop = 320
-    training: Override[Trainings] = Field(default={})
-    execution: Override[Executions] = Field(default={})
+    training: Override[Trainings] = Field(default={})  # type: ignore[assignment]  # kept as given, a dict
+    execution: Override[Executions] = Field(default={})  # type: ignore[assignment]
 
     @field_validator("train", "evaluate")
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings
 
@@ -104,7 +105,7 @@ class Training(Settings):
     @classmethod
     def _refuse_execution(cls, given: Any) -> Any:
         moved = given.keys() & Execution.model_fields.keys() if isinstance(given, dict) else ()
-        faults = [
+        faults: list[InitErrorDetails] = [
             {"type": "value_error", "loc": (key,), "input": given[key], "ctx": {"error": _moved(key)}}
             for key in sorted(moved)
         ]

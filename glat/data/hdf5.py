@@ -7,6 +7,7 @@ import os
 import stat
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +22,7 @@ DEEPEST = 4  # virtual datasets that are made of virtual datasets
 KINDS = {"text": "SO", "variable-length uint8": "O", "whole numbers": "iub", "numbers": "fiub"}
 
 
-def open_hdf5(path: str | Path, absent: str, damaged: str, **options) -> h5py.File:
+def open_hdf5(path: str | Path, absent: str, damaged: str, **options: Any) -> h5py.File:
     """An HDF5 file open for reading, locked where the file system can.
 
     absent, damaged: what to do about a file that is not there, and about one that is no whole HDF5 file. options: as
@@ -82,7 +83,8 @@ def dataset(
             raise GlatError(f"{file.filename}: {name} is no data of this file, but a link or a group; {damaged}")
     else:
         found = _follow(file, name, link)
-    fits = len(found.shape or ()) == len(shape) and all(n in (None, m) for n, m in zip(shape, found.shape or ()))
+    have = found.shape or ()
+    fits = len(have) == len(shape) and all(n in (None, m) for n, m in zip(shape, have, strict=True))
     if not fits or found.dtype.kind not in KINDS[kind]:
         raise GlatError(f"{file.filename}: {name} is {found.dtype} {found.shape}, {expected}; {damaged}")
     _check_filters(found, f"{file.filename}: {name}")
@@ -108,7 +110,7 @@ class Written:
     """
 
     def __init__(self, found: h5py.Dataset):
-        self._height, self._each, self._chunks = 1, 1, Counter()
+        self._height, self._each, self._chunks = 1, 1, Counter[int]()
         self.complete = found.is_virtual or (not found.chunks and bool(found.id.get_storage_size()))
         if found.chunks:
             self._height = found.chunks[0]
@@ -124,7 +126,7 @@ class Written:
 
 def _grid(found: h5py.Dataset) -> list[int]:
     """How many chunks a dataset has along each axis."""
-    return [-(-length // chunk) for length, chunk in zip(found.shape, found.chunks)]
+    return [-(-length // chunk) for length, chunk in zip(found.shape, found.chunks, strict=True)]
 
 
 def _check_filters(found: h5py.Dataset, named: str) -> None:
@@ -170,7 +172,7 @@ def _check_place(found: h5py.Dataset, named: str, folder: str, depth: int = 0) -
             _check_filters(there, f"{path}: {part.dset_name}")
             _check_place(there, f"{path}: {part.dset_name}", folder, depth + 1)
             ends = part.src_space.get_select_bounds()[1]
-            if len(ends) != there.ndim or any(end >= length for end, length in zip(ends, there.shape)):
+            if len(ends) != there.ndim or any(end >= length for end, length in zip(ends, there.shape, strict=True)):
                 raise GlatError(f"{named} is made of {part.dset_name} in {path}, which is smaller; fetch both again")
             if not Written(there).complete:
                 raise GlatError(f"{named} is made of {part.dset_name} in {path}, parts of which were never written")

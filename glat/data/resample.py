@@ -62,7 +62,7 @@ class _Found(NamedTuple):
     payload: bytes
     source_rate: int
     source_seconds: float
-    statistics: Statistics | None
+    statistics: Statistics
     blake2b: str
 
 
@@ -83,9 +83,9 @@ def resample_shard(
     """Decode and resample a shard's audio into `out_folder`; returns (clips kept, clips lost).
 
     segments: the shard's rows (`audioset.read_segments`); listing: the download step's table, or the CSV's path; read:
-    the source's `read`, for audio that does not lie in files of its own; in_place: keep no waveform, only where it is; limits: what one clip may cost.
-    Clips are streamed through `workers` processes, and the bytes written do not depend on how many there are. A clip
-    that gives no audio goes to the ledger with its reason, and the others go on.
+    the source's `read`, for audio that does not lie in files of its own; in_place: keep no waveform, only where it is;
+    limits: what one clip may cost. Clips are streamed through `workers` processes, and the bytes written do not depend on
+    how many there are. A clip that gives no audio goes to the ledger with its reason, and the others go on.
 
     Raises GlatError if the listing is not this shard's, every clip is lost, the disk is too small, a worker dies, or a
     clip that is to be used in place has another rate or length.
@@ -96,7 +96,7 @@ def resample_shard(
     if not in_place:
         # FLAC takes half to two thirds of it, as the recordings' noise lets it.
         need_space(out_folder, round(len(there) * rate * seconds * (2 if codec == "pcm16" else 1.2)))
-    sources = zip(there.itertuples(), read(there, audio_folder, seconds + OVERHANG), strict=True)
+    sources: Iterator[Any] = zip(there.itertuples(), read(there, audio_folder, seconds + OVERHANG), strict=True)
     if in_place:
         sources = _fitting(sources, rate, round(rate * seconds))
     jobs = (
@@ -141,14 +141,14 @@ def resample_shard(
         pd.DataFrame(lost, columns=["clip", "kind", "reason", "file", "part"]).to_csv(
             folder / "ledger.csv", index=False
         )
-        made = {"sample_rate": rate, "clip_seconds": seconds, "min_seconds": min_seconds, "clips_asked": len(segments)}
-        made |= {"codec": "in_place" if in_place else codec}
+        made: dict[str, Any] = {"sample_rate": rate, "clip_seconds": seconds, "min_seconds": min_seconds}
+        made |= {"clips_asked": len(segments), "codec": "in_place" if in_place else codec}
         made["versions"] = {name: version(name) for name in ("av", "numpy", "soundfile", "soxr")}
         (folder / "audio.json").write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
     return len(kept), len(lost)
 
 
-def _fitting(sources: Iterator[tuple], rate: int, samples: int) -> Iterator[tuple]:
+def _fitting(sources: Iterator[tuple[Any, Any]], rate: int, samples: int) -> Iterator[tuple[Any, Any]]:
     """The sources as they come, if each can be used as it is; in place, nothing can be resampled, padded or cut."""
     for row, source in sources:
         if isinstance(source, Samples):
@@ -197,7 +197,7 @@ def _check_listing(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -
 
 
 def _prepare(
-    clip: str, source: Any, rate: int, seconds: float, min_seconds: float, codec: str | None, limits: Limits
+    _clip: str, source: Any, rate: int, seconds: float, min_seconds: float, codec: str | None, limits: Limits
 ) -> _Found | Loss:
     try:
         samples, source_rate, found, wraps = prepare(source, rate, seconds, min_seconds, limits)

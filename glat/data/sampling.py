@@ -78,7 +78,7 @@ class BalancedBatches:
         return order
 
     def _shuffle(self, c: int, epoch: int) -> np.ndarray:
-        kept, shuffle = self._shuffles.get(c, (-1, None))
+        kept, shuffle = self._shuffles.get(c, (-1, self._clip))
         if kept != epoch:
             clips = self._clip[self._start[c] : self._start[c + 1]]
             shuffle = generator(Use.CLIP_ORDER, self.seed, c, epoch).permutation(clips)

@@ -10,9 +10,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """A bar on a terminal, a plain line each 10 % in a log. total: how many there are, where `items` has no length."""
-    total = len(items) if total is None else total
+    total = length_hint(items) if total is None else total
     if sys.stderr.isatty():
         yield from tqdm(items, title, total, leave=False)
         return
@@ -39,7 +40,9 @@ def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterat
             tell(f"{title}: {done} of {total}")
 
 
-def in_order(work: Callable[..., T], jobs: Iterable[tuple], workers: int, title: Callable[..., str]) -> Iterator[T]:
+def in_order(
+    work: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int, title: Callable[..., str]
+) -> Iterator[T]:
     """`work(*job)` of each job in their order, by `workers` processes that keep only a few results ahead of the reader.
 
     title: what to call a job in an error. Raises GlatError, at about its job, where a process is killed.
@@ -49,7 +52,7 @@ def in_order(work: Callable[..., T], jobs: Iterable[tuple], workers: int, title:
         return
     # Spawned, not forked: the parent may hold threads (torch, HDF5), which a fork would leave half alive.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow_parent)
-    jobs, ahead = iter(jobs), deque[tuple[tuple, Any]]()
+    jobs, ahead = iter(jobs), deque[tuple[tuple[Any, ...], Future[T]]]()
     try:
         while True:
             while len(ahead) < 4 * workers and (job := next(jobs, None)) is not None:
@@ -68,8 +71,8 @@ def in_order(work: Callable[..., T], jobs: Iterable[tuple], workers: int, title:
 def _follow_parent() -> None:
     """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers waiting for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process().sentinel
-    threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def need_space(path: Path, size: int) -> None:

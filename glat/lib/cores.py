@@ -1,4 +1,4 @@
-"""How many cores there are, and whether a GPU. Apart from `hardware.py`, so that the workflow can ask without importing torch."""
+"""How many cores there are, and whether a GPU: apart from `hardware`, so that the workflow asks without importing torch."""
 
 from __future__ import annotations
 

@@ -200,13 +200,14 @@ def _fetch(address: str, part: Part, name: str, checked: bool, most: int, end: f
     with _Session() as session, session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
         start, total = _content_range(response)
         if response.status_code == 416 and have and total == have == before["total"]:
-            return None  # all of it is there
+            return  # all of it is there
         resumed = response.status_code == 206 and start == have and total == before.get("total")
         if response.status_code == 416 or (response.status_code == 206 and not resumed):
             if not have:  # nothing was asked for but the whole
                 raise requests.ConnectionError(f"the server gave a part of the file, HTTP {response.status_code}")
             part.drop()  # of another file
-            return _fetch(address, part, name, checked, most, end)
+            _fetch(address, part, name, checked, most, end)
+            return
         response.raise_for_status()
         if response.status_code not in (200, 206):
             raise GlatError(

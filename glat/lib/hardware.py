@@ -27,14 +27,14 @@ def starter(world: int) -> list:
 
 
 def accelerator(setting: str) -> str:
-    """ "auto" -> "gpu" where CUDA has a device, else "cpu". Raises GlatError for "gpu" where there is none."""
+    """Of "auto", "gpu" where CUDA has a device, else "cpu". Raises GlatError for "gpu" where there is none."""
     if setting == "gpu" and not torch.cuda.is_available():
         raise GlatError("execution.accelerator: gpu, but PyTorch finds no CUDA device here; set auto or cpu")
     return ("gpu" if torch.cuda.is_available() else "cpu") if setting == "auto" else setting
 
 
 def precision(setting: str, accelerator: str) -> str:
-    """ "auto" -> "bf16" where the processor computes in bfloat16 itself, else "float32"."""
+    """Of "auto", "bf16" where the processor computes in bfloat16 itself, else "float32"."""
     if setting != "auto":
         return setting
     native = torch.cuda.is_bf16_supported(False) if accelerator == "gpu" else torch.cpu._is_avx512_bf16_supported()

@@ -13,7 +13,7 @@ class Stderr(logging.Handler):
     """Write to stderr as it is at that moment, with as little in it as a `GlatError` has: tracebacks and libraries too."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(printable(redact(self.format(record))), file=sys.stderr, flush=True)
+        print(printable(redact(self.format(record))), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def to_stderr(quiet: bool = False, verbose: bool = False) -> None:

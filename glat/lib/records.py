@@ -171,8 +171,8 @@ def fingerprint(path: str | Path) -> str:
     """SHA-256 of a file's length and of both its ends (quick for a pack of gigabytes), or of a folder's files."""
     path, digest = Path(path), hashlib.sha256()
     if path.is_dir():
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            digest.update(f"{file.relative_to(path)} {fingerprint(file)}\n".encode())
+        for part in sorted(part for part in path.rglob("*") if part.is_file()):
+            digest.update(f"{part.relative_to(path)} {fingerprint(part)}\n".encode())
         return digest.hexdigest()
     size = path.stat().st_size
     digest.update(str(size).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +33,7 @@ def _attributes(location: str) -> dict[str, Any]:
     package that it is derived from: without importing it, which takes torch and seconds."""
     module, _, name = location.partition(":")
     spec = find_spec(module)
-    tree = ast.parse(Path(spec.origin).read_bytes()) if spec and spec.origin else ast.Module(body=[])
+    tree = ast.parse(Path(spec.origin).read_bytes()) if spec and spec.origin else ast.Module(body=[], type_ignores=[])
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if name not in classes:
         raise ValueError(f"{location}: no such class; correct its line in glat/models/registry.py")
@@ -45,12 +46,10 @@ def _attributes(location: str) -> dict[str, Any]:
     for base in classes[name].bases:
         found |= _attributes(places[base.id]) if isinstance(base, ast.Name) and base.id in places else {}
     for node in classes[name].body:
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        for target in targets:
-            try:
-                found[target.id] = ast.literal_eval(node.value)
-            except (AttributeError, ValueError):
-                continue  # no plain value
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                with suppress(ValueError):  # no plain value
+                    found |= {target.id: ast.literal_eval(node.value)} if isinstance(target, ast.Name) else {}
     return found
 
 

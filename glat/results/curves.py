@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,7 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
         tables.write(pd.concat(lines.values()), None, folder / "training")
 
 
-def draw_training(
-    curves: list[tuple[Run, pd.DataFrame]], path: Path, unconverged: set[str] | frozenset[str] = frozenset()
-) -> None:
+def draw_training(curves: list[tuple[Run, pd.DataFrame]], path: Path, unconverged: Set[str] = frozenset()) -> None:
     """The loss of the global and the local stream over steps, one line a run; runs that differ in seed alone share a
     colour.
 
@@ -59,7 +58,7 @@ def draw_training(
                 colour, style = COLOURS[group % len(COLOURS)], styles[group // len(COLOURS) % len(styles)]
                 # The first run of a group names it.
                 of_group = [one.name for one, _ in curves if one.group == run.group]
-                label = _label(run, unconverged.intersection(of_group)) if run.name == of_group[0] else None
+                label = _label(run, unconverged & set(of_group)) if run.name == of_group[0] else None
                 ax.plot(curve["step"], loss, style, color=colour, lw=1.2, label=label if stream == "global" else None)
                 if run.name in unconverged and loss.notna().any():
                     open_marks(ax, curve["step"].iloc[-1], loss.iloc[-1], colour)
@@ -71,7 +70,7 @@ def draw_training(
         foot(fig, [text.OPEN_MARKS] if unconverged else [])
 
 
-def _label(run: Run, unconverged: set[str]) -> str:
+def _label(run: Run, unconverged: Set[str]) -> str:
     """The name of runs that differ in seed alone, with their marks."""
     reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[run.backbone].title else ""
     return f"{run.group}{reading} {convergence.MARK}" if unconverged else run.group + reading

@@ -136,8 +136,8 @@ def evaluate(
     """Evaluate a checkpoint on packs.
 
     Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips:
-    `glat.scoring.manifest`) and `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count. execution: on what, and how
-    precisely; weights that were trained elsewhere are scored in float32, as they were published.
+    `glat.scoring.manifest`) and `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count.
+    execution: on what, and how precisely; weights that were trained elsewhere are scored in float32, as they were published.
 
     metrics.json is written last: where it is, the evaluation is complete.
 

@@ -107,7 +107,7 @@ def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Selection:
     if len(missing) == len(entries):
         raise GlatError(f"{sentence}; evaluation.only takes names or ids of this dataset's evaluation clips")
     indices = sorted({index for entry in entries for index in places.get(entry, [])})
-    facts = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    facts: dict[str, Any] = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     facts |= {"listed": len(entries), "found": len(entries) - len(missing), "missing": len(missing)}
     return Selection(np.array(indices), facts, sentence)
 

@@ -79,7 +79,7 @@ class Influence(NamedTuple):
 def write_influence(path: Path, found: Influence) -> None:
     """Write the output of `jackknife` for each stream: the influences on mAP, mAUC and d' as (3, clips) float32, and
     the other numbers of `Estimate` as (3, 5)."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, stream in found.streams.items():
         arrays[name] = np.stack([one.influence for one in stream]).astype(np.float32)
         arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in stream])

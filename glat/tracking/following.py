@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning
 
@@ -30,9 +31,11 @@ class Sender(threading.Thread):
 
     def __init__(self, folder: Path, params: Params):
         super().__init__(name="glat-mlflow", daemon=True)
-        self.folder, self.params, self.store = folder, params, None
+        self.folder, self.params = folder, params
+        self.store: Store | None = None
         # monitor: MLflow's, of the machine, with a thread of its own that sends while the server answers
-        self.over, self.failure, self.monitor = threading.Event(), "", None
+        self.over, self.failure = threading.Event(), ""
+        self.monitor: Any = None
 
     def run(self) -> None:
         begin, wait = time.monotonic(), 0.0

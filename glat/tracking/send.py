@@ -116,7 +116,7 @@ class Sending:
 
     def _open(self) -> None:
         """The MLflow run of the attempt: that of mlflow.json, one that was made and not noted, or a new one."""
-        attempt, before, known = self.attempt, self.mine.get("run_id", ""), {}
+        attempt, before, known = self.attempt, self.mine.get("run_id", ""), dict[str, Any]()
         same, stage = self.mine.get("attempt") == attempt.id, self._stage(before)
         if same and stage == "deleted":
             back = f"`mlflow runs restore --run-id {before}` brings it back"
@@ -159,10 +159,8 @@ class Sending:
     def _replace_others(self) -> None:
         """Mark the runs that were in this folder before, now that this one has left its weights there, and not sooner."""
         query = f'tags.folder = "{self.tags["folder"]}" AND tags.replaced_by IS NULL'
-        others = {one.info.run_id for one in self._search(self.mine["experiment_id"], query)} | {
-            self.mine.get("before")
-        }
-        others = sorted(others - {self.id, "", None})
+        found = {one.info.run_id for one in self._search(self.mine["experiment_id"], query)}
+        others = sorted((found | {self.mine.get("before") or ""}) - {self.id, ""})
         for other in others:
             name = self.client.get_run(other).info.run_name.removesuffix(" (replaced)")
             self.client.set_tag(other, "replaced_by", self.id)
@@ -187,8 +185,9 @@ class Sending:
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = MetaDataset(CodeDatasetSource({"packs": [Path(pack).name for pack in packs]}), name, digest[:8])
-        inputs = [DatasetInput(Dataset.from_dictionary(dataset.to_dict()), [InputTag("mlflow.data.context", context)])]
+        source = CodeDatasetSource({"packs": [Path(pack).name for pack in packs]})
+        dataset = MetaDataset(source, name, digest[:8])  # type: ignore[abstract]  # MLflow's own, and meant so
+        inputs = [DatasetInput(Dataset(**dataset.to_dict()), [InputTag("mlflow.data.context", context)])]
         self._once(f"{context} data", digest, lambda: self.client.log_inputs(self.id, inputs))
         return {"dataset_name": name, "dataset_digest": digest[:8]}
 
@@ -203,7 +202,7 @@ class Sending:
 
     def _status(self) -> None:
         """RUNNING, or how it ended, at the time when it did."""
-        if self.attempt.status == "RUNNING":
+        if self.attempt.status == "RUNNING" or self.attempt.ended is None:
             self.client.update_run(self.id, status="RUNNING")
         else:
             self.client.set_terminated(self.id, self.attempt.status, round(self.attempt.ended * 1000))

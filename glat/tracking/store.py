@@ -26,14 +26,20 @@ PATIENCE = {
 }
 SENTENCES = [  # signs in the text of an error, and what it means and what to do; the first that fits
     (("no space left",), "no space left on the tracking server's disk; make room there"),
-    (("error code 401", "unauthorized", "not authenticated"), "asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    (("error code 401", "unauthorized", "not authenticated"),
+     "asks for a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
     (("error code 403",), "this login may not write there; ask who runs the server"),
-    (("out-of-date database schema", "can't locate revision"), "made by another version of MLflow; keep a copy and run `mlflow db upgrade {name}`, or name another database in MLFLOW_TRACKING_URI"),
+    (("out-of-date database schema", "can't locate revision"),
+     ("made by another version of MLflow; keep a copy and run `mlflow db upgrade {name}`, or name another database in "
+      "MLFLOW_TRACKING_URI")),
     (("database is locked",), "another process keeps the database locked; end it"),
-    (("certificate verify failed", "wrong version number"), "no secure connection ({text}); check https and http, or REQUESTS_CA_BUNDLE"),
+    (("certificate verify failed", "wrong version number"),
+     "no secure connection ({text}); check https and http, or REQUESTS_CA_BUNDLE"),
     (("file is not a database", "malformed"), "damaged or not a database; move it away, and `glat track sync` makes it anew"),
-    (("permission denied", "readonly database", "unable to open database"), "the database cannot be written; check the folder's permissions"),
-    (("connection refused", "timed out", "max retries", "name or service", "connection aborted"), "the tracking server does not answer; start it, or see MLFLOW_TRACKING_URI"),
+    (("permission denied", "readonly database", "unable to open database"),
+     "the database cannot be written; check the folder's permissions"),
+    (("connection refused", "timed out", "max retries", "name or service", "connection aborted"),
+     "the tracking server does not answer; start it, or see MLFLOW_TRACKING_URI"),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..lib.errors import warn
@@ -27,7 +28,7 @@ class View(NamedTuple):
 
     name: str
     runs: str  # a filter of MLflow's
-    charts: list[tuple[str, str | None]]
+    charts: Sequence[tuple[str, str | None]]
 
 
 CURRENT = "tags.replaced_by IS NULL"

@@ -12,7 +12,7 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -69,8 +69,8 @@ def begin(folder: Path, step: int, data: str = "", accelerator: str = "cpu", dev
         old = read(folder)
     with suppress(KeyError, OSError):
         user = getpass.getuser()
-    here = {"run": run, "rule": os.environ.get("GLAT_RULE", ""), "data": data, "user": user, "host": platform.node()}
-    here |= maker(accelerator, devices)
+    here = maker(accelerator, devices)
+    here |= {"run": run, "rule": os.environ.get("GLAT_RULE", ""), "data": data, "user": user, "host": platform.node()}
     if step and old and old.run == run:
         attempt = old.model_copy(update=here | {"status": "RUNNING", "ended": None, "reason": ""})
     else:
@@ -152,6 +152,6 @@ def _imported(folder: Path) -> Attempt | None:
     with curve.open() as file, suppress(ValueError, TypeError, KeyError, IndexError, csv.Error):
         seconds = float(list(csv.DictReader(file))[-1]["seconds"])
     ended, left = path.stat().st_mtime, digest(path)
-    how = {"started": ended - seconds, "ended": ended, "status": "FINISHED", "weights": left, "host": platform.node()}
+    how: dict[str, Any] = {"started": ended - seconds, "ended": ended, "status": "FINISHED", "weights": left}
     # Its rule is unknown, and so is its data: the packs that are there now may be others.
-    return Attempt(id=left, run=run, rule="unknown", **how, **(trained or UNKNOWN))
+    return Attempt(id=left, run=run, rule="unknown", host=platform.node(), **how, **(trained or UNKNOWN))

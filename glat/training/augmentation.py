@@ -68,6 +68,7 @@ def mix_masked(masked: Masked, partner: Tensor, share: Tensor) -> Masked:
     mixture of the masked clips.
     """
     logmel, keep = masked
+    assert keep is not None, "nothing is masked: `mix` does"
     partner, share = partner.to(logmel.device), share.to(logmel.device)[:, None, None, None]
     own = share * keep
     both = own + (1 - share) * keep[partner]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
+M = TypeVar("M", bound=nn.Module)
 
-def synchronise(module: nn.Module, accelerator: str) -> nn.Module:
+
+def synchronise(module: M, accelerator: str) -> M:
     """Make every batch norm in a module one over all processes, in place where it can be; the weights and their names stay.
 
     torch.nn.SyncBatchNorm on a GPU, and `SyncBatchNorm` below on a CPU, for which torch has none.

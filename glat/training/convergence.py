@@ -94,8 +94,9 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
         return _finding(UNKNOWN, f"{CURVE} does not reach the last of its {steps} steps")
     at, rates = losses.get("learning_rate", (np.array([steps]), np.ones(1)))
     at, time = np.append(0, at), np.append(0, np.cumsum(rates * np.diff(at, prepend=0)))
-    curves = {name: change(np.interp(losses[name][0], at, time), losses[name][1]) for name in streams}
-    if None in curves.values():
+    changes = {name: change(np.interp(losses[name][0], at, time), losses[name][1]) for name in streams}
+    curves = {name: one for name, one in changes.items() if one is not None}
+    if len(curves) < len(changes):
         return _finding(
             UNKNOWN,
             f"{CURVE} has fewer than {ROWS} lines in a quarter of the training; a lower execution.log_every has more",

@@ -24,7 +24,7 @@ from .stage import Batches, Stage
 
 def check_equal_weights(trainer: lightning.Trainer, module: Stage) -> None:
     """Raise GlatError if the processes of a distributed training did not end with the same weights."""
-    total = sum(p.detach().double().abs().sum() for p in module.parameters())
+    total = torch.stack([p.detach().double().abs().sum() for p in module.parameters()]).sum()
     sums = module.all_gather(total).reshape(-1)
     if (sums != sums[0]).any():
         raise GlatError(

@@ -7,6 +7,7 @@ Dropout alone is drawn by each process for its own clips: a function of (seed, k
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import lightning
@@ -45,7 +46,7 @@ def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dic
     parts = {"global": bce(streams.global_, target)}
     if streams.local is not None:
         parts["local"] = bce(streams.local, target)
-    total = parts["local"] if frozen_global else sum(parts.values())
+    total = parts["local"] if frozen_global else reduce(torch.add, parts.values())
     return {"loss": total} | {f"loss_{name}": part for name, part in parts.items()}
 
 

@@ -1,6 +1,7 @@
 """mAP over steps, on a few evaluation clips, to be looked at: no step, no network and no setting is chosen by it.
 
-It may mark a training as not converged, which takes the verdicts on it (`glat.training.convergence`); nothing else depends on it.
+It may mark a training as not converged, which takes the verdicts on it (`glat.training.convergence`); nothing else
+depends on it.
 
 There is no validation set (AudioSet has none), so what is watched is part of the evaluation set. The clips are the same
 at every look and for every run of a dataset. A look leaves the training as it was: it draws from its own generator, and

@@ -70,7 +70,7 @@ def hear(
         streams={name: value[0].numpy() for name, value in scores.items()},
         windows=streams.windows[0].numpy() if glat else np.empty(0),
         classes=streams.classes[0].numpy() if glat else np.empty(0, int),
-        tau=network.tau if glat else 0.0,
+        tau=network.tau if isinstance(network, TwoStream) else 0.0,
         seconds=seconds,
     )
 
@@ -98,7 +98,7 @@ def draw(
     rows = [3, 2] + ([1] if truth is not None else [])
     with figure(path, len(rows), 2, (10, 5.8), height_ratios=rows, width_ratios=[3, 1], squeeze=False) as (fig, axes):
         fig.suptitle(title, fontsize=10)
-        mel, time = axes[0, 0], [ax for ax in axes[:, 0]]
+        mel, time = axes[0, 0], list(axes[:, 0])
         times = np.linspace(0, heard.seconds, len(heard.logmel))
         specshow(
             heard.logmel.T, x_coords=times, y_coords=heard.hertz, y_axis="mel", ax=mel, cmap="magma", rasterized=True

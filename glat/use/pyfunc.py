@@ -35,7 +35,9 @@ OUTPUTS = [
     ColSpec(kind, name, required=name != "window")
     for name, kind in zip(COLUMNS, ("long", "double", "double", "string", "double", "double"), strict=True)
 ]
-SIGNATURE = ModelSignature(Schema(INPUTS), Schema(OUTPUTS), ParamSchema([ParamSpec("top", DataType.integer, TOP)]))
+SIGNATURE = ModelSignature(
+    Schema([*INPUTS]), Schema([*OUTPUTS]), ParamSchema([ParamSpec("top", DataType.integer, TOP)])
+)
 
 
 class Tags(PythonModel):

@@ -95,7 +95,7 @@ def _pieces(row: dict[str, Any], rate: int, limits: Served, left: float, deadlin
             with np.errstate(over="ignore"):  # to infinity, which is refused
                 mono = np.asarray(value, np.float32)
         except (TypeError, ValueError):
-            mono = np.empty(0)
+            mono = np.empty(0, np.float32)
         if mono.ndim != 1 or not mono.size or not (np.abs(mono) <= LOUDEST).all():
             raise Refusal("waveform: expected a list of finite samples in [-1, 1]")
         if mono.size > left * rate:

@@ -193,7 +193,9 @@ use rule table1 as report with:
     params:
         code=code("glat.results.report"),
         result="report",
-        runs=json.dumps({key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch", "execution")}),
+        runs=json.dumps(
+            {key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch", "execution")}
+        ),
 
 
 # Copies a result of the selected dataset to results/.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from .chunks import Fault, read_at
+from .stream import ByteStream
 
 _HEADER, _DATA = bytes.fromhex("3026b2758e66cf11"), bytes.fromhex("3626b2758e66cf11")
 _INDEXES = tuple(map(bytes.fromhex, ("90080033b1e5cf11", "d329e2d6da35d111", "f803b1fead12644c", "d03fb73c4a0c0348")))
 
 
-def units(file: BinaryIO, end: int) -> Iterator[int]:
+def units(file: ByteStream, end: int) -> Iterator[int]:
     """Where each object ends, and each packet where a pipe could not write how many there are."""
     place, packet = 0, fields(file)[1]
     while place < end:
@@ -35,7 +35,7 @@ def units(file: BinaryIO, end: int) -> Iterator[int]:
         yield place
 
 
-def fields(file: BinaryIO) -> tuple[int, int]:
+def fields(file: ByteStream) -> tuple[int, int]:
     """The duration in 100 ns that an ASF's header declares, 0 if it does not know it, and the bytes of a packet."""
     head = read_at(file, 0, 2**13)
     place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))

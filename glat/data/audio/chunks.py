@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Literal
 
 from ..kinds import Kind
+from .stream import ByteStream
 from .tags import id3_bytes
 
 MOST_CHUNKS = 100_000  # a recorder writes a dozen
@@ -20,13 +21,13 @@ class Fault(Exception):
         self.kind = kind
 
 
-def read_at(file: BinaryIO, place: int, size: int) -> bytes:
+def read_at(file: ByteStream, place: int, size: int) -> bytes:
     file.seek(place)
     return file.read(size)
 
 
 @contextmanager
-def keep_place(file: BinaryIO) -> Iterator[None]:
+def keep_place(file: ByteStream) -> Iterator[None]:
     """The file stands afterwards where it stood: a decoder reads on from there."""
     place = file.tell()
     try:
@@ -41,7 +42,7 @@ def is_unknown(size: int) -> bool:
     return size == 0 or size >= 0xFFFFFF00 or 0x7FFFF000 <= size < 2**31
 
 
-def chunks(file: BinaryIO, form: bytes, order: str) -> Iterator[tuple[bytes, int, int]]:
+def chunks(file: ByteStream, form: bytes, order: Literal["little", "big"]) -> Iterator[tuple[bytes, int, int]]:
     """Name, place of the content, and bytes of each chunk of a RIFF or an IFF file; none if it is not of this form.
 
     Any of them may stand before the samples, so they are walked.
@@ -65,11 +66,11 @@ def is_name(chunk: bytes) -> bool:
     return len(chunk) == 8 and all(32 <= byte < 127 for byte in chunk[:4])
 
 
-def iff(file: BinaryIO, end: int) -> Iterator[int]:
+def iff(file: ByteStream, end: int) -> Iterator[int]:
     """The samples' chunk and all behind it, of RIFF, RF64 or IFF."""
     head, place = read_at(file, id3_bytes(file), 12), end
-    order, big = "big" if head[:4] == b"FORM" else "little", None
-    for name, content, size in chunks(file, head[:4], order):
+    big = None
+    for name, content, size in chunks(file, head[:4], "big" if head[:4] == b"FORM" else "little"):
         if name == b"ds64":
             big = int.from_bytes(read_at(file, content + 8, 8), "little")
         if name in (b"data", b"SSND", b"BODY"):
@@ -89,7 +90,7 @@ def iff(file: BinaryIO, end: int) -> Iterator[int]:
     yield place
 
 
-def w64_or_caf(file: BinaryIO, end: int) -> Iterator[int]:
+def w64_or_caf(file: ByteStream, end: int) -> Iterator[int]:
     """Where each chunk ends."""
     w64 = read_at(file, 0, 4) == b"riff"
     place = 40 if w64 else 8
@@ -116,7 +117,7 @@ def w64_or_caf(file: BinaryIO, end: int) -> Iterator[int]:
             yield min(place, end)
 
 
-def avi(file: BinaryIO, end: int) -> Iterator[int]:
+def avi(file: ByteStream, end: int) -> Iterator[int]:
     """Where each chunk ends, or the head of a list of packets."""
     place = 0
     while place < end and is_name((chunk := read_at(file, place, 12))[:8]):

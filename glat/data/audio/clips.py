@@ -18,8 +18,8 @@ from .decoding import blocks, decode
 from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits
 
 __all__ = [
-    "OVERHANG", "UNLIMITED", "AudioError", "Clip", "Cut", "Limits", "Mono", "Samples", "Statistics", "blocks", "count_wraps", "decode", "prepare",
-    "statistics", "to_int16",
+    "OVERHANG", "UNLIMITED", "AudioError", "Clip", "Cut", "Limits", "Mono", "Samples", "Statistics", "blocks",
+    "count_wraps", "decode", "prepare", "statistics", "to_int16",
 ]  # fmt: skip
 
 SILENCE = 10 ** (-90 / 20)  # peak, relative to full scale: about one step of int16
@@ -159,8 +159,9 @@ def count_wraps(samples: np.ndarray) -> int:
     """How often integers wrapped around in (samples,) float32 of full scale 1, out and back counted both.
 
     A step of more than full scale is one if the signal goes on behind it as it came, once two full scales are added or
-    taken off: it leads on in the direction of the three samples to both sides or, in noise, is no larger than their steps. A square wave's steps, a sawtooth's and a clipped wave's are not: theirs lead from one level to another, in one
-    direction alone, or from full scale.
+    taken off: it leads on in the direction of the three samples to both sides or, in noise, is no larger than their steps.
+    A square wave's steps, a sawtooth's and a clipped wave's are not: theirs lead from one level to another, in one direction
+    alone, or from full scale.
     """
     steps = np.diff(samples)
     sizes = np.abs(steps)

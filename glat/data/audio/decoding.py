@@ -28,6 +28,7 @@ from . import piped
 from . import sndfile as by_sndfile
 from .guard import Watched
 from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, NoSound, Piece
+from .stream import ByteStream
 
 # Hz, of any sound that is one: a rate costs memory where it is resampled or held for seconds.
 RATES = (1_000, 1_500_000)
@@ -39,7 +40,7 @@ def blocks(
     source: Path | BinaryIO | bytes | Cut,
     max_seconds: float = math.inf,
     limits: Limits = UNLIMITED,
-    listener: Callable[[np.ndarray], None] = lambda samples: None,
+    listener: Callable[[np.ndarray], None] = lambda _: None,
 ) -> Iterator[Block]:
     """The best audio stream of a file (`glat.data.audio.formats`), of its bytes, of an open binary stream or of a piece of a
     longer recording, in blocks of a few seconds, so that memory does not grow with its length.
@@ -79,7 +80,7 @@ def blocks(
         watched.check()
 
 
-def _blocks(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
+def _blocks(file: ByteStream, piece: Piece, meter: Meter) -> Iterator[Block]:
     fast = by_sndfile.clean(file, piece, meter, by_ffmpeg.read(file, Piece(0.0, math.inf), meter))
     block = None
     for block in by_ffmpeg.read(file, piece, meter) if fast is None else fast:

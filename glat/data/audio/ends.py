@@ -32,12 +32,12 @@ def check_end(decoding: Decoding, piece: Piece, asked: Piece, begun: bool, meter
             raise AudioError(Kind.TRUNCATED, f"{found:.2f} s decoded, and the file ends within a packet")
         check_tail(decoding, found)
     if decoding.promised is not None:
-        check_promise(decoding, piece, found)
+        check_promise(decoding, decoding.promised, piece, found)
     if not whole and (fault := layout.fault(decoding.file, decoding.name, meter.check_time)):
         raise AudioError(fault.kind, f"{found:.2f} s decoded, and {fault}")
 
 
-def check_promise(decoding: Decoding, piece: Piece, found: float) -> None:
+def check_promise(decoding: Decoding, promised: float, piece: Piece, found: float) -> None:
     """Whether there is what the header declares."""
     # A header may count a frame too many, or round to milliseconds.
     slack = 0.1
@@ -45,7 +45,7 @@ def check_promise(decoding: Decoding, piece: Piece, found: float) -> None:
         slack = 0.02 if "matroska" in decoding.name else 0.5 / decoding.rate if decoding.name == "flac" else 1e-3
     elif decoding.name in ("mp3", "rm"):
         slack = 1728 / decoding.rate if decoding.name == "mp3" else 0.5
-    there = min(piece.end, decoding.promised) - piece.start
+    there = min(piece.end, promised) - piece.start
     if there - (found - piece.start) > slack:
         raise AudioError(Kind.TRUNCATED, f"{found - piece.start:.2f} of {there:.2f} s decoded")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import av
 import soundfile
@@ -16,6 +15,7 @@ from .guard import LARGEST
 from .headers import read_head
 from .pieces import AudioError, Block, Meter, NoSound, Piece
 from .sndfile import any_format
+from .stream import ByteStream
 
 PREROLL = 0.5  # seconds decoded before a piece: a decoder needs some of its past to give the right samples
 
@@ -23,7 +23,7 @@ av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
 
 
-def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> Iterator[Block]:
+def read(file: ByteStream, asked: Piece, meter: Meter, may_seek: bool = True) -> Iterator[Block]:
     """The blocks of a piece; of what FFmpeg does not know, those of libsndfile. Raises AudioError as `decoding.blocks`."""
     head = read_head(file)
     if not head:
@@ -33,7 +33,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
         # The header says all; FFmpeg would decode megabytes of it to see whether PCM hides another codec.
         options["probesize"] = "32768"
     try:
-        container = av.open(file, options=options, metadata_errors="ignore")
+        container = av.open(file, "r", options=options, metadata_errors="ignore")
     except av.error.FFmpegError as error:
         try:
             other = any_format(file, asked, meter)
@@ -46,7 +46,7 @@ def read(file: BinaryIO, asked: Piece, meter: Meter, may_seek: bool = True) -> I
     try:
         with container:
             stream = container.streams.best("audio")
-            if stream is None:
+            if not isinstance(stream, av.AudioStream):
                 raise AudioError(Kind.NO_AUDIO_STREAM)
             if stream.codec_context is None:
                 raise AudioError(Kind.UNDECODABLE, "a codec that FFmpeg does not know")
@@ -81,10 +81,10 @@ def _open_error(error: av.error.FFmpegError) -> AudioError:
         needs = f"it needs over {LARGEST} bytes at once, for a packet or for the tables that its header declares"
         return AudioError(Kind.TOO_BIG, needs)
     kind = NoSound if isinstance(error, av.error.EOFError) else AudioError
-    return kind(Kind.UNDECODABLE, error.strerror)
+    return kind(Kind.UNDECODABLE, error.strerror or "")
 
 
-def _read_unknown_length(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
+def _read_unknown_length(file: ByteStream, piece: Piece, meter: Meter) -> Iterator[Block]:
     """A piece of a recording whose length only decoding tells, or all of it if it is short."""
     beginning = list(read(file, Piece(0.0, piece.whole_up_to), meter))
     length = sum(block.samples.shape[1] for block in beginning) / beginning[0].rate

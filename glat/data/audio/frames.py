@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import BinaryIO
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -17,6 +17,7 @@ from .formats import LOSSLESS, PLAIN, UNTIMED
 from .headers import is_plain, promised_seconds, seconds_late
 from .losses import Losses
 from .pieces import BLOCK, AudioError, Block, Meter, Piece
+from .stream import ByteStream
 
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
@@ -32,7 +33,7 @@ class Decoding:
     late: seconds by which the sound begins behind the recording; promised: seconds of sound that there must be.
     """
 
-    def __init__(self, container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
+    def __init__(self, container: av.container.InputContainer, stream: av.AudioStream, file: ByteStream, head: bytes):
         self.container, self.stream, self.file = container, stream, file
         self.name, self.sought = container.format.name, False
         stream.codec_context.thread_count = 1
@@ -43,6 +44,7 @@ class Decoding:
         self.timed = self.name not in UNTIMED and (self.name not in PLAIN or is_plain(stream.codec_context))
         self.promised = promised_seconds(container, stream, file, head)
         self.late = seconds_late(container, stream)
+        assert stream.time_base is not None  # FFmpeg sets it of each stream that it opens
         self.tick = stream.time_base.as_integer_ratio()  # as a Fraction it would take longer than the decoder
         self.rate, self.channels, self.kind = 0, 0, ""
         self.first = self.end = 0.0  # of the first and the last frame, in samples of the recording
@@ -57,8 +59,8 @@ class Decoding:
         if self.name == "ogg":
             with keep_place(self.file):
                 chained = ogg.is_chained(self.file)
-            known = self.container.duration and not chained
-            return self.container.duration / av.time_base if known else None
+            duration = self.container.duration
+            return duration / av.time_base if duration and not chained else None
         return None if self.promised is None else self.promised + self.late
 
     def seek(self, seconds: float) -> bool:
@@ -66,7 +68,7 @@ class Decoding:
         if not self.timed or (self.name == "ogg" and self.length() is None):
             return False
         try:
-            place = int(seconds / self.stream.time_base) + (self.stream.start_time or 0)
+            place = int(seconds / Fraction(*self.tick)) + (self.stream.start_time or 0)
             self.container.seek(place, stream=self.stream)
         except av.error.FFmpegError:
             raise NotThere from None
@@ -111,7 +113,7 @@ class Decoding:
         # PyAV's own `planes` go on to the first null pointer, and behind the eighth channel there need be none.
         array = np.empty((self.channels, frame.samples), _TYPES[self.kind.removesuffix("p")])
         for channel, row in enumerate(array):
-            row[:] = np.frombuffer(AudioPlane(frame, channel), array.dtype, frame.samples)
+            row[:] = np.frombuffer(memoryview(AudioPlane(frame, channel)), array.dtype, frame.samples)
         return array
 
     def _block(self, frames: list[np.ndarray], most: float) -> Block:
@@ -154,7 +156,7 @@ class Decoding:
             if self.rate:
                 meter.check((self.end - self.first) / self.rate)
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[av.Packet[av.AudioStream]]:
         # A file cut in mid-packet ends the stream; the promised duration shows how much is missing.
         packets = self.container.demux(self.stream)
         while True:

@@ -16,7 +16,8 @@ import av._core
 from ..kinds import Kind
 from .pieces import AudioError, Meter
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 LARGEST = 2**27  # bytes at once: an index of 5 million packets (30 hours of AAC), or a packet
 
 # FFmpeg allocates what a header declares, an index of 60 million packets say, before it looks whether they are there.
@@ -40,7 +41,7 @@ class Watched:
         return self._guard(self._file.read, size) or b""
 
     def readinto(self, buffer: memoryview) -> int:
-        return self._guard(self._file.readinto, buffer) or 0
+        return self._guard(self._file.readinto, buffer) or 0  # type: ignore[attr-defined]  # else libsndfile reads
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
         # The clock is not looked at: FFmpeg seeks for each chunk of a header, and nobody seeks on and on without reading.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import BinaryIO
 
 import av
 
@@ -12,13 +11,16 @@ from . import asf, matroska
 from .chunks import chunks, is_unknown, keep_place
 from .formats import DECLARE_LENGTH, PLAIN
 from .packets import mpeg_rate
+from .stream import ByteStream
 from .tags import id3_bytes
 
 _PCM = (1, 3, 6, 7)  # kinds of a WAV: integers, floats, A-law, mu-law
 
 
-def promised_seconds(container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO, head: bytes):
-    """Seconds of audio that the file's header declares: float, or None where it can't know or FFmpeg only guesses.
+def promised_seconds(
+    container: av.container.InputContainer, stream: av.AudioStream, file: ByteStream, head: bytes
+) -> float | None:
+    """Seconds of audio that the file's header declares; None where it can't know or FFmpeg only guesses.
 
     head: of the file, as `read_head` gives it. Of an MP3 with a Xing header it is the least there should be: that of
     the first of several joined ones knows nothing of the others.
@@ -37,7 +39,7 @@ def promised_seconds(container: av.container.InputContainer, stream: av.AudioStr
         if found is not None:
             return found
     declared = _declares(name, file, head)
-    if stream.duration is not None and declared:
+    if stream.duration is not None and stream.time_base and declared:
         seconds = float(stream.duration * stream.time_base)
         return min(seconds, _xing_seconds(head)) if name == "mp3" else seconds
     clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
@@ -49,7 +51,7 @@ def promised_seconds(container: av.container.InputContainer, stream: av.AudioStr
     return None
 
 
-def _declares(name: str, file: BinaryIO, head: bytes) -> bool:
+def _declares(name: str, file: ByteStream, head: bytes) -> bool:
     """Whether a header of this container holds a length, and not only may: where a pipe left none, FFmpeg gives a guess by
     the bit rate, and does not say so."""
     if name in ("matroska,webm", "asf"):
@@ -87,12 +89,12 @@ def _xing_seconds(head: bytes) -> float:
 
 def seconds_late(container: av.container.InputContainer, stream: av.AudioStream) -> float:
     """Seconds by which the audio begins behind the picture, that is: behind the zero of a player's time."""
-    if len(container.streams) == 1 or stream.start_time is None or container.start_time is None:
+    if len(container.streams) == 1 or stream.start_time is None or container.start_time is None or not stream.time_base:
         return 0.0
     return max(0.0, float(stream.start_time * stream.time_base) - container.start_time / av.time_base)
 
 
-def read_head(file: BinaryIO) -> bytes:
+def read_head(file: ByteStream) -> bytes:
     """The first 4 KiB behind an ID3v2 tag, if there is one; the file is left at its beginning."""
     file.seek(id3_bytes(file))
     head = file.read(4096)
@@ -103,7 +105,7 @@ def read_head(file: BinaryIO) -> bytes:
     return head
 
 
-def wav_seconds(file: BinaryIO) -> float | None:
+def wav_seconds(file: ByteStream) -> float | None:
     """Seconds of PCM that a WAV header declares; None if it does not say (a streamed file declares 0 or the maximum) or
     the sound is compressed. The file is left where it was."""
     with keep_place(file):

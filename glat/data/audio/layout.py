@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Literal
 
 import numpy as np
 
 from ..kinds import Kind
 from . import asf, chunks, matroska
 from .chunks import Fault, is_name, is_unknown, read_at
+from .stream import ByteStream
 from .tags import id3_bytes, sound_end, zeros_at_end
 
 TRAILER = 512  # bytes behind the end that nobody has to explain: padding, a player's mark
 _TS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet of a transport stream, and where its sync byte is
 
 
-def fault(file: BinaryIO, name: str, tick: Callable[[], None] = lambda: None) -> Fault | None:
+def fault(file: ByteStream, name: str, tick: Callable[[], None] = lambda: None) -> Fault | None:
     """What is wrong with the units of a container: None if nothing, or if it is none of those that are known here.
 
     name: of FFmpeg's demuxer; tick: called with each unit, to stop a walk that takes too long. A header that a pipe left
@@ -43,7 +44,7 @@ def fault(file: BinaryIO, name: str, tick: Callable[[], None] = lambda: None) ->
     return None
 
 
-def _flv(file: BinaryIO, end: int) -> Iterator[int]:
+def _flv(file: ByteStream, end: int) -> Iterator[int]:
     place = int.from_bytes(read_at(file, 5, 4), "big") + 4
     while place < end:
         tag = read_at(file, place, 11)
@@ -55,7 +56,7 @@ def _flv(file: BinaryIO, end: int) -> Iterator[int]:
         yield place
 
 
-def _transport(file: BinaryIO, end: int) -> Iterator[int]:
+def _transport(file: ByteStream, end: int) -> Iterator[int]:
     head = read_at(file, 0, 2**12)
     length, first = next(
         (
@@ -81,7 +82,7 @@ def _transport(file: BinaryIO, end: int) -> Iterator[int]:
     yield end
 
 
-def _voc(file: BinaryIO, end: int) -> Iterator[int]:
+def _voc(file: ByteStream, end: int) -> Iterator[int]:
     place = int.from_bytes(read_at(file, 20, 2), "little")
     while place < end:
         block = read_at(file, place, 4)
@@ -94,7 +95,7 @@ def _voc(file: BinaryIO, end: int) -> Iterator[int]:
         yield place
 
 
-def _wavpack(file: BinaryIO, end: int) -> Iterator[int]:
+def _wavpack(file: ByteStream, end: int) -> Iterator[int]:
     """https://www.wavpack.com/WavPack5FileFormat.pdf, 2.0: each block has the number of its first sample."""
     place, following = id3_bytes(file), None
     while place < end:
@@ -110,7 +111,7 @@ def _wavpack(file: BinaryIO, end: int) -> Iterator[int]:
         yield place
 
 
-def _tta(file: BinaryIO, end: int) -> Iterator[int]:
+def _tta(file: ByteStream, end: int) -> Iterator[int]:
     place = id3_bytes(file)
     head = read_at(file, place, 22)
     rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
@@ -126,21 +127,21 @@ def _tta(file: BinaryIO, end: int) -> Iterator[int]:
     yield place + 22 + 4 * frames + 4 + int(sizes.sum())
 
 
-def _au(file: BinaryIO, end: int) -> Iterator[int]:
+def _au(file: ByteStream, end: int) -> Iterator[int]:
     head = read_at(file, 0, 12)
     begin, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
     yield end if is_unknown(size) else begin + size
 
 
-def _sox(file: BinaryIO, end: int) -> Iterator[int]:
+def _sox(file: ByteStream, end: int) -> Iterator[int]:
     """soxformat(7): 32 bits a sample."""
     head = read_at(file, 0, 16)
-    order = "little" if head[:4] == b".SoX" else "big"
+    order: Literal["little", "big"] = "little" if head[:4] == b".SoX" else "big"
     samples = int.from_bytes(head[8:16], order)
     yield 4 + int.from_bytes(head[4:8], order) + 4 * samples if samples else end
 
 
-def _real_media(file: BinaryIO, end: int) -> Iterator[int]:
+def _real_media(file: ByteStream, end: int) -> Iterator[int]:
     """Chunks; within DATA, packets with a version and a length, up to an index."""
     place = 0
     if read_at(file, 0, 4) != b".RMF":
@@ -159,7 +160,7 @@ def _real_media(file: BinaryIO, end: int) -> Iterator[int]:
         yield place
 
 
-def _program(file: BinaryIO, end: int) -> Iterator[int]:
+def _program(file: ByteStream, end: int) -> Iterator[int]:
     """An MPEG program stream (ISO/IEC 13818-1, 2.5.3): packs and packets, each behind a start code."""
     place = 0
     while place < end:
@@ -175,7 +176,7 @@ def _program(file: BinaryIO, end: int) -> Iterator[int]:
         yield place
 
 
-def _isobmff(file: BinaryIO, end: int) -> Iterator[int]:
+def _isobmff(file: ByteStream, end: int) -> Iterator[int]:
     """MP4 and MOV: of two that were joined, the second one is never heard."""
     place, indexes, fragments = 0, 0, False
     while place < end and is_name((head := read_at(file, place, 16))[4:8] + bytes(4)):
@@ -194,11 +195,12 @@ def _isobmff(file: BinaryIO, end: int) -> Iterator[int]:
 
 
 _WALKS = {
-    "wav": chunks.iff, "aiff": chunks.iff, "iff": chunks.iff, "w64": chunks.w64_or_caf, "caf": chunks.w64_or_caf, "avi": chunks.avi, "flv": _flv,
-    "mpegts": _transport, "voc": _voc, "wv": _wavpack, "tta": _tta, "au": _au, "asf": asf.units, "sox": _sox,
-    "rm": _real_media, "mpeg": _program, "mov,mp4,m4a,3gp,3g2,mj2": _isobmff, "matroska,webm": matroska.units,
+    "wav": chunks.iff, "aiff": chunks.iff, "iff": chunks.iff, "w64": chunks.w64_or_caf, "caf": chunks.w64_or_caf,
+    "avi": chunks.avi, "flv": _flv, "mpegts": _transport, "voc": _voc, "wv": _wavpack, "tta": _tta, "au": _au,
+    "asf": asf.units, "sox": _sox, "rm": _real_media, "mpeg": _program, "mov,mp4,m4a,3gp,3g2,mj2": _isobmff,
+    "matroska,webm": matroska.units,
 }  # fmt: skip
 _UNITS = {
-    "mpegts": "a packet", "mpeg": "a packet", "rm": "a packet", "flv": "a tag", "voc": "a block", "wv": "a block", "asf": "a packet",
-    "matroska,webm": "an element", "tta": "a frame", "au": "its samples", "sox": "its samples",
+    "mpegts": "a packet", "mpeg": "a packet", "rm": "a packet", "flv": "a tag", "voc": "a block", "wv": "a block",
+    "asf": "a packet", "matroska,webm": "an element", "tta": "a frame", "au": "its samples", "sox": "its samples",
 }  # fmt: skip

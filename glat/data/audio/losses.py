@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import BinaryIO
 
 import av
 
 from .chunks import keep_place
 from .formats import BARE
 from .packets import flac_number, surplus
+from .stream import ByteStream
 from .tags import MOST_TAGS, id3_bytes, is_tag, sound_end
 
 LOST = 0.1  # seconds of sound that may be lost: a frame or two, which a decoder drops where MP3s were joined
@@ -25,12 +25,12 @@ class Losses:
     name: of FFmpeg's demuxer; timed: whether its times are more than a guess.
     """
 
-    def __init__(self, file: BinaryIO, name: str, codec: str, timed: bool):
+    def __init__(self, file: ByteStream, name: str, codec: str, timed: bool):
         self.file, self.codec, self.timed = file, codec, timed
         self.bare = name in BARE
         self.last_fails = self.cut = False  # of the last packet: does not decode; is shorter than it says
         with keep_place(file):
-            self._end = sound_end(file) if self.bare else math.inf
+            self._end = sound_end(file) if self.bare else 0
         self._measured = False  # whether packets say how long they are
         self._bytes = 0  # lost, and of packets that decode
         self._good_bytes = 0
@@ -41,7 +41,7 @@ class Losses:
         self._number: int | None = None  # of the next FLAC frame
         self._smallest = math.inf
 
-    def count_failed(self, packet: av.Packet) -> None:
+    def count_failed(self, packet: av.Packet[av.AudioStream]) -> None:
         """A packet that does not decode."""
         content = bytes(packet)
         if len(content) < 2 or self._is_behind(packet):  # 1: what fills up an odd chunk
@@ -59,7 +59,7 @@ class Losses:
         else:
             self._bytes += packet.size
 
-    def count_decoded(self, packet: av.Packet) -> None:
+    def count_decoded(self, packet: av.Packet[av.AudioStream]) -> None:
         """A packet that decodes."""
         if not packet.size or self._is_behind(packet):
             return
@@ -73,21 +73,21 @@ class Losses:
             self._smallest = min(self._smallest, packet.size)
         more = max(0, more or 0)
         self._good_bytes += packet.size - more
-        if self.bare:
+        if self.bare and packet.pos is not None:
             if self._after is not None and packet.pos > self._after:
                 self._holes.append((self._after, packet.pos))
             self._after = packet.pos + packet.size - more
         elif more and not is_tag(content[-more:][:8]):
             self._bytes += more
 
-    def frame(self, packet: av.Packet, at: float, samples: int, rate: int) -> None:
+    def frame(self, packet: av.Packet[av.AudioStream], at: float, samples: int, rate: int) -> None:
         """A frame of a packet; at: seconds, NaN where the container does not say."""
         gap = at - self._before if self.timed and not math.isnan(at - self._before) else 0.0
         if self.codec == "flac" and (found := flac_number(bytes(packet)[:16])):  # better than a container's times
             varies, number = found
             step = 1 if varies else samples
-            joined = number == 0 or self._number is None  # another file may begin behind the first
-            gap = 0.0 if joined else abs(number - self._number) * step / rate
+            # Another file may begin behind the first.
+            gap = 0.0 if number == 0 or self._number is None else abs(number - self._number) * step / rate
             self._number = number + (samples if varies else 1)
         self._seconds += max(self._failed, gap if self.codec == "flac" or gap > LOST else 0.0)
         self._failed, self._before = 0.0, at + samples / rate
@@ -101,7 +101,7 @@ class Losses:
         seconds = self._seconds + (self._failed if at_end else 0.0)
         return seconds + lost * heard / max(1, self._good_bytes)
 
-    def _is_behind(self, packet: av.Packet) -> bool:
+    def _is_behind(self, packet: av.Packet[av.AudioStream]) -> bool:
         """Whether it is made of the tags at the end."""
         return self.bare and (packet.pos is None or packet.pos >= self._end)
 

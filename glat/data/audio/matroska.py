@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO
 
 from .chunks import Fault, read_at
+from .stream import ByteStream
 
 _SEGMENT, _CLUSTER, _INFO = 0x18538067, 0x1F43B675, 0x1549A966
 _KNOWN = frozenset((
@@ -16,7 +16,7 @@ _KNOWN = frozenset((
 ))  # fmt: skip
 
 
-def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, int, int]]:
+def _elements(file: ByteStream, end: int) -> Iterator[tuple[int, int, int]]:
     """Identifier, place of the content, and bytes of each element of a Matroska file (RFC 8794), those within a Segment,
     a Cluster and Info too; -1 for bytes where the file ends when it ends."""
     place = 0
@@ -40,7 +40,7 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, int, int]]:
             place += size
 
 
-def units(file: BinaryIO, end: int) -> Iterator[int]:
+def units(file: ByteStream, end: int) -> Iterator[int]:
     """Where each element ends, or the head of one that holds others. Raises Fault at what is none."""
     info = 0  # the end of Info, whose elements are of no interest
     place = 0
@@ -53,7 +53,7 @@ def units(file: BinaryIO, end: int) -> Iterator[int]:
         yield place
 
 
-def declares_a_duration(file: BinaryIO) -> bool:
+def declares_a_duration(file: ByteStream) -> bool:
     """Whether the header of a Matroska file holds a duration, of the whole or of a stream."""
     for number, _, _ in islice(_elements(file, file.seek(0, os.SEEK_END)), 10_000):
         if number == 0x4489:

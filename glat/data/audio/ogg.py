@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO
+
+from .stream import ByteStream
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def end(file: BinaryIO) -> str:
+def end(file: ByteStream) -> str:
     """Why an Ogg file is not whole: "" if its last page is, and carries the end-of-stream flag."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**17))
@@ -23,12 +24,12 @@ def end(file: BinaryIO) -> str:
     return "" if tail[page + 5] & 4 else "the Ogg stream has no end"
 
 
-def damage(file: BinaryIO, tick: Callable[[], None] = lambda: None) -> str:
+def damage(file: ByteStream, tick: Callable[[], None] = lambda: None) -> str:
     """What is wrong with the pages of an Ogg file (RFC 3533, 6), "" if nothing: all follow each other, none was altered.
 
     What stands behind the end of the streams does not count. tick: called with each page, to stop one who takes too long.
     """
-    place, numbers = 0, {}
+    place, numbers = 0, dict[bytes, int]()
     while True:
         tick()
         file.seek(place)
@@ -61,7 +62,7 @@ def _crc(page: bytes) -> bytes:
     return int(f"{found:032b}"[::-1], 2).to_bytes(4, "little")
 
 
-def is_chained(file: BinaryIO) -> bool:
+def is_chained(file: ByteStream) -> bool:
     """Whether an Ogg file is several joined ones: streams that begin behind others' samples, in times of their own."""
     size, place, samples = file.seek(0, os.SEEK_END), 0, False
     while place < size:

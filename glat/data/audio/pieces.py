@@ -25,7 +25,7 @@ class AudioError(GlatError):
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind, self.detail = kind, detail
 
-    def __reduce__(self) -> tuple:  # a source's errors are sent to the processes that resample
+    def __reduce__(self) -> tuple[type, tuple[Kind, str]]:  # a source's errors are sent to the processes that resample
         return type(self), (self.kind, self.detail)
 
 

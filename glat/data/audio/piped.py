@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
+
+from .stream import ByteStream
 
 
-def fill_in_sizes(file: BinaryIO) -> BinaryIO:
+def fill_in_sizes(file: ByteStream) -> ByteStream:
     """The file with its sizes filled in, where a pipe could not: the sound lasts to the end of the file. Else the file."""
     file.seek(0)
     head, size = file.read(2**12), file.seek(0, os.SEEK_END)
@@ -31,7 +32,7 @@ def _with(head: bytes, sizes: tuple[tuple[int, int], ...]) -> bytes:
 class _Overlaid:
     """A file whose beginning is another one."""
 
-    def __init__(self, file: BinaryIO, head: bytes, size: int):
+    def __init__(self, file: ByteStream, head: bytes, size: int):
         self._file, self._head, self._size, self._place = file, head, size, 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

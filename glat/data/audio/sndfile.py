@@ -6,7 +6,6 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -16,6 +15,7 @@ from .chunks import keep_place
 from .headers import flac_md5, read_head, wav_seconds
 from .layout import fault
 from .pieces import BLOCK, AudioError, Block, Meter, NoSound, Piece
+from .stream import ByteStream
 
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 # What libsndfile logs of a header that counts more than there is, as it takes the length from what there is.
@@ -23,7 +23,7 @@ _COUNTS = re.compile(r"(?:Frames|Cols) *: (\d+)")
 _SHORT = re.compile(r"(\d+) \(?should be (\d+)|be truncated")
 
 
-def clean(file: BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]) -> Iterator[Block] | None:
+def clean(file: ByteStream, piece: Piece, meter: Meter, otherwise: Iterator[Block]) -> Iterator[Block] | None:
     """A clean WAV or FLAC by libsndfile, which takes about half of FFmpeg's time for them; and ALAC of 16
     bits in CAF, of which FFmpeg takes the end off twice.
 
@@ -66,7 +66,7 @@ def clean(file: BinaryIO, piece: Piece, meter: Meter, otherwise: Iterator[Block]
     return _read(sound, otherwise, first, end, md5, meter)
 
 
-def _is_all(file: BinaryIO, name: str, head: bytes) -> bool:
+def _is_all(file: ByteStream, name: str, head: bytes) -> bool:
     """Whether a file ends where its header says that the sound does."""
     with keep_place(file):
         if name != "flac":
@@ -108,10 +108,10 @@ def _read(
             meter.check((begin - first + wanted) / sound.samplerate)
             if md5 is not None:  # of little-endian integers, in as many bytes as they need
                 if width == 2:
-                    digest.update(np.ascontiguousarray(samples, "<i2"))
+                    digest.update(np.ascontiguousarray(samples, "<i2").data)
                 else:
                     raw = np.ascontiguousarray(samples >> 8, "<i4").view(np.uint8).reshape(-1, 4)
-                    digest.update(np.ascontiguousarray(raw[:, :width]))
+                    digest.update(np.ascontiguousarray(raw[:, :width]).data)
             planar = samples.T.astype(np.float32, order="C")
             if kind != "float32":
                 planar *= np.float32(2**-31 if kind == "int32" else 2**-15)
@@ -120,7 +120,7 @@ def _read(
         raise AudioError(Kind.DAMAGED, "the samples do not have the MD5 that the FLAC header declares")
 
 
-def any_format(file: BinaryIO, piece: Piece, meter: Meter) -> Iterator[Block]:
+def any_format(file: ByteStream, piece: Piece, meter: Meter) -> Iterator[Block]:
     """A format that libsndfile knows and FFmpeg does not. Raises LibsndfileError if it is none."""
     file.seek(0)
     sound = soundfile.SoundFile(file)

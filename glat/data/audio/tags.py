@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
+
+from .stream import ByteStream
 
 MOST_TAGS = 100  # that stand one behind the other
 
@@ -13,7 +14,7 @@ def is_tag(start: bytes) -> bool:
     return start.startswith((b"ID3", b"TAG", b"APETAGEX", b"LYRICS"))
 
 
-def id3_bytes(file: BinaryIO, place: int = 0) -> int:
+def id3_bytes(file: ByteStream, place: int = 0) -> int:
     """Bytes of the ID3v2 tag at a place; 0 if there is none."""
     file.seek(place)
     head = file.read(10)
@@ -24,10 +25,10 @@ def id3_bytes(file: BinaryIO, place: int = 0) -> int:
 
 def _synchsafe(number: bytes) -> int:
     """A number of four bytes with seven bits each (ID3v2.4, 6.2)."""
-    return sum((byte & 0x7F) << shift for byte, shift in zip(number, (21, 14, 7, 0)))
+    return sum((byte & 0x7F) << shift for byte, shift in zip(number, (21, 14, 7, 0), strict=True))
 
 
-def sound_end(file: BinaryIO) -> int:
+def sound_end(file: ByteStream) -> int:
     """Where the tags begin that a file ends with: ID3v1, Lyrics3, APE, ID3v2 with a footer."""
     place = before = file.seek(0, os.SEEK_END)
     for _ in range(MOST_TAGS):
@@ -53,7 +54,7 @@ def sound_end(file: BinaryIO) -> int:
     return before
 
 
-def zeros_at_end(file: BinaryIO) -> int:
+def zeros_at_end(file: ByteStream) -> int:
     """How many zero bytes a file ends in: what a download left empty of a file that has its full size already."""
     place = size = file.seek(0, os.SEEK_END)
     while place:

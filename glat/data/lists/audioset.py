@@ -17,8 +17,8 @@ import pandas as pd
 
 from ...lib.errors import GlatError
 from ...lib.layout import shard_count
+from ..audio.formats import extension
 from .labels import LabelNames, Labels
-from .matching import extension
 from .rows import Column, Rows, is_number
 
 CLASS_COLUMNS = [
@@ -91,8 +91,8 @@ def read_segments(
     Both of AudioSet's dialects, Google's original (three `#` lines, then fields separated by `, `) and the plain one (a
     header line `YTID,start_seconds,end_seconds,positive_labels`), and any CSV with these columns (`rows.Rows`). Of an id
     with a folder or an audio file's extension, the name without them is the clip's; a source that finds files goes by all
-    of it. A row after the first that begins with `#` is a row. With `classes`, every label must be a class's mid or, where that can mean nothing else, its display name,
-    separated by commas, semicolons or bars.
+    of it. A row after the first that begins with `#` is a row. With `classes`, every label must be a class's mid or, where
+    that can mean nothing else, its display name, separated by commas, semicolons or bars.
 
     Raises GlatError, by name and line, for a row that is not a segment (a file cut in mid-line), a label that the class
     list lacks, 0 <= start < end untrue, the same clip twice, and fewer or more rows than Google's header promises.
@@ -104,7 +104,7 @@ def read_segments(
     )
     at, from_, to, of = table.place
     count = 0
-    clips, ids, starts, ends, labels, numbers = [], [], [], [], [], []
+    clips, ids, starts, ends, labels, numbers = [], list[str](), [], [], [], []
     seen: dict[str, tuple[str, ...]] = {}
     written: dict[int, str] = {}
     for line, fields in table:
@@ -163,7 +163,7 @@ def _id(table: Rows, line: int, fields: list[str], text: str) -> str:
     name = re.split(r"[/\\]", text)[-1]
     found = name.removesuffix(extension(name))
     if not found or _NO_ID.search(found):
-        message = ",".join(fields) if not text else text
+        message = text or ",".join(fields)
         raise table.fault(line, f"{table.header[table.place[0]].strip()}, a name without comma and quote", message)
     return found
 
@@ -254,6 +254,6 @@ def shard_rows(segments: pd.DataFrame, shard: int, shard_size: int) -> pd.DataFr
 def segments_hash(segments: pd.DataFrame) -> str:
     """SHA-256 over clip, start, end and labels of every row, in order."""
     digest = hashlib.sha256()
-    for clip, start, end, mids in zip(segments["clip"], segments["start"], segments["end"], segments["labels"]):
+    for clip, start, end, mids in segments[["clip", "start", "end", "labels"]].itertuples(index=False):
         digest.update(f"{clip},{start},{end},{'|'.join(mids)}\n".encode())
     return digest.hexdigest()

@@ -74,7 +74,9 @@ class LabelNames:
         if classes is not None:
             self.mids = frozenset(classes["mid"])
             # Where a mid is the display name of another class, it is the mid.
-            self.mid_of = dict(zip(classes["display_name"], classes["mid"])) | {mid: mid for mid in self.mids}
+            self.mid_of = dict(classes[["display_name", "mid"]].itertuples(index=False)) | {
+                mid: mid for mid in self.mids
+            }
 
     def read(self, text: str, place: str) -> tuple[str, ...]:
         """The mids that a text names: separated by commas as in AudioSet's lists; else display names, or separated by

@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
     """A name that may mean a segment: how well it fits, what to prefer among equals, where it is, the name itself."""
 
     fit: int
-    preference: tuple
+    preference: tuple[Any, ...]
     place: Any
     name: str
 
@@ -67,7 +67,7 @@ class Wanted:
         self._paths: dict[str, dict[str, _Path]] = {}
         as_path = set(whole["youtube_id"][written != whole["youtube_id"]]) & self.rows.keys()
         if as_path:
-            for youtube_id, text in set(zip(whole["youtube_id"], written)):
+            for youtube_id, text in set(zip(whole["youtube_id"], written, strict=True)):
                 if youtube_id in as_path:
                     self._paths.setdefault(youtube_id, {})[text] = _Path.read(text)
         self.candidates: dict[int, list[Candidate]] = {}
@@ -89,7 +89,9 @@ class Wanted:
                 meanings.append(Named(head, (float(first), float(last)), (SECONDS, MILLISECONDS)))
         return meanings
 
-    def offer(self, named: Named, preference: tuple, place: Any, name: str, below: str = "", suffix: str = "") -> None:
+    def offer(
+        self, named: Named, preference: tuple[Any, ...], place: Any, name: str, below: str = "", suffix: str = ""
+    ) -> None:
         """Note a place for the segments that are meant, if any. name: as a reason may tell it; below, suffix: the folder
         and the suffix of a file, for ids that have them."""
         youtube_id, times, units = named
@@ -107,10 +109,9 @@ class Wanted:
             preference = (nearest, *preference)
         fits = [self._fit(row, times, units) for row in rows]
         best = min(fits, default=OTHER)
-        for row, fit in zip(rows, fits):
-            if (meant is not None and len(meant) > 1 and fit != OTHER) or (
-                best < UNTIMED and fit == best and fits.count(best) > 1
-            ):
+        for row, fit in zip(rows, fits, strict=True):
+            tied = best < UNTIMED and fit == best and fits.count(best) > 1
+            if tied or (meant is not None and len(meant) > 1 and fit != OTHER):
                 fit = SEVERAL
             elif best < UNTIMED and fit != best:
                 continue
@@ -140,8 +141,8 @@ class Wanted:
         if best.fit == OTHER:
             return Loss.of(absent, f"{best.name} is of another time")
         why = "has no start time" if best.fit == UNTIMED else "fits several"
-        several = f"the list has several segments of {self.ids[row]}, and the name {best.name} {why}"
-        return Loss.of(Kind.AMBIGUOUS, several)
+        why = f"the list has several segments of {self.ids[row]}, and the name {best.name} {why}"
+        return Loss.of(Kind.AMBIGUOUS, why)
 
     def _fit(self, row: int, times: tuple[float, ...], units: tuple[int, ...]) -> int:
         if not times:
@@ -168,11 +169,11 @@ class _Path(NamedTuple):
         *folder, name = re.split(r"[/\\]", text)
         return cls(tuple(part for part in folder if part not in ("", ".", "..")), extension(name).lower())
 
-    def distance(self, below: str, suffix: str) -> tuple | None:
+    def distance(self, below: str, suffix: str) -> tuple[int, ...] | None:
         """How far a file in the folder `below` is from this, the less the better; None if it is in another folder."""
         there = [part for part in below.split("/") if part]
         common = 0
-        for mine, theirs in zip(reversed(self.folder), reversed(there)):
+        for mine, theirs in zip(reversed(self.folder), reversed(there), strict=False):
             if mine != theirs:
                 return None
             common += 1
@@ -222,7 +223,7 @@ def walk(root: str, unreadable: list[str] | None = None) -> Iterator[tuple[str, 
                 unreadable.append(f"{below} ({error.strerror})")
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads to itself

@@ -110,7 +110,7 @@ class Checks:
         self.dataset, self.classes, self.splits = dataset, classes, splits
         self.names = [CLASS_LIST, *(name(split) for split in splits for name in (segment_list, strong_list))]
         self.faults: list[str] = []
-        self._known: pd.DataFrame | None = None
+        self._known = pd.DataFrame()  # the classes
         self._split_of: dict[str, str] = {}
         self._clips: dict[str, pd.Series] = {}
 
@@ -122,7 +122,7 @@ class Checks:
             if name == CLASS_LIST:
                 self._known = audioset.read_class_list(path, named)
                 self.size("classes", self.classes, len(self._known), named, file)
-            elif self._known is None:
+            elif self._known.empty:
                 return False  # without the classes there is no telling
             elif name.endswith("_strong.tsv"):
                 self._strong(split, path, named)

@@ -177,8 +177,8 @@ class Rows:
                     f"{message} has {both} for {column.name}; expected {wanted}: rename or remove one of them"
                 )
             place.append(places[0] if places else -1)
-        names = {i: name.strip() for i, name in enumerate(fields) if i not in place}
-        self.unread = [name for name in names.values() if not re.fullmatch(r"(unnamed: \d+|index)?", name.lower())]
+        others = [name.strip() for i, name in enumerate(fields) if i not in place]
+        self.unread = [name for name in others if not re.fullmatch(r"(unnamed: \d+|index)?", name.lower())]
         return place
 
     def _fit(self, line: int, fields: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -122,7 +123,7 @@ def mark(file: h5py.File) -> str:
     return digest.hexdigest()
 
 
-READERS = {"pcm16": Pcm16, "flac": Flac, "in_place": InPlace}
+READERS: dict[str, Callable[[h5py.File, int, int], Waveforms]] = {"pcm16": Pcm16, "flac": Flac, "in_place": InPlace}
 
 
 def waveforms(pack: h5py.File, clips: int, samples: int) -> Waveforms:

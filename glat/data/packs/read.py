@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ from ..lists.labels import Labels
 from .codecs import AGAIN, Waveforms, waveforms
 from .format import FORMAT, VERSION
 
+T = TypeVar("T")
 HIGHEST_RATE, LONGEST = 768_000, 3600.0  # Hz and seconds that a pack may be of: more is damage
 
 
@@ -39,7 +41,7 @@ class Packs:
             raise GlatError("no pack given: name at least one .h5 shard")
         shards = [_read_shard(path) for path in self.paths]
         first = shards[0]
-        for path, shard in zip(self.paths, shards):
+        for path, shard in zip(self.paths, shards, strict=True):
             for key in ("sample_rate", "samples"):
                 if shard[key] != first[key]:
                     raise GlatError(f"{path}: {key} is {shard[key]}, but {self.paths[0]} has {first[key]}; pack again")
@@ -69,7 +71,7 @@ class Packs:
         """(B, samples) float32 waveforms in [-1, 1) of the clips at `indices`. Raises IndexError out of range."""
         out = np.empty((len(indices), self.samples), np.float32)
         raw = np.empty(self.samples, np.int16)
-        for row, index in zip(out, indices):
+        for row, index in zip(out, indices, strict=True):
             self._read_raw(int(index), raw)
             np.multiply(raw, np.float32(2**-15), out=row)
         return out
@@ -77,7 +79,7 @@ class Packs:
     def read_int16(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """(B, samples) int16: the waveforms as stored."""
         out = np.empty((len(indices), self.samples), np.int16)
-        for row, index in zip(out, indices):
+        for row, index in zip(out, indices, strict=True):
             self._read_raw(int(index), row)
         return out
 
@@ -99,11 +101,11 @@ class Packs:
             self._handles[shard] = waveforms(open_pack(self.paths[shard]), clips, self.samples)
         return self._handles[shard]
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_handles": {}}
 
 
-class PackedClips(torch.utils.data.Dataset):
+class PackedClips(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
     """Clips of `Packs` as a dict: waveform (samples) float32, target (classes) float32, index.
 
     A DataLoader with `collate_fn=as_is` gets whole batches, (B, samples), (B, classes) and (B,), without a copy.
@@ -120,17 +122,16 @@ class PackedClips(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        indices = np.asarray(indices, np.int64)
-        indices = indices if self.only is None else self.only[indices]
+    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        clips = np.asarray(indices, np.int64) if self.only is None else self.only[np.asarray(indices, np.int64)]
         return {
-            "waveform": torch.from_numpy(self.packs.read(indices)),
-            "target": torch.from_numpy(self.packs.labels.dense(indices, np.float32)),
-            "index": torch.from_numpy(indices),
+            "waveform": torch.from_numpy(self.packs.read(clips)),
+            "target": torch.from_numpy(self.packs.labels.dense(clips, np.float32)),
+            "index": torch.from_numpy(clips),
         }
 
 
-def as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def as_is(batch: T) -> T:
     """The collate function for `PackedClips`, whose batches come collated."""
     return batch
 
@@ -158,7 +159,7 @@ def open_pack(path: Path) -> h5py.File:
     return pack
 
 
-def _read_shard(path: Path) -> dict:
+def _read_shard(path: Path) -> dict[str, Any]:
     with open_pack(path) as pack:
         try:
             attributes = dict(pack.attrs)

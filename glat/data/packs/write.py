@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -29,7 +30,7 @@ def pack_shard(
     out_h5: str | Path,
     out_ledger: str | Path,
     rate: int,
-    provenance: dict,
+    provenance: dict[str, Any],
 ) -> tuple[int, int]:
     """Write a resampled shard as one HDF5 file and its ledger (CSV clip, kind, reason, file, part).
 
@@ -47,8 +48,8 @@ def pack_shard(
         texts = {"clip": str, "blake2b": str, "file": str, "part": str}
         clips = pd.read_csv(resampled / "clips.csv", dtype=texts, keep_default_na=False)
         ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)[["clip", "kind", "reason", "file", "part"]]
-        waveforms = resampled / f"waveform{SUFFIX[codec]}" if codec in SUFFIX else None
-        stored, total = waveforms.stat().st_size if waveforms else 0, clips["bytes"].sum()
+        waveforms = resampled / f"waveform{SUFFIX.get(codec, '')}"
+        stored, total = waveforms.stat().st_size if codec in SUFFIX else 0, clips["bytes"].sum()
         found, seconds = made["sample_rate"], float(made["clip_seconds"])
     except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         why = refusal(error) or f"not a complete resampled shard ({error}); run resample again"
@@ -101,43 +102,43 @@ def pack_shard(
     return len(clips), len(ledger)
 
 
-def _rows(waveforms: Path | None, clips: pd.DataFrame, title: str) -> Iterator[np.ndarray]:
+def _rows(waveforms: Path, clips: pd.DataFrame, title: str) -> Iterator[np.ndarray]:
     """The bytes of each clip, read one after the other: pages of a mapped file would count as this process's memory."""
     with open(waveforms, "rb") as file:
-        for begin, size in progress(list(zip(clips["begin"], clips["bytes"])), title):
+        for begin, size in progress(list(zip(clips["begin"], clips["bytes"], strict=True)), title):
             file.seek(begin)
             yield np.frombuffer(file.read(size), np.uint8)
 
 
-def _hash(rows) -> str:
+def _hash(rows: Iterable[bytes | memoryview]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
         digest.update(row)
     return digest.hexdigest()
 
 
-def _write_pcm(pack: h5py.File, rows, count: int, samples: int) -> str:
+def _write_pcm(pack: h5py.File, rows: Iterator[np.ndarray], count: int, samples: int) -> str:
     """Write raw rows of int16 as chunks, and return their hash."""
     waveform = pack.create_dataset("waveform", (count, samples), "<i2", chunks=(1, samples))
 
-    def write_rows():
+    def write_rows() -> Iterator[memoryview]:
         for i, row in enumerate(rows):
             waveform.id.write_direct_chunk((i, 0), row)
-            yield row
+            yield row.data
 
     return _hash(write_rows())
 
 
-def _write_flac(pack: h5py.File, rows, sizes: np.ndarray) -> str:
+def _write_flac(pack: h5py.File, rows: Iterator[np.ndarray], sizes: np.ndarray) -> str:
     """Write FLAC streams one after the other, and return their hash."""
     ends = np.cumsum(sizes)
     pack["flac_end"] = ends.astype(np.int64)
     flac = pack.create_dataset("flac", (int(ends[-1]),), np.uint8)
 
-    def write_rows():
-        for row, end in zip(rows, ends):
+    def write_rows() -> Iterator[memoryview]:
+        for row, end in zip(rows, ends, strict=True):
             flac[end - len(row) : end] = row
-            yield row
+            yield row.data
 
     return _hash(write_rows())
 

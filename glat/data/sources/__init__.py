@@ -38,13 +38,13 @@ class Shard:
     whole: pd.DataFrame | None = None
 
 
-def read_files(listing: pd.DataFrame, folder: Path, longest: float = math.inf) -> Iterator[Path | Cut]:
+def read_files(listing: pd.DataFrame, folder: Path, _longest: float = math.inf) -> Iterator[Path | Cut]:
     """The audio files of a listing: all of a file, or a piece of a longer one, by `part`.
 
     `<start>+<seconds>`: these seconds of it; `auto:<start>+<seconds>`: the same, or all of it if it is no longer;
     `many:<last>:<start>+<seconds>`: the same, or nothing if it is no longer and does not reach to `last`.
     """
-    for clip, file, part in zip(listing["clip"], listing["file"], listing["part"]):
+    for clip, file, part in zip(listing["clip"], listing["file"], listing["part"], strict=True):
         path = folder / file
         how, _, times = part.rpartition(":")
         try:

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ class Row(NamedTuple):
     part: tuple[int, ...]
 
 
-def _places(audio: object) -> list[str]:
+def _places(audio: Any) -> list[str]:
     places = audio if isinstance(audio, list) else [audio]
     if not places or not all(isinstance(place, str) and place for place in places):
         raise ValueError(f"{audio!r} is not a folder, a file, a pattern of files, or a list of them")
@@ -40,8 +40,8 @@ def _places(audio: object) -> list[str]:
 
 
 class Container(Source):
-    """A source of files with many clips each. audio: a file, a pattern (`*`, `**`, `{split}`), a folder with all below it, or a list of these. split_folders:
-    what the splits' folders are called."""
+    """A source of files with many clips each. audio: a file, a pattern (`*`, `**`, `{split}`), a folder with all
+    below it, or a list of these. split_folders: what the splits' folders are called."""
 
     audio: Annotated[list[str], BeforeValidator(_places)]
     split_folders: SplitFolders = Field(default_factory=dict)
@@ -110,11 +110,11 @@ def listing(
             for named in wanted.read(stem(name)):
                 wanted.offer(named, (number, part), Row(number, part), name, name.rpartition("/")[0], extension(name))
     if not wanted.candidates:
-        named = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
+        place = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
         if not seen:
-            raise GlatError(f"{named}: no clips of this kind in it; set datasets.*.source.audio or source.kind")
+            raise GlatError(f"{place}: no clips of this kind in it; set datasets.*.source.audio or source.kind")
         raise GlatError(
-            f"{named}: none of the {seen} rows there is of "
+            f"{place}: none of the {seen} rows there is of "
             f"the {len(segments)} segments asked for (from {segments['clip'].iloc[0]} on; a row there is {example!r}); "
             "set datasets.*.source.audio to the files of this split"
         )
@@ -136,7 +136,7 @@ def listing(
             "",
             "labels differ" * differ,
         )
-        for (place, row), differ in zip(found, differs)
+        for (place, row), differ in zip(found, differs, strict=True)
     ]
     return pd.DataFrame(table + lost, columns=["clip", "file", "part", "kind", "reason", "note"])
 
@@ -151,8 +151,8 @@ def _differing(
     """Of each clip found, whether its file gives it other labels than the segment list."""
     differs: list[bool] = []
     compared: dict[int, tuple[list[bool], str]] = {}
-    for number, group in groupby(found, lambda item: item[0].file):
-        group = list(group)
+    for number, items in groupby(found, lambda item: item[0].file):
+        group = list(items)
         theirs = labels_of(paths[number], [place.part for place, _ in group])
         if theirs is None:
             differs += [False] * len(group)
@@ -181,14 +181,14 @@ def _names(row: np.ndarray, classes: pd.DataFrame) -> str:
 
 
 def _refuse_others_labels(compared: dict[int, tuple[list[bool], str]], paths: list[str]) -> None:
-    counts = defaultdict(lambda: [0, 0])
+    counts: defaultdict[int | str, list[int]] = defaultdict(lambda: [0, 0])
     for number, (here, _) in compared.items():
         for group in (number, "all"):
             counts[group][0] += sum(here)
             counts[group][1] += len(here)
-    for number, (differ, of) in counts.items():
-        if differ > ALLOWED * of and (number == "all" or of >= ENOUGH):
-            worst = max(compared, key=lambda n: sum(compared[n][0])) if number == "all" else number
+    for which, (differ, of) in counts.items():
+        if differ > ALLOWED * of and (which == "all" or of >= ENOUGH):
+            worst = which if isinstance(which, int) else max(compared, key=lambda n: sum(compared[n][0]))
             where = "in it" if counts[worst][1] == of else "in it and other files"
             raise GlatError(
                 f"{paths[worst]}: labels of {differ} of the {of} clips found {where} differ from the segment list's, "

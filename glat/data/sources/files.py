@@ -1,6 +1,6 @@
 """Audio that is there already: a tree of files, used in place and never copied or written to.
 
-A clip's file is found by its name, in any folder, with any of the usual extensions (`glat.data.audio.formats.SUFFIXES`, in upper or
+A clip's file is found by its name, in any folder, with any of the usual extensions (`audio.formats.SUFFIXES`, in upper or
 lower case): `<id>`, `Y<id>`, `<id>_<start>`, `<id>_<start>_<end>`, times in seconds or milliseconds; other names and
 layouts by a `pattern` (`layout.Pattern`). Where the list writes an id as a path, the file must not lie in another folder
 (`matching`). Of several files of one clip, that is taken which is not empty, then by this order: start and end in its name,
@@ -70,7 +70,7 @@ class Files(Source):
         template = Pattern(pattern, own_folder) if pattern is not None else None
         order = {end: place for place, end in enumerate(SUFFIXES)}
         wanted = Wanted(segments, shard.whole)
-        seen, example, unreadable = 0, "", []
+        seen, example, unreadable = 0, "", list[str]()
         for below, name in walk(root, unreadable):
             if not (end := extension(name)):
                 continue

@@ -96,8 +96,8 @@ def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np
             first, last = np.searchsorted(rows, (begin, begin + BLOCK))
             if last > first:
                 found.append(_read(target, slice(begin, begin + BLOCK))[rows[first:last] - begin])
-    found = np.concatenate(found)
-    return np.unpackbits(found, axis=1, count=classes).astype(bool) if packed else found.astype(bool)
+    bits = np.concatenate(found)
+    return np.unpackbits(bits, axis=1, count=classes).astype(bool) if packed else bits.astype(bool)
 
 
 def read(
@@ -110,7 +110,7 @@ def read(
 
     rows_of: as `names` has it. One file is open at a time. Raises GlatError for a file that is gone or not whole.
     """
-    for path, rows in groupby(zip(listing["file"], listing["part"]), lambda row: row[0]):
+    for path, rows in groupby(zip(listing["file"], listing["part"], strict=True), lambda row: row[0]):
         with open_file(path) as file:
             audio = rows_of(file)
             try:

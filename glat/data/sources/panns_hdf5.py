@@ -44,6 +44,7 @@ class PannsHdf5(containers.Container):
         Raises:
             GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
         """
+        assert shard.classes is not None
         paths = containers.find_files(shard, self, {}, hdf5.ENDINGS)
         names = partial(hdf5.names, audio="waveform", rows_of=_waveforms)
         labels = partial(hdf5.labels, classes=len(shard.classes), packed=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,8 @@ class Parquet(containers.Container):
 
     def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
         """The audio files of the rows of `fetch`'s table, in its order: of one row group at a time, only the bytes."""
-        places = [(path, *map(int, part.split(":"))) for path, part in zip(listing["file"], listing["part"])]
+        rows = listing[["file", "part"]].itertuples(index=False)
+        places = [(path, *map(int, part.split(":"))) for path, part in rows]
         for path, in_file in groupby(places, lambda place: place[0]):
             with _open(path) as file:
                 for group, in_group in groupby(in_file, lambda place: place[1]):
@@ -105,7 +107,7 @@ def _names(path: str) -> Iterator[tuple[str, tuple[int, int]]]:
                 yield name or "", (group, row)
 
 
-def _column(file: pq.ParquetFile, path: str, group: int, name: str) -> list:
+def _column(file: pq.ParquetFile, path: str, group: int, name: str) -> list[Any]:
     try:
         return file.read_row_group(group, columns=[name])[name].to_pylist()
     except (OSError, pa.ArrowException) as error:

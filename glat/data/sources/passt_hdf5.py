@@ -27,6 +27,7 @@ class PasstHdf5(containers.Container):
         Raises:
             GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
         """
+        assert shard.classes is not None
         paths = containers.find_files(shard, self, {}, hdf5.ENDINGS)
         names = partial(hdf5.names, audio="mp3", rows_of=_files)
         labels = partial(hdf5.labels, classes=len(shard.classes), packed=True)

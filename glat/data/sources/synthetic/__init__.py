@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import av
 import numpy as np
@@ -42,7 +42,7 @@ BY_MID = {sound.mid: sound for sound in SOUNDS}
 
 
 def _pair(kind: type) -> BeforeValidator:
-    def check(value: object) -> tuple:
+    def check(value: Any) -> tuple[Any, Any]:
         try:
             low, high = (kind(number) for number in value)
             if [low, high] == list(value) and low <= high:
@@ -89,13 +89,13 @@ class Synthetic(Source):
             strong = ["segment_id\tstart_time_seconds\tend_time_seconds\tlabel"]
             for index, labels in enumerate(draw_labels(split, count, self)):
                 rng = generator(self.seed, split, index, "segment")
-                start = float(rng.choice([0, 0, 30, 30, 10 * rng.integers(1, 40)]))
+                start = float(rng.choice([0, 0, 30, 30, 10 * int(rng.integers(1, 40))]))
                 short = rng.random() < self.short_clips
                 seconds = float(rng.integers(6, 20)) / 2 if short else CLIP_SECONDS
                 name = youtube_id(self.seed, split, index)
                 segments.append(f'{name},{start:.3f},{start + seconds:.3f},"{",".join(labels)}"')
-                for event in draw_events(split, index, labels, seconds, self):
-                    strong.append(f"{name}_{start * 1000:.0f}\t{event.start:.3f}\t{event.end:.3f}\t{event.mid}")
+                clip, events = f"{name}_{start * 1000:.0f}", draw_events(split, index, labels, seconds, self)
+                strong += [f"{clip}\t{event.start:.3f}\t{event.end:.3f}\t{event.mid}" for event in events]
             _write_lines(folder / segment_list(split), segments)
             _write_lines(folder / strong_list(split), strong)
 

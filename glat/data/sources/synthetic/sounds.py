@@ -181,10 +181,10 @@ def siren(rng: np.random.Generator, samples: int) -> np.ndarray:
     else:
         position = np.minimum(cycle / 0.6, (1 - cycle) / 0.4)
     hertz = low * np.exp(np.float32(np.log(high / low)) * position)
-    phase = np.cumsum(hertz, dtype=np.float64) / RATE
-    phase = TAU * (phase - np.floor(phase)).astype(np.float32)
+    cycles = np.cumsum(hertz, dtype=np.float64) / RATE
+    phase = TAU * (cycles - np.floor(cycles)).astype(np.float32)
     fall = rng.uniform(0.8, 1.8)
-    return ramp(sum(np.sin(k * phase) / np.float32(k**fall) for k in range(1, 6)), 0.03)
+    return ramp(sum((np.sin(k * phase) / np.float32(k**fall) for k in range(1, 6)), np.zeros_like(phase)), 0.03)
 
 
 def rain(rng: np.random.Generator, samples: int) -> np.ndarray:

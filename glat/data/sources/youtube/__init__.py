@@ -14,10 +14,10 @@ import re
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -128,11 +128,12 @@ class YouTube(Source):
 def _complete(clips: list[Clip], folder: Path, options: YouTube) -> dict[str, Got | Failure]:
     """What is there of each clip, or why it isn't, after everything has been asked for that may be had."""
     given = [name for name in ("cookies", "proxy") if getattr(options, name)]
-    outcomes: dict[str, Got | Failure | None] = {}
+    outcomes: dict[str, Got | Failure] = {}
+    missing: list[Clip] = []
     try:
         archive = Archive(folder, redact(options.address), given)
-        outcomes = {clip.clip: archive.got(clip) or archive.gone(clip) for clip in clips}
-        missing = [clip for clip in clips if outcomes[clip.clip] is None]
+        outcomes = {clip.clip: found for clip in clips if (found := archive.got(clip) or archive.gone(clip))}
+        missing = [clip for clip in clips if clip.clip not in outcomes]
         if options.skip_download:
             return outcomes | {clip.clip: archive.failure(clip) or Failure(Kind.NOT_ASKED) for clip in missing}
         tally = Tally(folder, len(missing), sum(isinstance(found, Got) for found in outcomes.values()))
@@ -143,7 +144,7 @@ def _complete(clips: list[Clip], folder: Path, options: YouTube) -> dict[str, Go
             for clip, outcome in news:
                 outcomes[clip.clip] = outcome
                 # That clips are gone is believed once one came: at a wrong or blocked address all seem to be.
-                if not tally.kept and outcome.gone:
+                if not tally.kept and isinstance(outcome, Failure) and outcome.gone:
                     doubted.append((clip, outcome))
                     continue
                 while tally.kept and doubted:
@@ -152,18 +153,18 @@ def _complete(clips: list[Clip], folder: Path, options: YouTube) -> dict[str, Go
         return outcomes
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _full(folder, Tally(folder, list(outcomes.values()).count(None), 0)) from None
+            raise _full(folder, Tally(folder, sum(clip.clip not in outcomes for clip in missing), 0)) from None
         raise GlatError(
             f"{error.filename or folder}: {error.strerror}; the download needs to read and write it"
         ) from None
 
 
-def _ask(missing: list[Clip], folder: Path, options: YouTube, tally: Tally) -> Iterator[tuple[Clip, Got | Failure]]:
+def _ask(missing: list[Clip], folder: Path, options: YouTube, tally: Tally) -> Generator[tuple[Clip, Got | Failure]]:
     """Ask for the missing clips: their outcomes as they come, until it is of no use to go on."""
     if not missing:
         return
     _check_calm(folder, options)
-    fetcher = {"address": options.address, "cookies": _cookies(options.cookies), "proxy": options.proxy}
+    fetcher: dict[str, Any] = {"address": options.address, "cookies": _cookies(options.cookies), "proxy": options.proxy}
     fetcher["socket_timeout"] = options.socket_timeout
     try:
         Fetcher(folder, **fetcher).close()  # loads yt-dlp before the threads do
@@ -244,7 +245,7 @@ def _stop_message(folder: Path, recent: Sequence[Got | Failure], tally: Tally, o
     reasons = Counter(found.kind.cause or found.kind.value for found in recent if isinstance(found, Failure))
     kept = f"clips got and kept: {tally.kept}, not asked for: {tally.left}"
     host = urlsplit(options.address).hostname
-    if sum(outcome.kind == Kind.OFFLINE for outcome in list(recent)[-BREAK:]) == min(BREAK, len(recent)):
+    if all(isinstance(one, Failure) and one.kind == Kind.OFFLINE for one in list(recent)[-BREAK:]):
         at = redact(options.proxy or "").rpartition("//")[2].rstrip("/")
         way = f"the proxy {at}" if at else "the network (source.proxy, if it needs a proxy)"
         return f"{folder}: no connection to {host}: check {way}, then run again; {kept}"

@@ -59,7 +59,7 @@ class Archive:
 
     def gone(self, clip: Clip) -> Failure | None:
         """Why the clip can't be had, if that is for good: at this address, and with the settings given now."""
-        row, failure = self._last.get(clip.clip), self.failure(clip)
+        row, failure = self._last.get(clip.clip, {}), self.failure(clip)
         if failure is None or not failure.gone or row["address"] != self.address:
             return None
         return None if failure.cure in self.given and failure.cure not in row["with"] else failure

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import av
@@ -148,7 +148,7 @@ class Fetcher:
         os.replace(found, self.folder / name)
         return Got(name, part, size)
 
-    def _transfer_failure(self, error: Exception, info: dict) -> Failure:
+    def _transfer_failure(self, error: Exception, info: dict[str, Any]) -> Failure:
         """Why ffmpeg gave up, which yt-dlp does not say: the beginning of what it read is asked for once more."""
         from yt_dlp.networking.exceptions import HTTPError
         from yt_dlp.utils import YoutubeDLError
@@ -168,7 +168,7 @@ class Fetcher:
             mute = container and container.streams.video and not container.streams.audio
         return Failure(Kind.NO_SOUND) if mute else failure
 
-    def _head(self, info: dict) -> bytes:
+    def _head(self, info: dict[str, Any]) -> bytes:
         """The beginning of what ffmpeg read: up to 2 MiB, as far as they come within the time-out."""
         from yt_dlp.networking import Request
 
@@ -179,7 +179,7 @@ class Fetcher:
                 head += block
         return head
 
-    def _declared_seconds(self, info: dict) -> float:
+    def _declared_seconds(self, info: dict[str, Any]) -> float:
         """Seconds that the recording's header declares, 0 where it does not say."""
         from yt_dlp.utils import YoutubeDLError
 
@@ -236,7 +236,7 @@ def _only_file(scratch: Path) -> Path:
 def _open_head(head: bytes) -> Iterator[av.container.InputContainer | None]:
     """A recording by its first bytes, None where they are none."""
     try:
-        container = av.open(io.BytesIO(head), options={"format_whitelist": CONTAINERS}, metadata_errors="ignore")
+        container = av.open(io.BytesIO(head), "r", options={"format_whitelist": CONTAINERS}, metadata_errors="ignore")
     except av.error.FFmpegError:
         yield None
         return

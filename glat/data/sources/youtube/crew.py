@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Pace:
 
 def ask(
     clips: Sequence[Clip], folder: Path, parallel: int, interval: float, retries: int, **fetcher: Any
-) -> Iterator[tuple[Clip, Got | Failure]]:
+) -> Generator[tuple[Clip, Got | Failure]]:
     """The outcome of each clip, in the order in which they come. Close the iterator to stop.
 
     folder: data/<dataset>/audio/<split>/<shard>, so that the shards and splits of a dataset share a pace; parallel: clips
@@ -86,7 +86,7 @@ def ask(
         return Failure(Kind.TIME_OUT, again=True)
 
     pool = ThreadPoolExecutor(parallel, "fetch", start)
-    waiting, running = iter(clips), dict[Future, Clip]()
+    waiting, running = iter(clips), dict[Future[Got | Failure], Clip]()
     try:
         while True:
             while len(running) < 2 * parallel and (clip := next(waiting, None)) is not None:
