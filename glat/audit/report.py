@@ -29,7 +29,7 @@ def write(params: Params, folder: Path) -> Audit:
             [row._asdict() | {"value": _plain(row.value), "verdict": str(row.verdict)} for row in found.rows]
         ).to_csv(part, index=False)
     with TemporaryDirectory() as drawn:
-        page = render("audit/audit.html.j2", **_page(params, found, Path(drawn)))
+        page = render("audit/report.html.j2", **_page(params, found, Path(drawn)))
     with whole(folder / "audit.html") as part:
         part.write_text(page)
     return found

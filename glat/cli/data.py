@@ -57,7 +57,7 @@ def metadata() -> None:
             lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:
             sizes = params.dataset, entry.classes, dict(entry.splits)
-            lists.collect(entry.lists(), folder, *sizes, entry.checksums(), params.fetch)
+            lists.collect(entry.lists(), folder, *sizes, entry.checksums(), params.fetch.limits)
 
 
 @app.command()

@@ -121,7 +121,7 @@ def weights(
     if until is not Until.file:
         published.classes_of(params)  # before a long download
     file = published.obtain(
-        published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256), params.fetch
+        published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256), params.fetch.limits
     )
     tell(f"{file}: {published.describe_file(file, params.weights.get(backbone))}")
     if until is Until.file:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from ..lib import fetching
 from ..lib.layout import CLASS_LIST, segment_list, shard_count, strong_list
 from .training import Executions, Trainings
 from .types import (
@@ -51,10 +52,14 @@ class Listed(Settings):
 
 
 class Fetch(Settings):
-    """What a file from an address may be: how large, and how long its fetching may take, all tries together."""
+    """`glat.lib.fetching.Limits`."""
 
     max_gigabytes: Positive = 4.0
     max_hours: Annotated[float, Field(gt=0, le=8760)] = 12.0
+
+    @property
+    def limits(self) -> fetching.Limits:
+        return fetching.Limits(self.max_gigabytes, self.max_hours)
 
 
 class Waveform(Settings):

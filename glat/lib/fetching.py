@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
@@ -17,7 +18,6 @@ from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.util.retry import Retry
 
-from ..config.settings import Fetch
 from . import escaping
 from .errors import GlatError
 from .files import locked
@@ -27,10 +27,19 @@ from .redaction import redact
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another try may not meet
 PAUSES = (1, 3, 10)  # seconds before each further try; one that brought more of the file starts the count anew
 LONGEST = 120  # seconds that a server may ask to wait (Retry-After)
-LIMITS = Fetch()
 TEXT = 200  # characters of a server's words that an error quotes
 TIMEOUT = 60  # seconds without an answer, or between two pieces of it
 BLOCK = 1 << 16  # bytes; nothing is kept of an interrupted block
+
+
+class Limits(NamedTuple):
+    """What a file may be: how large, and how long its fetching may take, all tries together."""
+
+    max_gigabytes: float = 4.0
+    max_hours: float = 12.0
+
+
+LIMITS = Limits()
 
 
 def fetch_file(
@@ -38,7 +47,7 @@ def fetch_file(
     path: str | Path,
     sha256: str | None = None,
     md5: str | None = None,
-    limits: Fetch = LIMITS,
+    limits: Limits = LIMITS,
     setting: str = "its setting",
 ) -> None:
     """Fetch `address` to `path`. What came of an interrupted try lies beside it as `.<name>.download` and is resumed where
@@ -67,7 +76,7 @@ def _matches(path: Path, sha256: str | None, md5: str | None) -> bool:
     return True
 
 
-def _complete(address: str, path: Path, sha256: str | None, md5: str | None, limits: Fetch, setting: str) -> None:
+def _complete(address: str, path: Path, sha256: str | None, md5: str | None, limits: Limits, setting: str) -> None:
     """Fetch with further tries, check, and move into place."""
     part = Part(path)
     tries, most = 0, part.size

@@ -1,4 +1,4 @@
-"""Networks for audio tagging: four backbones, and GL-AT around any of them.
+"""Networks for audio tagging: backbones, and GL-AT around any of them.
 
 >>> import glat.models, torch
 >>> model = glat.models.build("cnn10", classes=527, width=0.125, glat={"n": 5, "tau": 3.0}).eval()

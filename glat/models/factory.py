@@ -34,7 +34,7 @@ def build(
     """A network from waveform to class probabilities.
 
     Args:
-        backbone: a registered name ("talnet", "cnn10", "resnet38", "atsca") or a subclass of `Backbone`.
+        backbone: a name of `glat.models.registry.BACKBONES` or a subclass of `Backbone`.
         classes: number of classes L.
         width: channels relative to the published network.
         sample_rate: of the waveforms, in Hz; STFT window and hop scale with it, so that frames keep their duration.
@@ -47,9 +47,9 @@ def build(
 
     >>> build("cnn10", classes=16).parameter_count(), build("cnn10", classes=16, glat={}).parameter_count()
     (4957136, 9914272)
-    >>> build("cnn12", classes=16)
+    >>> build("cnn12", classes=16)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: backbone 'cnn12' is not known: allowed are talnet, cnn10, resnet38, atsca
+    ValueError: backbone 'cnn12' is not known: allowed are ...
     """
     cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
     scale = sample_rate / 32000

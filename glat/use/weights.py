@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from ..config.params import Params
 from ..config.runs import Run, read_run, split_packs, write_run
-from ..config.settings import Fetch, Weights
+from ..config.settings import Weights
 from ..config.training import Training
 from ..lib import layout
 from ..lib.documents import sentence
 from ..lib.errors import GlatError, tell
-from ..lib.fetching import LIMITS, address_hash, check_file, fetch_file, file_name, hash_file, is_address
+from ..lib.fetching import LIMITS, Limits, address_hash, check_file, fetch_file, file_name, hash_file, is_address
 from ..lib.files import remove
 
 FOLDER = Path("weights")  # where weights from an address lie, under their own name
@@ -45,7 +45,7 @@ def place(weights: Weights) -> Path:
     return path if known else path.with_name(f"{path.stem}-{address_hash(weights.file)}{path.suffix}")
 
 
-def obtain(weights: Weights, limits: Fetch = LIMITS) -> Path:
+def obtain(weights: Weights, limits: Limits = LIMITS) -> Path:
     """The file of weights with the right checksums: where it is there it is not fetched again.
 
     Raises:

@@ -51,7 +51,7 @@ rule train:
 # A GL-AT training takes two to three times as long, so these start first: none is left to run alone at the end.
 use rule train as train_glat with:
     wildcard_constraints:
-        run=r"[A-Za-z0-9_][A-Za-z0-9_.-]*-glat-[A-Za-z0-9_.-]+",
+        run="|".join(re.escape(name) for name, run in RUNS.items() if run.glat) or "(?!)",
     params:
         code=code("glat.training.stage"),
         network=network_code,

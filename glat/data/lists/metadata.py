@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...config.settings import Fetch
 from ...lib.errors import GlatError, tell
-from ...lib.fetching import LIMITS, address_hash, check_file, fetch_file, is_address
+from ...lib.fetching import LIMITS, Limits, address_hash, check_file, fetch_file, is_address
 from ...lib.files import remove
 from ...lib.layout import CLASS_LIST, segment_list, strong_list
 from . import audioset
@@ -56,7 +55,7 @@ def collect(
     classes: int,
     splits: dict[str, int],
     checksums: dict[str, str] | None = None,
-    limits: Fetch = LIMITS,
+    limits: Limits = LIMITS,
 ) -> None:
     """Bring every list, name and place (`settings.Dataset.lists`), into `folder`, each checked as it comes: copied from a
     path, fetched from an address within `limits`. What was fetched stays in `.lists` beside the folder, and is not fetched
