@@ -83,13 +83,6 @@ def params() -> Params:
 
 def pytest_collection_modifyitems(items) -> None:
     """The longest files first, but `test_dvc` when `test_workflow` has had the time to make the project of both."""
-    longest = [
-        "test_workflow",
-        "test_training",
-        "test_tracking_live",
-        "test_tracking",
-        "test_youtube",
-        "test_weights",
-    ]
+    longest = ["test_workflow", "test_training", "test_tracking_live", "test_tracking", "test_youtube", "test_weights"]
     longest += ["test_audit", "test_audio", "test_dvc"]
     items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))

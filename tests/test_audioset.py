@@ -150,10 +150,7 @@ def test_cut_in_mid_line(tmp_path, cut):
         (PLAIN.replace("/m/0b", "A;/m/0zz"), "line 3: label '/m/0zz' is not in the class list"),
         (PLAIN + 'xyz,0.500,9.000,"/m/0a"\n', "line 4: clip xyz_500 occurs twice, first in line 3; remove one"),
         (PLAIN + "x/xyz.wav,0.5,9,A\n", "line 4: clip xyz_500 occurs twice, first in line 3: 'x/xyz.wav' differ"),
-        (
-            PLAIN.replace("9.000", "0.500"),
-            "line 3: expected 0 <= start_seconds < end_seconds in seconds, found '0.500,",
-        ),
+        (PLAIN.replace("9.000", "0.500"), "line 3: expected 0 <= start_seconds < end_seconds in seconds, found '0.500,"),
         (PLAIN.replace("0.500", "-1"), "line 3: expected 0 <= start_seconds < end_seconds"),
         (PLAIN.replace("9.000", "inf"), "line 3: expected 0 <= start_seconds < end_seconds"),
         (PLAIN.replace('"/m/0b"', '"/m/0b,"'), "line 3: '/m/0b,' has an empty label"),
@@ -163,10 +160,7 @@ def test_cut_in_mid_line(tmp_path, cut):
         (PLAIN.replace("xyz", ""), "line 3: expected YTID, a name without comma and quote, found ',0.500,9.000"),
         (PLAIN.replace("xyz", '"x,y"'), "line 3: expected YTID, a name without comma and quote, found 'x,y'"),
         (PLAIN.replace('c"\n', "c\n"), "line 2: a quote is not closed"),
-        (
-            PLAIN.replace("xyz", "x" * 140_000),
-            "line 3: a field has more than 131072 characters: this is not a segment list",
-        ),
+        (PLAIN.replace("xyz", "x" * 140_000), "line 3: a field has more than 131072 characters: this is not a segment list"),
         ("x" * 140_000, "line 1: a field has more than 131072 characters"),
         (PLAIN.replace('"/m/0b"', "[" * 120_000), r"line 3: label '\[{80}\.\.\.' is not in the class list"),
         (PLAIN.replace('"/m/0b"', f"({'-' * 20_000}1)"), "line 3: label '.{80}\\.\\.\\.' is not in the class list"),
@@ -176,17 +170,12 @@ def test_cut_in_mid_line(tmp_path, cut):
         ("", "holds no row; expected a segment list: YTID,start_seconds"),
         ("<html>\n<body>\n", "line 1: expected 4 fields, .*, found '<html>': a web page"),
         (GOOGLE.replace("num_segs=2", "num_segs=3"), "promises num_segs=3, and 2 are there"),
-        (
-            "file,labels\na.wav,A\n",
-            "line 1: the header 'file,labels' lacks start_seconds and end_seconds; expected YTID,.*: add them; for a file",
-        ),
-        (
-            "a,from,to,what\na,0,1,A\n",
-            "line 1: expected start_seconds in seconds, found 'a,from,to,what'; a header names",
-        ),
+        ("file,labels\na.wav,A\n",
+         "line 1: the header 'file,labels' lacks start_seconds and end_seconds; expected YTID,.*: add them; for a file"),
+        ("a,from,to,what\na,0,1,A\n", "line 1: expected start_seconds in seconds, found 'a,from,to,what'; a header names"),
         ("file,id,start,end,labels\na,b,0,1,A\n", "line 1: the header .* has 'file' and 'id' for YTID"),
     ],
-)
+)  # fmt: skip
 def test_bad_segments(tmp_path, text, message):
     path = write(tmp_path / "bad.csv", text)
     for named in (None, "https://example.org/bad.csv"):

@@ -206,26 +206,13 @@ UNEVEN = {("train", "standard deviation (dB)"): "warning"}
         (twice(8000), {("train", "share"): "not fit"} | APART | UNEVEN, "down to 8000 Hz once and up again"),
         (twice(16000), {("train", "share"): "not fit"} | APART, "down to 16000 Hz once and up again"),
         (half_as(twice(8000)), {("train", "share"): "warning"}, "8000 Hz"),
-        (
-            header(48000),
-            {("train", "short"): "warning", ("train", "commonest ratio"): "not fit"},
-            "44100 Hz is taken for 48000",
-        ),
-        (
-            header(37800),
-            {("train", "odd rate"): "warning", ("train", "commonest ratio"): "not fit"},
-            "44100 Hz is taken",
-        ),
-        (
-            lambda i: (integers(soxr.resample(sound("train", i), RATE, 16000)), 16000),
-            {("train", "low rate"): "warning"} | APART,
-            "low-rate copy",
-        ),
-        (
-            lambda i: (integers(sound("train", i))[: RATE * (2 if i % 2 else 3)], RATE),
-            {("train", "short"): "warning", ("train", "commonest ratio"): "warning"},
-            "another length",
-        ),
+        (header(48000), {("train", "short"): "warning", ("train", "commonest ratio"): "not fit"},
+         "44100 Hz is taken for 48000"),
+        (header(37800), {("train", "odd rate"): "warning", ("train", "commonest ratio"): "not fit"}, "44100 Hz is taken"),
+        (lambda i: (integers(soxr.resample(sound("train", i), RATE, 16000)), 16000),
+         {("train", "low rate"): "warning"} | APART, "low-rate copy"),
+        (lambda i: (integers(sound("train", i))[: RATE * (2 if i % 2 else 3)], RATE),
+         {("train", "short"): "warning", ("train", "commonest ratio"): "warning"}, "another length"),
     ],
 )  # fmt: skip
 def test_each_damage_is_told_by_its_own_name_and_no_other(with_train, params, files, found_, told):

@@ -105,13 +105,9 @@ def test_a_file_cut_or_damaged_anywhere_is_refused(saved, tmp_path):
     # Among them: bytes that torch's reader answers with IndexError and struct.error.
     damaged = [content[: int(len(content) * share)] for share in (0, 0.0001, 0.01, 0.5, 0.9, 0.999)]
     damaged += [
-        b"PK\x03\x04",
-        b"a,b\n1,2\n",
-        b"\x80\x02",
-        b"\x00" * 1000,
-        rng.bytes(5000),
+        b"PK\x03\x04", b"a,b\n1,2\n", b"\x80\x02", b"\x00" * 1000, rng.bytes(5000),
         *(rng.bytes(1 + i % 30) for i in range(300)),
-    ]
+    ]  # fmt: skip
     for part in damaged:
         path.write_bytes(part)
         with pytest.raises(GlatError) as error:

@@ -79,20 +79,14 @@ NOBODY_LISTENS = json.dumps(
     ("arguments", "told"),
     [
         (["--set", "glat.tau", "metadata"], "--set glat.tau: expected KEY=VALUE"),
-        (
-            ["--set", "datasets.mini.classes=17", "metadata"],
-            "datasets.mini.classes: 17, but the list class_labels_indices.csv has 16",
-        ),
+        (["--set", "datasets.mini.classes=17", "metadata"],
+         "datasets.mini.classes: 17, but the list class_labels_indices.csv has 16"),
         (["--set", "datasets.mini.source.kind=tape", "metadata"], "datasets.mini.source.kind: 'tape' is not known"),
         (["--set", "datasets.mini.source.snr=[0, 1]", "metadata"], "datasets.mini.source: unknown key snr"),
-        (
-            ["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"],
-            "datasets.mini.source.snr_db: [1, 0]: give [lowest, highest]",
-        ),
-        (
-            ["--set", "dataset=audioset_balanced", "--set", "datasets.audioset_balanced.metadata=audioset", "metadata"],
-            "audioset/class_labels_indices.csv: cannot be read (No such file or directory); put AudioSet's lists there",
-        ),
+        (["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"],
+         "datasets.mini.source.snr_db: [1, 0]: give [lowest, highest]"),
+        (["--set", "dataset=audioset_balanced", "--set", "datasets.audioset_balanced.metadata=audioset", "metadata"],
+         "audioset/class_labels_indices.csv: cannot be read (No such file or directory); put AudioSet's lists there"),
         (
             [
                 "--set",
@@ -110,7 +104,7 @@ NOBODY_LISTENS = json.dumps(
         (["explain", "nowhere", "x.wav"], "nowhere/checkpoint.pt: no such checkpoint"),
         (["tag", "model.pt", "a.wav"], "model.pt: no such checkpoint"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_sentence_naming_it(project, arguments, told, monkeypatch):
     monkeypatch.setattr("glat.lib.fetching.PAUSES", ())
     sentence = step(*arguments)

@@ -15,19 +15,9 @@ from moto.server import ThreadedMotoServer
 from tiny_project import dvc, git, reruns
 
 STAGES = [
-    "dataset",
-    "packs",
-    "audit",
-    "train",
-    "evaluate",
-    "table1",
-    "table2",
-    "fig2",
-    "controls",
-    "localisation",
-    "curves",
+    "dataset", "packs", "audit", "train", "evaluate", "table1", "table2", "fig2", "controls", "localisation", "curves",
     "report",
-]
+]  # fmt: skip
 RAN = "Running stage"
 
 
@@ -220,17 +210,10 @@ def test_the_graph_is_one_that_can_be_read(recorded):
     edges = set(re.findall(r'"(\w+)" -> "(\w+)"', dvc(recorded, "dag", "--dot").stdout))
     results = {"table1", "table2", "fig2", "controls", "localisation", "curves"}
     wanted = {
-        ("dataset", "packs"),
-        ("dataset", "audit"),
-        ("dataset", "train"),
-        ("dataset", "evaluate"),
-        ("dataset", "report"),
-        ("packs", "train"),
-        ("packs", "evaluate"),
-        ("train", "evaluate"),
-        ("packs", "audit"),
+        ("dataset", "packs"), ("dataset", "audit"), ("dataset", "train"), ("dataset", "evaluate"),
+        ("dataset", "report"), ("packs", "train"), ("packs", "evaluate"), ("train", "evaluate"), ("packs", "audit"),
         ("audit", "report"),
-    }
+    }  # fmt: skip
     wanted |= {("evaluate", one) for one in results} | {(one, "report") for one in results}
     assert edges == wanted | {("packs", "localisation"), ("evaluate", "report")}
 

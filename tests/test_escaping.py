@@ -27,21 +27,9 @@ HOSTILE = (
     "<http://127.0.0.1:1>", "`rm`", "*a*_b_", "\x1b]0;owned\x07", "a\nb", r"\|", "[ref]: http://127.0.0.1:1",
 )  # fmt: skip
 NO_NAMES = (
-    "x;touch pwn1;#",
-    "../esc",
-    "/etc",
-    "a b",
-    "$(id)",
-    "`id`",
-    ".hidden",
-    "-rf",
-    "a/b",
-    "a\n",
-    "{x}",
-    "ä",
-    "a" * 101,
+    "x;touch pwn1;#", "../esc", "/etc", "a b", "$(id)", "`id`", ".hidden", "-rf", "a/b", "a\n", "{x}", "ä", "a" * 101,
     "",
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NO_NAMES)

@@ -219,13 +219,10 @@ def test_a_list_of_clips_comes_in_the_formats_that_people_have(tmp_path):
         ("# of another lab\n--BfvyPmVMo # gone since\r\n\r\nabc_def_123\n", [1, 2]),
         ("\ufeffclip,reason\nzzzzzzzzzzz_1,\n--4gqARaEJE_0,\n", [0, 3]),
         ('# YTID, start_seconds\n--BfvyPmVMo, 20.000, 30.000, "/m/03l9g,/m/1"\n', [1]),
-        (
-            'YTID,start_seconds,end_seconds,positive_labels\n--BfvyPmVMo,30.000,40.000,"/m/03l9g"\n--4gqARaEJE,0,10,x\n',
-            [0],
-        ),
+        ('YTID,start_seconds,end_seconds,positive_labels\n--BfvyPmVMo,30.000,40.000,"/m/03l9g"\n--4gqARaEJE,0,10,x\n', [0]),
         ("Y--4gqARaEJE.wav\nYzzzzzzzzzzz.wav\n", [0, 3]),
         ("zzzzzzzzzzz_1\nzzzzzzzzzzz\nzzzzzzzzzzz_1\n", [3]),
-    ):
+    ):  # fmt: skip
         (tmp_path / "list").write_text(text)
         assert choose(np.array(clips), tmp_path / "list").indices.tolist() == found, text
 

@@ -106,10 +106,7 @@ def test_a_file_whose_name_is_not_utf_8_is_pictured_with_the_windows_it_is_tagge
     heard = lambda *given: (found := streams(*given), windows["tag"].append(found.windows[0].tolist()))[0]
     monkeypatch.setattr(tagging.Tagger, "streams", heard)
     assert [tag.file.name for tag in tagging.tag(checkpoint, [Path(sound)], 1)] == [Path(sound).name]
-    drawn = lambda heard, *given, **how: (
-        windows["explain"].append(heard.windows.tolist()),
-        draw(heard, *given, **how),
-    )
+    drawn = lambda heard, *given, **how: (windows["explain"].append(heard.windows.tolist()), draw(heard, *given, **how))
     monkeypatch.setattr(explain, "draw", drawn)
     write_run(checkpoints.load(checkpoint)[1], project / "run/config.yaml")
     shutil.copy(ROOT / "params.yaml", project)

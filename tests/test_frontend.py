@@ -50,14 +50,9 @@ def test_log_mel_equals_librosa(seconds, frames):
 def test_log_mel_equals_torchlibrosa_with_the_settings_of_panns():
     waveform = clips(10.0)
     stft = Spectrogram(
-        n_fft=1024,
-        hop_length=320,
-        win_length=1024,
-        window="hann",
-        center=True,
-        pad_mode="reflect",
+        n_fft=1024, hop_length=320, win_length=1024, window="hann", center=True, pad_mode="reflect",
         freeze_parameters=True,
-    )
+    )  # fmt: skip
     mel = LogmelFilterBank(
         sr=RATE, n_fft=1024, n_mels=64, fmin=50, fmax=14000, ref=1.0, amin=1e-10, top_db=None, freeze_parameters=True
     )

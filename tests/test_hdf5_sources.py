@@ -151,13 +151,8 @@ def test_passt_packs(project):
     content = [encode(project / f"{i}.mp3", sound(i)[None], RATE).read_bytes() for i in range(6)]
     content[1], content[4] = b"", b"<!DOCTYPE html>"
     names = [
-        f"Y{IDS[0]}.mp3",
-        f"{IDS[1]}.mp3",
-        f"{IDS[2]}.mp3",
-        f"eval/Y{IDS[3]}.m",
-        f"Y{IDS[4]}.mp3",
-        f"Y{IDS[5]}.mp3",
-    ]
+        f"Y{IDS[0]}.mp3", f"{IDS[1]}.mp3", f"{IDS[2]}.mp3", f"eval/Y{IDS[3]}.m", f"Y{IDS[4]}.mp3", f"Y{IDS[5]}.mp3",
+    ]  # fmt: skip
     passt(project / "mp3/eval_segments_mp3.hdf", names=names, content=content)
     passt(project / "mp3/balanced_train_segments_mp3.hdf", ROWS[:1])
     make_project(project, {"kind": "passt_hdf5", "audio": "mp3"})

@@ -47,10 +47,7 @@ def test_a_window_as_long_as_the_clip_always_hits():
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 9), st.floats(0.05, 5)), min_size=1, max_size=4),
-    st.floats(0.5, 9),
-)
+@given(st.lists(st.tuples(st.floats(0, 9), st.floats(0.05, 5)), min_size=1, max_size=4), st.floats(0.5, 9))
 def test_the_chance_agrees_with_drawn_windows(drawn, tau):
     times = events(*((on, min(on + length, 10)) for on, length in drawn))
     starts = np.linspace(0, 10 - tau, 20001)

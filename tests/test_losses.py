@@ -34,17 +34,9 @@ def muxed(tmp_path_factory):
             noise = 0.05 * np.random.default_rng(0).standard_normal((int(seconds * 44100), 2))
             soundfile.write(sound, 0.5 * tone(seconds).T + noise, 44100)
         options = [
-            "-c:a",
-            codec,
-            "-b:a",
-            "768k" if codec == "dca" else "128k",
-            "-strict",
-            "-2",
-            "-write_xing",
-            "0",
-            "-f",
+            "-c:a", codec, "-b:a", "768k" if codec == "dca" else "128k", "-strict", "-2", "-write_xing", "0", "-f",
             container,
-        ]
+        ]  # fmt: skip
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-i", sound, *options]
         made = subprocess.run([*command, "-" if piped else folder / "made"], check=True, capture_output=True)
         return made.stdout if piped else (folder / "made").read_bytes()

@@ -169,11 +169,7 @@ def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        (
-            "class_labels_indices.csv",
-            CLASSES + "2,/m/0c,C\n",
-            "datasets.mine.classes: 2, but .*class_labels_indices.csv has 3",
-        ),
+        ("class_labels_indices.csv", CLASSES + "2,/m/0c,C\n", "datasets.mine.classes: 2, but .*class_labels_indices.csv has 3"),
         ("eval_segments.csv", PLAIN + '-d,0,10,"/m/0a"\n', "splits.eval: 1, but .* has 2"),
         ("eval_segments.csv", PLAIN.replace("/m/0b", "/m/0z"), "label '/m/0z' is not in the class list"),
         ("eval_segments.csv", PLAIN.replace("40.0", "30.0"), "line 2: expected 0 <= start_seconds < end_seconds"),
@@ -181,15 +177,12 @@ def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
         ("train_segments.csv", GOOGLE[:-12], "line 5: .* cut"),
         ("train_segments.csv", GOOGLE.replace("-a,", "-c,"), "-c_30000 is in both train and eval"),
         ("eval_strong.tsv", STRONG.replace("1.25", "0.25"), "line 2"),
-        (
-            "eval_strong.tsv",
-            STRONG.replace("-c_30000", "-c"),
-            "none of its clips is in the list of eval: expected '-c_30000' or another one there, found '-c'",
-        ),
+        ("eval_strong.tsv", STRONG.replace("-c_30000", "-c"),
+         "none of its clips is in the list of eval: expected '-c_30000' or another one there, found '-c'"),
         ("eval_strong.tsv", STRONG.partition("-c")[0], r"eval_strong\.tsv: holds no label"),
         ("eval_strong.tsv", STRONG.replace("/m/0b", "Moo"), "none of its labels is a class: expected .*, found 'Moo'"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_list_is_one_sentence(folder, name, text, told):
     (folder / name).write_text(text)
     with pytest.raises(GlatError, match=told) as refused:

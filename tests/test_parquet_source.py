@@ -212,14 +212,10 @@ def test_a_wrong_setting_is_told_in_a_sentence(tmp_path, monkeypatch):
     make_project(tmp_path, {"kind": "parquet", "audio": "data"})
     assert step("metadata") is None
     for key, value, told in (
-        (
-            "audio",
-            "[]",
-            "datasets.tiny.source.audio: [] is not a folder, a file, a pattern of files, or a list of them",
-        ),
+        ("audio", "[]", "datasets.tiny.source.audio: [] is not a folder, a file, a pattern of files, or a list of them"),
         ("audio", "nowhere", "nowhere: no file (.parquet) there; set datasets.*.source.audio"),
         ("in_place", "true", "unknown key in_place; source parquet has audio, split_folders"),
-    ):
+    ):  # fmt: skip
         assert told in step("--set", f"datasets.tiny.source.{key}={value}", "download", "eval", 0)
 
 

@@ -470,15 +470,8 @@ def test_the_report_holds_all_of_it_and_needs_no_network(project):
     outline = Outline()
     outline.feed(page)
     for heading in (
-        "Table 1",
-        "Table 2",
-        "Fig. 2(a)",
-        "Fig. 2(b)",
-        "Controls",
-        "Where it listens",
-        "Clips: CNN10 + GL-AT",
-        "Runs",
-    ):
+        "Table 1", "Table 2", "Fig. 2(a)", "Fig. 2(b)", "Controls", "Where it listens", "Clips: CNN10 + GL-AT", "Runs",
+    ):  # fmt: skip
         assert heading in outline.headings
     assert len(outline.sources) == 11 and all(source.startswith("data:") for source in outline.sources)
     assert "Not made" not in page and "missing.</strong>" not in page

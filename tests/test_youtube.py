@@ -132,19 +132,12 @@ def media(tmp_path_factory) -> dict[str, bytes]:
     picture = ["-f", "lavfi", "-i", f"testsrc=s=64x64:r=5:d={SECONDS}"]
     for command in (
         [
-            "-i",
-            "short.webm",
-            "-c",
-            "copy",
-            "-cluster_time_limit",
-            "10000",
-            "-cluster_size_limit",
-            "9999999",
+            "-i", "short.webm", "-c", "copy", "-cluster_time_limit", "10000", "-cluster_size_limit", "9999999",
             "clock.webm",
         ],
         [*picture, "-i", "clock.m4a", "-c:v", "mpeg4", "-g", "40", "-c:a", "copy", "clock.mp4"],
         [*picture, "-c:v", "mpeg4", "silent.mp4"],
-    ):
+    ):  # fmt: skip
         subprocess.run([*ffmpeg, *command], cwd=folder, check=True, timeout=300)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

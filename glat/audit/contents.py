@@ -73,10 +73,7 @@ def classes(splits: list[Split], train: list[str], evaluate: list[str]) -> Itera
             yield Row(split.name, "clips of a class", name, int(got), str(asked))
         yield Row(split.name, "clips without a class", "asked for, negatives of all", split.unlabelled)
     names = splits[0].classes["display_name"].to_numpy()
-    for role, parts, without in (
-        ("training", train, "cannot be learned"),
-        ("evaluation", evaluate, "is not scored"),
-    ):
+    for role, parts, without in (("training", train, "cannot be learned"), ("evaluation", evaluate, "is not scored")):
         got, asked = (
             np.sum([getattr(split, key) for split in splits if split.name in parts], axis=0)
             for key in ("labels_got", "labels_asked")

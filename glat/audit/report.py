@@ -96,15 +96,9 @@ def _levels(select: dict[str, list[Row]], names: list[str]) -> list:
     """The lines of the table of levels: one a measure and key."""
     lines = []
     for measure in (
-        "rms (dB of full scale)",
-        "peak (dB of full scale)",
-        "mean",
-        "clipped",
-        "jumps",
-        "log-mel",
-        "source length to segment length",
-        "clips that break off at one frequency",
-    ):
+        "rms (dB of full scale)", "peak (dB of full scale)", "mean", "clipped", "jumps", "log-mel",
+        "source length to segment length", "clips that break off at one frequency",
+    ):  # fmt: skip
         rows = [row for row in select[measure] if row.split in names and row.key != "clips sampled"]
         lines += [(f"{measure}, {key}", *rest) for key, *rest in _table(rows, names)]
     return lines

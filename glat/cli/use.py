@@ -21,13 +21,9 @@ from .app import Threads, app, chosen, inside, load_params
 @app.command()
 def explain(
     run: Annotated[
-        Path,
-        typer.Argument(help="A run's folder.", callback=lambda path: path.parent if path.is_file() else path),
+        Path, typer.Argument(help="A run's folder.", callback=lambda path: path.parent if path.is_file() else path)
     ],
-    clip: Annotated[
-        str,
-        typer.Argument(help="An evaluation clip, as <id>_<start in ms>, or an audio file."),
-    ],
+    clip: Annotated[str, typer.Argument(help="An evaluation clip, as <id>_<start in ms>, or an audio file.")],
     out: Annotated[
         Path | None, typer.Option(help="Where to draw, without a suffix; the default is explain/<clip> in the run.")
     ] = None,

@@ -87,14 +87,8 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         "weights at a fifth of the rate for training from scratch."
     )
     header = [
-        "Backbone",
-        "Question",
-        "Setting",
-        "mAP",
-        "mAP minus GL-AT's",
-        "mAP minus the backbone's alone",
-        "compute",
-    ]
+        "Backbone", "Question", "Setting", "mAP", "mAP minus GL-AT's", "mAP minus the backbone's alone", "compute",
+    ]  # fmt: skip
     lines = [
         [
             row["method"], row["question"], text.with_mark(row["setting"], row),
