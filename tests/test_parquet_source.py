@@ -1,13 +1,10 @@
 """The source `parquet`: the Hugging Face copies, read a row group at a time."""
 
-import io
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import soundfile
-from data_fixtures import CLASSES, encode
+from data_fixtures import CLASSES, encode, written
 from source_fixtures import IDS, RATE, all_steps, ledger, make_project, segments, sound, step
 
 from glat.data.audio.clips import AudioError, to_int16
@@ -23,9 +20,7 @@ LISTS = pa.list_(pa.string())
 
 
 def flac(i: int) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, sound(i), RATE, format="FLAC")
-    return file.getvalue()
+    return written(sound(i), RATE, kind="FLAC")
 
 
 def table(rows=ROWS, content=None, labels=None) -> pa.Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import io
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ import pytest
 import soundfile
 import torch
 from conftest import ROOT, TINY
+from data_fixtures import written
 from test_tracking import free_port, start_server, stop, wait_for
 
 from glat.config.params import load
@@ -266,10 +266,9 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
             assert [(row["start"], row["end"], row["label"]) for row in answer] == expected
             assert [row["score"] for row in answer] == pytest.approx(scores, abs=1e-5)
         # A path is no sound, whether it is there or not; an hour of silence is more than one may ask for.
-        bomb = io.BytesIO()
-        soundfile.write(bomb, np.zeros(3600 * 8000, np.int16), 8000, format="FLAC")
+        bomb = written(np.zeros(3600 * 8000, np.int16), 8000, kind="FLAC")
         rows = [{"file": "nowhere.wav"}, {"file": str(tmp_path / "sound.wav")}]
-        rows += [{"audio": base64.b64encode(bomb.getvalue()).decode()}]
+        rows += [{"audio": base64.b64encode(bomb).decode()}]
         told = [refusal(f"{address}/invocations", {"dataframe_records": [row]}) for row in rows]
         assert told[0] == told[1] and "give one of waveform, audio" in told[0]
         assert "longer than the 600 s of sound that one request may have" in told[2]
