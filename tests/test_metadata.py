@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
+from http_fixtures import served
 
 from glat.config.params import load
 from glat.config.settings import Dataset
@@ -56,10 +56,8 @@ def server(folder):
             time.sleep(0.2)  # so that two that fetch at once meet
             super().do_GET()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
+    with served(partial(Quiet, directory=folder)) as http:
+        yield http.address
 
 
 def dataset(places):

@@ -7,13 +7,12 @@ import json
 import pickle
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import h5py
 import pytest
 import yaml
 from conftest import ROOT
+from http_fixtures import Handler, served
 from tiny_project import copy_of_the_project, run
 
 from glat.config.params import load, public
@@ -151,44 +150,36 @@ def test_a_traceback_holds_none():
     assert "KeyError: 'http://host/?key=***'" in done.stderr
 
 
-class Lists(BaseHTTPRequestHandler):
+class Lists(Handler):
     """Has the class list, and refuses the rest."""
 
     def do_GET(self):
         body = b"index,mid,display_name\n" + b"".join(b"%d,/m/%d,Dog %d\n" % (i, i, i) for i in range(5))
-        self.send_response(200 if "class" in self.path else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self.head(200 if "class" in self.path else 404, {"Content-Length": len(body)})
         self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
 def planted(tmp_path):
     """A project with secrets wherever one may stand, and the folder that it lies in."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Lists)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    host = f"http://me:p@{PLANTED}@127.0.0.1:{server.server_port}"
-    project = copy_of_the_project(tmp_path)
-    settings = yaml.safe_load((project / "params.yaml").read_text())
-    settings["datasets"]["mini"] |= {
-        "source": {
-            "kind": "youtube", "proxy": f"{host}/", "cookies": f"/home/{PLANTED}/c.txt",
-            "address": f"{host}/{{id}}?token={PLANTED}",
-        },
-        "metadata": {
-            name: f"{host}/{name}?X-Amz-Signature={PLANTED}"
-            for name in ("class_labels_indices.csv", "train_segments.csv", "eval_segments.csv")
-        },
-        "classes": 5,
-    }  # fmt: skip
-    settings["weights"] = {"cnn10": {"file": f"{host}/Cnn10.pth?token={PLANTED}", "md5": "0" * 32}}
-    (project / "params.yaml").write_text(yaml.safe_dump(settings))
-    yield project
-    server.shutdown()
-    server.server_close()
+    with served(Lists) as server:
+        host = server.address.replace("//", f"//me:p@{PLANTED}@")
+        project = copy_of_the_project(tmp_path)
+        settings = yaml.safe_load((project / "params.yaml").read_text())
+        settings["datasets"]["mini"] |= {
+            "source": {
+                "kind": "youtube", "proxy": f"{host}/", "cookies": f"/home/{PLANTED}/c.txt",
+                "address": f"{host}/{{id}}?token={PLANTED}",
+            },
+            "metadata": {
+                name: f"{host}/{name}?X-Amz-Signature={PLANTED}"
+                for name in ("class_labels_indices.csv", "train_segments.csv", "eval_segments.csv")
+            },
+            "classes": 5,
+        }  # fmt: skip
+        settings["weights"] = {"cnn10": {"file": f"{host}/Cnn10.pth?token={PLANTED}", "md5": "0" * 32}}
+        (project / "params.yaml").write_text(yaml.safe_dump(settings))
+        yield project
 
 
 def holding(project):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import errno
 import fcntl
-import http.server
 import json
 import multiprocessing
 import os
@@ -25,6 +24,7 @@ import pandas as pd
 import pytest
 import sqlalchemy
 from conftest import ROOT, TINY
+from http_fixtures import Handler, served
 from made_runs import Corpus, make_all, make_run, make_whole_run, value
 from mlflow.exceptions import MlflowException
 
@@ -312,25 +312,20 @@ def test_no_server_is_told_at_once(project):
         Store(f"http://127.0.0.1:{free_port()}")
 
 
-class Refuses(http.server.BaseHTTPRequestHandler):
+class Refuses(Handler):
+    protocol_version = "HTTP/1.0"
+
     def do_GET(self):
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", "Basic")
-        self.end_headers()
+        self.head(401, {"WWW-Authenticate": "Basic"})
 
     do_POST = do_GET
 
-    def log_message(self, *_):
-        pass
-
 
 def test_a_server_that_asks_for_a_login(project, params):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with pytest.raises(NotSent, match="asks for a login; set MLFLOW_TRACKING_USERNAME"):
-        Store(f"http://me:secret@127.0.0.1:{server.server_port}")
+    refused = pytest.raises(NotSent, match="asks for a login; set MLFLOW_TRACKING_USERNAME")
+    with served(Refuses) as server, refused:
+        Store(server.address.replace("//", "//me:secret@"))
     assert name_of("http://me:secret@host:1/") == "http://host:1"
-    server.shutdown()
 
 
 def test_a_database_of_another_version_is_named(project, params):

@@ -15,8 +15,9 @@ import soundfile
 import torch
 import yaml
 from conftest import ROOT
+from http_fixtures import served
 from sklearn.metrics import average_precision_score
-from test_fetching import Server
+from test_fetching import File, Unreliable
 from test_panns import as_panns, naive_cnn10, randomised
 from test_workflow import copy_of_the_project, snakemake
 from typer.testing import CliRunner
@@ -93,11 +94,9 @@ def project(packs, tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(published):
-    server = Server()
-    server.content = published[0].read_bytes()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with served(File, Unreliable) as server:
+        server.content = published[0].read_bytes()
+        yield server
 
 
 def glat(*arguments, **changes):
