@@ -24,10 +24,9 @@ from .signs import SIGNS
 def write(params: Params, folder: Path) -> Audit:
     """Audit the chosen dataset; write audit.csv and audit.html into `folder`. Raises what `audit` raises."""
     found = audit(params)
+    lines = [row._replace(value=_plain(row.value), verdict=str(row.verdict)) for row in found.rows]
     with whole(folder / "audit.csv") as part:
-        pd.DataFrame([row._replace(value=_plain(row.value), verdict=str(row.verdict)) for row in found.rows]).to_csv(
-            part, index=False
-        )
+        pd.DataFrame(lines).to_csv(part, index=False)
     with TemporaryDirectory() as drawn:
         page = render("audit/audit.html.j2", **_page(params, found, Path(drawn)))
     with whole(folder / "audit.html") as part:

@@ -37,10 +37,7 @@ def train(config: RunFile, threads: Threads = 0) -> None:
     run, params = read_run(config), _settings_if_any()
     execution = params.execution_of(run.dataset, run.backbone) if params else Execution()
     from ..tracking.following import follow
-    from ..training import (
-        convergence,  # takes seconds to import
-        fit,
-    )
+    from ..training import convergence, fit  # takes seconds to import
     from ..training.progress import first_process
 
     with follow(run, config.parent, params) as callbacks:

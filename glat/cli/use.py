@@ -116,9 +116,8 @@ def weights(
         raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
     if until is not Until.file:
         published.classes_of(params)  # before a long download
-    file = published.obtain(
-        published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256), params.fetch
-    )
+    requested = published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256)
+    file = published.obtain(requested, params.fetch)
     tell(f"{file}: {published.describe_file(file, params.weights.get(backbone))}")
     if until is Until.file:
         return

@@ -177,9 +177,8 @@ class _Session(requests.Session):
             except ValueError:  # no address, as http://[bad is none
                 begun = leads = ""
             if leads not in ("http", "https") or (begun, leads) == ("https", "http"):
-                raise GlatError(
-                    f"{response.url}: leads to {target[:TEXT]}, which is not fetched; give the file's own address"
-                )
+                where = f"leads to {target[:TEXT]}, which is not fetched"
+                raise GlatError(f"{response.url}: {where}; give the file's own address")
         return target
 
 

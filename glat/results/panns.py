@@ -103,18 +103,10 @@ def row_of(one: Measured) -> dict[str, Any]:
     backbone, row = one.first["backbone"], {"method": one.system.label, "backbone": one.first["backbone"]}
     row |= score_columns(one) | {"classes": one.first["classes"]}
     printed = published.ORIGINAL[backbone]
-    row |= {f"published_{metric}": getattr(printed, metric) for metric in METRICS} | {
-        "published_clips": PUBLISHED_CLIPS
-    }
-    deviation = variances(estimates(one, "mAP")).clips ** 0.5
-    found = reach(
-        row["mAP"],
-        deviation,
-        row["evaluation_clips"],
-        printed.mAP,
-        confidence([one]),
-        row["classes_scored"] == row["classes"],
-    )
+    row |= {f"published_{metric}": getattr(printed, metric) for metric in METRICS}
+    row["published_clips"] = PUBLISHED_CLIPS
+    deviation, complete = variances(estimates(one, "mAP")).clips ** 0.5, row["classes_scored"] == row["classes"]
+    found = reach(row["mAP"], deviation, row["evaluation_clips"], printed.mAP, confidence([one]), complete)
     return row | found._asdict()
 
 
@@ -159,9 +151,8 @@ def write(params: Params, folder: Path) -> None:
     """
     found = [read_scores(params, backbone) for backbone in params.weights]
     if not found:
-        raise GlatError(
-            "weights: params.yaml names none; write the address or path of a checkpoint of PANNs, by backbone"
-        )
+        what = "the address or path of a checkpoint of PANNs, by backbone"
+        raise GlatError(f"weights: params.yaml names none; write {what}")
     same_clips(found)
     rows = [row_of(one) for one in found]
     tables.write(pd.DataFrame(rows), markdown(rows, confidence(found)), folder / "panns")

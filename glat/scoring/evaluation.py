@@ -152,10 +152,8 @@ def evaluate(
     corpus = Packs(packs)
     if list(corpus.classes["mid"]) != [c["mid"] for c in classes]:
         raise GlatError(f"{packs[0]}: its class list is not that of {checkpoint}; evaluate on a pack of {run.dataset}")
-    if corpus.sample_rate != run.audio.sample_rate:
-        raise GlatError(
-            f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {run.audio.sample_rate} Hz"
-        )
+    if (rate := run.audio.sample_rate) != corpus.sample_rate:
+        raise GlatError(f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {rate} Hz")
     only = choose(corpus.clips, settings.only) if settings.only else None
     if only:
         tell(only.sentence)
@@ -164,15 +162,8 @@ def evaluate(
     accelerator = hardware.accelerator(execution.accelerator)
     precision = hardware.precision("float32" if run.published else execution.precision, accelerator)
     device = "cuda" if accelerator == "gpu" else "cpu"
-    predictions, seconds = predict(
-        tagger,
-        corpus,
-        batch_size=settings.batch_size,
-        device=device,
-        precision=precision,
-        seed=settings.seed,
-        only=heard,
-    )
+    how = {"batch_size": settings.batch_size, "device": device, "precision": precision, "seed": settings.seed}
+    predictions, seconds = predict(tagger, corpus, **how, only=heard)
     found, classwise = {}, {}
     for name in STREAMS:
         if name in predictions:

@@ -159,10 +159,8 @@ class Sending:
     def _replace_others(self) -> None:
         """Mark the runs that were in this folder before, now that this one has left its weights there, and not sooner."""
         query = f'tags.folder = "{self.tags["folder"]}" AND tags.replaced_by IS NULL'
-        others = {one.info.run_id for one in self._search(self.mine["experiment_id"], query)} | {
-            self.mine.get("before")
-        }
-        others = sorted(others - {self.id, "", None})
+        others = {one.info.run_id for one in self._search(self.mine["experiment_id"], query)}
+        others = sorted((others | {self.mine.get("before")}) - {self.id, "", None})
         for other in others:
             name = self.client.get_run(other).info.run_name.removesuffix(" (replaced)")
             self.client.set_tag(other, "replaced_by", self.id)
@@ -230,9 +228,8 @@ class Sending:
         self._once("final", metrics, lambda: self._final(metrics, of))
         self._files(EVALUATED)
         self._once("pictures", [metrics, content(self.folder / "train.csv")], self._pictures)
-        if settings.models is None or any(
-            self.run in facts.runs_of_result(self.params, name) for name in settings.models
-        ):
+        of_results = (facts.runs_of_result(self.params, name) for name in settings.models or ())
+        if settings.models is None or any(self.run in runs for runs in of_results):
             from ..use import pyfunc
 
             path = self.folder / "checkpoint.pt"

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..config.runs import Run, missing_hint, parse_run
 from ..config.training import Execution
-from ..lib.errors import DAMAGED, GlatError, refusal
+from ..lib.errors import DAMAGED, GlatError, brief, refusal
 from ..lib.files import whole
 from ..models.backbone import Backbone
 from ..models.checkpoints import load_panns
@@ -57,16 +57,9 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
 
 def untrained(run: Run) -> Tagger:
     """The network of a run with random weights."""
-    glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
-    return build_network(
-        run.backbone,
-        run.classes,
-        width=run.width,
-        sample_rate=run.audio.sample_rate,
-        glat=glat,
-        dropout=run.dropout,
-        front_end=front_end,
-    )
+    settings = {"width": run.width, "sample_rate": run.audio.sample_rate, "dropout": run.dropout}
+    glat = run.glat.model_dump() if run.glat else None
+    return build_network(run.backbone, run.classes, glat=glat, front_end={"hop": run.hop}, **settings)
 
 
 def initialise(
@@ -114,9 +107,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], bytes]:
     except FileNotFoundError:
         raise GlatError(f"{path}: no such checkpoint{missing_hint(path)}") from None
     except pickle.UnpicklingError:
-        raise GlatError(
-            f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded"
-        ) from None
+        what = "holds more than tensors and plain values, or is no checkpoint"
+        raise GlatError(f"{path}: {what}; it was not loaded") from None
     except DAMAGED as error:
         told = refusal(error) or "truncated or not a checkpoint; train or download it again"
         raise GlatError(f"{path}: {told}") from None
@@ -179,9 +171,7 @@ def restore(path: str | Path) -> Checkpoint:
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
     except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
-        raise GlatError(
-            f"{path}: its run is of a network that cannot be made: {' '.join(str(error).split())[:100]}"
-        ) from None
+        raise GlatError(f"{path}: its run is of a network that cannot be made: {brief(error, 100)}") from None
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     return Checkpoint(tagger.eval(), run, content["classes"], content.get("trained"), digest)
 
@@ -232,9 +222,8 @@ def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
 
 def _check_finite(weights: dict[str, torch.Tensor]) -> None:
     if bad := [key for key, weight in weights.items() if not weight.isfinite().all()]:
-        raise ValueError(
-            f"{len(bad)} of its weights are not finite, first {min(bad)}; take another checkpoint or train again"
-        )
+        what = f"{len(bad)} of its weights are not finite, first {min(bad)}"
+        raise ValueError(f"{what}; take another checkpoint or train again")
 
 
 def _check_window(ours: LogMel, theirs: dict[str, torch.Tensor], where: str) -> None:
@@ -253,10 +242,8 @@ def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
 
 
 def _same_shapes(own: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]) -> None:
-    differing = [
-        k for k in own.keys() | weights.keys() if k not in own or k not in weights or own[k].shape != weights[k].shape
-    ]
-    if differing:
+    shapes, theirs = ({key: weight.shape for key, weight in some.items()} for some in (own, weights))
+    if differing := [key for key in own.keys() | weights.keys() if shapes.get(key) != theirs.get(key)]:
         raise ValueError(
             f"checkpoint of another network: {len(differing)} of {len(own)} weights missing, unexpected or of another"
             f" shape, first {min(differing)}"

@@ -23,9 +23,8 @@ def held_out_clips(run: Run, clips: int) -> np.ndarray:
         return np.empty(0, np.int64)
     count = round(run.training.plateau.held_out * clips)
     if not count:
-        raise GlatError(
-            f"training.plateau.held_out: {run.training.plateau.held_out} of {clips} training clips is none; give more"
-        )
+        share = run.training.plateau.held_out
+        raise GlatError(f"training.plateau.held_out: {share} of {clips} training clips is none; give more")
     return np.sort(generator(Use.HELD_OUT, run.seed).choice(clips, count, replace=False))
 
 
@@ -41,9 +40,8 @@ class HeldOut(lightning.Callback):
         self.clips = held_out_clips(run, len(packs))
         # torch's own rule lowers a learning rate, so the factor is the learning rate of an optimiser of nothing.
         self.nothing = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-        self.rule = ReduceLROnPlateau(
-            self.nothing, mode="max", factor=self.settings.factor, patience=self.settings.patience, eps=0.0
-        )
+        how = {"factor": self.settings.factor, "patience": self.settings.patience}
+        self.rule = ReduceLROnPlateau(self.nothing, mode="max", eps=0.0, **how)
 
     @property
     def reduction(self) -> float:

@@ -152,10 +152,8 @@ def convert(params: Params, backbone: str, file: Path) -> Run:
     from ..training import checkpoints  # imports torch
 
     classes = classes_of(params)
-    run, done = (
-        run_of(params, backbone, file),
-        layout.run(params.dataset, layout.published_run(backbone)) / layout.CHECKPOINT,
-    )
+    run = run_of(params, backbone, file)
+    done = run.folder / layout.CHECKPOINT
     made_from = f"sha256:{hash_file(file)}"
     if not _is_converted(done, run, made_from, classes):
         if "glat" in checkpoints.read(file):
