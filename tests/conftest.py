@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def corpus_project(corpus, project) -> Path:
+    """A working folder that sees the tiny corpus and the project's settings."""
+    (project / "data").symlink_to(corpus / "data")
+    shutil.copy(ROOT / "params.yaml", project)
+    return project
 
 
 @pytest.fixture

@@ -85,12 +85,10 @@ def test_short_is_padded_and_slightly_long_is_cut(tmp_path):
         assert samples[round(min(seconds, 10) * 32000) + 10 :].any() == 0
 
 
-@pytest.mark.parametrize(
-    ("seconds", "reason"), [(0.2, "too short: 0.20 s, at least 0.5 s needed"), (30, "too long: over 11 s")]
-)
+@pytest.mark.parametrize(("seconds", "reason"), [(0.2, "^too short: 0.2"), (30, "^too long: over 11 s")])
 @pytest.mark.parametrize("suffix", [".flac", ".m4a"])
 def test_wrong_length(tmp_path, seconds, reason, suffix):
-    with pytest.raises(AudioError, match=reason.split(":")[0]):
+    with pytest.raises(AudioError, match=reason):
         prepare(encode(tmp_path / f"a{suffix}", tone(seconds)), 32000, 10.0)
 
 

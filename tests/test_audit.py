@@ -277,27 +277,29 @@ def test_published_counts_stand_beside_audiosets_own_splits(healthy, params):
     split.asked = 12
 
 
-@pytest.mark.parametrize("damage", ["no listing", "other list", "cut pack", "no statistics", "other samples"])
-def test_what_cannot_be_judged_is_one_sentence(with_train, params, damage):
+def without_statistics(_, pack):
+    with h5py.File(pack, "a") as file:
+        del file["jumps"]
+
+
+def of_other_samples(_, pack):
+    with h5py.File(pack, "a") as file:
+        file["waveform"][...] //= 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda root, _: (root / "data/mini/audio/train/001.csv").unlink(), "audio/train/001.csv: no such file; run the download"),
+        (lambda root, _: lists(root, lambda split, i: (f"{split}x{i}", i)), "train/000.h5: made from another list .* pack again"),
+        (lambda _, pack: pack.write_bytes(pack.read_bytes()[:5000]), "001.h5: truncated; delete it and run `snakemake packs` again"),
+        (of_other_samples, r"train/001.h5: clip \S+ is no longer what was packed"),
+        (without_statistics, "train/001.h5: damaged pack"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_is_one_sentence(with_train, params, damage, told):
     root = with_train()
-    pack_ = root / "data/mini/packs/train/001.h5"
-    if damage == "no listing":
-        (root / "data/mini/audio/train/001.csv").unlink()
-        told = r"audio/train/001.csv: no such file; run the download step"
-    elif damage == "other list":
-        lists(root, lambda split, i: (f"{split}x{i}", i))
-        told = r"packs/train/000.h5: made from another list .* pack again"
-    elif damage == "cut pack":
-        pack_.write_bytes(pack_.read_bytes()[:5000])
-        told = r"packs/train/001.h5: truncated; delete it and run `snakemake packs` again"
-    elif damage == "other samples":
-        with h5py.File(pack_, "a") as file:
-            file["waveform"][...] //= 2
-        told = r"packs/train/001.h5: clip \S+ is no longer what was packed"
-    else:
-        with h5py.File(pack_, "a") as file:
-            del file["jumps"]
-        told = r"packs/train/001.h5: damaged pack"
+    damage(root, root / "data/mini/packs/train/001.h5")
     with pytest.raises(GlatError, match=told):
         audit(params, root)
 

@@ -90,9 +90,7 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2))]
-)
+@pytest.mark.parametrize("write", [torch.save, lambda bomb, path: path.write_bytes(pickle.dumps(bomb, protocol=2))])
 def test_pickled_code_is_refused_and_not_executed(tmp_path, write):
     path, mark = tmp_path / "bomb.pt", tmp_path / "executed"
     write({"glat": 1, "model": {"w": torch.zeros(2)}, "run": Bomb(mark)}, path)
@@ -142,9 +140,8 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeypat
     others = "runs/mini has a-s0, b-s0, c-s0, d-s0 and others; `snakemake runs/mini/x-s0/checkpoint.pt` trains a run"
     with pytest.raises(GlatError, match=f"runs/mini/x-s0/checkpoint.pt: no such checkpoint; {others}"):
         checkpoints.read("runs/mini/x-s0/checkpoint.pt")
-    with pytest.raises(
-        GlatError, match=f"runs/mini/x-s0/config.yaml: no such file; `glat configure` writes it; {others}"
-    ):
+    told = f"runs/mini/x-s0/config.yaml: no such file; `glat configure` writes it; {others}"
+    with pytest.raises(GlatError, match=told):
         read_run("runs/mini/x-s0/config.yaml")
 
 
@@ -250,9 +247,7 @@ def test_a_stream_starts_from_a_panns_checkpoint(params, tmp_path, streams):
 
 @pytest.mark.parametrize("source_glat", [None, {}])
 @pytest.mark.parametrize("streams", [("global",), ("local",), ("global", "local")])
-def test_a_stream_starts_from_our_checkpoint_from_its_own_stream_where_there_are_two(
-    saved, params, source_glat, streams
-):
+def test_a_stream_starts_from_our_checkpoint_from_its_own_stream_of_two(saved, params, source_glat, streams):
     path, source = saved(glat=source_glat)
     run = run_of(params, glat={}, init={stream: str(path) for stream in streams})
     theirs = source.backbones()

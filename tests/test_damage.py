@@ -222,9 +222,8 @@ def test_damaged_packs_are_read_or_named(pack, tmp_path):
 
 def test_damaged_predictions_are_read_or_named(tmp_path):
     rng, classes = np.random.default_rng(0), pd.DataFrame({"mid": list("abc"), "display_name": list("ABC")})
-    scores = {name: rng.random((5, 3), np.float32) for name in ("fused", "global", "local")} | {
-        "windows": rng.random((5, 2))
-    }
+    scores = {name: rng.random((5, 3), np.float32) for name in ("fused", "global", "local")}
+    scores["windows"] = rng.random((5, 2))
     path = tmp_path / "predictions.h5"
     write_predictions(path, scores, np.array(list("vwxyz"), object), rng.random((5, 3)) < 0.5, classes)
     kept = read_predictions(path)

@@ -92,9 +92,8 @@ def test_a_second_repro_runs_nothing_and_nothing_large_is_in_git(recorded):
     assert RAN not in dvc(recorded, "repro").stdout
     assert git(recorded, "status", "--porcelain") == ""
     tracked = [recorded / name for name in git(recorded, "ls-files").split()]
-    assert not [
-        path for path in tracked if path.relative_to(recorded).parts[0] in ("data", "runs", "results", "records")
-    ]
+    made = ("data", "runs", "results", "records")
+    assert not [path for path in tracked if path.relative_to(recorded).parts[0] in made]
     assert max(path.stat().st_size for path in tracked) < 200_000
 
 

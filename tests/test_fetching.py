@@ -254,9 +254,8 @@ def test_a_full_disk_keeps_what_came(server, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(fetching, "open", Full, raising=False)
-        with pytest.raises(
-            GlatError, match=r"/f: the disk is full \([\d.]+ GB free and 0\.00293 GB to come\); make room and run again"
-        ):
+        told = r"/f: the disk is full \([\d.]+ GB free and 0\.00293 GB to come\); make room and run again"
+        with pytest.raises(GlatError, match=told):
             fetch_file(server.address, path)
     server.asked.clear()
     fetch_file(server.address, path)

@@ -153,9 +153,7 @@ MONO = [("SVX", "PCM_16", 1), ("WVE", "ALAW", 1), ("SDS", "PCM_16", 1)]
 COUNTED = [("AVR", "PCM_16"), ("MAT4", "FLOAT"), ("MAT5", "PCM_16"), ("MPC2K", "PCM_16"), ("NIST", "PCM_16")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "subtype", "channels"), MONO + [(*one, channels) for one in COUNTED for channels in (1, 2)]
-)
+@pytest.mark.parametrize(("kind", "subtype", "channels"), MONO + [(*one, n) for one in COUNTED for n in (1, 2)])
 def test_a_header_that_counts_the_samples_is_asked(tmp_path, kind, subtype, channels):
     whole = written(tone(3, 8000, channels), 8000, subtype, kind)
     assert seconds(whole) == pytest.approx(3, abs=0.01)

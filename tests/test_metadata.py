@@ -101,9 +101,7 @@ def test_nothing_is_fetched_twice(folder, server, tmp_path, monkeypatch):
     for name in LISTS:
         (folder / name).unlink(missing_ok=True)
     collect(places | {"train_segments.csv": f"{server}/other.csv"}, out)
-    with pytest.raises(
-        GlatError, match=r"datasets.mine.classes: 3, but .*class_labels_indices.csv has 2 \(fetched to "
-    ):
+    with pytest.raises(GlatError, match=r"datasets.mine.classes: 3, but .*labels_indices.csv has 2 \(fetched to "):
         collect(places | {"train_segments.csv": f"{server}/other.csv"}, out, classes=3)
 
 
@@ -111,12 +109,9 @@ def test_once_a_list_is_wrong_no_other_is_fetched(folder, server, tmp_path):
     places = {name: f"{server}/{name}" for name in LISTS} | {"eval_segments.csv": str(folder / "eval_segments.csv")}
     with pytest.raises(GlatError) as refused:
         collect(places, tmp_path / "out", classes=3)
-    assert str(refused.value).startswith(
-        f"datasets.mine.classes: 3, but the list {server}/class_labels_indices.csv has 2 ("
-    )
-    assert [path.parent.name for path in (tmp_path / ".lists").glob("*/*.*sv")] == [
-        address_hash(f"{server}/class_labels_indices.csv")
-    ]
+    address = f"{server}/class_labels_indices.csv"
+    assert str(refused.value).startswith(f"datasets.mine.classes: 3, but the list {address} has 2 (")
+    assert [path.parent.name for path in (tmp_path / ".lists").glob("*/*.*sv")] == [address_hash(address)]
 
 
 def test_a_list_that_came_damaged_is_fetched_anew(folder, server, tmp_path):
@@ -146,10 +141,8 @@ def test_two_at_once(folder, server, tmp_path):
     params["fig2"] = {"n": [1], "tau": [1.0]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-m", "glat.cli", "metadata"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    both = [
-        subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    how = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, **how) for _ in range(2)]
     told = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0] * 2, told
     assert {path.name: path.read_text() for path in (tmp_path / "data/mine/metadata").iterdir()} == LISTS
@@ -223,9 +216,8 @@ def test_the_presets_know_where_every_list_is():
     for name in ("audioset_balanced", "audioset"):
         places = load(ROOT / "params.yaml", {"dataset": name}).chosen.lists()
         assert all(place.startswith("https://storage.googleapis.com/us_audioset/") for place in places.values())
-        assert {Path(place).name for key, place in places.items() if "strong" not in key} == places.keys() - {
-            "eval_strong.tsv"
-        }
+        weak = {name: place for name, place in places.items() if "strong" not in name}
+        assert {Path(place).name for place in weak.values()} == weak.keys() == places.keys() - {"eval_strong.tsv"}
 
 
 def test_sizes_are_compared_before_anything_is_fetched_or_replaced(folder, server, tmp_path):

@@ -166,10 +166,8 @@ def test_columns_of_other_types_are_refused(tmp_path, column, values, told):
     made = table(content=[b"x"] * 6)
     listing = fetch(write(tmp_path / "a.parquet", made))
     write(tmp_path / "a.parquet", made.set_column(made.schema.get_field_index(column), column, pa.array(values)))
-    for use in (
-        lambda: fetch(tmp_path),
-        lambda: list(Parquet(audio="-").read(listing, tmp_path)),
-    ):  # changed in between, perhaps
+    read = lambda: list(Parquet(audio="-").read(listing, tmp_path))
+    for use in (lambda: fetch(tmp_path), read):  # changed in between, perhaps
         with pytest.raises(GlatError, match=rf"a\.parquet: {told}"):
             use()
 
@@ -182,9 +180,8 @@ def test_bytes_and_text_of_every_kind_are_read(tmp_path, kind):
     content = content.dictionary_encode() if pa.types.is_dictionary(kind) else content.cast(kind)
     ids = pa.array(IDS).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(IDS, pa.large_string())
     made = pa.table({"video_id": ids, "audio": pa.StructArray.from_arrays([content], ["bytes"])})
-    assert list(Parquet(audio="-").read(fetch(write(tmp_path / "a.parquet", made, 6)), tmp_path)) == [
-        b"%03d" % i for i in range(6)
-    ]
+    got = list(Parquet(audio="-").read(fetch(write(tmp_path / "a.parquet", made, 6)), tmp_path))
+    assert got == [b"%03d" % i for i in range(6)]
 
 
 def test_a_damaged_row_group_loses_its_clips_alone(tmp_path):

@@ -87,9 +87,8 @@ def test_settings_are_written_without_the_values_of_keys_that_are_secrets():
 )
 def test_what_is_no_yaml_is_told_by_its_place_alone(tmp_path, line):
     (tmp_path / "params.yaml").write_text(f"a: 1\nsource:\n  {line}\n")
-    with pytest.raises(
-        GlatError, match=r"params\.yaml: not valid YAML: (line [34], column \d+|one of its values)"
-    ) as told:
+    place = r"(line [34], column \d+|one of its values)"
+    with pytest.raises(GlatError, match=rf"params\.yaml: not valid YAML: {place}") as told:
         load(tmp_path / "params.yaml")
     assert PLANTED not in str(told.value)
     with pytest.raises(GlatError) as told:
@@ -98,13 +97,8 @@ def test_what_is_no_yaml_is_told_by_its_place_alone(tmp_path, line):
 
 
 def test_no_error_of_a_source_or_a_setting_holds_one():
-    for proxy in (
-        "me:s3cr3t@host:1",
-        "http://me:s3cr3t@host:x",
-        "http://me:s3/cr3t@host",
-        "http://[::1 me:s3cr3t@h",
-        5,
-    ):
+    odd = ("me:s3cr3t@host:1", "http://me:s3cr3t@host:x", "http://me:s3/cr3t@host", "http://[::1 me:s3cr3t@h", 5)
+    for proxy in odd:
         settings = {"datasets.audioset.source": {"kind": "youtube", "proxy": proxy}}
         params = load(ROOT / "params.yaml", {"dataset": "audioset"} | settings)
         from glat.data.sources.registry import open_source

@@ -82,9 +82,8 @@ def test_windows_equal_a_naive_loop(case, suppress, frame_time):
     for b, clip in enumerate(clips):
         expected = naive_peaks(clip, window, length)
         assert peaks[b].tolist() == expected
-        assert starts[b].tolist() == pytest.approx(
-            [naive_start(p, frames, tau, seconds, frame_time) for p in expected], abs=1e-9
-        )
+        begun = [naive_start(p, frames, tau, seconds, frame_time) for p in expected]
+        assert starts[b].tolist() == pytest.approx(begun, abs=1e-9)
     assert starts.min() >= 0 and starts.max() + tau <= seconds + 1e-9
     assert torch.equal(activations, torch.tensor(clips))  # not changed in place
 

@@ -35,12 +35,8 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(checkpoint):
-    return served(checkpoint, LIMITS)
-
-
-def served(checkpoint, limits):
     model = Tags()
-    model.load_context(SimpleNamespace(artifacts={"checkpoint": str(checkpoint)}, model_config=limits.model_dump()))
+    model.load_context(SimpleNamespace(artifacts={"checkpoint": str(checkpoint)}, model_config=LIMITS.model_dump()))
     return model
 
 
@@ -92,12 +88,8 @@ def test_a_path_is_never_opened(model, tmp_path):
     (tmp_path / "sound.wav").write_bytes(audio(noise(1), kind="WAV"))
     os.mkfifo(tmp_path / "pipe")
     assert "file" not in SIGNATURE.inputs.input_names()
-    for way in (
-        lambda path: {"file": str(path)},
-        lambda path: {"audio": str(path)},
-        lambda path: {"waveform": str(path)},
-    ):
-        told = {refused(model, way(tmp_path / name)) for name in ("sound.wav", "pipe", "nothing.wav")}
+    for column in ("file", "audio", "waveform"):
+        told = {refused(model, {column: str(tmp_path / name)}) for name in ("sound.wav", "pipe", "nothing.wav")}
         assert len(told) == 1 and str(tmp_path) not in told.pop()
 
 

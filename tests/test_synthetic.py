@@ -23,17 +23,9 @@ def fetch(rows, folder, first=0, workers=1, **settings):
 
 
 def read_segments(path):
-    table = pd.read_csv(path)
-    start_ms = (table["start_seconds"] * 1000).round().astype(int).astype(str)
-    return pd.DataFrame(
-        {
-            "youtube_id": table["YTID"],
-            "start": table["start_seconds"],
-            "end": table["end_seconds"],
-            "labels": table["positive_labels"].str.split(","),
-            "clip": table["YTID"] + "_" + start_ms,
-        }
-    )
+    table = pd.read_csv(path).set_axis(["youtube_id", "start", "end", "labels"], axis=1)
+    start_ms = (table["start"] * 1000).round().astype(int).astype(str)
+    return table.assign(labels=table["labels"].str.split(","), clip=table["youtube_id"] + "_" + start_ms)
 
 
 def decode(path):

@@ -6,7 +6,6 @@ import base64
 import csv
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,8 +20,9 @@ import psutil
 import pytest
 import soundfile
 import torch
-from conftest import ROOT, TINY
+from conftest import TINY
 from data_fixtures import written
+from made_runs import value
 from test_tracking import free_port, start_server, stop, wait_for
 
 from glat.config.params import load
@@ -48,15 +48,11 @@ SETTINGS = TINY | {
 
 
 @pytest.fixture
-def project(corpus, tmp_path, monkeypatch):
-    """A working folder that sees the tiny corpus, with the project's settings cut down to it."""
-    (tmp_path / "data").symlink_to(corpus / "data")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
+def project(corpus_project, monkeypatch):
+    """`corpus_project`, with the project's settings cut down to it."""
     monkeypatch.setenv("GLAT_SETTINGS", json.dumps(SETTINGS))
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
+    return corpus_project
 
 
 def configured(glat=None, **settings):
@@ -274,7 +270,4 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
         assert "longer than the 600 s of sound that one request may have" in told[2]
     finally:
         stop(server)
-    assert (
-        found.data.metrics["final/mAP"]
-        == json.loads((run.folder / "metrics.json").read_text())["streams"]["fused"]["mAP"]["value"]
-    )
+    assert found.data.metrics["final/mAP"] == value(run)

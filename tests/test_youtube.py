@@ -65,9 +65,8 @@ class Videos(Handler):
         server.seen.append((self.path, dict(self.headers)))
         if server.blind:
             return self.answer(404, b"", "text/plain")
-        if behaviour in ("missing", "busy", "forbidden", "down") or (
-            behaviour == "shy" and server.asked[name] < int(name[3])
-        ):
+        shy = behaviour == "shy" and server.asked[name] < int(name[3])
+        if shy or behaviour in ("missing", "busy", "forbidden", "down"):
             status = {"missing": 404, "forbidden": 403, "down": 503}.get(behaviour, 429)
             return self.answer(status, b"", "text/plain")
         if behaviour == "page":
@@ -88,9 +87,8 @@ class Videos(Handler):
         begin, end = (int(span[1]), min(len(data), int(span[2] or len(data)) + 1)) if span else (0, len(data))
         status = 206 if span else 200
         extra = {"Content-Range": f"bytes {begin}-{end - 1}/{len(data)}"} if span else {}
-        self.answer(
-            status, data[begin:end], f"audio/{suffix}" if "." in name else "application/octet-stream", extra, behaviour
-        )
+        kind = f"audio/{suffix}" if "." in name else "application/octet-stream"
+        self.answer(status, data[begin:end], kind, extra, behaviour)
 
     def answer(self, status, body, kind, extra=(), behaviour=""):
         headers = {"Content-Type": kind, "Content-Length": len(body), "Accept-Ranges": "bytes"}
@@ -152,10 +150,8 @@ def segments(*names: str, start: float = 10.5, seconds: float = 10.0) -> pd.Data
 def fetch(rows: pd.DataFrame, folder: Path, address: str, alone: bool = True, **settings) -> dict[str, tuple[str, str]]:
     """File and reason of each id. alone: whether no other fetch may be at work in the folder already."""
     listing = YouTube(address=address, **QUICK | settings).fetch(Shard(rows, folder, "eval"))
-    assert (
-        list(listing.columns) == ["clip", "file", "part", "kind", "reason"]
-        and listing["clip"].tolist() == rows["clip"].tolist()
-    )
+    assert list(listing.columns) == ["clip", "file", "part", "kind", "reason"]
+    assert listing["clip"].tolist() == rows["clip"].tolist()
     assert not alone or not (folder / ".fetching").exists()
     return dict(zip(rows["youtube_id"], zip(listing["file"], listing["reason"])))
 
@@ -174,9 +170,8 @@ def test_a_cut_lands_where_it_should(server, folder, suffix, start):
 
 def test_a_server_that_does_not_say_what_it_has(server, folder):
     found = fetch(segments("ok1"), folder, server.pattern.removesuffix(".webm"))
-    assert found["ok1"] == ("ok1_10500.mka", "") and begins_at(folder / "ok1_10500.mka") == pytest.approx(
-        10.5, abs=0.05
-    )
+    assert found["ok1"] == ("ok1_10500.mka", "")
+    assert begins_at(folder / "ok1_10500.mka") == pytest.approx(10.5, abs=0.05)
 
 
 def test_a_shard_with_all_that_happens(server, folder, capfd):
@@ -247,9 +242,8 @@ def test_a_storm_stops_early_and_keeps_what_came(server, folder, monkeypatch):
 
     monkeypatch.setattr(youtube, "ask", noting)
     rows = segments(*[f"ok{i}" for i in range(3)], *[f"busy{i}" for i in range(200)])
-    with pytest.raises(
-        GlatError, match=r"HTTP 429, too many requests: \d+.* got and kept: 3, not asked for: 1\d\d\."
-    ) as told:
+    sentence = r"HTTP 429, too many requests: \d+.* got and kept: 3, not asked for: 1\d\d\."
+    with pytest.raises(GlatError, match=sentence) as told:
         fetch(rows, folder, server.pattern, sleep_interval=0, parallel=1)
     assert "source.cookies" in str(told.value) and "source.sleep_interval, now 0 s" in str(told.value)
     # Stopped by the twentieth without a clip, and at once: what was asked for besides was under way.
@@ -271,20 +265,16 @@ def test_a_storm_stops_early_and_keeps_what_came(server, folder, monkeypatch):
 def test_clips_are_gone_only_where_one_came(server, folder):
     """An address at which nothing is found, or a connection that is refused, does not make the corpus vanish."""
     server.blind, rows = True, segments(*[f"ok{i}" for i in range(60)])
-    with pytest.raises(
-        GlatError, match=r"\(HTTP 404, not found: 20\); clips got and kept: 0, .* None is taken for gone"
-    ):
+    told = r"\(HTTP 404, not found: 20\); clips got and kept: 0, .* None is taken for gone"
+    with pytest.raises(GlatError, match=told):
         fetch(rows, folder, server.pattern)
     few = fetch(rows[:3], folder.parent / "001", server.pattern, parallel=3)
     assert {reason for _, reason in few.values()} == {"gone: HTTP 404, not found"}
     server.blind, names = False, ["missing1", "missing2", "ok3", "missing4"]
     assert not (folder / "archive.jsonl").exists()
     found = fetch(segments(*names), folder, server.pattern, parallel=1)
-    assert [reason for _, reason in found.values()] == [
-        *["gone: HTTP 404, not found"] * 2,
-        "",
-        "gone: HTTP 404, not found",
-    ]
+    gone = "gone: HTTP 404, not found"
+    assert [reason for _, reason in found.values()] == [gone, gone, "", gone]
     told = [json.loads(line) for line in (folder / "archive.jsonl").read_text().splitlines()]
     kinds = [Kind.NOT_FOUND, Kind.NOT_FOUND, "got", Kind.NOT_FOUND]
     assert [(row["clip"][:-6], row["kind"]) for row in told] == list(zip(names, kinds))
@@ -314,9 +304,8 @@ def test_no_network(folder, server):
     server.shutdown()
     server.server_close()
     begun = time.monotonic()
-    with pytest.raises(
-        GlatError, match=r"no connection to 127\.0\.0\.1: check the network .* got and kept: 0, not asked for: \d\d"
-    ):
+    told = r"no connection to 127\.0\.0\.1: check the network .* got and kept: 0, not asked for: \d\d"
+    with pytest.raises(GlatError, match=told):
         fetch(segments(*[f"ok{i}" for i in range(90)]), folder, server.pattern)
     with pytest.raises(GlatError, match="no connection"):
         fetch(segments("ok1"), folder, server.pattern)
@@ -418,9 +407,7 @@ def test_a_whole_video_where_it_can_not_be_cut(server, folder, monkeypatch):
 def test_disk_full(server, folder, monkeypatch):
     usage, rows = shutil.disk_usage(folder), segments(*[f"ok{i}" for i in range(30)])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=22_000_000))
-    with pytest.raises(
-        GlatError, match=r"000: too little room: 30 clips to get need about 0\.006 GB and 0\.022 GB are"
-    ):
+    with pytest.raises(GlatError, match=r"000: too little room: 30 clips to get need about 0\.006 GB and 0\.022 GB"):
         fetch(rows, folder, server.pattern)
     assert not server.asked
     room = iter([30e6] * 4)

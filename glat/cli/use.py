@@ -40,10 +40,8 @@ def explain(
     out = out or run / "explain" / Path(clip).stem
     params = load_params()
     packs, strong = explaining.corpus(params)
-    precision = params.execution_of(known.dataset, known.backbone).precision
-    explaining.explain(
-        run / "checkpoint.pt", clip, out, packs=packs, strong=strong, seed=params.evaluation.seed, precision=precision
-    )
+    how = {"seed": params.evaluation.seed, "precision": params.execution_of(known.dataset, known.backbone).precision}
+    explaining.explain(run / "checkpoint.pt", clip, out, packs=packs, strong=strong, **how)
     _let_names_out()
     print(f"{out}.svg\n{out}.png")
 

@@ -130,9 +130,8 @@ def faults_of(params: Params, run: Run) -> list[str]:
             and path == named.get(run.backbone)
             and Path(path).is_relative_to(layout.RUNS / run.dataset)
         ):
-            faults.append(
-                f"init.{key}.{run.backbone}: {path} is a run that these settings would change; copy the file elsewhere"
-            )
+            what = f"{path} is a run that these settings would change"
+            faults.append(f"init.{key}.{run.backbone}: {what}; copy the file elsewhere")
     if run.glat is None:
         return faults
     # A value that `glat` has itself is its own; another one is of a sweep.

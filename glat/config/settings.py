@@ -203,9 +203,8 @@ class Dataset(Settings):
         if lost := [name for name in needed if name not in self.metadata]:
             raise ValueError(f"metadata: {lost[0]} is missing; give its address or path, or a folder that has them all")
         if extra := [name for name in self.metadata if name not in needed + optional]:
-            raise ValueError(
-                f"metadata: {extra[0]} is not one of this dataset's lists, which are {', '.join(needed + optional)}"
-            )
+            known = ", ".join(needed + optional)
+            raise ValueError(f"metadata: {extra[0]} is not one of this dataset's lists, which are {known}")
         return {name: one.file if isinstance(one, Listed) else one for name, one in self.metadata.items()}
 
     def checksums(self) -> dict[str, str]:

@@ -97,9 +97,8 @@ def sentences(error: ValidationError, prefix: str = "", model: type[BaseModel] |
 def _sentence(found: ErrorDetails, prefix: str, model: type[BaseModel] | None) -> str:
     parts, key = found["loc"], found["loc"][-1:] == ("[key]",)
     parts = parts[:-2] if key else parts
-    place = prefix.removesuffix("." if not parts else "") + "".join(
-        f"[{part}]" if isinstance(part, int) and not key else f".{part}" for part in parts
-    ).removeprefix(".")
+    path = "".join(f"[{part}]" if isinstance(part, int) and not key else f".{part}" for part in parts)
+    place = prefix.removesuffix("" if parts else ".") + path.removeprefix(".")
     if found["type"] == "extra_forbidden":
         keys = ", ".join(_keys(model, parts[:-1])) if model else ""
         return f"unknown key {place}; {f'allowed are {keys}' if keys else 'see the comments in params.yaml'}"

@@ -92,9 +92,8 @@ def read_scores(params: Params, backbone: str, file: Path | None = None) -> Meas
         raise GlatError(f"{folder}/metrics.json: no such file; `glat weights {backbone}` makes it")
     run, requested = read_run(folder / "config.yaml"), str(file or place(params.weights[backbone]))
     if run.init["global"] != requested:
-        raise GlatError(
-            f"{folder}: evaluated {run.init['global']}, not {requested}; `glat weights {backbone}` evaluates the latter"
-        )
+        other = f"evaluated {run.init['global']}, not {requested}"
+        raise GlatError(f"{folder}: {other}; `glat weights {backbone}` evaluates the latter")
     return read(System(f"{BACKBONES[backbone].title}, PANNs' weights", [run]))
 
 

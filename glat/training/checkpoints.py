@@ -188,17 +188,15 @@ def _without_execution(run: Any) -> Any:
 def _check(content: dict[str, Any], path: str | Path) -> None:
     version = content.get("glat")
     if not isinstance(version, int) or version != VERSION:
-        raise GlatError(
-            f"{path}: checkpoint version {reprlib.repr(version)}, expected {VERSION}; evaluate it with the glat that made it"
-        )
+        found = f"checkpoint version {reprlib.repr(version)}, expected {VERSION}"
+        raise GlatError(f"{path}: {found}; evaluate it with the glat that made it")
     if lacking := [key for key in ("run", "classes", "model") if key not in content]:
         raise GlatError(f"{path}: not a whole checkpoint: it lacks {', '.join(lacking)}")
 
 
 def _weights(value: Any) -> dict[str, torch.Tensor]:
-    if not isinstance(value, dict) or not all(
-        isinstance(key, str) and isinstance(weight, torch.Tensor) for key, weight in value.items()
-    ):
+    items = value.items() if isinstance(value, dict) else [(None, None)]
+    if not all(isinstance(key, str) and isinstance(weight, torch.Tensor) for key, weight in items):
         raise ValueError("not a checkpoint of weights: it holds other things where tensors should be")
     return value
 

@@ -105,10 +105,8 @@ def evaluate(params: Params, run: Run, threads: int | None = None) -> None:
         return
     from ..scoring import evaluation  # imports torch
 
-    execution = params.execution_of(run.dataset, run.backbone)
-    evaluation.evaluate(
-        run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, execution=execution, threads=threads
-    )
+    how = {"execution": params.execution_of(run.dataset, run.backbone), "threads": threads}
+    evaluation.evaluate(run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, **how)
 
 
 def _scored_with(metrics: Path, params: Params) -> bool:
