@@ -290,9 +290,12 @@ def of_other_samples(_, pack):
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (lambda root, _: (root / "data/mini/audio/train/001.csv").unlink(), "audio/train/001.csv: no such file; run the download"),
-        (lambda root, _: lists(root, lambda split, i: (f"{split}x{i}", i)), "train/000.h5: made from another list .* pack again"),
-        (lambda _, pack: pack.write_bytes(pack.read_bytes()[:5000]), "001.h5: truncated; delete it and run `snakemake packs` again"),
+        (lambda root, _: (root / "data/mini/audio/train/001.csv").unlink(),
+         "audio/train/001.csv: no such file; run the download"),
+        (lambda root, _: lists(root, lambda split, i: (f"{split}x{i}", i)),
+         "train/000.h5: made from another list .* pack again"),
+        (lambda _, pack: pack.write_bytes(pack.read_bytes()[:5000]),
+         "001.h5: truncated; delete it and run `snakemake packs` again"),
         (of_other_samples, r"train/001.h5: clip \S+ is no longer what was packed"),
         (without_statistics, "train/001.h5: damaged pack"),
     ],

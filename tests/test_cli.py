@@ -72,16 +72,8 @@ NOBODY_LISTENS = json.dumps({name: f"http://127.0.0.1:9/{name}" for name in LIST
          "datasets.mini.source.snr_db: [1, 0]: give [lowest, highest]"),
         (["--set", "dataset=audioset_balanced", "--set", "datasets.audioset_balanced.metadata=audioset", "metadata"],
          "audioset/class_labels_indices.csv: cannot be read (No such file or directory); put AudioSet's lists there"),
-        (
-            [
-                "--set",
-                "dataset=audioset_balanced",
-                "--set",
-                f"datasets.audioset_balanced.metadata={NOBODY_LISTENS}",
-                "metadata",
-            ],
-            "http://127.0.0.1:9/class_labels_indices.csv: cannot be fetched",
-        ),
+        (["--set", "dataset=audioset_balanced", "--set", f"datasets.audioset_balanced.metadata={NOBODY_LISTENS}", "metadata"],
+         "http://127.0.0.1:9/class_labels_indices.csv: cannot be fetched"),
         (["download", "train", 0], "class_labels_indices.csv"),
         (["download", "test", 0], "mini has no split 'test'; it has train, eval"),
         (["configure", "cnn12-s0"], "there is no run cnn12-s0; params.yaml asks for talnet-s0"),

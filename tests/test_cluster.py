@@ -30,14 +30,10 @@ shard|shard:8|2:00:00
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (None, Partition(True, 30)),
-        ("debug", Partition(True, 30)),
-        ("batch", Partition(False, 36 * 60)),
-        ("gpu", Partition(True, None)),
-        ("shard", Partition(False, 120)),
-        ("none such", Partition()),
+        (None, Partition(True, 30)), ("debug", Partition(True, 30)), ("batch", Partition(False, 36 * 60)),
+        ("gpu", Partition(True, None)), ("shard", Partition(False, 120)), ("none such", Partition()),
     ],
-)
+)  # fmt: skip
 def test_a_partition_has_gpus_and_a_longest_time(name, expected):
     assert parse(TOLD, name) == expected
     assert parse(TOLD.replace("*", "")) == Partition(), "no default"

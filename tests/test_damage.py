@@ -48,14 +48,10 @@ def repacked(path, **layout):
 @pytest.mark.parametrize(
     "layout",
     [
-        {"chunks": (1, 320000), "compression": "gzip", "compression_opts": 1},
-        {"chunks": (3, 1000)},
-        {"chunks": (1, 320000), "dtype": ">i2"},
-        {},
-        {"chunks": (1, 320000), "shuffle": True},
-        {"chunks": (1, 320000), "fletcher32": True},
+        {}, {"chunks": (3, 1000)}, {"chunks": (1, 320000), "compression": "gzip", "compression_opts": 1},
+        *({"chunks": (1, 320000)} | way for way in ({"dtype": ">i2"}, {"shuffle": True}, {"fletcher32": True})),
     ],
-)
+)  # fmt: skip
 def test_a_repacked_pack_gives_the_same_samples(corpus, pack, layout):
     repacked(pack, **layout)
     wanted = Packs(corpus / PACK).read_int16(range(12))
