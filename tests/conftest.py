@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
+def corpus_project(corpus, project) -> Path:
+    """A working folder that sees the tiny corpus and the project's settings."""
+    (project / "data").symlink_to(corpus / "data")
+    shutil.copy(ROOT / "params.yaml", project)
+    return project
+
+
+@pytest.fixture
 def params() -> Params:
     """The project's settings, cut down to the tiny corpus."""
     return load(ROOT / "params.yaml", TINY)
@@ -83,13 +92,6 @@ def params() -> Params:
 
 def pytest_collection_modifyitems(items) -> None:
     """The longest files first, but `test_dvc` when `test_workflow` has had the time to make the project of both."""
-    longest = [
-        "test_workflow",
-        "test_training",
-        "test_tracking_live",
-        "test_tracking",
-        "test_youtube",
-        "test_weights",
-    ]
+    longest = ["test_workflow", "test_training", "test_tracking_live", "test_tracking", "test_youtube", "test_weights"]
     longest += ["test_audit", "test_audio", "test_dvc"]
     items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))

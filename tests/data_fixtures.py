@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ENCODERS = {
     ".m4a": ("ipod", "aac"), ".mp3": ("mp3", "libmp3lame"), ".wav": ("wav", "pcm_s16le"), ".flac": ("flac", "flac"),
     ".ogg": ("ogg", "vorbis"), ".opus": ("ogg", "libopus"), ".webm": ("webm", "libopus"), ".mp4": ("mp4", "aac"),
 }  # fmt: skip
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
 def tone(seconds: float = 10.0, rate: int = 44100, channels: int = 2, seed: int = 0) -> np.ndarray:
@@ -31,17 +33,40 @@ def encode(path: Path, audio: np.ndarray, rate: int = 44100, options: dict | Non
     if codec == "vorbis":
         soundfile.write(path, audio.T, rate)
         return path
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(audio)]
     with av.open(str(path), "w", format=container, options=options or {}) as out:
-        stream = out.add_stream(codec, rate=48000 if codec == "libopus" else rate, layout=layout)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio), "fltp", layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)  # or no edit list tells the priming
-        context = stream.codec_context
-        resampler = av.AudioResampler(context.format, layout, context.rate, context.frame_size or 4096)
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            out.mux(stream.encode(part))
-        out.mux(stream.encode(None))
+        stream = out.add_stream(codec, rate=48000 if codec == "libopus" else rate, layout=LAYOUTS[len(audio)])
+        put(out, stream, audio, rate)
     return path
+
+
+def put(out, stream, audio: np.ndarray, rate: int = 44100) -> None:
+    """Encode (channels, samples) float32 as all that a stream of an open container gets."""
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio), "fltp", LAYOUTS[len(audio)])
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)  # or no edit list tells the priming
+    context = stream.codec_context
+    resampler = av.AudioResampler(context.format, context.layout, context.rate, context.frame_size or 4096)
+    for part in [*resampler.resample(frame), *resampler.resample(None)]:
+        out.mux(stream.encode(part))
+    out.mux(stream.encode(None))
+
+
+def adts(path: Path) -> bytes:
+    """The AAC of an .m4a file as ADTS, which has no header that could tell its length."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="adts") as out, av.open(str(path)) as container:
+        stream = out.add_stream_from_template(container.streams.audio[0])
+        for packet in container.demux(container.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    return file.getvalue()
+
+
+def written(audio: np.ndarray, rate: int, subtype: str | None = None, kind: str = "WAV") -> bytes:
+    """(samples,) or (channels, samples) as libsndfile writes them."""
+    file = io.BytesIO()
+    soundfile.write(file, np.transpose(audio), rate, subtype, format=kind)
+    return file.getvalue()
 
 
 def corpus(folder: Path, clips: int = 6, seconds: float = 2.0) -> tuple[pd.DataFrame, pd.DataFrame]:

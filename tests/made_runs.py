@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,16 +11,16 @@ import torch
 
 from glat.config.experiments import all_runs
 from glat.config.params import Params
-from glat.config.runs import Run, write_run
+from glat.config.runs import Run, resolve, write_run
+from glat.data.packs.read import Packs
 from glat.lib.files import digest
 from glat.scoring.evaluation import score
 from glat.scoring.jackknife import class_estimates, jackknife
 from glat.scoring.manifest import MANIFEST, write_manifest
 from glat.scoring.predictions import VERSION, Influence, clips_hash, write_influence, write_predictions
+from glat.training import checkpoints
 
-CLASSES = pd.DataFrame(
-    {"index": range(16), "mid": [f"/m/{c}" for c in range(16)], "display_name": [f"Class {c}" for c in range(16)]}
-)
+CLASSES = pd.DataFrame([(c, f"/m/{c}", f"Class {c}") for c in range(16)], columns=["index", "mid", "display_name"])
 
 
 class Corpus:
@@ -64,10 +65,8 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
     local = [0.9, 0.6, 0.5] if run.glat else [None] * 3
     curve = {"step": steps, "loss_global": [0.9, 0.5, 0.4], "loss_local": local, "seconds": [1.0, 2.0, 3.0]}
     pd.DataFrame(curve).to_csv(run.folder / "train.csv", index=False)
-    per_class = CLASSES[["mid", "display_name"]].assign(
-        AP_fused=[ap.value for ap, _ in class_estimates(corpus.target, predictions["fused"])]
-    )
-    per_class.to_csv(run.folder / "per_class.csv", index=False)
+    ap = [found.value for found, _ in class_estimates(corpus.target, predictions["fused"])]
+    CLASSES[["mid", "display_name"]].assign(AP_fused=ap).to_csv(run.folder / "per_class.csv", index=False)
     write_predictions(run.folder / "predictions.h5", predictions, corpus.clips, corpus.target, CLASSES)
     write_influence(run.folder / "influence.npz", Influence(heard, found))
     (run.folder / "metrics.json").write_text(json.dumps(metrics))
@@ -84,6 +83,15 @@ def make_all(params: Params, corpus: Corpus, without: tuple[str, ...] = ()) -> N
 def value(run: Run, stream: str = "fused", metric: str = "mAP") -> float:
     """What metrics.json of a run says."""
     return json.loads((run.folder / "metrics.json").read_text())["streams"][stream][metric]["value"]
+
+
+def untrained(params: Params, folder: Path, glat: dict | None = None, **update) -> Run:
+    """Write checkpoint.pt with random weights, of a run on the tiny corpus."""
+    run = resolve(params, "cnn10", 0, glat).model_copy(update=update)
+    torch.manual_seed(0)
+    classes = Packs(run.packs).classes[["mid", "display_name"]].to_dict("records")
+    checkpoints.save(checkpoints.build(run), run, classes, 0, folder / "checkpoint.pt")
+    return run
 
 
 def make_whole_run(run: Run) -> Run:

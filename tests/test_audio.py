@@ -7,7 +7,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from data_fixtures import ENCODERS, encode, tone
+from data_fixtures import ENCODERS, adts, encode, tone, written
 
 from glat.data.audio import sndfile as by_sndfile
 from glat.data.audio.clips import AudioError, Cut, decode, prepare, to_int16
@@ -85,12 +85,10 @@ def test_short_is_padded_and_slightly_long_is_cut(tmp_path):
         assert samples[round(min(seconds, 10) * 32000) + 10 :].any() == 0
 
 
-@pytest.mark.parametrize(
-    ("seconds", "reason"), [(0.2, "too short: 0.20 s, at least 0.5 s needed"), (30, "too long: over 11 s")]
-)
+@pytest.mark.parametrize(("seconds", "reason"), [(0.2, "^too short: 0.2"), (30, "^too long: over 11 s")])
 @pytest.mark.parametrize("suffix", [".flac", ".m4a"])
 def test_wrong_length(tmp_path, seconds, reason, suffix):
-    with pytest.raises(AudioError, match=reason.split(":")[0]):
+    with pytest.raises(AudioError, match=reason):
         prepare(encode(tmp_path / f"a{suffix}", tone(seconds)), 32000, 10.0)
 
 
@@ -123,13 +121,12 @@ def test_no_audio(tmp_path, capfd):
     assert reason("page.m4a", b"<!DOCTYPE html><html><body>Sign in</body></html>" * 50).startswith("undecodable: a web")
     assert reason("noise.mp3", np.random.default_rng(0).bytes(50000)).startswith("undecodable")
     assert reason("list.m4a", b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\n/etc/passwd\n").startswith("undecodable")
-    assert reason("zero.wav", wav(np.zeros(320000))).startswith("silent")
-    assert reason("hush.wav", wav(np.full(320000, 2e-5))).startswith("silent")
-    nan = tone(10, 32000, 1)[0]
-    nan[1234] = np.nan
-    assert reason("nan.wav", wav(nan)).startswith("not finite")
-    nan[1234] = np.inf
-    assert reason("inf.wav", wav(nan)).startswith("not finite")
+    for level in (0.0, 2e-5):
+        assert reason("hush.wav", written(np.full(320000, level), 32000, "FLOAT")).startswith("silent")
+    odd = tone(10, 32000, 1)[0]
+    for value in (np.nan, np.inf):
+        odd[1234] = value
+        assert reason("odd.wav", written(odd, 32000, "FLOAT")).startswith("not finite")
     with pytest.raises(AudioError, match="^missing"):
         prepare(tmp_path / "absent.wav")
     with pytest.raises(AudioError, match="^unreadable"):
@@ -149,15 +146,8 @@ def test_video_without_sound(tmp_path):
         prepare(tmp_path / "v.mp4")
 
 
-def wav(samples):
-    file = io.BytesIO()
-    soundfile.write(file, np.asarray(samples, np.float32), 32000, "FLOAT", format="WAV")
-    return file.getvalue()
-
-
 def test_a_codec_that_nobody_knows(tmp_path):
-    soundfile.write(tmp_path / "a.wav", tone(1.0).T, 44100, subtype="PCM_16")
-    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content = bytearray(written(tone(1.0), 44100, "PCM_16"))
     at = content.find(b"fmt ") + 8
     content[at : at + 2] = (0x9999).to_bytes(2, "little")
     (tmp_path / "a.wav").write_bytes(content)
@@ -168,8 +158,7 @@ def test_a_codec_that_nobody_knows(tmp_path):
 @pytest.mark.parametrize("comment", [b"ICMT" * 2001, b"a data\x10\x00\x00\x00 point"])
 def test_a_wav_with_a_comment_before_its_samples(tmp_path, comment):
     """Its length is that of the chunk `data`, however far behind, and not of the word in a comment."""
-    soundfile.write(tmp_path / "plain.wav", tone(40, 8000, 1)[0], 8000)
-    plain = (tmp_path / "plain.wav").read_bytes()
+    plain = written(tone(40, 8000, 1)[0], 8000)
     at = plain.find(b"data")
     chunk = b"LIST" + len(comment).to_bytes(4, "little") + comment + bytes(len(comment) % 2)
     whole = plain[:at] + chunk + plain[at:]
@@ -248,17 +237,8 @@ def test_a_clip_that_may_be_cut_already(recordings, suffix, tmp_path):
 
 
 def test_a_recording_whose_length_only_decoding_tells(tmp_path):
-    """ADTS has no header that could say it."""
     for seconds, whole in ((4.5, True), (20, False)):
-        with (
-            av.open(str(tmp_path / "a.aac"), "w", format="adts") as out,
-            av.open(str(encode(tmp_path / "a.m4a", tone(seconds)))) as made,
-        ):
-            stream = out.add_stream_from_template(made.streams.audio[0])
-            for packet in made.demux(made.streams.audio[0]):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    out.mux(packet)
+        (tmp_path / "a.aac").write_bytes(adts(encode(tmp_path / "a.m4a", tone(seconds))))
         taken = decode(Cut(tmp_path / "a.aac", 7.0, 4.0, or_whole=True))
         everything = decode(tmp_path / "a.aac").samples
         wanted = everything if whole else everything[:, 7 * 44100 : 11 * 44100]

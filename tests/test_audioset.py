@@ -26,9 +26,10 @@ def write(path, text):
     return path
 
 
-@pytest.mark.parametrize(
-    "text", [PLAIN, GOOGLE, PLAIN.replace("\n", "\r\n"), PLAIN.rstrip("\n"), "\ufeff" + PLAIN, "\ufeff" + GOOGLE]
-)
+DIALECTS = [PLAIN, GOOGLE, PLAIN.replace("\n", "\r\n"), PLAIN.rstrip("\n"), "\ufeff" + PLAIN, "\ufeff" + GOOGLE]
+
+
+@pytest.mark.parametrize("text", DIALECTS)
 def test_both_dialects(tmp_path, text):
     segments = audioset.read_segments(write(tmp_path / "s.csv", text), CLASSES)
     assert segments["clip"].tolist() == ["-a-b_c_30000", "xyz_500"]
@@ -124,9 +125,8 @@ def test_a_name_that_begins_with_a_number_sign_is_a_clip_and_is_told(tmp_path):
     for head in (HEADER, "", "# a comment, with, commas, in it\n"):
         path, told = write(tmp_path / "s.csv", f"{head}#1,0,3,A\na,0,3,B\n"), []
         assert audioset.read_segments(path, CLASSES, tell=told.append)["youtube_id"].tolist() == ["#1", "a"]
-        assert told == [
-            f"{path}: line {2 if head else 1} begins with # and is read as a clip; remove it if it is a comment"
-        ]
+        line = f"line {2 if head else 1}"
+        assert told == [f"{path}: {line} begins with # and is read as a clip; remove it if it is a comment"]
 
 
 def test_columns_that_are_not_read_are_told(tmp_path):
@@ -150,10 +150,7 @@ def test_cut_in_mid_line(tmp_path, cut):
         (PLAIN.replace("/m/0b", "A;/m/0zz"), "line 3: label '/m/0zz' is not in the class list"),
         (PLAIN + 'xyz,0.500,9.000,"/m/0a"\n', "line 4: clip xyz_500 occurs twice, first in line 3; remove one"),
         (PLAIN + "x/xyz.wav,0.5,9,A\n", "line 4: clip xyz_500 occurs twice, first in line 3: 'x/xyz.wav' differ"),
-        (
-            PLAIN.replace("9.000", "0.500"),
-            "line 3: expected 0 <= start_seconds < end_seconds in seconds, found '0.500,",
-        ),
+        (PLAIN.replace("9.000", "0.500"), "line 3: expected 0 <= start_seconds < end_seconds in seconds, found '0.500,"),
         (PLAIN.replace("0.500", "-1"), "line 3: expected 0 <= start_seconds < end_seconds"),
         (PLAIN.replace("9.000", "inf"), "line 3: expected 0 <= start_seconds < end_seconds"),
         (PLAIN.replace('"/m/0b"', '"/m/0b,"'), "line 3: '/m/0b,' has an empty label"),
@@ -163,10 +160,7 @@ def test_cut_in_mid_line(tmp_path, cut):
         (PLAIN.replace("xyz", ""), "line 3: expected YTID, a name without comma and quote, found ',0.500,9.000"),
         (PLAIN.replace("xyz", '"x,y"'), "line 3: expected YTID, a name without comma and quote, found 'x,y'"),
         (PLAIN.replace('c"\n', "c\n"), "line 2: a quote is not closed"),
-        (
-            PLAIN.replace("xyz", "x" * 140_000),
-            "line 3: a field has more than 131072 characters: this is not a segment list",
-        ),
+        (PLAIN.replace("xyz", "x" * 140_000), "line 3: a field has more than 131072 characters: this is not a segment list"),
         ("x" * 140_000, "line 1: a field has more than 131072 characters"),
         (PLAIN.replace('"/m/0b"', "[" * 120_000), r"line 3: label '\[{80}\.\.\.' is not in the class list"),
         (PLAIN.replace('"/m/0b"', f"({'-' * 20_000}1)"), "line 3: label '.{80}\\.\\.\\.' is not in the class list"),
@@ -176,17 +170,12 @@ def test_cut_in_mid_line(tmp_path, cut):
         ("", "holds no row; expected a segment list: YTID,start_seconds"),
         ("<html>\n<body>\n", "line 1: expected 4 fields, .*, found '<html>': a web page"),
         (GOOGLE.replace("num_segs=2", "num_segs=3"), "promises num_segs=3, and 2 are there"),
-        (
-            "file,labels\na.wav,A\n",
-            "line 1: the header 'file,labels' lacks start_seconds and end_seconds; expected YTID,.*: add them; for a file",
-        ),
-        (
-            "a,from,to,what\na,0,1,A\n",
-            "line 1: expected start_seconds in seconds, found 'a,from,to,what'; a header names",
-        ),
+        ("file,labels\na.wav,A\n",
+         "line 1: the header 'file,labels' lacks start_seconds and end_seconds; expected YTID,.*: add them; for a file"),
+        ("a,from,to,what\na,0,1,A\n", "line 1: expected start_seconds in seconds, found 'a,from,to,what'; a header names"),
         ("file,id,start,end,labels\na,b,0,1,A\n", "line 1: the header .* has 'file' and 'id' for YTID"),
     ],
-)
+)  # fmt: skip
 def test_bad_segments(tmp_path, text, message):
     path = write(tmp_path / "bad.csv", text)
     for named in (None, "https://example.org/bad.csv"):
@@ -245,11 +234,8 @@ def test_bad_class_list(tmp_path, text, message):
 def test_a_class_list_is_any_csv(tmp_path, text):
     (tmp_path / "c.csv").write_bytes(text.encode())
     read = audioset.read_class_list(tmp_path / "c.csv")
-    assert read.to_dict("list") == {
-        "index": [0, 1],
-        "mid": ["dog", "glass"],
-        "display_name": ["Dog", 'Glass, "breaking"'],
-    }
+    assert read["index"].tolist() == [0, 1] and read["mid"].tolist() == ["dog", "glass"] and read.shape == (2, 3)
+    assert read["display_name"].tolist() == ["Dog", 'Glass, "breaking"']
 
 
 def test_strong_labels(tmp_path):
@@ -310,10 +296,7 @@ def test_a_listing_hands_on_the_rows_of_its_shard(tmp_path, head):
     path.write_text(path.read_text().replace("/m/0c", "/m/0d"))
     with pytest.raises(GlatError, match="listing.csv: made from another list or shard size"):
         listings.read_segments(listed, range(6, 7), path)
-    for content, told in (
-        ("clip,file\na,b\n", "cannot be read as a listing"),
-        (None, "no such file; run `glat download`"),
-    ):
+    for content, told in (("clip,file\na,b\n", "cannot be read as a"), (None, "no such file; run `glat download`")):
         listed.write_text(content) if content else listed.unlink()
         with pytest.raises(GlatError, match=f"listing.csv: {told}"):
             listings.read_segments(listed, range(6, 7), path)

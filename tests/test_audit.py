@@ -161,32 +161,27 @@ def test_the_statistics_are_those_of_the_clips_themselves(healthy, params):
     assert np.mean(spectrum[20:24]) - np.mean(spectrum[40:48]) == pytest.approx(3, abs=1)
 
 
-def wrapped(i):
-    return np.rint(sound("train", i) * 3 * 2**15).astype(np.int64).astype(np.int16), RATE
-
-
-def saturated(i):
-    return np.clip(sound("train", i) * 2**15, -1, 1), RATE
-
-
-def narrow(i):
-    return np.rint(sound("train", i) * 2**7).astype(np.int16), RATE  # 8 bits in 16
+def damaged(change, rate=RATE):
+    """Files of the training split, by what becomes of its sounds and by the rate in the header."""
+    return lambda i: (change(sound("train", i)), rate)
 
 
 def twice(rate):
-    return lambda i: (integers(soxr.resample(soxr.resample(sound("train", i), RATE, rate), rate, RATE)), RATE)
+    return damaged(lambda x: integers(soxr.resample(soxr.resample(x, RATE, rate), rate, RATE)))
 
 
 def header(rate):
-    return lambda i: (integers(sound("train", i)), rate)
+    return damaged(integers, rate)
 
 
-def overdriven(i):
-    return integers(sound("train", i) * 8), RATE
+wrapped = damaged(lambda x: np.rint(x * 3 * 2**15).astype(np.int64).astype(np.int16))
+saturated = damaged(lambda x: np.clip(x * 2**15, -1, 1))
+narrow = damaged(lambda x: np.rint(x * 2**7).astype(np.int16))  # 8 bits in 16
+overdriven = damaged(lambda x: integers(x * 8))
 
 
 def half_as(damage):
-    return lambda i: damage(i) if i % 3 == 0 else (integers(sound("train", i)), RATE)
+    return lambda i: (damage if i % 3 == 0 else header(RATE))(i)
 
 
 APART = {("all", "training minus evaluation mean (dB)"): "warning"}  # true as well: only one of the two is damaged
@@ -202,30 +197,17 @@ UNEVEN = {("train", "standard deviation (dB)"): "warning"}
         (narrow, {("train", "tiny"): "not fit"} | LEVEL, "without scaling"),
         (saturated, {("train", "saturated"): "not fit"} | LEVEL | UNEVEN, "taken for float"),
         (overdriven, {("train", "clipped"): "warning"} | APART, "without a limit"),
-        (lambda i: (integers(sound("train", i) / 2 + 0.3), RATE), {("train", "offset"): "not fit"}, "unsigned"),
+        (damaged(lambda x: integers(x / 2 + 0.3)), {("train", "offset"): "not fit"}, "unsigned"),
         (twice(8000), {("train", "share"): "not fit"} | APART | UNEVEN, "down to 8000 Hz once and up again"),
         (twice(16000), {("train", "share"): "not fit"} | APART, "down to 16000 Hz once and up again"),
         (half_as(twice(8000)), {("train", "share"): "warning"}, "8000 Hz"),
-        (
-            header(48000),
-            {("train", "short"): "warning", ("train", "commonest ratio"): "not fit"},
-            "44100 Hz is taken for 48000",
-        ),
-        (
-            header(37800),
-            {("train", "odd rate"): "warning", ("train", "commonest ratio"): "not fit"},
-            "44100 Hz is taken",
-        ),
-        (
-            lambda i: (integers(soxr.resample(sound("train", i), RATE, 16000)), 16000),
-            {("train", "low rate"): "warning"} | APART,
-            "low-rate copy",
-        ),
-        (
-            lambda i: (integers(sound("train", i))[: RATE * (2 if i % 2 else 3)], RATE),
-            {("train", "short"): "warning", ("train", "commonest ratio"): "warning"},
-            "another length",
-        ),
+        (header(48000), {("train", "short"): "warning", ("train", "commonest ratio"): "not fit"},
+         "44100 Hz is taken for 48000"),
+        (header(37800), {("train", "odd rate"): "warning", ("train", "commonest ratio"): "not fit"}, "44100 Hz is taken"),
+        (damaged(lambda x: integers(soxr.resample(x, RATE, 16000)), 16000), {("train", "low rate"): "warning"} | APART,
+         "low-rate copy"),
+        (lambda i: (integers(sound("train", i))[: RATE * (2 if i % 2 else 3)], RATE),
+         {("train", "short"): "warning", ("train", "commonest ratio"): "warning"}, "another length"),
     ],
 )  # fmt: skip
 def test_each_damage_is_told_by_its_own_name_and_no_other(with_train, params, files, found_, told):
@@ -250,15 +232,10 @@ def test_losses_are_counted_by_reason_and_passing_ones_say_how_to_try_again(with
         1: (Kind.PRIVATE, "gone: private video"), 2: (Kind.PRIVATE, "gone: private video; sign in"),
         3: (Kind.BOT_CHECK, "passing: bot check"), 14: (Kind.NO_FILE, "no file"),
     }  # fmt: skip
-    found = audit(
-        params, with_train(reasons=reasons, notes={5: "labels differ", 6: "labels differ", 7: "labels differ"})
-    )
+    found = audit(params, with_train(reasons=reasons, notes=dict.fromkeys((5, 6, 7), "labels differ")))
     values = {(row.split, row.measure, row.key): row.value for row in found.rows}
-    assert [values["train", "lost", kind] for kind in ("gone: private video", "passing: bot check", "no file")] == [
-        2,
-        1,
-        1,
-    ]
+    for kind, count in (("gone: private video", 2), ("passing: bot check", 1), ("no file", 1)):
+        assert values["train", "lost", kind] == count
     assert values["train", "clips", "got"] == 20 and values["train", "clips", "share lost"] == pytest.approx(4 / 24)
     assert findings(found) == {("train", again): "warning", ("train", "labels differ"): "warning"}
     command = why(found, again).split("`")[1]
@@ -300,27 +277,32 @@ def test_published_counts_stand_beside_audiosets_own_splits(healthy, params):
     split.asked = 12
 
 
-@pytest.mark.parametrize("damage", ["no listing", "other list", "cut pack", "no statistics", "other samples"])
-def test_what_cannot_be_judged_is_one_sentence(with_train, params, damage):
+def without_statistics(_, pack):
+    with h5py.File(pack, "a") as file:
+        del file["jumps"]
+
+
+def of_other_samples(_, pack):
+    with h5py.File(pack, "a") as file:
+        file["waveform"][...] //= 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda root, _: (root / "data/mini/audio/train/001.csv").unlink(),
+         "audio/train/001.csv: no such file; run the download"),
+        (lambda root, _: lists(root, lambda split, i: (f"{split}x{i}", i)),
+         "train/000.h5: made from another list .* pack again"),
+        (lambda _, pack: pack.write_bytes(pack.read_bytes()[:5000]),
+         "001.h5: truncated; delete it and run `snakemake packs` again"),
+        (of_other_samples, r"train/001.h5: clip \S+ is no longer what was packed"),
+        (without_statistics, "train/001.h5: damaged pack"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_is_one_sentence(with_train, params, damage, told):
     root = with_train()
-    pack_ = root / "data/mini/packs/train/001.h5"
-    if damage == "no listing":
-        (root / "data/mini/audio/train/001.csv").unlink()
-        told = r"audio/train/001.csv: no such file; run the download step"
-    elif damage == "other list":
-        lists(root, lambda split, i: (f"{split}x{i}", i))
-        told = r"packs/train/000.h5: made from another list .* pack again"
-    elif damage == "cut pack":
-        pack_.write_bytes(pack_.read_bytes()[:5000])
-        told = r"packs/train/001.h5: truncated; delete it and run `snakemake packs` again"
-    elif damage == "other samples":
-        with h5py.File(pack_, "a") as file:
-            file["waveform"][...] //= 2
-        told = r"packs/train/001.h5: clip \S+ is no longer what was packed"
-    else:
-        with h5py.File(pack_, "a") as file:
-            del file["jumps"]
-        told = r"packs/train/001.h5: damaged pack"
+    damage(root, root / "data/mini/packs/train/001.h5")
     with pytest.raises(GlatError, match=told):
         audit(params, root)
 
@@ -350,9 +332,8 @@ def test_the_command_writes_a_table_and_a_page_and_strict_fails(with_train, monk
 
 
 def test_the_page_escapes_what_it_shows(with_train, params, monkeypatch):
-    root = with_train(
-        reasons=dict.fromkeys(range(2), (Kind.GONE, "gone: <script>alert(1)</script>")), notes={5: "<script>"}
-    )
+    lost = (Kind.GONE, "gone: <script>alert(1)</script>")
+    root = with_train(reasons=dict.fromkeys(range(2), lost), notes={5: "<script>"})
     monkeypatch.chdir(root)
     report.write(params, root / "results")
     assert "<script>" not in (root / "results/audit.html").read_text()

@@ -105,39 +105,18 @@ def test_a_mixture_of_masked_clips_is_that_of_the_clips_each_masked_behind_the_n
 
 
 @pytest.mark.parametrize("clips", [1, 2, 3, 8])
-def test_mixup_mixes_each_clip_with_one_other_and_labels_alike(clips):
+def test_mixup_mixes_each_clip_with_the_next_of_a_random_cycle_and_labels_alike(clips):
+    logmel, target = torch.randn(clips, 1, 7, 4), torch.rand(clips, 3)
     for seed in range(20):
-        # Clip i is one-hot at i, so what comes out shows who was mixed with whom and how much.
-        logmel = torch.eye(clips)[:, None, None, :].expand(-1, 1, 3, -1).contiguous()
-        target = torch.eye(clips)
-        partner, share = pairs(clips, rng(seed), 1.0)
+        partner, share = pairs(clips, rng(seed), 0.5)
         mixed, labels = mix(logmel, partner, share), mix(target, partner, share)
         draw = rng(seed)
-        draw.permutation(clips)
-        shares = draw.beta(1.0, 1.0, clips)
-        partners = []
+        order = draw.permutation(clips).tolist()
+        shares = draw.beta(0.5, 0.5, clips)
         for i in range(clips):
-            row = labels[i].tolist()
-            others = [j for j in range(clips) if j != i and row[j] > 0]
-            assert sum(row) == pytest.approx(1, abs=1e-6)
-            if clips > 1:
-                assert row[i] == pytest.approx(shares[i], abs=1e-6) and len(others) == 1
-                partners += others
-            assert torch.equal(mixed[i, 0], labels[i].expand(3, -1))
-        assert sorted(partners) == (list(range(clips)) if clips > 1 else [])
-
-
-def test_mixup_of_real_values_equals_the_formula():
-    logmel, target = torch.randn(5, 1, 7, 4), torch.rand(5, 3)
-    partner, share = pairs(5, rng(3), 0.5)
-    mixed, labels = mix(logmel, partner, share), mix(target, partner, share)
-    draw = rng(3)
-    order = draw.permutation(5).tolist()
-    shares = draw.beta(0.5, 0.5, 5)
-    for i in range(5):
-        j = order[(order.index(i) + 1) % 5]
-        torch.testing.assert_close(mixed[i], (shares[i] * logmel[i] + (1 - shares[i]) * logmel[j]).float())
-        torch.testing.assert_close(labels[i], (shares[i] * target[i] + (1 - shares[i]) * target[j]).float())
+            j = order[(order.index(i) + 1) % clips]
+            torch.testing.assert_close(mixed[i], (shares[i] * logmel[i] + (1 - shares[i]) * logmel[j]).float())
+            torch.testing.assert_close(labels[i], (shares[i] * target[i] + (1 - shares[i]) * target[j]).float())
 
 
 def test_the_generator_alone_decides():

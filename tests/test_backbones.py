@@ -102,9 +102,8 @@ def test_linear_softmax_pooling_equals_a_loop():
     for b in range(2):
         for c in range(5):
             values = p[b, :, c].tolist()
-            assert backbone.clip_scores(m)[b, c].item() == pytest.approx(
-                sum(v * v for v in values) / sum(values), rel=1e-5
-            )
+            expected = sum(v * v for v in values) / sum(values)
+            assert backbone.clip_scores(m)[b, c].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_talnet_starts_with_an_orthogonal_gru_and_zero_biases():
@@ -143,11 +142,8 @@ def test_dropout_zero_makes_training_deterministic_and_its_default_does_not(name
 def test_gates_of_atsca_lie_between_zero_and_one_over_the_axes_they_name():
     torch.manual_seed(0)
     x = torch.rand(2, 16, 12, 8) + 0.5
-    for layer, constant_over in (
-        (ChannelAttention(16), (2, 3)),
-        (RegionAttention(), (1,)),
-        (FrameAttention(16), (1, 3)),
-    ):
+    gates = ((ChannelAttention(16), (2, 3)), (RegionAttention(), (1,)), (FrameAttention(16), (1, 3)))
+    for layer, constant_over in gates:
         gate = layer(x) / x
         assert gate.shape == x.shape and gate.min() > 0 and gate.max() < 1
         for dimension in constant_over:
@@ -207,18 +203,15 @@ def test_an_unknown_backbone_is_told_with_the_known_ones():
         build("cnn11", classes=3)
 
 
-@pytest.mark.parametrize(
-    ("backbone", "own"), [("cnn10", {"cnn10"}), ("atsca", {"atsca", "cnn10"}), ("talnet", {"talnet"})]
-)
-def test_a_network_s_sources_are_what_is_imported_for_it(backbone, own):
+@pytest.mark.parametrize("own", [["cnn10"], ["atsca", "cnn10"], ["talnet"]])
+def test_a_network_s_sources_are_what_is_imported_for_it(own):
+    backbone = own[0]
     program = "import sys; from glat.models import build; build(sys.argv[1], 2, glat={'n': 1}); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program, backbone], capture_output=True, text=True, check=True)
     loaded = {name.rpartition(".")[2] for name in run.stdout.split() if name.startswith("glat.models.")}
-    assert own <= loaded
+    assert set(own) <= loaded
     sources = dependencies.sources("glat.models.factory", registry.module(backbone))
-    assert {path.relative_to(ROOT).as_posix() for path in sources} == {
-        f"glat/models/{name}.py" for name in loaded - {"registry"}
-    }
+    assert {path.relative_to(ROOT / "glat/models").stem for path in sources} == loaded - {"registry"}
 
 
 @pytest.mark.parametrize("glat", [None, {}, {"sharing": "classifier"}])

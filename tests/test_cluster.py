@@ -30,14 +30,10 @@ shard|shard:8|2:00:00
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (None, Partition(True, 30)),
-        ("debug", Partition(True, 30)),
-        ("batch", Partition(False, 36 * 60)),
-        ("gpu", Partition(True, None)),
-        ("shard", Partition(False, 120)),
-        ("none such", Partition()),
+        (None, Partition(True, 30)), ("debug", Partition(True, 30)), ("batch", Partition(False, 36 * 60)),
+        ("gpu", Partition(True, None)), ("shard", Partition(False, 120)), ("none such", Partition()),
     ],
-)
+)  # fmt: skip
 def test_a_partition_has_gpus_and_a_longest_time(name, expected):
     assert parse(TOLD, name) == expected
     assert parse(TOLD.replace("*", "")) == Partition(), "no default"
@@ -62,9 +58,8 @@ def test_slurm_starts_a_training_s_processes_only_where_it_started_as_many(tasks
         monkeypatch.setenv(f"SLURM_{name}", value) if value else monkeypatch.delenv(f"SLURM_{name}", raising=False)
     if tasks == "2":
         monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
-    trainer = lightning.Trainer(
-        accelerator="cpu", devices=2, strategy="ddp", plugins=hardware.starter(2), logger=False, barebones=True
-    )
+    how = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "logger": False, "barebones": True}
+    trainer = lightning.Trainer(plugins=hardware.starter(2), **how)
     ours = isinstance(trainer.strategy.cluster_environment, LightningEnvironment)
     assert ours == (tasks != "2")
     assert bool(hardware.starter(1)) == bool(tasks)
@@ -79,8 +74,7 @@ def test_the_profile_names_no_account_and_leaves_gpus_to_the_settings():
 def test_a_training_of_two_processes_that_is_told_to_end_ends_and_frees_its_run(corpus, tmp_path):
     (tmp_path / "data").symlink_to(corpus / "data")
     run = resolve(load(ROOT / "params.yaml", TINY), "cnn10", 0)
-    settings = run.training.model_copy(update={"steps": 100000})
-    run = run.model_copy(update={"training": settings})
+    run = run.model_copy(update={"training": run.training.model_copy(update={"steps": 100000})})
     write_run(run, tmp_path / "run/config.yaml")
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     execution = "execution={devices: 2, accelerator: cpu, checkpoint_every: 2}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,8 @@ def rates(rows: int, schedule: str) -> np.ndarray:
 
 
 @pytest.fixture
-def run(params, tmp_path, monkeypatch):
+def run(params, project):
     """A run of 800 steps, in whose folder `write` puts a curve."""
-    monkeypatch.chdir(tmp_path)
     settings = load(ROOT / "params.yaml", TINY | {"datasets.mini.training": {"steps": STEPS}})
     found = experiments.system(settings, "cnn10", {}).runs[0]
     found.folder.mkdir(parents=True)
@@ -140,16 +140,14 @@ def test_a_curve_that_is_not_the_training_s_is_not_believed(run):
     write(run, FLAT, last=STEPS - 100)
     assert judge(run, run.folder)["told"] == "train.csv does not reach the last of its 800 steps"
     write(run, FLAT)
-    pd.DataFrame({"step": np.arange(1, 41) * 10, "mAP_fused": np.arange(1, 41) / 50}).to_csv(
-        run.folder / "validation.csv", index=False
-    )  # of an earlier training of half the steps
+    looks = pd.DataFrame({"step": np.arange(1, 41) * 10, "mAP_fused": np.arange(1, 41) / 50})
+    looks.to_csv(run.folder / "validation.csv", index=False)  # of an earlier training of half the steps
     assert judge(run, run.folder)["state"] == CONVERGED
     (run.folder / "train.csv").write_text("step,loss_global\n20,0.3\nx")
     assert judge(run, run.folder)["state"] == UNKNOWN
 
 
-def test_one_marked_training_of_several_seeds_leaves_no_verdict(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_one_marked_training_of_several_seeds_leaves_no_verdict(project):
     params = load(ROOT / "params.yaml", TINY | {"seeds": [0, 1, 2]})
     plain, glat = (experiments.system(params, "cnn10", method) for method in (None, {}))
     corpus = Corpus()
@@ -168,13 +166,14 @@ def test_one_marked_training_of_several_seeds_leaves_no_verdict(tmp_path, monkey
     assert read(plain).not_converged == ["cnn10-s1"]
 
 
+FEW = TINY | {"fig2.n": [5, 7], "fig2.tau": [3], "backbones": ["cnn10", "atsca"]}
+FEW |= {"controls.backbones": ["atsca"], "controls.settings": ["random"]}
+
+
 @pytest.fixture
-def half_trained(tmp_path, monkeypatch):
+def half_trained(project):
     """All runs, of which `cnn10-glat-n7-s0` and `atsca-s0` had not converged."""
-    monkeypatch.chdir(tmp_path)
-    few = {"fig2.n": [5, 7], "fig2.tau": [3], "backbones": ["cnn10", "atsca"]}
-    few |= {"controls.backbones": ["atsca"], "controls.settings": ["random"]}
-    params = load(ROOT / "params.yaml", TINY | few)
+    params = load(ROOT / "params.yaml", FEW)
     make_all(params, Corpus())
     runs = experiments.all_runs(params)
     for name, state in (("cnn10-glat-n7-s0", MOVING), ("atsca-s0", UNKNOWN)):
@@ -204,31 +203,19 @@ def drawn(monkeypatch):
     """The figures that results draw, by name."""
     found = {}
     for module in (fig2, controls_page, curves):
-        real = module.figure
 
-        def kept(path, *arguments, real=real, **settings):
-            context = real(path, *arguments, **settings)
-
-            class Kept:
-                def __enter__(self):
-                    found[path.name] = context.__enter__()
-                    return found[path.name]
-
-                def __exit__(self, *error):
-                    return context.__exit__(*error)
-
-            return Kept()
+        @contextmanager
+        def kept(path, *arguments, real=module.figure, **settings):
+            with real(path, *arguments, **settings) as found[path.name]:
+                yield found[path.name]
 
         monkeypatch.setattr(module, "figure", kept)
     return found
 
 
 def open_points(ax):
-    return [
-        tuple(line.get_xydata()[0])
-        for line in ax.lines
-        if line.get_markerfacecolor() == "white" and len(line.get_xdata())
-    ]
+    marks = [line for line in ax.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    return [tuple(line.get_xydata()[0]) for line in marks]
 
 
 def test_figures_show_them_as_open_marks_and_say_what_these_are(half_trained, drawn, tmp_path):
@@ -236,9 +223,7 @@ def test_figures_show_them_as_open_marks_and_say_what_these_are(half_trained, dr
         RESULTS[name].write(half_trained)
     table = pd.read_csv("results/mini/fig2a.csv").set_index("value")
     fig, (score, _) = drawn["fig2a"]
-    assert [x for x, _ in open_points(score)] == [7] and open_points(score)[0][1] == pytest.approx(
-        table.loc[7, "mAP"], abs=1e-6
-    )
+    assert open_points(score) == [(7, pytest.approx(table.loc[7, "mAP"], abs=1e-6))]
     assert "Open marks" in fig.get_supxlabel()
     fig, (score, _) = drawn["fig2b"]
     assert open_points(score) == [] and fig.get_supxlabel() == ""
@@ -282,14 +267,7 @@ def test_the_report_names_the_network_of_its_clips_with_its_marks(half_trained):
         ("cnn10", "converged", "Clips: CNN10 + GL-AT<"),
         ("atsca", MOVING, "Clips: AT-SCA (our reading) + GL-AT †<"),
     ):
-        params = load(
-            ROOT / "params.yaml",
-            TINY
-            | {
-                "fig2.n": [5, 7], "fig2.tau": [3], "backbones": ["cnn10", "atsca"], "table2.backbone": backbone,
-                "controls.backbones": ["atsca"], "controls.settings": ["random"],
-            },
-        )  # fmt: skip
+        params = load(ROOT / "params.yaml", FEW | {"table2.backbone": backbone})
         run = experiments.table2(params)[-1].runs[0]
         make_run(run, Corpus(), 1.5, convergence={"state": state, "told": ""})
         RESULTS["report"].write(params)
@@ -299,9 +277,8 @@ def test_the_report_names_the_network_of_its_clips_with_its_marks(half_trained):
     assert "† In at least one seed" in text and "built from its abstract" in text
 
 
-def test_the_training_figure_says_what_the_tables_say_where_the_looks_are_gone(params, tmp_path, monkeypatch, drawn):
+def test_the_training_figure_says_what_the_tables_say_where_the_looks_are_gone(params, project, drawn):
     """As in a clone, to which DVC brings train.csv and metrics.json but no validation.csv."""
-    monkeypatch.chdir(tmp_path)
     make_all(params, Corpus())
     run = experiments.system(params, "cnn10", None).runs[0]
     make_run(run, Corpus(), convergence={"state": MOVING, "told": "validation mAP +9.0 ± 0.8 % of itself"})
@@ -322,9 +299,8 @@ def test_the_end_of_a_training_says_it_in_one_line(run):
     assert convergence.sentence(run, judge(run, run.folder)).startswith(f"{run.folder}: converged (loss global ")
 
 
-def test_glat_train_ends_with_it_and_leaves_no_look_of_an_earlier_training(corpus, params, tmp_path, monkeypatch):
-    (tmp_path / "data").symlink_to(corpus / "data")
-    monkeypatch.chdir(tmp_path)
+def test_glat_train_ends_with_it_and_leaves_no_look_of_an_earlier_training(corpus, params, project):
+    (project / "data").symlink_to(corpus / "data")
     short = experiments.system(params, "cnn10", None).runs[0]
     short.folder.mkdir(parents=True)
     write_run(short, short.folder / "config.yaml")

@@ -49,14 +49,10 @@ def repacked(path, **layout):
 @pytest.mark.parametrize(
     "layout",
     [
-        {"chunks": (1, 320000), "compression": "gzip", "compression_opts": 1},
-        {"chunks": (3, 1000)},
-        {"chunks": (1, 320000), "dtype": ">i2"},
-        {},
-        {"chunks": (1, 320000), "shuffle": True},
-        {"chunks": (1, 320000), "fletcher32": True},
+        {}, {"chunks": (3, 1000)}, {"chunks": (1, 320000), "compression": "gzip", "compression_opts": 1},
+        *({"chunks": (1, 320000)} | way for way in ({"dtype": ">i2"}, {"shuffle": True}, {"fletcher32": True})),
     ],
-)
+)  # fmt: skip
 def test_a_repacked_pack_gives_the_same_samples(corpus, pack, layout):
     repacked(pack, **layout)
     wanted = Packs(corpus / PACK).read_int16(range(12))
@@ -224,9 +220,8 @@ def test_damaged_packs_are_read_or_named(pack, tmp_path):
 
 def test_damaged_predictions_are_read_or_named(tmp_path):
     rng, classes = np.random.default_rng(0), pd.DataFrame({"mid": list("abc"), "display_name": list("ABC")})
-    scores = {name: rng.random((5, 3), np.float32) for name in ("fused", "global", "local")} | {
-        "windows": rng.random((5, 2))
-    }
+    scores = {name: rng.random((5, 3), np.float32) for name in ("fused", "global", "local")}
+    scores["windows"] = rng.random((5, 2))
     path = tmp_path / "predictions.h5"
     write_predictions(path, scores, np.array(list("vwxyz"), object), rng.random((5, 3)) < 0.5, classes)
     kept = read_predictions(path)

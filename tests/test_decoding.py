@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from data_fixtures import encode, tone
+from data_fixtures import adts, encode, put, tone, written
 
 from glat.data.audio import ogg
 from glat.data.audio.clips import AudioError, Cut, Limits, count_wraps, decode, prepare
@@ -33,12 +33,7 @@ def loud_first(tmp_path_factory) -> bytes:
     with av.open(str(path), "w", format="mp3", options={"write_xing": "0"}) as out:
         stream = out.add_stream("libmp3lame", rate=44100, layout="mono", options={"compression_level": "5"})
         stream.codec_context.flags |= 2  # QSCALE: variable bit rate
-        frame = av.AudioFrame.from_ndarray(audio, "fltp", "mono")
-        frame.sample_rate = 44100
-        resampler = av.AudioResampler("fltp", "mono", 44100, stream.codec_context.frame_size or 1152)
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            out.mux(stream.encode(part))
-        out.mux(stream.encode(None))
+        put(out, stream, audio)
     return path.read_bytes()
 
 
@@ -66,35 +61,24 @@ def lost(content: bytes | Path, seconds: float = 10.0) -> str:
 
 def test_audio_that_ends_within_a_packet_is_truncated(loud_first, tmp_path):
     assert lost(loud_first[: len(loud_first) * 6 // 10 + 7]).endswith("the file ends within a packet")
-    made = encode(tmp_path / "a.m4a", tone(10))
-    with av.open(str(tmp_path / "a.aac"), "w", format="adts") as out, av.open(str(made)) as container:
-        stream = out.add_stream_from_template(container.streams.audio[0])
-        for packet in container.demux(container.streams.audio[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                out.mux(packet)
-    adts = (tmp_path / "a.aac").read_bytes()
-    assert prepare(adts, RATE, 10.0).seconds == pytest.approx(10.0, abs=0.06)
-    assert lost(adts[: len(adts) * 7 // 10 + 11]).startswith("truncated: ")
-    hole = bytearray(adts)
-    hole[len(adts) // 2 : len(adts) // 2 + 6000] = bytes(6000)
+    whole = adts(encode(tmp_path / "a.m4a", tone(10)))
+    assert prepare(whole, RATE, 10.0).seconds == pytest.approx(10.0, abs=0.06)
+    assert lost(whole[: len(whole) * 7 // 10 + 11]).startswith("truncated: ")
+    hole = bytearray(whole)
+    hole[len(whole) // 2 : len(whole) // 2 + 6000] = bytes(6000)
     assert lost(bytes(hole)).startswith("damaged: ")
     # Tags are no lost sound.
-    for content in (loud_first, adts):
+    for content in (loud_first, whole):
         assert prepare(content + b"TAG" + bytes(125), RATE, 10.0).seconds == pytest.approx(10.0, abs=0.06)
-    soundfile.write(tmp_path / "a.caf", tone(10, RATE, 1)[0], RATE)
-    soundfile.write(tmp_path / "a.w64", tone(10, RATE, 1)[0], RATE)
-    for name in ("a.caf", "a.w64"):
-        content = (tmp_path / name).read_bytes()
+    for kind in ("CAF", "W64"):
+        content = written(tone(10, RATE, 1)[0], RATE, "PCM_16", kind)
         assert prepare(content, RATE, 10.0).seconds == 10.0
         assert lost(content[: len(content) * 9 // 10]).startswith("truncated: ")
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_S8"])
 def test_a_flac_is_whole_or_lost(subtype):
-    file = io.BytesIO()
-    soundfile.write(file, tone(10, RATE).T, RATE, subtype, format="FLAC")
-    whole = file.getvalue()
+    whole = written(tone(10, RATE), RATE, subtype, "FLAC")
     assert prepare(whole, RATE, 10.0).seconds == 10.0
     wrong = bytearray(whole)
     wrong[26] ^= 1
@@ -137,13 +121,7 @@ def muxed(container: str, codec: str, seconds: float = 2.0) -> bytes:
     with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=44100, layout="stereo")
         stream.bit_rate = 128_000
-        frame = av.AudioFrame.from_ndarray(tone(seconds), "fltp", "stereo")
-        frame.sample_rate = 44100
-        context = stream.codec_context
-        resampler = av.AudioResampler(context.format, "stereo", 44100, context.frame_size or 4096)
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            out.mux(stream.encode(part))
-        out.mux(stream.encode(None))
+        put(out, stream, tone(seconds))
     return file.getvalue()
 
 
@@ -195,9 +173,8 @@ def test_a_transport_stream_of_any_packets_ends_with_one():
 ])  # fmt: skip
 def test_no_byte_rate_and_no_count_of_samples_is_believed(tmp_path, kind, codec):
     """They are wrong in many compressed WAVs; where the sound ends, the size of its chunk says."""
-    file, wanted = io.BytesIO(), tone(4, 8000, 1)[0]
-    soundfile.write(file, wanted, 8000, codec, format=kind)
-    whole = file.getvalue()
+    wanted = tone(4, 8000, 1)[0]
+    whole = written(wanted, 8000, codec, kind)
     samples = decode(whole).samples[0]
     assert len(samples) == pytest.approx(len(wanted), abs=600)
     wrong = [bytearray(whole) for _ in range(2)]
@@ -216,14 +193,13 @@ def test_no_byte_rate_and_no_count_of_samples_is_believed(tmp_path, kind, codec)
 
 
 def test_what_neither_decoder_can_read_to_its_end_is_damaged():
-    file = io.BytesIO()
-    soundfile.write(file, tone(1, 8000, 1)[0], 8000, "DWVW_16", format="AIFF")
-    assert lost(file.getvalue()).startswith("damaged: ")
+    assert lost(written(tone(1, 8000, 1)[0], 8000, "DWVW_16", "AIFF")).startswith("damaged: ")
 
 
-@pytest.mark.parametrize(
-    "kind", ["AIFF", "AU", "CAF", "W64", "RF64", "VOC", "NIST", "IRCAM", "SVX", "AVR", "PAF", "MAT5"]
-)
+KINDS = ["AIFF", "AU", "CAF", "W64", "RF64", "VOC", "NIST", "IRCAM", "SVX", "AVR", "PAF", "MAT5"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_libsndfile_knows_is_read(tmp_path, kind):
     wanted = tone(1, RATE, 1)
     soundfile.write(tmp_path / "a", wanted[0], RATE, "PCM_16", format=kind)
@@ -246,9 +222,7 @@ def test_channels_that_cancel_are_heard():
 
 
 def wav(channels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, channels.T, RATE, "FLOAT", format="WAV")
-    return file.getvalue()
+    return written(channels, RATE, "FLOAT")
 
 
 def test_a_bomb_takes_no_more_memory_than_a_clip():
@@ -270,23 +244,19 @@ def test_a_rate_that_no_sound_has_is_refused_before_it_is_resampled():
     """A second a sample would become 32 000 samples each."""
     for rate in (1, 999, 2_000_000):
         for kind in ("WAV", "AU", "PAF"):  # by libsndfile, FFmpeg, and libsndfile where FFmpeg knows it not
-            file = io.BytesIO()
-            soundfile.write(file, tone(0.1, 12000, 1)[0], rate, format=kind)
+            content = written(tone(0.1, 12000, 1)[0], rate, kind=kind)
             tracemalloc.start()
             for hear in (listen, lambda source, to: prepare(source, to, 1e6)):
-                with pytest.raises(
-                    AudioError, match=f"^undecodable: a sample rate of {rate} Hz, not of 1000 to 1500000$"
-                ):
-                    hear(file.getvalue(), 32000)
+                told = f"^undecodable: a sample rate of {rate} Hz, not of 1000 to 1500000$"
+                with pytest.raises(AudioError, match=told):
+                    hear(content, 32000)
             assert tracemalloc.get_traced_memory()[1] < 10e6
             tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", ["WAV", "AU"])
 def test_many_channels_take_no_more_memory_than_one(kind):
-    file = io.BytesIO()
-    soundfile.write(file, np.zeros((20_000, 500), "int16"), 8000, format=kind)
-    content = file.getvalue()
+    content = written(np.zeros((500, 20_000), "int16"), 8000, kind=kind)
     tracemalloc.start()
     assert all(block.samples.size < 2**19 for block in blocks(content))
     assert len(listen(content, 8000)) == 20_000
@@ -299,11 +269,7 @@ def test_eight_channels_and_more_are_those_of_the_file(layout, channels):
     """PyAV takes what lies behind the eighth for further ones, and the process died of it."""
     out = io.BytesIO()
     with av.open(out, "w", format="adts") as container:
-        stream = container.add_stream("aac", rate=48000, layout=layout)
-        frame = av.AudioFrame.from_ndarray(tone(1, 48000, 2), "fltp", "stereo")
-        frame.sample_rate = 48000
-        made = av.AudioResampler("fltp", layout, 48000, 1024).resample(frame)
-        container.mux([packet for part in [*made, None] for packet in stream.encode(part)])
+        put(container, container.add_stream("aac", rate=48000, layout=layout), tone(1, 48000, 2), 48000)
     samples = decode(out.getvalue()).samples
     assert len(samples) == channels and np.abs(samples[0]).max() == pytest.approx(0.4, abs=0.3)
 
@@ -423,10 +389,7 @@ def test_a_picture_that_begins_late_in_an_flv_takes_no_sound_with_it():
     """Its header says that there is sound alone; PyAV has no place for a stream that comes later."""
     out = io.BytesIO()
     with av.open(out, "w", format="flv") as container:
-        stream = container.add_stream("aac", rate=44100, layout="mono")
-        frame = av.AudioFrame.from_ndarray(tone(10, 44100, 1), "fltp", "mono")
-        frame.sample_rate = 44100
-        container.mux([*stream.encode(frame), *stream.encode(None)])
+        put(container, container.add_stream("aac", rate=44100, layout="mono"), tone(10, 44100, 1))
     content, place = out.getvalue(), 13
     for _ in range(300):
         place += 15 + int.from_bytes(content[place + 1 : place + 4], "big")

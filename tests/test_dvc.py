@@ -15,19 +15,9 @@ from moto.server import ThreadedMotoServer
 from tiny_project import dvc, git, reruns
 
 STAGES = [
-    "dataset",
-    "packs",
-    "audit",
-    "train",
-    "evaluate",
-    "table1",
-    "table2",
-    "fig2",
-    "controls",
-    "localisation",
-    "curves",
+    "dataset", "packs", "audit", "train", "evaluate", "table1", "table2", "fig2", "controls", "localisation", "curves",
     "report",
-]
+]  # fmt: skip
 RAN = "Running stage"
 
 
@@ -102,9 +92,8 @@ def test_a_second_repro_runs_nothing_and_nothing_large_is_in_git(recorded):
     assert RAN not in dvc(recorded, "repro").stdout
     assert git(recorded, "status", "--porcelain") == ""
     tracked = [recorded / name for name in git(recorded, "ls-files").split()]
-    assert not [
-        path for path in tracked if path.relative_to(recorded).parts[0] in ("data", "runs", "results", "records")
-    ]
+    made = ("data", "runs", "results", "records")
+    assert not [path for path in tracked if path.relative_to(recorded).parts[0] in made]
     assert max(path.stat().st_size for path in tracked) < 200_000
 
 
@@ -220,17 +209,10 @@ def test_the_graph_is_one_that_can_be_read(recorded):
     edges = set(re.findall(r'"(\w+)" -> "(\w+)"', dvc(recorded, "dag", "--dot").stdout))
     results = {"table1", "table2", "fig2", "controls", "localisation", "curves"}
     wanted = {
-        ("dataset", "packs"),
-        ("dataset", "audit"),
-        ("dataset", "train"),
-        ("dataset", "evaluate"),
-        ("dataset", "report"),
-        ("packs", "train"),
-        ("packs", "evaluate"),
-        ("train", "evaluate"),
-        ("packs", "audit"),
+        ("dataset", "packs"), ("dataset", "audit"), ("dataset", "train"), ("dataset", "evaluate"),
+        ("dataset", "report"), ("packs", "train"), ("packs", "evaluate"), ("train", "evaluate"), ("packs", "audit"),
         ("audit", "report"),
-    }
+    }  # fmt: skip
     wanted |= {("evaluate", one) for one in results} | {(one, "report") for one in results}
     assert edges == wanted | {("packs", "localisation"), ("evaluate", "report")}
 

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_runs import untrained
 from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
 from glat import cli
-from glat.config.runs import resolve, split_packs, write_run
+from glat.config.runs import split_packs, write_run
 from glat.config.settings import Evaluation
 from glat.config.training import Execution
 from glat.data.packs.read import Packs
@@ -32,25 +33,18 @@ SETTINGS = Evaluation(batch_size=5)
 
 
 @pytest.fixture
-def project(corpus, tmp_path, monkeypatch):
-    (tmp_path / "data").symlink_to(corpus / "data")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def project(corpus_project):
+    return corpus_project
 
 
-def untrained(params, folder, glat=None, **update):
-    """A checkpoint of random weights: evaluation does not care."""
-    run = resolve(params, "cnn10", 0, glat).model_copy(update=update)
-    torch.manual_seed(0)
-    classes = Packs(run.packs).classes[["mid", "display_name"]].to_dict("records")
-    checkpoints.save(checkpoints.build(run), run, classes, 0, folder / "checkpoint.pt")
-    return run
+def evaluate(params, folder):
+    packs = split_packs(params, "mini", ["eval"])
+    evaluation.evaluate(folder / "checkpoint.pt", packs, SETTINGS, folder, threads=1)
 
 
 def evaluated(params, folder, **kwargs):
     untrained(params, folder, **kwargs)
-    packs = split_packs(params, "mini", ["eval"])
-    evaluation.evaluate(folder / "checkpoint.pt", packs, SETTINGS, folder, threads=1)
+    evaluate(params, folder)
     return read_metrics(folder / "metrics.json"), read_predictions(folder / "predictions.h5")
 
 
@@ -67,9 +61,8 @@ def test_metrics_are_those_of_the_kept_predictions(project, params):
         assert found["mAP"]["value"] == pytest.approx(np.mean(ap), abs=1e-9)
         assert found["mAUC"]["value"] == pytest.approx(np.mean(auc), abs=1e-9)
         assert found["mAP"]["low"] <= found["mAP"]["high"]
-    assert (
-        metrics["convergence"]["state"] == "cannot tell" and "train.csv is not there" in metrics["convergence"]["told"]
-    )
+    finding = metrics["convergence"]
+    assert finding["state"] == "cannot tell" and "train.csv is not there" in finding["told"]
     table = pd.read_csv(project / "run/per_class.csv")
     assert table["AP_fused"].isna().sum() == 16 - scored.sum()
     assert (table["positives"] == target.sum(0)).all()
@@ -143,9 +136,7 @@ def test_another_class_list_is_refused(project, params):
     tagger, _, classes = checkpoints.load(project / "run/checkpoint.pt")
     checkpoints.save(tagger, run, classes[::-1], 0, project / "run/checkpoint.pt")
     with pytest.raises(GlatError, match="its class list is not that of"):
-        evaluation.evaluate(
-            project / "run/checkpoint.pt", split_packs(params, "mini", ["eval"]), SETTINGS, project / "run"
-        )
+        evaluate(params, project / "run")
     assert not (project / "run/metrics.json").exists()
 
 
@@ -155,25 +146,21 @@ def test_scores_that_are_not_finite_are_refused_by_clip(project, params):
     tagger.network.fc1.weight.data[:] = 3e38  # finite, and what comes of it is not
     checkpoints.save(tagger, run, classes, 0, project / "run/checkpoint.pt")
     with pytest.raises(GlatError, match=r"clip \S+_\d+: its scores are not finite"):
-        evaluation.evaluate(
-            project / "run/checkpoint.pt", split_packs(params, "mini", ["eval"]), SETTINGS, project / "run"
-        )
+        evaluate(params, project / "run")
 
 
 def test_a_checkpoint_of_another_run_is_refused(project, params):
     run = untrained(params, project / "run")
-    packs = split_packs(params, "mini", ["eval"])
     write_run(run.model_copy(update={"backbone": "talnet"}), project / "run/config.yaml")
     with pytest.raises(GlatError, match=r"checkpoint\.pt: trained with backbone cnn10, but config\.yaml says talnet"):
-        evaluation.evaluate(project / "run/checkpoint.pt", packs, SETTINGS, project / "run")
+        evaluate(params, project / "run")
     assert not (project / "run/metrics.json").exists()
     write_run(run, project / "run/config.yaml")
-    evaluation.evaluate(project / "run/checkpoint.pt", packs, SETTINGS, project / "run", threads=1)
+    evaluate(params, project / "run")
     table = pd.read_csv(project / "run/per_class.csv")
     scored = table["positives"] > 0
-    assert (table["AP_fused_low"] <= table["AP_fused_high"])[scored].all() and table["AP_fused_low"][
-        ~scored
-    ].isna().all()
+    assert (table["AP_fused_low"] <= table["AP_fused_high"])[scored].all()
+    assert table["AP_fused_low"][~scored].isna().all()
     finite = table[scored & table["AUC_fused"].between(0.01, 0.99)]
     np.testing.assert_allclose(finite["d_prime_fused"], [d_prime(auc) for auc in finite["AUC_fused"]], atol=1e-4)
 
@@ -219,13 +206,10 @@ def test_a_list_of_clips_comes_in_the_formats_that_people_have(tmp_path):
         ("# of another lab\n--BfvyPmVMo # gone since\r\n\r\nabc_def_123\n", [1, 2]),
         ("\ufeffclip,reason\nzzzzzzzzzzz_1,\n--4gqARaEJE_0,\n", [0, 3]),
         ('# YTID, start_seconds\n--BfvyPmVMo, 20.000, 30.000, "/m/03l9g,/m/1"\n', [1]),
-        (
-            'YTID,start_seconds,end_seconds,positive_labels\n--BfvyPmVMo,30.000,40.000,"/m/03l9g"\n--4gqARaEJE,0,10,x\n',
-            [0],
-        ),
+        ('YTID,start_seconds,end_seconds,positive_labels\n--BfvyPmVMo,30.000,40.000,"/m/03l9g"\n--4gqARaEJE,0,10,x\n', [0]),
         ("Y--4gqARaEJE.wav\nYzzzzzzzzzzz.wav\n", [0, 3]),
         ("zzzzzzzzzzz_1\nzzzzzzzzzzz\nzzzzzzzzzzz_1\n", [3]),
-    ):
+    ):  # fmt: skip
         (tmp_path / "list").write_text(text)
         assert choose(np.array(clips), tmp_path / "list").indices.tolist() == found, text
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import made_runs
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import ROOT
 from data_fixtures import encode, tone
 from typer.testing import CliRunner
 
 import glat
 from glat import cli
-from glat.config.runs import resolve, split_packs, write_run
+from glat.config.runs import split_packs, write_run
 from glat.data.packs.read import Packs
 from glat.data.randomness import clip_generators
 from glat.lib.errors import GlatError
@@ -31,17 +30,12 @@ NONE = pd.DataFrame(columns=["clip", "start", "end", "label"])  # no strong labe
 
 
 @pytest.fixture
-def project(corpus, tmp_path, monkeypatch):
-    (tmp_path / "data").symlink_to(corpus / "data")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def project(corpus_project):
+    return corpus_project
 
 
 def untrained(params, folder, glat):
-    run = resolve(params, "cnn10", 0, glat)
-    torch.manual_seed(0)
-    classes = Packs(run.packs).classes[["mid", "display_name"]].to_dict("records")
-    checkpoints.save(checkpoints.build(run), run, classes, 0, folder / "checkpoint.pt")
+    made_runs.untrained(params, folder, glat)
     return folder / "checkpoint.pt"
 
 
@@ -66,9 +60,7 @@ def test_a_clip_is_pictured_as_it_is_scored(project, params, glat):
         assert list(heard.streams) == ["fused"] and not len(heard.windows)
 
 
-def test_random_windows_belong_to_the_clip_in_any_batch_in_its_picture_and_where_it_is_tagged(
-    project, params, monkeypatch
-):
+def test_random_windows_belong_to_the_clip_in_any_batch_picture_and_where_it_is_tagged(project, params, monkeypatch):
     checkpoint = untrained(params, project / "run", {"selection": "random"})
     paths = split_packs(params, "mini", ["eval"])
     (tagger, _, _), packs = checkpoints.load(checkpoint), Packs(paths)
@@ -106,13 +98,9 @@ def test_a_file_whose_name_is_not_utf_8_is_pictured_with_the_windows_it_is_tagge
     heard = lambda *given: (found := streams(*given), windows["tag"].append(found.windows[0].tolist()))[0]
     monkeypatch.setattr(tagging.Tagger, "streams", heard)
     assert [tag.file.name for tag in tagging.tag(checkpoint, [Path(sound)], 1)] == [Path(sound).name]
-    drawn = lambda heard, *given, **how: (
-        windows["explain"].append(heard.windows.tolist()),
-        draw(heard, *given, **how),
-    )
+    drawn = lambda heard, *given, **how: (windows["explain"].append(heard.windows.tolist()), draw(heard, *given, **how))
     monkeypatch.setattr(explain, "draw", drawn)
     write_run(checkpoints.load(checkpoint)[1], project / "run/config.yaml")
-    shutil.copy(ROOT / "params.yaml", project)
     told = CliRunner().invoke(cli.app, ["explain", "run", sound, "--out", Path(sound).stem], catch_exceptions=False)
     assert told.stdout_bytes == b"caf\xe9.svg\ncaf\xe9.png\n"
     assert len(windows["tag"]) == 1 and windows["tag"] == windows["explain"]
@@ -136,13 +124,11 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     explain.explain(checkpoint, sound, project / "b", packs=packs, strong=NONE)
     for name in ("a.svg", "a.png", "b.svg", "b.png"):
         assert (project / name).stat().st_size > 10_000
-    assert (
-        f"CNN10 + GL-AT † (cnn10-glat-s0): {clip}" in (project / "a.svg").read_text()
-    )  # untrained, so nothing says that it converged
-    assert "Open marks and †" in (project / "a.svg").read_text()
-    with pytest.raises(
-        GlatError, match="nothing_0: no audio file, and no clip of the evaluation set; the names are in .*/clips.txt"
-    ):
+    picture = (project / "a.svg").read_text()
+    assert f"CNN10 + GL-AT † (cnn10-glat-s0): {clip}" in picture  # untrained, so nothing says that it converged
+    assert "Open marks and †" in picture
+    told = "nothing_0: no audio file, and no clip of the evaluation set; the names are in .*/clips.txt"
+    with pytest.raises(GlatError, match=told):
         explain.explain(checkpoint, "nothing_0", project / "c", packs=packs, strong=NONE)
 
 
@@ -162,15 +148,11 @@ def test_a_run_is_loaded_in_one_line_and_tags_as_the_command_does(project, param
     waveform = 0.1 * np.sin(np.arange(2 * 320000, dtype=np.float32)).reshape(2, -1)
     assert tagger(waveform).shape == (2, len(tagger.labels)) == (2, 16) and tagger(waveform[0]).shape == (1, 16)
     assert (tagger.sample_rate, tagger.seconds) == (32000, 10.0)
-    with pytest.raises(
-        GlatError, match=r"runs/mini/none/checkpoint\.pt: no such checkpoint; runs/mini has cnn10-glat-s0"
-    ):
+    with pytest.raises(GlatError, match=r"mini/none/checkpoint\.pt: no such checkpoint; runs/mini has cnn10-glat-s0"):
         glat.load("runs/mini/none")
 
 
 def test_to_import_glat_is_not_to_import_torch():
-    code = (
-        "import sys, glat; print([name for name in ('torch', 'numpy', 'pydantic') if name in sys.modules], glat.load)"
-    )
+    code = "import sys, glat; print([one for one in ('torch', 'numpy', 'pydantic') if one in sys.modules], glat.load)"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert out.startswith("[] <function load")

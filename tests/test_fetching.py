@@ -7,12 +7,13 @@ import hashlib
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from http_fixtures import Handler, Server, served
 
 from glat.config.settings import Fetch
 from glat.lib import fetching
@@ -23,13 +24,11 @@ CONTENT = np.random.default_rng(0).bytes(3_000_000)
 OTHER = np.random.default_rng(1).bytes(len(CONTENT))
 
 
-class Server(ThreadingHTTPServer):
+class Unreliable(Server):
     """Serves `content` with ranges, as `cuts`, `statuses` and `headers` tell it to misbehave."""
 
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, *given):
+        super().__init__(*given)
         self.content, self.tag, self.kind = CONTENT, '"one"', "application/octet-stream"
         self.ranges = True
         self.gate = threading.Event()  # answers wait until it is set
@@ -37,21 +36,15 @@ class Server(ThreadingHTTPServer):
         self.cuts: list[int] = []  # of each answer to come, how many bytes until the line breaks
         self.statuses: list[tuple[int, dict]] = []  # errors that come before
         self.asked: list[tuple[str | None, str | None]] = []  # Range and If-Range of each request
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    def handle_error(self, *_):
-        pass  # a client that went away, as a test asks it to
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/weights%3D1.pth?download=1"
+        return f"{super().address}/weights%3D1.pth?download=1"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class File(Handler):
     def do_GET(self):
-        server: Server = self.server
+        server: Unreliable = self.server
         asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
         server.asked.append((asked, condition))
         server.gate.wait(300)
@@ -70,28 +63,18 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(206 if start else 200, server.content[start:], headers)
 
     def answer(self, status, body, headers):
-        self.send_response(status)
-        for key, value in (headers | {"Content-Length": str(len(body))}).items():
-            self.send_header(key, value)
-        self.end_headers()
+        self.head(status, headers | {"Content-Length": len(body)})
         if self.server.cuts and body:
-            self.wfile.write(body[: self.server.cuts.pop(0)])
-            self.wfile.flush()
+            body = body[: self.server.cuts.pop(0)]
             self.close_connection = True
-            return
         self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(fetching, "PAUSES", (0, 0, 0))
-    server = Server()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with served(File, Unreliable) as server:
+        yield server
 
 
 def interrupted(server, path, monkeypatch, at=1_000_000):
@@ -173,18 +156,13 @@ def test_of_two_at_once_one_fetches_and_the_other_takes_what_it_got(server, tmp_
     wrong.write_bytes(b"another")
     for place in (path, wrong):
         server.gate.clear()
-        both = [
-            threading.Thread(target=fetch_file, args=(server.address, place, hashlib.sha256(CONTENT).hexdigest()))
-            for _ in range(2)
-        ]
-        for thread in both:
-            thread.start()
-        waiting = ""
-        while "another process fetches this file" not in waiting:
-            waiting += capfd.readouterr().err
-        server.gate.set()
-        for thread in both:
-            thread.join(300)
+        with ThreadPoolExecutor() as pool:
+            for _ in range(2):
+                pool.submit(fetch_file, server.address, place, hashlib.sha256(CONTENT).hexdigest())
+            waiting = ""
+            while "another process fetches this file" not in waiting:
+                waiting += capfd.readouterr().err
+            server.gate.set()
         assert place.read_bytes() == CONTENT and not [name for name in left(place) if "download" in name]
     assert len(server.asked) == 2
 
@@ -277,30 +255,25 @@ def test_a_full_disk_keeps_what_came(server, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(fetching, "open", Full, raising=False)
-        with pytest.raises(
-            GlatError, match=r"/f: the disk is full \([\d.]+ GB free and 0\.00293 GB to come\); make room and run again"
-        ):
+        told = r"/f: the disk is full \([\d.]+ GB free and 0\.00293 GB to come\); make room and run again"
+        with pytest.raises(GlatError, match=told):
             fetch_file(server.address, path)
     server.asked.clear()
     fetch_file(server.address, path)
     assert path.read_bytes() == CONTENT and server.asked[0][0] == f"bytes={fetching.BLOCK}-"
 
 
-class Hostile(BaseHTTPRequestHandler):
+class Hostile(Handler):
     """Answers as no honest server does, by the path that is asked for."""
-
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         with suppress(OSError):  # the client went away, as it should
             getattr(self, self.path.split("/")[1].split("?")[0])()
         self.close_connection = True
 
-    def head(self, status=200, **headers):
-        self.send_response(status)
-        for key, value in {"Connection": "close", **headers}.items():
-            self.send_header(key.replace("_", "-"), value)
-        self.end_headers()
+    def head(self, status=200, length=None, **headers):
+        length = {} if length is None else {"Content-Length": length}
+        super().head(status, {"Connection": "close", **length, **headers})
 
     def endless(self):
         self.head()
@@ -308,7 +281,7 @@ class Hostile(BaseHTTPRequestHandler):
             self.wfile.write(bytes(1 << 16))
 
     def drip(self):
-        self.head(Content_Length="1000")
+        self.head(length=1000)
         while True:
             self.wfile.write(b"x")
             time.sleep(0.05)
@@ -320,21 +293,21 @@ class Hostile(BaseHTTPRequestHandler):
             time.sleep(0.05)
 
     def packed(self):
-        self.head(Content_Length="20", Content_Encoding="gzip")
+        self.head(length=20, **{"Content-Encoding": "gzip"})
         self.wfile.write(bytes(20))
 
     def leads(self):
-        self.head(302, Location=unquote(self.path.partition("?to=")[2]), Content_Length="0")
+        self.head(302, 0, Location=unquote(self.path.partition("?to=")[2]))
 
     def round(self):
-        self.head(302, Location="/round", Content_Length="0")
+        self.head(302, 0, Location="/round")
 
     def here(self):
-        self.head(Content_Length="5")
+        self.head(length=5)
         self.wfile.write(b"found")
 
     def status(self):
-        self.head(int(self.path[-3:]), Content_Length="5" if self.path[-3:] == "300" else "0")
+        self.head(int(self.path[-3:]), 5 if self.path[-3:] == "300" else 0)
         self.wfile.write(b"x" * 5)
 
     def nothing(self):
@@ -350,18 +323,11 @@ class Hostile(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture(scope="module")
 def hostile():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(Hostile) as server:
+        yield server.address
 
 
 def test_a_file_larger_than_allowed_is_refused_by_what_it_says_and_by_what_comes(server, hostile, tmp_path):

@@ -50,17 +50,11 @@ def test_log_mel_equals_librosa(seconds, frames):
 def test_log_mel_equals_torchlibrosa_with_the_settings_of_panns():
     waveform = clips(10.0)
     stft = Spectrogram(
-        n_fft=1024,
-        hop_length=320,
-        win_length=1024,
-        window="hann",
-        center=True,
-        pad_mode="reflect",
+        n_fft=1024, hop_length=320, win_length=1024, window="hann", center=True, pad_mode="reflect",
         freeze_parameters=True,
-    )
-    mel = LogmelFilterBank(
-        sr=RATE, n_fft=1024, n_mels=64, fmin=50, fmax=14000, ref=1.0, amin=1e-10, top_db=None, freeze_parameters=True
-    )
+    )  # fmt: skip
+    bands = {"n_fft": 1024, "n_mels": 64, "fmin": 50, "fmax": 14000, "ref": 1.0, "amin": 1e-10, "top_db": None}
+    mel = LogmelFilterBank(sr=RATE, freeze_parameters=True, **bands)
     with torch.no_grad():
         theirs = mel(stft(waveform))
     ours = LogMel()(waveform)
@@ -94,9 +88,8 @@ def shipped() -> list[tuple[str, str, int, int, int]]:
     params, found = load(ROOT / "params.yaml"), []
     for name, dataset in params.datasets.items():
         for backbone in BACKBONES:
-            front_end = build(
-                backbone, 3, 0.0625, params.audio.sample_rate, front_end={"hop": dataset.hop}
-            ).front_end  # fmt: skip
+            rate, hop = params.audio.sample_rate, {"hop": dataset.hop}
+            front_end = build(backbone, 3, 0.0625, rate, front_end=hop).front_end
             found.append((backbone, name, front_end.sample_rate, front_end.stft.n_fft, front_end.hop))
     return found
 

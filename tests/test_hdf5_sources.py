@@ -62,12 +62,6 @@ def places(table):
     }
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_panns_packs_are_packed_anew(project):
     silent = WAVEFORMS.copy()
     silent[2] = 0
@@ -81,9 +75,8 @@ def test_panns_packs_are_packed_anew(project):
     assert packs.clips.tolist() == kept["clip"].tolist() and packs.attributes[0]["codec"] == "pcm16"
     np.testing.assert_array_equal(packs.read_int16(range(5)), WAVEFORMS[[0, 1, 3, 4, 5]])
     np.testing.assert_array_equal(packs.labels.dense(), audioset.targets(kept, CLASSES))
-    assert ledger(project) == {
-        ROWS["clip"][2]: "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
-    }
+    told = "zeros: all samples are 0, as packs of PANNs have for audio that was missing"
+    assert ledger(project) == {ROWS["clip"][2]: told}
     listed = pd.read_csv(project / "data/tiny/audio/eval/000.csv")
     assert set(listed["file"]) == {str(project / "hdf5s/waveforms/eval.h5")}
 
@@ -107,17 +100,14 @@ def test_panns_packs_in_place(project):
     np.testing.assert_array_equal(packs.read_int16([4, 0, 2, 1, 3]), WAVEFORMS[[5, 0, 2, 1, 3]])
     np.testing.assert_array_equal(packs.read([1])[0], WAVEFORMS[1] / np.float32(32768))
     with h5py.File(paths[0]) as pack:
-        assert "waveform" not in pack and pack["peak"][0] == pytest.approx(
-            np.abs(WAVEFORMS[0].astype(int)).max() / 32768
-        )
+        peak = np.abs(WAVEFORMS[0].astype(int)).max() / 32768
+        assert "waveform" not in pack and pack["peak"][0] == pytest.approx(peak)
     assert ledger(project)[ROWS["clip"][4]].startswith("zeros: ")
     for other in ({"order": order[3::-1]}, {"dtype": np.float32}):
         rows = ROWS.iloc[other.get("order", order[:4])]
         (project / "a/1.h5").unlink()
         panns(project / "a/1.h5", rows, waveform=zeros[rows.index].astype(other.get("dtype", np.int16)))
-        with pytest.raises(
-            GlatError, match=r"a/1\.h5: changed since a pack began to use it in place; download and pack"
-        ):
+        with pytest.raises(GlatError, match=r"a/1\.h5: changed since a pack began to use it in place; download and"):
             Packs(paths).read([0])
     (project / "a/1.h5").unlink()
     panns(project / "a/1.h5", ROWS.iloc[order[:4]], waveform=zeros[order[:4]])
@@ -152,13 +142,8 @@ def test_passt_packs(project):
     content = [encode(project / f"{i}.mp3", sound(i)[None], RATE).read_bytes() for i in range(6)]
     content[1], content[4] = b"", b"<!DOCTYPE html>"
     names = [
-        f"Y{IDS[0]}.mp3",
-        f"{IDS[1]}.mp3",
-        f"{IDS[2]}.mp3",
-        f"eval/Y{IDS[3]}.m",
-        f"Y{IDS[4]}.mp3",
-        f"Y{IDS[5]}.mp3",
-    ]
+        f"Y{IDS[0]}.mp3", f"{IDS[1]}.mp3", f"{IDS[2]}.mp3", f"eval/Y{IDS[3]}.m", f"Y{IDS[4]}.mp3", f"Y{IDS[5]}.mp3",
+    ]  # fmt: skip
     passt(project / "mp3/eval_segments_mp3.hdf", names=names, content=content)
     passt(project / "mp3/balanced_train_segments_mp3.hdf", ROWS[:1])
     make_project(project, {"kind": "passt_hdf5", "audio": "mp3"})
@@ -276,9 +261,8 @@ def test_a_damaged_row_is_one_clip_lost(tmp_path):
         raw.write(b"\xff" * chunk.size)
     got = list(PannsHdf5(audio="-").read(table, None))
     assert str(got[2]).startswith("unreadable: row 2: ") and "\n" not in str(got[2])
-    np.testing.assert_array_equal(
-        np.stack([s.samples for i, s in enumerate(got) if i != 2]), np.delete(WAVEFORMS, 2, 0)
-    )
+    del got[2]
+    np.testing.assert_array_equal(np.stack([one.samples for one in got]), np.delete(WAVEFORMS, 2, 0))
 
 
 def test_a_file_that_is_gone_stops_the_step(tmp_path):
@@ -289,30 +273,26 @@ def test_a_file_that_is_gone_stops_the_step(tmp_path):
         next(PannsHdf5(audio="-").read(table, None))
 
 
-def other(name, **options):
-    """A change of a whole file: another dataset of this name."""
+def instead(name, make):
+    """A change of a whole file: what `make` puts in the place of a dataset."""
 
     def change(file):
         del file[name]
-        file.create_dataset(name, **options)
+        make(file)
 
     return change
+
+
+def other(name, **options):
+    return instead(name, lambda file: file.create_dataset(name, **options))
 
 
 def linked(name, to):
-    def change(file):
-        del file[name]
-        file[name] = to
-
-    return change
+    return instead(name, lambda file: file.__setitem__(name, to))
 
 
 def group(name):
-    def change(file):
-        del file[name]
-        file.create_group(name)
-
-    return change
+    return instead(name, lambda file: file.create_group(name))
 
 
 def at(value):
@@ -399,14 +379,10 @@ def raw_file(file):
 def virtual(*parts, shape=WAVEFORMS.shape):
     """A change of a whole file: a waveform of `parts` (file, first row, last row) of the files' own `waveform`."""
 
-    def change(file):
-        layout = h5py.VirtualLayout(WAVEFORMS.shape, "<i2")
-        for name, first, last in parts:
-            layout[first:last, : shape[1]] = h5py.VirtualSource(name, "waveform", shape)[first:last]
-        del file["waveform"]
-        file.create_virtual_dataset("waveform", layout)
-
-    return change
+    layout = h5py.VirtualLayout(WAVEFORMS.shape, "<i2")
+    for name, first, last in parts:
+        layout[first:last, : shape[1]] = h5py.VirtualSource(name, "waveform", shape)[first:last]
+    return instead("waveform", lambda file: file.create_virtual_dataset("waveform", layout))
 
 
 @pytest.fixture

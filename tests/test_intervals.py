@@ -4,22 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, norm, t
-from test_metrics import clips_and_scores
+from test_metrics import CASES, clips_and_scores
 
 from benchmarks.coverage import coverage, effects, labels_of_audioset, labels_of_mini, misses, population
 from glat.lib.errors import GlatError
 from glat.scoring.intervals import Variances, d_prime_interval, difference, holm, interval, proportion, variances
 from glat.scoring.jackknife import Estimate, class_estimates, jackknife, unseen_variance
 from glat.scoring.metrics import average_precision, d_primes, roc_auc, summary
-
-CASES = st.integers(1, 25).flatmap(
-    lambda clips: st.tuples(
-        arrays(bool, (clips, 2)),
-        arrays(np.float64, (clips, 2), elements=st.sampled_from([-2.0, -1e-9, 0.0, 1e-9, 0.25, 0.5, 1e9])),
-    )
-)
 
 
 def naive_influence(target, score, metric):
@@ -87,9 +79,8 @@ def test_means_over_classes_hold_how_classes_vary_together():
     of_class = [one for one in class_estimates(target, score) if one]
     points = summary(target, score)
     assert len(of_class) == 4
-    assert (found.mAP.value, found.mAUC.value, found.d_prime.value) == pytest.approx(
-        (points.mAP, points.mAUC, points.d_prime)
-    )
+    expected = points.mAP, points.mAUC, points.d_prime
+    assert (found.mAP.value, found.mAUC.value, found.d_prime.value) == pytest.approx(expected)
     np.testing.assert_allclose(found.mAP.influence, np.mean([ap.influence for ap, _ in of_class], 0))
     assert found.mAUC.doubt == pytest.approx(sum(auc.doubt for _, auc in of_class) / 16)
     step = 1e-6  # d' by the delta method
@@ -216,9 +207,8 @@ def test_holm_equals_stepping_down_by_hand(p):
             refused.add(index)
             left -= 1
         assert {i for i in range(len(p)) if corrected[i] <= level} >= refused
-        assert all(
-            corrected[i] == pytest.approx(level) for i in range(len(p)) if corrected[i] <= level and i not in refused
-        )
+        others = [i for i in range(len(p)) if corrected[i] <= level and i not in refused]
+        assert all(corrected[i] == pytest.approx(level) for i in others)
 
 
 def test_intervals_hold_the_population_s_truth():

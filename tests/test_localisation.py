@@ -47,10 +47,7 @@ def test_a_window_as_long_as_the_clip_always_hits():
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 9), st.floats(0.05, 5)), min_size=1, max_size=4),
-    st.floats(0.5, 9),
-)
+@given(st.lists(st.tuples(st.floats(0, 9), st.floats(0.05, 5)), min_size=1, max_size=4), st.floats(0.5, 9))
 def test_the_chance_agrees_with_drawn_windows(drawn, tau):
     times = events(*((on, min(on + length, 10)) for on, length in drawn))
     starts = np.linspace(0, 10 - tau, 20001)
@@ -135,10 +132,8 @@ def project(tmp_path, monkeypatch):
 
 def test_a_dataset_without_strong_labels_skips_localisation_and_says_so(project, tmp_path):
     localisation.write(project, tmp_path / "results/mini")
-    assert (
-        "mini has no strong labels of its evaluation clips: localisation was skipped"
-        in (tmp_path / "results/mini/localisation.md").read_text()
-    )
+    told = (tmp_path / "results/mini/localisation.md").read_text()
+    assert "mini has no strong labels of its evaluation clips: localisation was skipped" in told
     assert pd.read_csv(tmp_path / "results/mini/localisation.csv").empty
     assert (tmp_path / "results/mini/durations.svg").exists()
 
@@ -178,10 +173,8 @@ def test_gains_of_classes_are_paired_by_clip_and_seed_and_their_p_is_corrected(p
     corpus, skills = Corpus(clips=80), {None: 0.5, "glat": 3.0}
     params = load(ROOT / "params.yaml", TINY | {"seeds": [0, 1, 2]})
     systems = [experiments.system(params, "cnn10", method) for method in (None, {})]
-    kept = [
-        [make_run(run, corpus, skill)["fused"] for run in system.runs]
-        for system, skill in zip(systems, skills.values(), strict=True)
-    ]
+    pairs = zip(systems, skills.values(), strict=True)
+    kept = [[make_run(run, corpus, skill)["fused"] for run in system.runs] for system, skill in pairs]
     found = gains(*(read(system) for system in systems), pd.Series({f"/m/{c}": 1.0 for c in range(16)}))
     of_class = [[next(class_estimates(corpus.target[:, 4:5], s[:, 4:5]))[0] for s in of] for of in kept]
     expected = difference(*of_class[::-1])

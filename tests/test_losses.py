@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
-from data_fixtures import tone
+from data_fixtures import tone, written
 
 from glat.data.audio.clips import AudioError, Cut, prepare
 from glat.data.audio.decoding import decode
@@ -34,17 +34,9 @@ def muxed(tmp_path_factory):
             noise = 0.05 * np.random.default_rng(0).standard_normal((int(seconds * 44100), 2))
             soundfile.write(sound, 0.5 * tone(seconds).T + noise, 44100)
         options = [
-            "-c:a",
-            codec,
-            "-b:a",
-            "768k" if codec == "dca" else "128k",
-            "-strict",
-            "-2",
-            "-write_xing",
-            "0",
-            "-f",
+            "-c:a", codec, "-b:a", "768k" if codec == "dca" else "128k", "-strict", "-2", "-write_xing", "0", "-f",
             container,
-        ]
+        ]  # fmt: skip
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-i", sound, *options]
         made = subprocess.run([*command, "-" if piped else folder / "made"], check=True, capture_output=True)
         return made.stdout if piped else (folder / "made").read_bytes()
@@ -144,9 +136,7 @@ def test_tags_of_any_kind_are_no_lost_sound(muxed, container, codec):
 
 
 def test_a_header_that_counts_too_few_samples():
-    file = io.BytesIO()
-    soundfile.write(file, tone(4, RATE, 1)[0], RATE, format="WAV")
-    wav = bytearray(file.getvalue())
+    wav = bytearray(written(tone(4, RATE, 1)[0], RATE))
     at = wav.find(b"data") + 4
     assert seconds(bytes(wav)) == 4
     wav[at : at + 4] = (64_000).to_bytes(4, "little")
@@ -154,9 +144,7 @@ def test_a_header_that_counts_too_few_samples():
     for unknown in (0, 0x7FFFF000, 0xFFFFFFFF):  # what pipes write
         wav[at : at + 4] = unknown.to_bytes(4, "little")
         assert seconds(bytes(wav)) == 4
-    file = io.BytesIO()
-    soundfile.write(file, tone(4, RATE, 1)[0], RATE, format="FLAC")
-    flac = bytearray(file.getvalue())
+    flac = bytearray(written(tone(4, RATE, 1)[0], RATE, kind="FLAC"))
     flac[22:42] = (2 * RATE).to_bytes(4, "big") + bytes(16)
     assert seconds(bytes(flac)) == 4  # it is decoded to its end
 
@@ -165,13 +153,9 @@ MONO = [("SVX", "PCM_16", 1), ("WVE", "ALAW", 1), ("SDS", "PCM_16", 1)]
 COUNTED = [("AVR", "PCM_16"), ("MAT4", "FLOAT"), ("MAT5", "PCM_16"), ("MPC2K", "PCM_16"), ("NIST", "PCM_16")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "subtype", "channels"), MONO + [(*one, channels) for one in COUNTED for channels in (1, 2)]
-)
+@pytest.mark.parametrize(("kind", "subtype", "channels"), MONO + [(*one, n) for one in COUNTED for n in (1, 2)])
 def test_a_header_that_counts_the_samples_is_asked(tmp_path, kind, subtype, channels):
-    file = io.BytesIO()
-    soundfile.write(file, tone(3, 8000, channels).T, 8000, subtype, format=kind)
-    whole = file.getvalue()
+    whole = written(tone(3, 8000, channels), 8000, subtype, kind)
     assert seconds(whole) == pytest.approx(3, abs=0.01)
     assert lost(whole[: len(whole) // 2]).startswith(REFUSED)
     (tmp_path / "a").write_bytes(whole[: len(whole) // 2])
@@ -186,18 +170,17 @@ def test_half_of_a_sox_file_is_lost():
 
 
 def test_alac_in_caf_is_read_to_its_last_sample():
-    file, wanted = io.BytesIO(), tone(3, 44100)
-    soundfile.write(file, wanted.T, 44100, "ALAC_16", format="CAF")
-    np.testing.assert_allclose(decode(file.getvalue()).samples, wanted, atol=1e-4)
-    assert lost(cut(file.getvalue())).startswith(REFUSED)
+    wanted = tone(3, 44100)
+    whole = written(wanted, 44100, "ALAC_16", "CAF")
+    np.testing.assert_allclose(decode(whole).samples, wanted, atol=1e-4)
+    assert lost(cut(whole)).startswith(REFUSED)
 
 
 @pytest.mark.parametrize("kind", ["W64", "RF64"])
 def test_w64_and_rf64_from_a_pipe(tmp_path, kind):
     """Neither decoder reads them where the sizes in their headers are missing."""
-    file, wanted = io.BytesIO(), tone(3, RATE, 1)
-    soundfile.write(file, wanted[0], RATE, "PCM_16", format=kind)
-    content = bytearray(file.getvalue())
+    wanted = tone(3, RATE, 1)
+    content = bytearray(written(wanted, RATE, "PCM_16", kind))
     if kind == "W64":
         at = content.find(b"data") + 16
         content[16:24], content[at : at + 8] = b"\xff" * 8, b"\xff" * 7 + b"\x7f"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
+from http_fixtures import served
 
 from glat.config.params import load
 from glat.config.settings import Dataset
@@ -56,10 +56,8 @@ def server(folder):
             time.sleep(0.2)  # so that two that fetch at once meet
             super().do_GET()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
+    with served(partial(Quiet, directory=folder)) as http:
+        yield http.address
 
 
 def dataset(places):
@@ -103,9 +101,7 @@ def test_nothing_is_fetched_twice(folder, server, tmp_path, monkeypatch):
     for name in LISTS:
         (folder / name).unlink(missing_ok=True)
     collect(places | {"train_segments.csv": f"{server}/other.csv"}, out)
-    with pytest.raises(
-        GlatError, match=r"datasets.mine.classes: 3, but .*class_labels_indices.csv has 2 \(fetched to "
-    ):
+    with pytest.raises(GlatError, match=r"datasets.mine.classes: 3, but .*labels_indices.csv has 2 \(fetched to "):
         collect(places | {"train_segments.csv": f"{server}/other.csv"}, out, classes=3)
 
 
@@ -113,12 +109,9 @@ def test_once_a_list_is_wrong_no_other_is_fetched(folder, server, tmp_path):
     places = {name: f"{server}/{name}" for name in LISTS} | {"eval_segments.csv": str(folder / "eval_segments.csv")}
     with pytest.raises(GlatError) as refused:
         collect(places, tmp_path / "out", classes=3)
-    assert str(refused.value).startswith(
-        f"datasets.mine.classes: 3, but the list {server}/class_labels_indices.csv has 2 ("
-    )
-    assert [path.parent.name for path in (tmp_path / ".lists").glob("*/*.*sv")] == [
-        address_hash(f"{server}/class_labels_indices.csv")
-    ]
+    address = f"{server}/class_labels_indices.csv"
+    assert str(refused.value).startswith(f"datasets.mine.classes: 3, but the list {address} has 2 (")
+    assert [path.parent.name for path in (tmp_path / ".lists").glob("*/*.*sv")] == [address_hash(address)]
 
 
 def test_a_list_that_came_damaged_is_fetched_anew(folder, server, tmp_path):
@@ -148,10 +141,8 @@ def test_two_at_once(folder, server, tmp_path):
     params["fig2"] |= {"n": [1], "tau": [1.0]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-m", "glat.cli", "metadata"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    both = [
-        subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    how = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, **how) for _ in range(2)]
     told = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0] * 2, told
     assert {path.name: path.read_text() for path in (tmp_path / "data/mine/metadata").iterdir()} == LISTS
@@ -169,11 +160,7 @@ def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        (
-            "class_labels_indices.csv",
-            CLASSES + "2,/m/0c,C\n",
-            "datasets.mine.classes: 2, but .*class_labels_indices.csv has 3",
-        ),
+        ("class_labels_indices.csv", CLASSES + "2,/m/0c,C\n", "datasets.mine.classes: 2, but .*class_labels_indices.csv has 3"),
         ("eval_segments.csv", PLAIN + '-d,0,10,"/m/0a"\n', "splits.eval: 1, but .* has 2"),
         ("eval_segments.csv", PLAIN.replace("/m/0b", "/m/0z"), "label '/m/0z' is not in the class list"),
         ("eval_segments.csv", PLAIN.replace("40.0", "30.0"), "line 2: expected 0 <= start_seconds < end_seconds"),
@@ -181,15 +168,12 @@ def test_strong_labels_may_be_absent_but_a_list_may_not(folder):
         ("train_segments.csv", GOOGLE[:-12], "line 5: .* cut"),
         ("train_segments.csv", GOOGLE.replace("-a,", "-c,"), "-c_30000 is in both train and eval"),
         ("eval_strong.tsv", STRONG.replace("1.25", "0.25"), "line 2"),
-        (
-            "eval_strong.tsv",
-            STRONG.replace("-c_30000", "-c"),
-            "none of its clips is in the list of eval: expected '-c_30000' or another one there, found '-c'",
-        ),
+        ("eval_strong.tsv", STRONG.replace("-c_30000", "-c"),
+         "none of its clips is in the list of eval: expected '-c_30000' or another one there, found '-c'"),
         ("eval_strong.tsv", STRONG.partition("-c")[0], r"eval_strong\.tsv: holds no label"),
         ("eval_strong.tsv", STRONG.replace("/m/0b", "Moo"), "none of its labels is a class: expected .*, found 'Moo'"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_list_is_one_sentence(folder, name, text, told):
     (folder / name).write_text(text)
     with pytest.raises(GlatError, match=told) as refused:
@@ -232,9 +216,8 @@ def test_the_presets_know_where_every_list_is():
     for name in ("audioset_balanced", "audioset"):
         places = load(ROOT / "params.yaml", {"dataset": name}).chosen.lists()
         assert all(place.startswith("https://storage.googleapis.com/us_audioset/") for place in places.values())
-        assert {Path(place).name for key, place in places.items() if "strong" not in key} == places.keys() - {
-            "eval_strong.tsv"
-        }
+        weak = {name: place for name, place in places.items() if "strong" not in name}
+        assert {Path(place).name for place in weak.values()} == weak.keys() == places.keys() - {"eval_strong.tsv"}
 
 
 def test_sizes_are_compared_before_anything_is_fetched_or_replaced(folder, server, tmp_path):

@@ -122,27 +122,15 @@ def test_summary_without_any_positive_has_no_mean():
 @pytest.mark.parametrize(
     ("target", "score", "sentence"),
     [
-        (
-            np.zeros((3, 2)),
-            np.zeros((3, 4)),
-            r"must both be \(clips, classes\): target is \(3, 2\), score is \(3, 4\)",
-        ),
+        (np.zeros((3, 2)), np.zeros((3, 4)), r"must both be \(clips, classes\): target is \(3, 2\), score is \(3, 4\)"),
         (np.zeros(3), np.zeros(3), r"target is \(3,\)"),
         (np.zeros((0, 4)), np.zeros((0, 4)), "nothing to score: 0 clips, 4 classes"),
-        (
-            np.array([[1, 0], [2, 0]]),
-            np.zeros((2, 2)),
-            "target has 1 of 4 .* neither 0 nor 1: the first is 2, clip 1, class 0",
-        ),
+        (np.array([[1, 0], [2, 0]]), np.zeros((2, 2)), "target has 1 of 4 .* neither 0 nor 1: the first is 2, clip 1, class 0"),
         (np.array([[1, np.nan]]), np.zeros((1, 2)), "target has 1 of 2 .* the first is nan, clip 0, class 1"),
-        (
-            np.eye(2),
-            np.array([[0, np.nan], [np.inf, 0]]),
-            "score has 2 of 4 .* not finite: the first is nan, clip 0, class 1",
-        ),
+        (np.eye(2), np.array([[0, np.nan], [np.inf, 0]]), "score has 2 of 4 .* not finite: the first is nan, clip 0, class 1"),
         (np.eye(1), np.array([["0.5"]]), "score must hold real numbers, not <U3"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_clear_sentence(target, score, sentence):
     for metric in (average_precision, roc_auc, summary, jackknife):
         with pytest.raises(GlatError, match=sentence) as refused:

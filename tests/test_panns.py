@@ -156,13 +156,7 @@ def test_a_panns_checkpoint_gives_the_output_of_panns(published, wrapped):
 
 
 def change(key: str, value: Tensor | None):
-    def apply(state: dict[str, Tensor]) -> None:
-        if value is None:
-            del state[key]
-        else:
-            state[key] = value
-
-    return apply
+    return lambda state: state.pop(key) if value is None else state.update({key: value})
 
 
 @pytest.mark.parametrize(

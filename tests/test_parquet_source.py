@@ -1,13 +1,10 @@
 """The source `parquet`: the Hugging Face copies, read a row group at a time."""
 
-import io
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import soundfile
-from data_fixtures import CLASSES, encode
+from data_fixtures import CLASSES, encode, written
 from source_fixtures import IDS, RATE, all_steps, ledger, make_project, segments, sound, step
 
 from glat.data.audio.clips import AudioError, to_int16
@@ -23,9 +20,7 @@ LISTS = pa.list_(pa.string())
 
 
 def flac(i: int) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, sound(i), RATE, format="FLAC")
-    return file.getvalue()
+    return written(sound(i), RATE, kind="FLAC")
 
 
 def table(rows=ROWS, content=None, labels=None) -> pa.Table:
@@ -171,10 +166,8 @@ def test_columns_of_other_types_are_refused(tmp_path, column, values, told):
     made = table(content=[b"x"] * 6)
     listing = fetch(write(tmp_path / "a.parquet", made))
     write(tmp_path / "a.parquet", made.set_column(made.schema.get_field_index(column), column, pa.array(values)))
-    for use in (
-        lambda: fetch(tmp_path),
-        lambda: list(Parquet(audio="-").read(listing, tmp_path)),
-    ):  # changed in between, perhaps
+    read = lambda: list(Parquet(audio="-").read(listing, tmp_path))
+    for use in (lambda: fetch(tmp_path), read):  # changed in between, perhaps
         with pytest.raises(GlatError, match=rf"a\.parquet: {told}"):
             use()
 
@@ -187,9 +180,8 @@ def test_bytes_and_text_of_every_kind_are_read(tmp_path, kind):
     content = content.dictionary_encode() if pa.types.is_dictionary(kind) else content.cast(kind)
     ids = pa.array(IDS).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(IDS, pa.large_string())
     made = pa.table({"video_id": ids, "audio": pa.StructArray.from_arrays([content], ["bytes"])})
-    assert list(Parquet(audio="-").read(fetch(write(tmp_path / "a.parquet", made, 6)), tmp_path)) == [
-        b"%03d" % i for i in range(6)
-    ]
+    got = list(Parquet(audio="-").read(fetch(write(tmp_path / "a.parquet", made, 6)), tmp_path))
+    assert got == [b"%03d" % i for i in range(6)]
 
 
 def test_a_damaged_row_group_loses_its_clips_alone(tmp_path):
@@ -212,14 +204,10 @@ def test_a_wrong_setting_is_told_in_a_sentence(tmp_path, monkeypatch):
     make_project(tmp_path, {"kind": "parquet", "audio": "data"})
     assert step("metadata") is None
     for key, value, told in (
-        (
-            "audio",
-            "[]",
-            "datasets.tiny.source.audio: [] is not a folder, a file, a pattern of files, or a list of them",
-        ),
+        ("audio", "[]", "datasets.tiny.source.audio: [] is not a folder, a file, a pattern of files, or a list of them"),
         ("audio", "nowhere", "nowhere: no file (.parquet) there; set datasets.*.source.audio"),
         ("in_place", "true", "unknown key in_place; source parquet has audio, split_folders"),
-    ):
+    ):  # fmt: skip
         assert told in step("--set", f"datasets.tiny.source.{key}={value}", "download", "eval", 0)
 
 

@@ -27,9 +27,8 @@ def test_from_panns_trains_as_the_released_code_does(dataset):
     assert [(run.backbone, run.glat.training) for run in two] == [("cnn10", "frozen_global")]
     made = [run for run in made if run not in two]
     weights = {"cnn10": "weights/Cnn10_mAP=0.380.pth", "resnet38": "weights/ResNet38_mAP=0.434.pth"}
-    assert [(run.backbone, run.glat is not None) for run in made] == [
-        (name, glat) for name in weights for glat in (False, True)
-    ]
+    expected = [(name, glat) for name in weights for glat in (False, True)]
+    assert [(run.backbone, run.glat is not None) for run in made] == expected
     for run in made:
         assert run.init["global"] == weights[run.backbone]
         training = run.training

@@ -19,11 +19,8 @@ def made(rule, output, *inputs):
     """Notes as Snakemake keeps them; inputs of 1 kB and more have no checksum here."""
     small = [name for name in inputs if Path(name).is_file() and Path(name).stat().st_size < 1000]
     facts = {"rule": rule, "input": sorted(inputs), "params": ["1"], "code": "glat", "software_stack_hash": "0"}
-    facts |= {
-        "record_format_version": RECORD_FORMAT_VERSION,
-        "input_checksums": {name: checksum(name) for name in small},
-    }
-    Notes().take(output, facts)
+    facts |= {"input_checksums": {name: checksum(name) for name in small}}
+    Notes().take(output, facts | {"record_format_version": RECORD_FORMAT_VERSION})
 
 
 @pytest.fixture
@@ -45,9 +42,8 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def elsewhere(project, monkeypatch):
     """The same files without Snakemake's notes and without the list; the pack has come after the checkpoint."""
-    there = shutil.copytree(
-        project / "here", project / "there", ignore=shutil.ignore_patterns(".snakemake", "list.csv")
-    )
+    ignored = shutil.ignore_patterns(".snakemake", "list.csv")
+    there = shutil.copytree(project / "here", project / "there", ignore=ignored)
     monkeypatch.chdir(there)
     os.utime("checkpoint.pt", (1000, 1000))
     os.utime("pack.h5", (2000, 2000))

@@ -7,13 +7,12 @@ import json
 import pickle
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import h5py
 import pytest
 import yaml
 from conftest import ROOT
+from http_fixtures import Handler, served
 from tiny_project import copy_of_the_project, run
 
 from glat.config.params import load, public
@@ -90,9 +89,8 @@ def test_settings_are_written_without_the_values_of_keys_that_are_secrets():
 )
 def test_what_is_no_yaml_is_told_by_its_place_alone(tmp_path, line):
     (tmp_path / "params.yaml").write_text(f"a: 1\nsource:\n  {line}\n")
-    with pytest.raises(
-        GlatError, match=r"params\.yaml: not valid YAML: (line [34], column \d+|one of its values)"
-    ) as told:
+    place = r"(line [34], column \d+|one of its values)"
+    with pytest.raises(GlatError, match=rf"params\.yaml: not valid YAML: {place}") as told:
         load(tmp_path / "params.yaml")
     assert PLANTED not in str(told.value)
     with pytest.raises(GlatError) as told:
@@ -101,13 +99,8 @@ def test_what_is_no_yaml_is_told_by_its_place_alone(tmp_path, line):
 
 
 def test_no_error_of_a_source_or_a_setting_holds_one():
-    for proxy in (
-        "me:s3cr3t@host:1",
-        "http://me:s3cr3t@host:x",
-        "http://me:s3/cr3t@host",
-        "http://[::1 me:s3cr3t@h",
-        5,
-    ):
+    odd = ("me:s3cr3t@host:1", "http://me:s3cr3t@host:x", "http://me:s3/cr3t@host", "http://[::1 me:s3cr3t@h", 5)
+    for proxy in odd:
         settings = {"datasets.audioset.source": {"kind": "youtube", "proxy": proxy}}
         params = load(ROOT / "params.yaml", {"dataset": "audioset"} | settings)
         from glat.data.sources.registry import open_source
@@ -153,44 +146,36 @@ def test_a_traceback_holds_none():
     assert "KeyError: 'http://host/?key=***'" in done.stderr
 
 
-class Lists(BaseHTTPRequestHandler):
+class Lists(Handler):
     """Has the class list, and refuses the rest."""
 
     def do_GET(self):
         body = b"index,mid,display_name\n" + b"".join(b"%d,/m/%d,Dog %d\n" % (i, i, i) for i in range(5))
-        self.send_response(200 if "class" in self.path else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self.head(200 if "class" in self.path else 404, {"Content-Length": len(body)})
         self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
 def planted(tmp_path):
     """A project with secrets wherever one may stand, and the folder that it lies in."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Lists)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    host = f"http://me:p@{PLANTED}@127.0.0.1:{server.server_port}"
-    project = copy_of_the_project(tmp_path)
-    settings = yaml.safe_load((project / "params.yaml").read_text())
-    settings["datasets"]["mini"] |= {
-        "source": {
-            "kind": "youtube", "proxy": f"{host}/", "cookies": f"/home/{PLANTED}/c.txt",
-            "address": f"{host}/{{id}}?token={PLANTED}",
-        },
-        "metadata": {
-            name: f"{host}/{name}?X-Amz-Signature={PLANTED}"
-            for name in ("class_labels_indices.csv", "train_segments.csv", "eval_segments.csv")
-        },
-        "classes": 5,
-    }  # fmt: skip
-    settings["weights"] = {"cnn10": {"file": f"{host}/Cnn10.pth?token={PLANTED}", "md5": "0" * 32}}
-    (project / "params.yaml").write_text(yaml.safe_dump(settings))
-    yield project
-    server.shutdown()
-    server.server_close()
+    with served(Lists) as server:
+        host = server.address.replace("//", f"//me:p@{PLANTED}@")
+        project = copy_of_the_project(tmp_path)
+        settings = yaml.safe_load((project / "params.yaml").read_text())
+        settings["datasets"]["mini"] |= {
+            "source": {
+                "kind": "youtube", "proxy": f"{host}/", "cookies": f"/home/{PLANTED}/c.txt",
+                "address": f"{host}/{{id}}?token={PLANTED}",
+            },
+            "metadata": {
+                name: f"{host}/{name}?X-Amz-Signature={PLANTED}"
+                for name in ("class_labels_indices.csv", "train_segments.csv", "eval_segments.csv")
+            },
+            "classes": 5,
+        }  # fmt: skip
+        settings["weights"] = {"cnn10": {"file": f"{host}/Cnn10.pth?token={PLANTED}", "md5": "0" * 32}}
+        (project / "params.yaml").write_text(yaml.safe_dump(settings))
+        yield project
 
 
 def holding(project):

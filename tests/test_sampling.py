@@ -41,9 +41,8 @@ def naive(target, batch_size, seed, batches, left_out=()):
 def test_against_a_naive_loop_in_any_order(target, batch_size, seed, random):
     left_out = random.sample(range(len(target)), random.choice([0, len(target) // 3]))
     if not np.delete(target, left_out, axis=0).any():
-        with pytest.raises(
-            GlatError, match=f"no clip {f'but the {len(left_out)} left out ' * bool(left_out)}has a label"
-        ):
+        but = f"but the {len(left_out)} left out " if left_out else ""
+        with pytest.raises(GlatError, match=f"no clip {but}has a label"):
             BalancedBatches(target, batch_size, seed, left_out)
         return
     wanted = naive(target, batch_size, seed, 20, left_out)

@@ -7,16 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glat.models import LogMel
-from glat.models.selection import (
-    cut_windows,
-    peak_frames,
-    random_starts,
-    suppressed_peaks,
-    top_classes,
-    uniform_starts,
-    window_starts,
-)
+from glat.models import LogMel, selection
 
 RATE, FPS = 32000, 100.0
 
@@ -77,14 +68,13 @@ def test_windows_equal_a_naive_loop(case, suppress, frame_time):
     activations = torch.tensor(clips)
     frames = activations.shape[2]
     window, length = (round(100 * tau), round(100 * seconds)) if suppress else (0, 0)  # at 100 Hz
-    peaks = suppressed_peaks(activations, window, length) if suppress else peak_frames(activations)
-    starts = window_starts(peaks, frames, tau, seconds, frame_time)
+    peaks = selection.suppressed_peaks(activations, window, length) if suppress else selection.peak_frames(activations)
+    starts = selection.window_starts(peaks, frames, tau, seconds, frame_time)
     for b, clip in enumerate(clips):
         expected = naive_peaks(clip, window, length)
         assert peaks[b].tolist() == expected
-        assert starts[b].tolist() == pytest.approx(
-            [naive_start(p, frames, tau, seconds, frame_time) for p in expected], abs=1e-9
-        )
+        begun = [naive_start(p, frames, tau, seconds, frame_time) for p in expected]
+        assert starts[b].tolist() == pytest.approx(begun, abs=1e-9)
     assert starts.min() >= 0 and starts.max() + tau <= seconds + 1e-9
     assert torch.equal(activations, torch.tensor(clips))  # not changed in place
 
@@ -92,20 +82,25 @@ def test_windows_equal_a_naive_loop(case, suppress, frame_time):
 @given(scores=st.lists(st.lists(activation, min_size=7, max_size=7), min_size=1, max_size=3), count=st.integers(1, 7))
 @settings(deadline=None, max_examples=150)
 def test_classes_are_the_highest_and_the_lower_index_among_equals(scores, count):
-    assert top_classes(torch.tensor(scores), count).tolist() == [naive_top_classes(row, count) for row in scores]
+    assert selection.top_classes(torch.tensor(scores), count).tolist() == [
+        naive_top_classes(row, count) for row in scores
+    ]
 
 
 def test_a_peak_at_either_end_gives_the_first_and_the_last_window():
     peaks = torch.tensor([[0, 61]])
-    assert window_starts(peaks, 62, 3.0, 10.0).tolist() == [[0.0, 7.0]]
-    assert window_starts(torch.tensor([[31]]), 62, 3.0, 10.0).item() == pytest.approx(31.5 / 6.2 - 1.5)
-    assert window_starts(torch.tensor([[31]]), 62, 3.0, 10.0, "start").item() == pytest.approx(31 / 6.2 - 1.5)
+    assert selection.window_starts(peaks, 62, 3.0, 10.0).tolist() == [[0.0, 7.0]]
+    assert selection.window_starts(torch.tensor([[31]]), 62, 3.0, 10.0).item() == pytest.approx(31.5 / 6.2 - 1.5)
+    assert selection.window_starts(torch.tensor([[31]]), 62, 3.0, 10.0, "start").item() == pytest.approx(31 / 6.2 - 1.5)
 
 
 def test_a_window_as_long_as_the_clip_or_longer_starts_at_zero():
     for tau in (10.0, 12.0):
-        assert not window_starts(torch.arange(62)[None], 62, tau, 10.0).any()
-        assert not random_starts(4, 5, tau, 10.0, None).any() and not uniform_starts(4, 5, tau, 10.0).any()
+        assert not selection.window_starts(torch.arange(62)[None], 62, tau, 10.0).any()
+        assert (
+            not selection.random_starts(4, 5, tau, 10.0, None).any()
+            and not selection.uniform_starts(4, 5, tau, 10.0).any()
+        )
 
 
 def suppressed(peak: int | None, frames: int, window: int, clip: int) -> list[list[int]]:
@@ -114,7 +109,7 @@ def suppressed(peak: int | None, frames: int, window: int, clip: int) -> list[li
     peaks = range(frames) if peak is None else [peak]
     first = torch.eye(frames)[list(peaks)].repeat_interleave(frames, 0)
     second = 0.5 + torch.eye(frames).repeat(len(peaks), 1)
-    found = suppressed_peaks(torch.stack((first, second), 1), window, clip)[:, 1].view(len(peaks), frames)
+    found = selection.suppressed_peaks(torch.stack((first, second), 1), window, clip)[:, 1].view(len(peaks), frames)
     # Where everything was zeroed, the first of equal frames is the highest.
     return [list(range(frames)) if not row.any() else [t for t in range(frames) if row[t] != t] for row in found]
 
@@ -145,12 +140,12 @@ def test_suppressed_frames_as_in_the_released_code(frames, tau, peak, gone):
 def test_suppression_sends_equal_classes_to_different_places():
     activations = torch.zeros(1, 3, 20)
     activations[:, :, 5], activations[:, :, 14], activations[:, :, 9] = 0.9, 0.8, 0.7
-    assert peak_frames(activations).tolist() == [[5, 5, 5]]
-    assert suppressed_peaks(activations, 6, 20).tolist() == [[5, 14, 9]]
+    assert selection.peak_frames(activations).tolist() == [[5, 5, 5]]
+    assert selection.suppressed_peaks(activations, 6, 20).tolist() == [[5, 14, 9]]
 
 
 def test_random_windows_fill_the_clip_and_follow_their_generator():
-    draw = [random_starts(500, 5, 3.0, 10.0, torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    draw = [selection.random_starts(500, 5, 3.0, 10.0, torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
     assert draw[0].shape == (500, 5) and draw[0].min() >= 0 and draw[0].max() <= 7
     assert draw[0].min() < 0.05 and draw[0].max() > 6.95 and abs(draw[0].mean() - 3.5) < 0.15
     assert torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2])
@@ -160,15 +155,15 @@ def test_a_clip_s_random_windows_are_its_own_in_any_batch():
     def generators(seeds):
         return [torch.Generator().manual_seed(s) for s in seeds]
 
-    together = random_starts(4, 5, 3.0, 10.0, generators([3, 1, 4, 15]))
+    together = selection.random_starts(4, 5, 3.0, 10.0, generators([3, 1, 4, 15]))
     for b, seed in enumerate([3, 1, 4, 15]):
-        assert torch.equal(random_starts(1, 5, 3.0, 10.0, generators([seed]))[0], together[b])
+        assert torch.equal(selection.random_starts(1, 5, 3.0, 10.0, generators([seed]))[0], together[b])
     assert len(together.unique()) == 20
 
 
 def test_uniform_windows_are_evenly_spaced_from_end_to_end():
-    assert uniform_starts(2, 5, 3.0, 10.0).tolist() == [[0.0, 1.75, 3.5, 5.25, 7.0]] * 2
-    assert uniform_starts(1, 1, 3.0, 10.0).tolist() == [[3.5]]
+    assert selection.uniform_starts(2, 5, 3.0, 10.0).tolist() == [[0.0, 1.75, 3.5, 5.25, 7.0]] * 2
+    assert selection.uniform_starts(1, 1, 3.0, 10.0).tolist() == [[3.5]]
 
 
 @given(
@@ -181,7 +176,7 @@ def test_cutting_equals_slicing_clip_by_clip(frames, fps, tau, places):
     starts = torch.tensor(places, dtype=torch.float64) * max(seconds - tau, 0)
     logmel = torch.randn(len(places), 1, frames, 4)
     width = frames if tau * fps >= frames - 1 else round(tau * fps)  # all of it, where only the last frame is beyond
-    windows = cut_windows(logmel, starts, tau, fps)
+    windows = selection.cut_windows(logmel, starts, tau, fps)
     assert windows.shape == (3 * len(places), 1, width, 4)
     for b in range(len(places)):
         for n in range(3):
@@ -191,7 +186,7 @@ def test_cutting_equals_slicing_clip_by_clip(frames, fps, tau, places):
 
 def test_the_last_window_of_a_ten_second_clip_lies_inside_it():
     logmel = torch.arange(1001.0)[None, None, :, None]
-    window = cut_windows(logmel, torch.tensor([[7.0]]), 3.0, FPS)
+    window = selection.cut_windows(logmel, torch.tensor([[7.0]]), 3.0, FPS)
     assert window.shape == (1, 1, 300, 1) and window[0, 0, 0] == 700 and window[0, 0, -1] == 999
 
 
@@ -202,7 +197,7 @@ def test_cutting_frames_equals_cutting_the_waveform_but_for_the_padding_at_the_e
     waveform = 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
     front_end = LogMel()
     first = round(start * RATE)
-    from_frames = cut_windows(front_end(waveform), torch.tensor([[start]]), 3.0, FPS)[0, 0]
+    from_frames = selection.cut_windows(front_end(waveform), torch.tensor([[start]]), 3.0, FPS)[0, 0]
     from_waveform = front_end(waveform[:, first : first + 3 * RATE])[0, 0]
     assert len(from_frames) == 300 and len(from_waveform) == 301
     difference = (from_frames - from_waveform[:300]).abs().amax(1)

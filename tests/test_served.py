@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 import tracemalloc
@@ -11,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 from conftest import ROOT, TINY
+from data_fixtures import written
 from mlflow.exceptions import MlflowException
 
 from glat.config.params import load
@@ -36,12 +35,8 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(checkpoint):
-    return served(checkpoint, LIMITS)
-
-
-def served(checkpoint, limits):
     model = Tags()
-    model.load_context(SimpleNamespace(artifacts={"checkpoint": str(checkpoint)}, model_config=limits.model_dump()))
+    model.load_context(SimpleNamespace(artifacts={"checkpoint": str(checkpoint)}, model_config=LIMITS.model_dump()))
     return model
 
 
@@ -50,9 +45,7 @@ def ask(model, *rows, **params):
 
 
 def audio(samples, rate=32000, kind="FLAC"):
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=kind)
-    return file.getvalue()
+    return written(samples, rate, kind=kind)
 
 
 def noise(seconds, rate=32000):
@@ -85,9 +78,8 @@ def test_no_sound_that_scores_nan_is_taken(model):
     for peak in (1e20, 3e38, 1e300, 101):
         told = refused(model, {"waveform": [peak, -peak] * 1600})
         assert told == "input 0: waveform: expected a list of finite samples in [-1, 1]"
-    loud = io.BytesIO()
-    soundfile.write(loud, np.tile([1e20, -1e20], 1600), 32000, "FLOAT", format="WAV")
-    assert "too loud: samples of up to 1e+20 times full scale" in refused(model, {"audio": loud.getvalue()})
+    loud = written(np.tile([1e20, -1e20], 1600), 32000, "FLOAT")
+    assert "too loud: samples of up to 1e+20 times full scale" in refused(model, {"audio": loud})
     assert np.isfinite(ask(model, {"waveform": [50.0, -50.0] * 16000})["score"]).all()
 
 
@@ -96,12 +88,8 @@ def test_a_path_is_never_opened(model, tmp_path):
     (tmp_path / "sound.wav").write_bytes(audio(noise(1), kind="WAV"))
     os.mkfifo(tmp_path / "pipe")
     assert "file" not in SIGNATURE.inputs.input_names()
-    for way in (
-        lambda path: {"file": str(path)},
-        lambda path: {"audio": str(path)},
-        lambda path: {"waveform": str(path)},
-    ):
-        told = {refused(model, way(tmp_path / name)) for name in ("sound.wav", "pipe", "nothing.wav")}
+    for column in ("file", "audio", "waveform"):
+        told = {refused(model, {column: str(tmp_path / name)}) for name in ("sound.wav", "pipe", "nothing.wav")}
         assert len(told) == 1 and str(tmp_path) not in told.pop()
 
 

@@ -171,8 +171,5 @@ def test_a_workflow_sends_at_its_end_and_cannot_fail_of_it(project):
     assert "glat track sync --changed" in hook
     failing = "glat() { echo broken >&2; return 1; }; export -f glat; "
     done = subprocess.run(["bash", "-euc", failing + hook], check=False, capture_output=True, text=True)
-    assert (
-        done.returncode == 0
-        and "logs/track.log" in done.stderr
-        and (project / "logs/track.log").read_text() == "broken\n"
-    )
+    assert done.returncode == 0 and "logs/track.log" in done.stderr
+    assert (project / "logs/track.log").read_text() == "broken\n"

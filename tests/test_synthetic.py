@@ -23,17 +23,9 @@ def fetch(rows, folder, first=0, workers=1, **settings):
 
 
 def read_segments(path):
-    table = pd.read_csv(path)
-    start_ms = (table["start_seconds"] * 1000).round().astype(int).astype(str)
-    return pd.DataFrame(
-        {
-            "youtube_id": table["YTID"],
-            "start": table["start_seconds"],
-            "end": table["end_seconds"],
-            "labels": table["positive_labels"].str.split(","),
-            "clip": table["YTID"] + "_" + start_ms,
-        }
-    )
+    table = pd.read_csv(path).set_axis(["youtube_id", "start", "end", "labels"], axis=1)
+    start_ms = (table["start"] * 1000).round().astype(int).astype(str)
+    return table.assign(labels=table["labels"].str.split(","), clip=table["youtube_id"] + "_" + start_ms)
 
 
 def decode(path):
@@ -210,18 +202,12 @@ def test_decoded_audio_is_aligned_with_the_strong_labels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"snr_db": (5, -5)}, "snr_db"),
-        ({"snr_db": 5}, "snr_db"),
-        ({"events": (0, 4)}, "events"),
-        ({"events": (1.5, 4)}, "events"),
-        ({"short_clips": 2}, "short_clips"),
-    ],
+    ("setting", "value"),
+    [("snr_db", (5, -5)), ("snr_db", 5), ("events", (0, 4)), ("events", (1.5, 4)), ("short_clips", 2)],
 )
-def test_impossible_settings_are_named(tmp_path, settings, message):
-    with pytest.raises(GlatError, match=message):
-        open_source({"kind": "synthetic", "seed": SEED, **settings}, "mini")
+def test_impossible_settings_are_named(tmp_path, setting, value):
+    with pytest.raises(GlatError, match=setting):
+        open_source({"kind": "synthetic", "seed": SEED, setting: value}, "mini")
 
 
 def test_a_class_without_a_synthesiser_is_named(train, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import errno
 import fcntl
-import http.server
 import json
 import multiprocessing
 import os
@@ -25,6 +24,7 @@ import pandas as pd
 import pytest
 import sqlalchemy
 from conftest import ROOT, TINY
+from http_fixtures import Handler, served
 from made_runs import Corpus, make_all, make_run, make_whole_run, value
 from mlflow.exceptions import MlflowException
 
@@ -58,6 +58,13 @@ def send(run, params, store=None):
     store = store or Store()
     attempt = Sending(run.folder, store, params).send()
     return store, attempt
+
+
+def attempted(run, status):
+    """An attempt at the run's training that ended so."""
+    attempt = attempts.begin(run.folder, 0)
+    attempts.end(run.folder, status)
+    return attempt
 
 
 def told(store, run):
@@ -105,11 +112,8 @@ def test_parameters_of_a_backbone_and_its_glat_differ_in_glat_alone(project, par
 
 
 def test_a_table_and_mlflow_have_the_same_numbers(project):
-    params = load(
-        ROOT / "params.yaml",
-        NO_NETWORKS
-        | {"seeds": [0, 1], "backbones": ["cnn10"], "fig2.n": [5], "fig2.tau": [3], "controls.settings": []},
-    )
+    few = {"seeds": [0, 1], "backbones": ["cnn10"], "fig2.n": [5], "fig2.tau": [3], "controls.settings": []}
+    params = load(ROOT / "params.yaml", NO_NETWORKS | few)
     make_all(params, Corpus())
     RESULTS["table1"].write(params)
     table = pd.read_csv("results/mini/table1.csv")
@@ -138,12 +142,10 @@ def test_a_repeated_run_replaces_its_predecessor_visibly(project, params):
     run = made(params, evaluated=False)
     store, _ = send(run, params)
     old = told(store, run).info.run_id
-    attempts.begin(run.folder, 0)
-    attempts.end(run.folder, "KILLED")
+    attempted(run, "KILLED")
     send(run, params, store)
     assert "replaced_by" not in store.client.get_run(old).data.tags, "by one that left nothing"
-    attempts.begin(run.folder, 0)
-    attempts.end(run.folder, "FINISHED")
+    attempted(run, "FINISHED")
     send(run, params, store)
     new = told(store, run)
     before = store.client.get_run(old)
@@ -151,8 +153,7 @@ def test_a_repeated_run_replaces_its_predecessor_visibly(project, params):
     assert before.data.tags["replaced_by"] == new.info.run_id and before.info.run_name == "cnn10-s0 (replaced)"
     # Also where the folder was deleted in between.
     (run.folder / "mlflow.json").unlink()
-    attempts.begin(run.folder, 0)
-    attempts.end(run.folder, "FINISHED")
+    attempted(run, "FINISHED")
     send(run, params, store)
     assert store.client.get_run(new.info.run_id).data.tags["replaced_by"] == told(store, run).info.run_id
 
@@ -312,25 +313,20 @@ def test_no_server_is_told_at_once(project):
         Store(f"http://127.0.0.1:{free_port()}")
 
 
-class Refuses(http.server.BaseHTTPRequestHandler):
+class Refuses(Handler):
+    protocol_version = "HTTP/1.0"
+
     def do_GET(self):
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", "Basic")
-        self.end_headers()
+        self.head(401, {"WWW-Authenticate": "Basic"})
 
     do_POST = do_GET
 
-    def log_message(self, *_):
-        pass
-
 
 def test_a_server_that_asks_for_a_login(project, params):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with pytest.raises(NotSent, match="asks for a login; set MLFLOW_TRACKING_USERNAME"):
-        Store(f"http://me:secret@127.0.0.1:{server.server_port}")
+    refused = pytest.raises(NotSent, match="asks for a login; set MLFLOW_TRACKING_USERNAME")
+    with served(Refuses) as server, refused:
+        Store(server.address.replace("//", "//me:secret@"))
     assert name_of("http://me:secret@host:1/") == "http://host:1"
-    server.shutdown()
 
 
 def test_a_database_of_another_version_is_named(project, params):
@@ -385,11 +381,9 @@ def test_a_database_that_was_copied_with_its_project_does_not_write_into_the_oth
 def test_a_locked_database_is_named(project, params, monkeypatch):
     run = made(params, evaluated=False)
     store, _ = send(run, params)
-    attempts.begin(run.folder, 0)
-    attempts.end(run.folder, "FAILED")
-    patience = "mlflow.store.db.utils.sql.text"
-    text = sqlalchemy.text
-    monkeypatch.setattr(patience, lambda query: text(query.replace("20000", "200")))  # milliseconds
+    attempted(run, "FAILED")
+    text = sqlalchemy.text  # of a query, with its patience in milliseconds
+    monkeypatch.setattr("mlflow.store.db.utils.sql.text", lambda query: text(query.replace("20000", "200")))
     with sqlite3.connect("mlflow.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(NotSent, match="mlflow.db: another process keeps the database locked; end it"):
@@ -474,8 +468,7 @@ def test_a_training_that_was_not_followed_is_a_run_of_its_own(project, params):
 
 def test_a_killed_training_that_ended_without_being_followed_is_finished(project, params):
     run = made(params)
-    attempt = attempts.begin(run.folder, 0)
-    attempts.end(run.folder, "KILLED")
+    attempt = attempted(run, "KILLED")
     assert attempts.settle(run.folder).status == "KILLED", "the checkpoint there is of a training before"
     make_run(run, Corpus())
     store, settled = send(run, params)

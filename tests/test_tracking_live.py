@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import csv
-import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,7 +20,9 @@ import psutil
 import pytest
 import soundfile
 import torch
-from conftest import ROOT, TINY
+from conftest import TINY
+from data_fixtures import written
+from made_runs import value
 from test_tracking import free_port, start_server, stop, wait_for
 
 from glat.config.params import load
@@ -48,15 +48,11 @@ SETTINGS = TINY | {
 
 
 @pytest.fixture
-def project(corpus, tmp_path, monkeypatch):
-    """A working folder that sees the tiny corpus, with the project's settings cut down to it."""
-    (tmp_path / "data").symlink_to(corpus / "data")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
+def project(corpus_project, monkeypatch):
+    """`corpus_project`, with the project's settings cut down to it."""
     monkeypatch.setenv("GLAT_SETTINGS", json.dumps(SETTINGS))
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
+    return corpus_project
 
 
 def configured(glat=None, **settings):
@@ -267,16 +263,12 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
             assert [(row["start"], row["end"], row["label"]) for row in answer] == expected
             assert [row["score"] for row in answer] == pytest.approx(scores, abs=1e-5)
         # A path is no sound, whether it is there or not; an hour of silence is more than one may ask for.
-        bomb = io.BytesIO()
-        soundfile.write(bomb, np.zeros(3600 * 8000, np.int16), 8000, format="FLAC")
+        bomb = written(np.zeros(3600 * 8000, np.int16), 8000, kind="FLAC")
         rows = [{"file": "nowhere.wav"}, {"file": str(tmp_path / "sound.wav")}]
-        rows += [{"audio": base64.b64encode(bomb.getvalue()).decode()}]
+        rows += [{"audio": base64.b64encode(bomb).decode()}]
         told = [refusal(f"{address}/invocations", {"dataframe_records": [row]}) for row in rows]
         assert told[0] == told[1] and "give one of waveform, audio" in told[0]
         assert "longer than the 600 s of sound that one request may have" in told[2]
     finally:
         stop(server)
-    assert (
-        found.data.metrics["final/mAP"]
-        == json.loads((run.folder / "metrics.json").read_text())["streams"]["fused"]["mAP"]["value"]
-    )
+    assert found.data.metrics["final/mAP"] == value(run)

@@ -38,12 +38,8 @@ CURVE = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient
 
 
 @pytest.fixture
-def project(corpus, tmp_path, monkeypatch):
-    """A working folder that sees the tiny corpus."""
-    (tmp_path / "data").symlink_to(corpus / "data")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def project(corpus_project):
+    return corpus_project
 
 
 def run_with(params, glat=None, seed=0, backbone="cnn10", **settings):
@@ -410,10 +406,8 @@ def test_other_code_does_not_resume_and_a_comment_does_not_matter(project, param
     packs, package = Packs(run.packs), shutil.copytree(ROOT / "glat", tmp_path / "glat")
     monkeypatch.setattr(dependencies, "PACKAGE", package)
     forget()
-    seen, code = (
-        {facts(run, packs)["code"]},
-        ("training/heldout.py", "scoring/metrics.py", "data/packs/read.py", "models/cnn10.py"),
-    )
+    seen = {facts(run, packs)["code"]}
+    code = ("training/heldout.py", "scoring/metrics.py", "data/packs/read.py", "models/cnn10.py")
     for name, change in [(code[0], "# A comment."), *((name, "EDITED = True") for name in code)]:
         with (package / name).open("a") as file:
             file.write(f"\n{change}\n")

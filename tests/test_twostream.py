@@ -102,9 +102,8 @@ def test_suppression_goes_by_the_samples_of_the_clip(backbone, tau):
 def test_fusion_of_known_scores():
     model = tagger(selection="uniform", n=2).eval()
     model.network.global_stream.clip_scores = lambda m: torch.full((len(m), CLASSES), 0.2)
-    model.network.local_stream.forward = lambda windows, keep: (
-        torch.tensor([0.4, 0.8]).repeat(len(windows) // 2)[:, None].expand(-1, CLASSES)
-    )
+    scores = torch.tensor([0.4, 0.8])
+    model.network.local_stream.forward = lambda x, _: scores.repeat(len(x) // 2)[:, None].expand(-1, CLASSES)
     streams = model.streams(waveform())
     assert streams.local[0, 0].item() == pytest.approx((0.8 + 0.6) / 2)
     assert streams.fused[1, 3].item() == pytest.approx((0.7 + 0.45) / 2)
@@ -221,9 +220,7 @@ def test_windows_are_masked_once_they_are_cut_where_they_have_masks_of_their_own
     logmel = model.front_end(waveform())
     keep, own = torch.ones_like(logmel), torch.ones(6, 1, 100, 64)
     keep[:, :, 50:60], own[torch.arange(6), :, torch.arange(6) * 10] = 0.0, 0.0
-    quiet = Masked(
-        logmel - 100, keep
-    )  # a mixture may sound otherwise in its stripes: the windows are of the clip itself
+    quiet = Masked(logmel - 100, keep)  # a mixture may sound otherwise in its stripes: windows are of the clip itself
     found = model.from_logmel(logmel, SECONDS, masked=quiet, keep_windows=own)
     windows = model.network.cut(logmel, found.windows)
     torch.testing.assert_close(heard["local"], normalise_mels(model.network.local_stream.bn0, windows) * own)
@@ -240,9 +237,8 @@ def test_a_frozen_global_stream_hears_the_clip_as_it_is(own):
     plain = model.from_logmel(logmel, SECONDS)
     clean = dict(heard)
     keep_windows = torch.zeros(6, 1, 100, 64) if own else None
-    masked = model.from_logmel(
-        logmel, SECONDS, masked=Masked(logmel - 100, torch.zeros_like(logmel)), keep_windows=keep_windows
-    )
+    nothing = Masked(logmel - 100, torch.zeros_like(logmel))
+    masked = model.from_logmel(logmel, SECONDS, masked=nothing, keep_windows=keep_windows)
     assert torch.equal(heard["global"], clean["global"]) and not heard["local"].any()
     assert torch.equal(masked.global_, plain.global_) and torch.equal(masked.windows, plain.windows)
 
@@ -290,9 +286,8 @@ def test_frame_scores_that_choose_windows_pass_dropout_while_training(backbone, 
 @pytest.mark.parametrize("dropout", [0.0, 1.0])
 def test_a_frozen_global_stream_stays_as_it_is_and_the_local_one_learns(dropout):
     torch.manual_seed(0)
-    model = build(
-        "cnn10", CLASSES, width=0.125, glat={"n": 2, "tau": 1.0, "training": "frozen_global"}, dropout=dropout
-    )
+    glat = {"n": 2, "tau": 1.0, "training": "frozen_global"}
+    model = build("cnn10", CLASSES, width=0.125, glat=glat, dropout=dropout)
     network = model.network
     start = {k: v.clone() for k, v in network.global_stream.state_dict().items()}
     assert all(torch.equal(v, start[k]) for k, v in network.local_stream.state_dict().items())  # the same weights

@@ -19,9 +19,8 @@ from glat.training import checkpoints
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    return Path(
-        next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("dist")), versions=["standard"]))
-    )
+    folder = str(tmp_path_factory.mktemp("dist"))
+    return Path(next(WheelBuilder(str(ROOT)).build(directory=folder, versions=["standard"])))
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +44,8 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
 
 
 def test_a_network_is_built_in_an_empty_folder(installed, tmp_path):
-    done = alone(
-        installed, tmp_path, "import glat.models as m; print(m.__file__, m.build('cnn10', 16, 0.125).parameter_count())"
-    )
+    code = "import glat.models as m; print(m.__file__, m.build('cnn10', 16, 0.125).parameter_count())"
+    done = alone(installed, tmp_path, code)
     assert done.stdout.split() == [str(installed / "glat/models/__init__.py"), "79032"], done.stderr
 
 

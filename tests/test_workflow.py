@@ -64,15 +64,9 @@ def test_packs_hold_all_clips_and_resampled_audio_is_gone(finished):
 def test_a_run_s_folder_explains_itself(finished):
     names = {path.name for path in (finished / "runs/mini/cnn10-glat-s0").iterdir()}
     assert names - {".lock"} == {
-        "config.yaml",
-        "checkpoint.pt",
-        "train.csv",
-        "predictions.h5",
-        "influence.npz",
-        "per_class.csv",
-        "clips.txt",
+        "config.yaml", "checkpoint.pt", "train.csv", "predictions.h5", "influence.npz", "per_class.csv", "clips.txt",
         "metrics.json",
-    }
+    }  # fmt: skip
 
 
 def test_after_a_full_run_there_is_nothing_to_do(finished):

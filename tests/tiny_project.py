@@ -25,9 +25,8 @@ def environment(project: Path) -> dict[str, str]:
 
 
 def run(project: Path, *call: str, check: bool = True, **options) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        call, cwd=project, env=environment(project), check=False, capture_output=True, text=True, **options
-    )
+    how = {"cwd": project, "env": environment(project), "capture_output": True, "text": True}
+    done = subprocess.run(call, check=False, **how, **options)
     assert not check or done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done
 
@@ -97,9 +96,8 @@ def make_everything(project: Path) -> None:
     killed(project, lambda: list(project.glob("runs/mini/*/metrics.json")))
     # Finished is what Snakemake saw the end of: it then began to evaluate it.
     trained = [log.stem for log in project.glob("logs/mini/evaluate/*.log")]
-    before = {
-        path: path.stat().st_mtime_ns for run in trained for path in project.glob(f"runs/mini/{run}/checkpoint.pt")
-    }
+    found = [path for run in trained for path in project.glob(f"runs/mini/{run}/checkpoint.pt")]
+    before = {path: path.stat().st_mtime_ns for path in found}
     dvc(project, "repro")
     assert before and all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished run was redone"
 

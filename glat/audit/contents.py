@@ -73,10 +73,7 @@ def classes(splits: list[Split], train: list[str], evaluate: list[str]) -> Itera
             yield Row(split.name, "clips of a class", name, int(got), str(asked))
         yield Row(split.name, "clips without a class", "asked for, negatives of all", split.unlabelled)
     names = splits[0].classes["display_name"].to_numpy()
-    for role, parts, without in (
-        ("training", train, "cannot be learned"),
-        ("evaluation", evaluate, "is not scored"),
-    ):
+    for role, parts, without in (("training", train, "cannot be learned"), ("evaluation", evaluate, "is not scored")):
         got, asked = (
             np.sum([getattr(split, key) for split in splits if split.name in parts], axis=0)
             for key in ("labels_got", "labels_asked")
@@ -125,12 +122,8 @@ def overlap(splits: list[Split], train: list[str], evaluate: list[str]) -> Itera
             if apart:
                 names = few(second.clips[i].decode() for i in shared)
                 why = f"{len(shared)} clips ({percent(share)}) of {second.name} {what} {first.name} has too: {names}"
-                finding, expected = (
-                    judge(
-                        share, 0, 0.01, f"{why}. Likely cause: lists of different releases, or uploads of one recording"
-                    ),
-                    "0",
-                )
+                why += ". Likely cause: lists of different releases, or uploads of one recording"
+                finding, expected = judge(share, 0, 0.01, why), "0"
             yield Row("all", f"shared by {key}", f"{first.name}, {second.name}", len(shared), expected, finding)
             for i in shared[:SHOWN]:
                 yield Row(second.name, f"shared by {key} with {first.name}", second.clips[i].decode(), 1)
@@ -151,6 +144,5 @@ def _shared_indices(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Indices into `second` of the entries that are in `first` too: hashes (clips,) or (clips, 2)."""
     if first.ndim == 1:
         return np.flatnonzero(np.isin(second, first))
-    return np.flatnonzero(
-        _pairs(second).merge(_pairs(first).drop_duplicates(), how="left", indicator=True)["_merge"] == "both"
-    )
+    both = _pairs(second).merge(_pairs(first).drop_duplicates(), how="left", indicator=True)["_merge"] == "both"
+    return np.flatnonzero(both)

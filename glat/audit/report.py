@@ -24,10 +24,9 @@ from .signs import SIGNS
 def write(params: Params, folder: Path) -> Audit:
     """Audit the chosen dataset; write audit.csv and audit.html into `folder`. Raises what `audit` raises."""
     found = audit(params)
+    lines = [row._asdict() | {"value": _plain(row.value), "verdict": str(row.verdict)} for row in found.rows]
     with whole(folder / "audit.csv") as part:
-        pd.DataFrame(
-            [row._asdict() | {"value": _plain(row.value), "verdict": str(row.verdict)} for row in found.rows]
-        ).to_csv(part, index=False)
+        pd.DataFrame(lines).to_csv(part, index=False)
     with TemporaryDirectory() as drawn:
         page = render("audit/report.html.j2", **_page(params, found, Path(drawn)))
     with whole(folder / "audit.html") as part:
@@ -96,15 +95,9 @@ def _levels(select: dict[str, list[Row]], names: list[str]) -> list:
     """The lines of the table of levels: one a measure and key."""
     lines = []
     for measure in (
-        "rms (dB of full scale)",
-        "peak (dB of full scale)",
-        "mean",
-        "clipped",
-        "jumps",
-        "log-mel",
-        "source length to segment length",
-        "clips that break off at one frequency",
-    ):
+        "rms (dB of full scale)", "peak (dB of full scale)", "mean", "clipped", "jumps", "log-mel",
+        "source length to segment length", "clips that break off at one frequency",
+    ):  # fmt: skip
         rows = [row for row in select[measure] if row.split in names and row.key != "clips sampled"]
         lines += [(f"{measure}, {key}", *rest) for key, *rest in _table(rows, names)]
     return lines

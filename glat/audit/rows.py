@@ -64,6 +64,5 @@ def verdict(rows: Iterable[Row]) -> Verdict:
     warnings = sum(row.grade == WARNING for row in rows)
     if fatal:
         return Verdict("not fit for training", "; ".join(fatal))
-    return Verdict(
-        f"fit for training, with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else "fit for training"
-    )
+    told = f", with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+    return Verdict(f"fit for training{told}")

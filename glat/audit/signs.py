@@ -174,7 +174,6 @@ def lengths(split: Split) -> Iterator[Row]:
             )
             finding = Verdict(NOT_FIT if share > 0.5 else WARNING, why)
         else:
-            finding = Verdict(
-                WARNING, f"{why}. Likely cause: the audio was cut to another length than the labels are for"
-            )
+            why += ". Likely cause: the audio was cut to another length than the labels are for"
+            finding = Verdict(WARNING, why)
     yield Row(split.name, "source length to segment length", "commonest ratio", factor, "0.97 to 1.03", finding)

@@ -101,25 +101,19 @@ def measures(split: Split, sound: Sound) -> Iterator[Row]:
     # AST publishes, for all of AudioSet, a mean of -4.27 and a standard deviation of 4.57 in natural logarithms of its
     # own 128 bands: 19.8 dB, and about -24 dB in these 64 (their areas are 1, AST's heights are). 26 dB to either side
     # is what no choice of videos makes, but a lost factor (8 bits: 48 dB) does.
-    for key, value, low, high in (
-        ("mean (dB)", sound.mean, -50.0, 2.0),
-        ("standard deviation (dB)", sound.std, 8.0, 32.0),
-    ):
+    expected = (("mean (dB)", sound.mean, -50.0, 2.0), ("standard deviation (dB)", sound.std, 8.0, 32.0))
+    for key, value, low, high in expected:
         finding = Verdict(FINE)
         if not low <= value <= high:
-            finding = Verdict(
-                WARNING,
-                f"the log-mel {key.split(' (')[0]} is {value:.0f} dB. Likely cause: a wrong factor when samples were "
-                "scaled, or clips that are mostly zeros",
-            )
+            cause = "a wrong factor when samples were scaled, or clips that are mostly zeros"
+            finding = Verdict(WARNING, f"the log-mel {key.split(' (')[0]} is {value:.0f} dB. Likely cause: {cause}")
         yield Row(split.name, "log-mel", key, value, f"{low:g} to {high:g}", finding)
     for hertz, mean, std in zip(sound.mels, sound.band_mean, sound.band_std, strict=True):
         yield Row(split.name, "log-mel band mean (dB)", f"{hertz:.0f} Hz", float(mean))
         yield Row(split.name, "log-mel band standard deviation (dB)", f"{hertz:.0f} Hz", float(std))
     for band, level in enumerate(sound.spectrum):
-        yield Row(
-            split.name, "spectrum (dB/Hz)", f"{band * sound.width:.0f}-{(band + 1) * sound.width:.0f} Hz", float(level)
-        )
+        low, high = band * sound.width, (band + 1) * sound.width
+        yield Row(split.name, "spectrum (dB/Hz)", f"{low:.0f}-{high:.0f} Hz", float(level))
     yield _break(split, sound)
 
 
@@ -155,11 +149,9 @@ def compare(train: list[tuple[Split, Sound]], evaluate: list[tuple[Split, Sound]
     error = float(np.sqrt(ours.var() / len(ours) + theirs.var() / len(theirs)))
     finding = Verdict(FINE)
     if abs(difference) > 6 + 3 * error:
-        finding = Verdict(
-            WARNING,
-            f"the log-mel mean of training and evaluation clips differs by {abs(difference):.0f} dB. Likely cause: the two "
-            "were prepared in different ways, with different factors",
-        )
+        what = f"the log-mel mean of training and evaluation clips differs by {abs(difference):.0f} dB"
+        cause = "the two were prepared in different ways, with different factors"
+        finding = Verdict(WARNING, f"{what}. Likely cause: {cause}")
     yield Row("all", "log-mel", "training minus evaluation mean (dB)", difference, "within 6 dB and chance", finding)
 
 
@@ -179,8 +171,7 @@ def _read(split: Split, chosen: np.ndarray) -> Iterator[np.ndarray]:
             row = clip - split.first[shard]
             samples = packs.read_int16([row])[0]
             if hashlib.blake2b(samples.astype("<i2"), digest_size=16).hexdigest() != digests[row]:
-                raise GlatError(
-                    f"{path}: clip {packs.clips[row]} is no longer what was packed; delete it and pack again"
-                )
+                clip = packs.clips[row]
+                raise GlatError(f"{path}: clip {clip} is no longer what was packed; delete it and pack again")
             seconds = float(split.statistics["source_seconds"][clip])
             yield samples[: max(1024, round(seconds * split.sample_rate))] * np.float32(2**-15)

@@ -69,9 +69,7 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
     from ..scoring import evaluation
     from ..tracking.following import send_now
 
-    execution = params.execution_of(run.dataset, run.backbone)
-    evaluation.evaluate(
-        config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, execution=execution, threads=threads
-    )
+    how = {"execution": params.execution_of(run.dataset, run.backbone), "threads": threads}
+    evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, **how)
     if params.tracking.enabled:
         send_now(config.parent, params)

@@ -21,13 +21,9 @@ from .app import Threads, app, chosen, inside, load_params
 @app.command()
 def explain(
     run: Annotated[
-        Path,
-        typer.Argument(help="A run's folder.", callback=lambda path: path.parent if path.is_file() else path),
+        Path, typer.Argument(help="A run's folder.", callback=lambda path: path.parent if path.is_file() else path)
     ],
-    clip: Annotated[
-        str,
-        typer.Argument(help="An evaluation clip, as <id>_<start in ms>, or an audio file."),
-    ],
+    clip: Annotated[str, typer.Argument(help="An evaluation clip, as <id>_<start in ms>, or an audio file.")],
     out: Annotated[
         Path | None, typer.Option(help="Where to draw, without a suffix; the default is explain/<clip> in the run.")
     ] = None,
@@ -44,10 +40,8 @@ def explain(
     out = out or run / "explain" / Path(clip).stem
     params = load_params()
     packs, strong = explaining.corpus(params)
-    precision = params.execution_of(known.dataset, known.backbone).precision
-    explaining.explain(
-        run / "checkpoint.pt", clip, out, packs=packs, strong=strong, seed=params.evaluation.seed, precision=precision
-    )
+    how = {"seed": params.evaluation.seed, "precision": params.execution_of(known.dataset, known.backbone).precision}
+    explaining.explain(run / "checkpoint.pt", clip, out, packs=packs, strong=strong, **how)
     _let_names_out()
     print(f"{out}.svg\n{out}.png")
 
@@ -120,9 +114,8 @@ def weights(
         raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
     if until is not Until.file:
         published.classes_of(params)  # before a long download
-    file = published.obtain(
-        published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256), params.fetch.limits
-    )
+    requested = published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256)
+    file = published.obtain(requested, params.fetch.limits)
     tell(f"{file}: {published.describe_file(file, params.weights.get(backbone))}")
     if until is Until.file:
         return

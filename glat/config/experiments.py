@@ -83,10 +83,8 @@ def table2(params: Params) -> list[System]:
 def fig2(params: Params, setting: str) -> tuple[System, list[Point]]:
     """Fig. 2 of the paper: the plain backbone, and the points along `setting` ("n" or "tau"), in ascending order."""
     choice = params.fig2
-    points = [
-        Point(value, system(params, choice.backbone, {setting: value}, choice.seeds))
-        for value in sorted(getattr(choice, setting))
-    ]
+    values = sorted(getattr(choice, setting))
+    points = [Point(value, system(params, choice.backbone, {setting: value}, choice.seeds)) for value in values]
     return system(params, choice.backbone, None, choice.seeds), points
 
 
@@ -140,9 +138,8 @@ def controls(params: Params) -> list[Control]:
             if wanted is not None and setting not in wanted:
                 continue
             frozen = change.get("training") == "frozen_global" and params.glat.training == "joint"
-            runs = [
-                resolve(params, backbone, run.seed, change, start_from=run if frozen else None) for run in plain.runs
-            ]
+            starts = {run.seed: run if frozen else None for run in plain.runs}
+            runs = [resolve(params, backbone, seed, change, start_from=run) for seed, run in starts.items()]
             rows.append(Control(backbone, question, setting, System(f"{plain.label} + GL-AT", runs)))
     return rows
 

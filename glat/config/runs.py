@@ -134,16 +134,13 @@ def faults_of(params: Params, run: Run) -> list[str]:
     for key, named in (("global", params.init.global_), ("local", params.init.local)):
         path = run.init[key]
         if path and path == named.get(run.backbone) and Path(path).is_relative_to(layout.RUNS / run.dataset):
-            faults.append(
-                f"init.{key}.{run.backbone}: {path} is a run that these settings would change; copy the file elsewhere"
-            )
+            what = f"{path} is a run that these settings would change"
+            faults.append(f"init.{key}.{run.backbone}: {what}; copy the file elsewhere")
     if run.glat is None:
         return faults
     # A value that `glat` has itself is its own; another one is of a sweep.
-    n, tau = (
-        "glat.n" if run.glat.n == params.glat.n else "fig2.n",
-        "glat.tau" if run.glat.tau == params.glat.tau else "fig2.tau",
-    )
+    n = "glat.n" if run.glat.n == params.glat.n else "fig2.n"
+    tau = "glat.tau" if run.glat.tau == params.glat.tau else "fig2.tau"
     least = entry.min_frames * (entry.hop or run.hop) / 32000
     if run.glat.n > run.classes:
         faults.append(f"{n}: {run.glat.n} windows, but {run.dataset} has only {run.classes} classes to choose them by")
@@ -155,9 +152,8 @@ def faults_of(params: Params, run: Run) -> list[str]:
         if run.glat.sharing != "none":
             faults.append("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
         if run.init["global"] is None:
-            faults.append(
-                "init.global: glat.training 'frozen_global' needs weights of the global stream for " + run.backbone
-            )
+            needed = f"weights of the global stream for {run.backbone}"
+            faults.append(f"init.global: glat.training 'frozen_global' needs {needed}")
     return faults
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from ..lib import fetching
-from ..lib.layout import CLASS_LIST, segment_list, shard_count, strong_list
+from ..lib.errors import GlatError
+from ..lib.layout import CLASS_LIST, WEIGHTS, segment_list, shard_count, strong_list
 from .training import Executions, Trainings
 from .types import (
     BackboneName,
@@ -42,6 +43,22 @@ class Weights(Settings):
     file: InputPath
     md5: Md5 | None = None
     sha256: Sha256 | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies once it is there: a path is itself, an address has a place in `weights/`. Of those without
+        a checksum, the name tells the address too: nothing else would tell two files of one name apart.
+
+        Raises:
+            GlatError: an address that ends in no file's name.
+        """
+        if not fetching.is_address(self.file):
+            return Path(self.file)
+        if not (name := fetching.file_name(self.file)):
+            raise GlatError(f"{self.file}: an address of no file; give that of the checkpoint itself")
+        path = WEIGHTS / name
+        known = self.md5 or self.sha256
+        return path if known else path.with_name(f"{path.stem}-{fetching.address_hash(self.file)}{path.suffix}")
 
 
 class Listed(Settings):
@@ -208,9 +225,8 @@ class Dataset(Settings):
         if lost := [name for name in needed if name not in self.metadata]:
             raise ValueError(f"metadata: {lost[0]} is missing; give its address or path, or a folder that has them all")
         if extra := [name for name in self.metadata if name not in needed + optional]:
-            raise ValueError(
-                f"metadata: {extra[0]} is not one of this dataset's lists, which are {', '.join(needed + optional)}"
-            )
+            known = ", ".join(needed + optional)
+            raise ValueError(f"metadata: {extra[0]} is not one of this dataset's lists, which are {known}")
         return {name: one.file if isinstance(one, Listed) else one for name, one in self.metadata.items()}
 
     def checksums(self) -> dict[str, str]:

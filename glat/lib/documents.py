@@ -20,9 +20,8 @@ from .redaction import SECRET, redact
 LONGEST = 2**20  # characters of a file of settings
 # What PyYAML raises on 2020-99-99, a number of 6 000 digits, `!!bool x`, `!!timestamp x` and `!!int ""`.
 NO_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_QUOTED = re.compile(
-    r"""(?<![^\s(])(["'])(?=\S)(?!<|.\1|tag:yaml).*\1"""
-)  # of a text in an error, not a token of YAML's
+# A quotation of a text in an error, not a token of YAML's.
+_QUOTED = re.compile(r"""(?<![^\s(])(["'])(?=\S)(?!<|.\1|tag:yaml).*\1""")
 
 
 def parse_yaml(text: str) -> Any:
@@ -98,14 +97,11 @@ def sentences(error: ValidationError, prefix: str = "", model: type[BaseModel] |
 def _sentence(found: ErrorDetails, prefix: str, model: type[BaseModel] | None) -> str:
     parts, key = found["loc"], found["loc"][-1:] == ("[key]",)
     parts = parts[:-2] if key else parts
-    place = prefix.removesuffix("." if not parts else "") + "".join(
-        f"[{part}]" if isinstance(part, int) and not key else f".{part}" for part in parts
-    ).removeprefix(".")
+    path = "".join(f"[{part}]" if isinstance(part, int) and not key else f".{part}" for part in parts)
+    place = prefix.removesuffix("" if parts else ".") + path.removeprefix(".")
     if found["type"] == "extra_forbidden":
         keys = ", ".join(_keys(model, parts[:-1])) if model else ""
-        return f"unknown key {place}; " + (
-            f"allowed are {keys}" if keys else "see the comments in params.yaml for those there are"
-        )
+        return f"unknown key {place}; {f'allowed are {keys}' if keys else 'see the comments in params.yaml'}"
     if found["type"] == "missing":
         return f"key {place} is missing"
     if found["type"] == "value_error":

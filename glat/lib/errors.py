@@ -10,16 +10,8 @@ from .redaction import redact
 
 # What readers of binary files (torch's, h5py's, numpy's) have been seen to raise on damaged bytes, and its neighbours.
 DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+    ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+)  # fmt: skip
 
 
 def refusal(error: BaseException) -> str:

@@ -112,9 +112,8 @@ def _complete(address: str, path: Path, sha256: str | None, md5: str | None, lim
                 raise
             free, total = shutil.disk_usage(path.parent).free, part.facts().get("total")
             needed = f" and {(total - part.size) / 1e9:.3g} GB to come" if total else ""
-            raise GlatError(
-                f"{path}: the disk is full ({free / 1e9:.2f} GB free{needed}); make room and run again: what came is kept"
-            ) from None
+            full = f"the disk is full ({free / 1e9:.2f} GB free{needed})"
+            raise GlatError(f"{path}: {full}; make room and run again: what came is kept") from None
         time.sleep(min(PAUSES[tries], max(end - time.monotonic(), 0.0)))
         tries += 1
     try:
@@ -130,9 +129,8 @@ def check_file(path: str | Path, sha256: str | None = None, md5: str | None = No
     """Raise GlatError, about `name`, unless a file has these checksums."""
     for algorithm, title, wanted in (("sha256", "SHA-256", sha256), ("md5", "MD5", md5)):
         if wanted and (found := hash_file(path, algorithm)) != wanted.lower():
-            raise GlatError(
-                f"{name or path}: its {title} is {found}, expected {wanted.lower()}; the file is damaged or another one"
-            )
+            what = f"its {title} is {found}, expected {wanted.lower()}"
+            raise GlatError(f"{name or path}: {what}; the file is damaged or another one")
 
 
 class TooLarge(Exception):
@@ -186,9 +184,8 @@ class _Session(requests.Session):
             except ValueError:  # no address, as http://[bad is none
                 begun = leads = ""
             if leads not in ("http", "https") or (begun, leads) == ("https", "http"):
-                raise GlatError(
-                    f"{response.url}: leads to {target[:TEXT]}, which is not fetched; give the file's own address"
-                )
+                where = f"leads to {target[:TEXT]}, which is not fetched"
+                raise GlatError(f"{response.url}: {where}; give the file's own address")
         return target
 
 

@@ -5,6 +5,7 @@
     data/<dataset>/audio/<split>/<shard>.csv, <shard>/    what was got, and the audio
     data/<dataset>/resampled/<split>/<shard>/
     data/<dataset>/packs/<split>/<shard>.h5, .ledger.csv
+    weights/                                              published weights from an address
     runs/<dataset>/<run>/                                 config.yaml, checkpoint.pt, train.csv, metrics.json, ...
     results/<dataset>/                                    tables, figures, reports
 
@@ -18,6 +19,7 @@ from pathlib import Path
 CLASS_LIST = "class_labels_indices.csv"
 CONFIG, CHECKPOINT, METRICS = "config.yaml", "checkpoint.pt", "metrics.json"
 RUNS = Path("runs")
+WEIGHTS = Path("weights")  # from an address, under their own name
 
 
 def shard_count(clips: int, shard_size: int) -> int:

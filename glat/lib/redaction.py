@@ -33,9 +33,7 @@ _ASSIGNED = re.compile(
     r"(?i)(?<![A-Za-z0-9])((?:passw(?:or)?d|passphrase|pwd|secret|(?:auth|access|api|private)?[_-]?token|(?:api|access|secret)[_-]?key)"
     r"\s?=\s?)(?!\*{3})(\"[^\"\n]*\"|'[^'\n]*'|[^\s&]+)"
 )
-_QUERY_SECRET = re.compile(
-    r"token|sig|key|auth|pass|pwd|secret|credential|session|cookie|jwt|policy|^code$", re.IGNORECASE
-)
+_QUERY_SECRET = re.compile(r"(?i)token|sig|key|auth|pass|pwd|secret|credential|session|cookie|jwt|policy|^code$")
 _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(['\"]?\s*[:=]\s*)[^\n]+")
 
 

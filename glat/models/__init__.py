@@ -28,16 +28,9 @@ __all__ = ["BACKBONES", "Backbone", "LogMel", "Streams", "Tagger", "TwoStream", 
 
 # Imported on first use: reading settings needs only the registry, and torch takes seconds to import.
 _MODULES = {
-    "BACKBONES": "registry",
-    "Backbone": "backbone",
-    "LogMel": "frontend",
-    "Streams": "twostream",
-    "Tagger": "tagger",
-    "TwoStream": "twostream",
-    "backbone_class": "factory",
-    "build": "factory",
-    "load_panns": "checkpoints",
-}
+    "BACKBONES": "registry", "Backbone": "backbone", "LogMel": "frontend", "Streams": "twostream", "Tagger": "tagger",
+    "TwoStream": "twostream", "backbone_class": "factory", "build": "factory", "load_panns": "checkpoints",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

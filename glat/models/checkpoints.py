@@ -33,10 +33,8 @@ def load_panns(backbone: Backbone, state: Mapping[str, Tensor], front_end: LogMe
             what = "missing" if found is None else f"of shape {tuple(found.shape)}"
             raise ValueError(f"{key} is {what}, expected {shape}: not a PANNs checkpoint of {type(backbone).__name__}")
         if key.endswith("melW") and front_end is not None:
-            if front_end.hop != 320:
-                raise ValueError(
-                    f"trained on log-mels of hop 320, but this network's front end has hop {front_end.hop}"
-                )
+            if (hop := front_end.hop) != 320:
+                raise ValueError(f"trained on log-mels of hop 320, but this network's front end has hop {hop}")
             ours = front_end.mel_scale.get_buffer("fb")
             if ours.shape != found.shape or (ours - found.to(ours)).abs().max() > 1e-4 * ours.max():
                 raise ValueError(

@@ -22,9 +22,8 @@ class BasicBlock(nn.Module):
         self.downsample = None
         if stride == 2:
             # As in the published checkpoints: the pool is entry 0, the convolution 1, its normalisation 2.
-            self.downsample = nn.Sequential(
-                nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
-            )
+            conv = nn.Conv2d(inputs, outputs, 1, bias=False)
+            self.downsample = nn.Sequential(nn.AvgPool2d(2), conv, nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)

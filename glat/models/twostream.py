@@ -112,9 +112,8 @@ class TwoStream(nn.Module):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}: allowed are {', '.join(allowed)}")
         if training == "frozen_global" and sharing != "none":
-            raise ValueError(
-                f"sharing is {sharing!r}: with training 'frozen_global' only 'none' leaves weights to train"
-            )
+            only = "with training 'frozen_global' only 'none' leaves weights to train"
+            raise ValueError(f"sharing is {sharing!r}: {only}")
         self.global_stream, self.local_stream = global_stream, local_stream
         if sharing == "backbone":
             self.local_stream = global_stream

@@ -48,9 +48,7 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
         GlatError: the runs were not evaluated on the same clips.
     """
     same_clips([one for _, one in rows])
-    base = {
-        (control.backbone, control.setting): one for control, one in rows if control.question == "method or compute"
-    }
+    base = {(one.backbone, one.setting): found for one, found in rows if one.question == "method or compute"}
     table_rows = []
     for control, one in rows:
         plain, glat = base[control.backbone, "backbone alone"], base[control.backbone, "GL-AT"]
@@ -87,14 +85,8 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         "weights at a fifth of the rate for training from scratch."
     )
     header = [
-        "Backbone",
-        "Question",
-        "Setting",
-        "mAP",
-        "mAP minus GL-AT's",
-        "mAP minus the backbone's alone",
-        "compute",
-    ]
+        "Backbone", "Question", "Setting", "mAP", "mAP minus GL-AT's", "mAP minus the backbone's alone", "compute",
+    ]  # fmt: skip
     lines = [
         [
             row["method"], row["question"], text.with_mark(row["setting"], row),
@@ -130,9 +122,8 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
             ax.set_yticks(range(len(rows)), labels)
             ax.invert_yaxis()
             seeds = "/".join(map(str, sorted(set(rows["seeds"]))))
-            ax.set_title(
-                f"{BACKBONES[backbone].title}, {seeds} seed(s) a row; lines: {confidence:.0%} interval", loc="right"
-            )
+            title = BACKBONES[backbone].title
+            ax.set_title(f"{title}, {seeds} seed(s) a row; lines: {confidence:.0%} interval", loc="right")
         axes[-1, 0].set_xlabel("mAP")
         foot(fig, [text.OPEN_MARKS] if table["not_converged"].any() else [])
 

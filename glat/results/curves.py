@@ -87,15 +87,12 @@ def write_pr(params: Params, folder: Path) -> None:
     curves = {}
     for one in measured:
         predictions = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
-        curves[one.system.label] = np.mean(
-            [macro_pr(p["target"].astype(bool), p[one.system.stream]) for p in predictions], 0
-        )
-    lines = [
-        pd.DataFrame({"method": label, "recall": RECALL, "precision": precision}).assign(
-            **convergence_columns(one), **provenance_columns(one)
-        )
-        for one, (label, precision) in zip(measured, curves.items(), strict=True)
-    ]
+        of_runs = [macro_pr(p["target"].astype(bool), p[one.system.stream]) for p in predictions]
+        curves[one.system.label] = np.mean(of_runs, 0)
+    lines = []
+    for one, (label, precision) in zip(measured, curves.items(), strict=True):
+        table = pd.DataFrame({"method": label, "recall": RECALL, "precision": precision})
+        lines.append(table.assign(**convergence_columns(one), **provenance_columns(one)))
     tables.write(pd.concat(lines), None, folder / "pr_curves")
     draw_pr(curves, measured, folder / "pr_curves")
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..config import experiments
 from ..config.params import Params
-from . import published, tables, text
+from . import tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
@@ -82,11 +82,6 @@ def draw(table: pd.DataFrame, setting: str, confidence: float, path: Path) -> No
 
 def _seeds(seeds: list[int]) -> str:
     return f"{'/'.join(map(str, seeds))} seed{'' if seeds == [1] else 's'} a point"
-
-
-def caption(setting: str) -> str:
-    """What the paper says about this panel, for which it prints no values."""
-    return published.FIG2[setting]
 
 
 def write(params: Params, folder: Path, panel: str, partial: bool = False) -> None:

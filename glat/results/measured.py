@@ -89,17 +89,15 @@ def read_metrics(path: str | Path) -> dict[str, Any]:
 
 def read_curve(path: Path) -> pd.DataFrame:
     """A run's train.csv. Raises GlatError if it is missing or unreadable, or is not a training curve."""
+    copy = "or copy the file from where it was trained"
     try:
         curve = pd.read_csv(path)
     except FileNotFoundError:
-        raise GlatError(f"{path}: no such file; train the run, or copy the file from where it was trained") from None
+        raise GlatError(f"{path}: no such file; train the run, {copy}") from None
     except (OSError, ValueError) as error:
-        reason = refusal(error) or "damaged; train the run again, or copy the file from where it was trained"
-        raise GlatError(f"{path}: {reason}") from None
+        raise GlatError(f"{path}: {refusal(error) or f'damaged; train the run again, {copy}'}") from None
     if curve.empty or not {"step", "loss_global", "seconds"} <= set(curve):
-        raise GlatError(
-            f"{path}: not a training curve; train the run again, or copy the file from where it was trained"
-        )
+        raise GlatError(f"{path}: not a training curve; train the run again, {copy}")
     return curve
 
 
@@ -125,9 +123,8 @@ def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
     """The first setting in which metrics.json differs from the run that was requested, if any."""
     requested = {"backbone": run.backbone, "glat": run.glat.model_dump() if run.glat else None, "seed": run.seed}
     requested["steps"] = run.training.steps
-    return next(
-        (f"{key} {metrics[key]}, not {value}" for key, value in requested.items() if metrics[key] != value), None
-    )
+    other = (f"{key} {metrics[key]}, not {value}" for key, value in requested.items() if metrics[key] != value)
+    return next(other, None)
 
 
 def missing_reason(run: Run) -> str | None:
@@ -142,7 +139,8 @@ def missing_reason(run: Run) -> str | None:
         return f"evaluated with {other}" if other else None
     step = "evaluate" if checkpoint.exists() else "train"
     log = Path("logs") / run.dataset / step / f"{run.name}.log"
-    lines = [line.strip() for line in _lines(log) if line.strip()]
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines:
         return next((line[6:] for line in reversed(lines) if line.startswith("glat: ")), f"stopped at: {lines[-1]}")
     if absent := [path for path in run.init.values() if path and not Path(path).exists()]:
@@ -154,10 +152,6 @@ def only_failures(runs: list[Run]) -> bool:
     """Whether runs are missing and all of these failed, so that none is merely not made yet."""
     reasons = [why for run in runs if (why := missing_reason(run))]
     return bool(reasons) and not any(why.endswith(YET) for why in reasons)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
 
 
 def same_clips(systems: list[Measured]) -> None:
@@ -275,8 +269,7 @@ def score_columns(one: Measured) -> dict[str, Any]:
     columns |= {"seeds": len(one.metrics)} | convergence_columns(one)
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
-        keys = {"classes_scored": "classes_scored", "dataset": "dataset"}
-        columns |= {column: one.first[key] for column, key in keys.items()} | provenance_columns(one)
+        columns |= {key: one.first[key] for key in ("classes_scored", "dataset")} | provenance_columns(one)
         columns["parameters"] = one.first["parameters"]
     columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
     return columns

@@ -31,7 +31,6 @@ from ..lib.errors import GlatError
 from ..models.registry import BACKBONES
 from ..scoring.intervals import variances
 from ..scoring.predictions import METRICS
-from ..use.weights import place
 from . import published, tables, text
 from .measured import Measured, confidence, estimates, read, same_clips, score_columns
 
@@ -90,11 +89,10 @@ def read_scores(params: Params, backbone: str, file: Path | None = None) -> Meas
     folder = layout.run(params.dataset, layout.published_run(backbone))
     if not (folder / "metrics.json").exists():
         raise GlatError(f"{folder}/metrics.json: no such file; `glat weights {backbone}` makes it")
-    run, requested = read_run(folder / "config.yaml"), str(file or place(params.weights[backbone]))
+    run, requested = read_run(folder / "config.yaml"), str(file or params.weights[backbone].path)
     if run.init["global"] != requested:
-        raise GlatError(
-            f"{folder}: evaluated {run.init['global']}, not {requested}; `glat weights {backbone}` evaluates the latter"
-        )
+        other = f"evaluated {run.init['global']}, not {requested}"
+        raise GlatError(f"{folder}: {other}; `glat weights {backbone}` evaluates the latter")
     return read(System(f"{BACKBONES[backbone].title}, PANNs' weights", [run]))
 
 
@@ -103,18 +101,10 @@ def row_of(one: Measured) -> dict[str, Any]:
     backbone, row = one.first["backbone"], {"method": one.system.label, "backbone": one.first["backbone"]}
     row |= score_columns(one) | {"classes": one.first["classes"]}
     printed = published.ORIGINAL[backbone]
-    row |= {f"published_{metric}": getattr(printed, metric) for metric in METRICS} | {
-        "published_clips": PUBLISHED_CLIPS
-    }
-    deviation = variances(estimates(one, "mAP")).clips ** 0.5
-    found = reach(
-        row["mAP"],
-        deviation,
-        row["evaluation_clips"],
-        printed.mAP,
-        confidence([one]),
-        row["classes_scored"] == row["classes"],
-    )
+    row |= {f"published_{metric}": getattr(printed, metric) for metric in METRICS}
+    row["published_clips"] = PUBLISHED_CLIPS
+    deviation, complete = variances(estimates(one, "mAP")).clips ** 0.5, row["classes_scored"] == row["classes"]
+    found = reach(row["mAP"], deviation, row["evaluation_clips"], printed.mAP, confidence([one]), complete)
     return row | found._asdict()
 
 
@@ -159,9 +149,8 @@ def write(params: Params, folder: Path) -> None:
     """
     found = [read_scores(params, backbone) for backbone in params.weights]
     if not found:
-        raise GlatError(
-            "weights: params.yaml names none; write the address or path of a checkpoint of PANNs, by backbone"
-        )
+        what = "the address or path of a checkpoint of PANNs, by backbone"
+        raise GlatError(f"weights: params.yaml names none; write {what}")
     same_clips(found)
     rows = [row_of(one) for one in found]
     tables.write(pd.DataFrame(rows), markdown(rows, confidence(found)), folder / "panns")

@@ -19,9 +19,9 @@ from ..models.registry import BACKBONES
 from ..scoring.manifest import DIGITS
 from ..training import convergence
 from . import text
-from .fig2 import caption
 from .measured import missing_reason, read_curve, read_metrics
 from .page import image, render
+from .published import FIG2
 from .registry import PARTIAL
 
 
@@ -29,10 +29,8 @@ def table(path: Path) -> Markup:
     """A Markdown file as HTML without its title; its tables scroll sideways on a narrow screen."""
     title, _, rest = path.read_text().partition("\n")
     # Our tables have no links or pictures: what looks like one comes from a user's list.
-    parser = (
-        MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink", "reference"])
-    )
-    html = parser.render(rest if title.startswith("# ") else title)
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    html = parser.disable(["image", "link", "autolink", "reference"]).render(rest if title.startswith("# ") else title)
     html = html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     return Markup(html)
 
@@ -56,13 +54,12 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
         return {"title": title, "text": text, "content": content}
 
     yield part("Table 1", ["table1"], [("table1.md", "")])
-    yield part(
-        "Precision and recall", ["pr_curves"], [("pr_curves.svg", "Precision against recall, mean over classes")]
-    )
+    names = [("pr_curves.svg", "Precision against recall, mean over classes")]
+    yield part("Precision and recall", ["pr_curves"], names)
     yield part("Table 2", ["table2"], [("table2.md", "")])
     for panel, setting in experiments.FIG2.items():
         names = [(f"fig2{panel}.svg", f"mAP and cost against {setting}")]
-        yield part(f"Fig. 2({panel})", [f"fig2{panel}"], names, caption(setting))
+        yield part(f"Fig. 2({panel})", [f"fig2{panel}"], names, FIG2[setting])
     yield part("Controls", ["controls"], [("controls.svg", "mAP of every control"), ("controls.md", "")])
     names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit"), ("durations.svg", "AP gain")]
     yield part("Where it listens", ["localisation"], names)
@@ -71,9 +68,8 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
     origin = "Evaluation clips drawn at random (evaluation.seed), whatever a network makes of them."
     yield part(f"Clips: {network}", ["table2"], clips, " ".join([origin, *notes]))
     names = [(f"training_{of}.svg", f"Loss of the runs of {of}") for of in ("table1", "fig2", "controls")]
-    yield part(
-        "Training", ["training_curves"], names, "The loss of every run of Table 1, of Fig. 2 and of the controls."
-    )
+    what = "The loss of every run of Table 1, of Fig. 2 and of the controls."
+    yield part("Training", ["training_curves"], names, what)
 
 
 def _pictured_network(run: Run, missing: dict[str, str]) -> tuple[str, list[str]]:

@@ -53,12 +53,8 @@ def difference(row: dict[str, Any], name: str) -> str:
     found = Difference(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_p_holm")))
     if math.isnan(found.difference):
         return ""
-    p = "" if math.isnan(found.p) else f" p {_p(found.p)}:"
+    p = "" if math.isnan(found.p) else " p < 0.001:" if found.p < 0.001 else f" p = {found.p:.3f}:"
     return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}],{p} {row[f'{name}_verdict']}"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

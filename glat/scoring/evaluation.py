@@ -152,10 +152,8 @@ def evaluate(
     corpus = Packs(packs)
     if list(corpus.classes["mid"]) != [c["mid"] for c in classes]:
         raise GlatError(f"{packs[0]}: its class list is not that of {checkpoint}; evaluate on a pack of {run.dataset}")
-    if corpus.sample_rate != run.audio.sample_rate:
-        raise GlatError(
-            f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {run.audio.sample_rate} Hz"
-        )
+    if (rate := run.audio.sample_rate) != corpus.sample_rate:
+        raise GlatError(f"{packs[0]}: {corpus.sample_rate} Hz, but {checkpoint} was trained at {rate} Hz")
     only = choose(corpus.clips, settings.only) if settings.only else None
     if only:
         tell(only.sentence)

@@ -132,8 +132,7 @@ def class_table(
     duration = (strong["end"] - strong["start"]).groupby(strong["label"])
     of_class = dict(zip(names, chosen, strict=True)) | {"all": chosen.sum()}
     rows = []
-    order = duration.median().sort_values().index.tolist()
-    for mid in [*order, "all"]:
+    for mid in [*duration.median().sort_values().index, "all"]:
         parts = [one if mid == "all" else one[one["mid"] == mid] for one in found]
         part = pd.concat(parts, ignore_index=True)
         own = part[part["chosen"]]
@@ -181,10 +180,5 @@ def of_run(run: Run, folder: Path, params: Params) -> dict[str, float]:
         return {}
     names = dict(zip(kept["mid"], kept["display_name"], strict=True))
     every = class_table([found], strong, names, windows_per_class(kept, strong), params.evaluation.confidence).iloc[-1]
-    keys = [
-        "hit",
-        "hit_low",
-        "hit_high",
-        *(f"{key}{end}" for key in ("centre_error", "covered") for end in ("", "_random")),
-    ]
-    return {key: float(every[key]) for key in (*keys, "hit_random") if np.isfinite(every[key])}
+    keys = ["hit", "hit_low", "hit_high", *(f"{key}_random" for key in ("hit", "centre_error", "covered"))]
+    return {key: float(every[key]) for key in (*keys, "centre_error", "covered") if np.isfinite(every[key])}

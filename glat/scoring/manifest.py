@@ -74,9 +74,8 @@ def read_list(path: str | Path) -> list[str]:
         if first.lower() in _HEADERS and not entries:
             continue
         if not _ENTRY.fullmatch(first):
-            raise GlatError(
-                f"{path}: line {number}: {first[:40]!r} is neither a clip's name, <id>_<start in ms>, nor an id"
-            )
+            neither = "is neither a clip's name, <id>_<start in ms>, nor an id"
+            raise GlatError(f"{path}: line {number}: {first[:40]!r} {neither}")
         if as_panns := _AS_PANNS.fullmatch(first):
             first = as_panns[1]
         elif len(times) > 1 and all(_NUMBER.fullmatch(time) for time in times[:2]):
@@ -99,16 +98,15 @@ def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Selection:
         for key in (clip, _id(clip)):
             places.setdefault(key, []).append(index)
     missing = [entry for entry in entries if entry not in places]
-    sentence = (
-        f"{path}: {len(entries)} clips listed, {len(entries) - len(missing)} found, {len(missing)} not in the packs"
-    )
+    found = len(entries) - len(missing)
+    sentence = f"{path}: {len(entries)} clips listed, {found} found, {len(missing)} not in the packs"
     if missing:
         sentence += f" (first {missing[0]})"
-    if len(missing) == len(entries):
+    if not found:
         raise GlatError(f"{sentence}; evaluation.only takes names or ids of this dataset's evaluation clips")
     indices = sorted({index for entry in entries for index in places.get(entry, [])})
     facts: dict[str, Any] = {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-    facts |= {"listed": len(entries), "found": len(entries) - len(missing), "missing": len(missing)}
+    facts |= {"listed": len(entries), "found": found, "missing": len(missing)}
     return Selection(np.array(indices), facts, sentence)
 
 

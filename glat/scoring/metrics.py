@@ -15,10 +15,6 @@ Conventions
 Sources: Gemmeke et al., "Audio Set", ICASSP 2017 (mAP, AUC, d' per class); Kong et al., "PANNs", TASLP 2020 (d' of
 the mean AUC).
 
-How it is computed ------------------ Both metrics need only two counts for each *level*, a distinct score among the
-class's positives: the number of negatives between it and the level above, and the number tied with it. The negatives
-are never sorted.
-
 >>> target = [[1, 0], [0, 0], [1, 1], [0, 0]]
 >>> score = [[0.9, 0.2], [0.8, 0.7], [0.7, 0.6], [0.1, 0.6]]
 >>> found = summary(target, score)
@@ -64,9 +60,8 @@ def check(target: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return target as bool and score as floating point, both (clips, classes); raise GlatError if they aren't."""
     target, score = np.asarray(target), np.asarray(score)
     if target.ndim != 2 or target.shape != score.shape:
-        raise GlatError(
-            f"target and score must both be (clips, classes): target is {target.shape}, score is {score.shape}."
-        )
+        shapes = f"target is {target.shape}, score is {score.shape}"
+        raise GlatError(f"target and score must both be (clips, classes): {shapes}.")
     if target.size == 0:
         raise GlatError(f"there is nothing to score: {target.shape[0]} clips, {target.shape[1]} classes.")
     for name, array in (("target", target), ("score", score)):

@@ -44,10 +44,8 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
     again = "evaluate the run again"
     try:
         with open_hdf5(path, f"missing; {again}", again) as file:
-            if file.attrs.get("version") != VERSION:
-                raise GlatError(
-                    f"{path}: predictions of version {file.attrs.get('version')}, expected {VERSION}; evaluate again"
-                )
+            if (version := file.attrs.get("version")) != VERSION:
+                raise GlatError(f"{path}: predictions of version {version}, expected {VERSION}; evaluate again")
             found: dict[str, Any] = {}
             for name in ("clip", "mid", "display_name"):
                 length = len(found["mid"]) if name == "display_name" else None

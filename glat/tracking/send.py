@@ -229,9 +229,8 @@ class Sending:
         self._once("final", metrics, lambda: self._final(metrics, of))
         self._files(EVALUATED)
         self._once("pictures", [metrics, content(self.folder / "train.csv")], self._pictures)
-        if settings.models is None or any(
-            self.run in facts.runs_of_result(self.params, name) for name in settings.models
-        ):
+        of_results = (facts.runs_of_result(self.params, name) for name in settings.models or ())
+        if settings.models is None or any(self.run in runs for runs in of_results):
             from ..use import pyfunc
 
             path = self.folder / "checkpoint.pt"

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..config.runs import Run, missing_hint, parse_run
-from ..lib.errors import DAMAGED, GlatError, refusal
+from ..lib.errors import DAMAGED, GlatError, brief, refusal
 from ..lib.files import whole
 from ..models.backbone import Backbone
 from ..models.checkpoints import load_panns
@@ -57,15 +57,7 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
 def untrained(run: Run) -> Tagger:
     """The network of a run with random weights."""
     glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
-    return build_network(
-        run.backbone,
-        run.classes,
-        width=run.width,
-        sample_rate=run.audio.sample_rate,
-        glat=glat,
-        dropout=run.dropout,
-        front_end=front_end,
-    )
+    return build_network(run.backbone, run.classes, run.width, run.audio.sample_rate, glat, run.dropout, front_end)
 
 
 def initialise(
@@ -113,9 +105,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], bytes]:
     except FileNotFoundError:
         raise GlatError(f"{path}: no such checkpoint{missing_hint(path)}") from None
     except pickle.UnpicklingError:
-        raise GlatError(
-            f"{path}: holds more than tensors and plain values, or is no checkpoint; it was not loaded"
-        ) from None
+        what = "holds more than tensors and plain values, or is no checkpoint"
+        raise GlatError(f"{path}: {what}; it was not loaded") from None
     except DAMAGED as error:
         told = refusal(error) or "truncated or not a checkpoint; train or download it again"
         raise GlatError(f"{path}: {told}") from None
@@ -178,9 +169,7 @@ def restore(path: str | Path) -> Checkpoint:
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
     except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
-        raise GlatError(
-            f"{path}: its run is of a network that cannot be made: {' '.join(str(error).split())[:100]}"
-        ) from None
+        raise GlatError(f"{path}: its run is of a network that cannot be made: {brief(error, 100)}") from None
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     return Checkpoint(tagger.eval(), run, content["classes"], content.get("trained"), digest)
 
@@ -188,17 +177,15 @@ def restore(path: str | Path) -> Checkpoint:
 def _check(content: dict[str, Any], path: str | Path) -> None:
     version = content.get("glat")
     if not isinstance(version, int) or version != VERSION:
-        raise GlatError(
-            f"{path}: checkpoint version {reprlib.repr(version)}, expected {VERSION}; evaluate it with the glat that made it"
-        )
+        found = f"checkpoint version {reprlib.repr(version)}, expected {VERSION}"
+        raise GlatError(f"{path}: {found}; evaluate it with the glat that made it")
     if lacking := [key for key in ("run", "classes", "model") if key not in content]:
         raise GlatError(f"{path}: not a whole checkpoint: it lacks {', '.join(lacking)}")
 
 
 def _weights(value: Any) -> dict[str, torch.Tensor]:
-    if not isinstance(value, dict) or not all(
-        isinstance(key, str) and isinstance(weight, torch.Tensor) for key, weight in value.items()
-    ):
+    items = value.items() if isinstance(value, dict) else [(None, None)]
+    if not all(isinstance(key, str) and isinstance(weight, torch.Tensor) for key, weight in items):
         raise ValueError("not a checkpoint of weights: it holds other things where tensors should be")
     return value
 
@@ -222,9 +209,8 @@ def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
 
 def _check_finite(weights: dict[str, torch.Tensor]) -> None:
     if bad := [key for key, weight in weights.items() if not weight.isfinite().all()]:
-        raise ValueError(
-            f"{len(bad)} of its weights are not finite, first {min(bad)}; take another checkpoint or train again"
-        )
+        what = f"{len(bad)} of its weights are not finite, first {min(bad)}"
+        raise ValueError(f"{what}; take another checkpoint or train again")
 
 
 def _check_window(ours: LogMel, theirs: dict[str, torch.Tensor], where: str) -> None:
@@ -243,10 +229,8 @@ def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
 
 
 def _same_shapes(own: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]) -> None:
-    differing = [
-        k for k in own.keys() | weights.keys() if k not in own or k not in weights or own[k].shape != weights[k].shape
-    ]
-    if differing:
+    shapes, theirs = ({key: weight.shape for key, weight in some.items()} for some in (own, weights))
+    if differing := [key for key in own.keys() | weights.keys() if shapes.get(key) != theirs.get(key)]:
         raise ValueError(
             f"checkpoint of another network: {len(differing)} of {len(own)} weights missing, unexpected or of another"
             f" shape, first {min(differing)}"

@@ -97,10 +97,8 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     changes = {name: change(np.interp(losses[name][0], at, time), losses[name][1]) for name in streams}
     curves = {name: one for name, one in changes.items() if one is not None}
     if len(curves) < len(changes):
-        return _finding(
-            UNKNOWN,
-            f"{CURVE} has fewer than {ROWS} lines in a quarter of the training; a lower execution.log_every has more",
-        )
+        few = f"{CURVE} has fewer than {ROWS} lines in a quarter of the training"
+        return _finding(UNKNOWN, f"{few}; a lower execution.log_every has more")
     states = {name: one.state for name, one in curves.items()}
     if "mAP_fused" in looks and looks["mAP_fused"][0][-1] == steps:
         seen = change(np.interp(looks["mAP_fused"][0], at, time), looks["mAP_fused"][1], of_itself=True)

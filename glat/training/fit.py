@@ -27,9 +27,8 @@ def check_equal_weights(trainer: lightning.Trainer, module: Stage) -> None:
     total = torch.stack([p.detach().double().abs().sum() for p in module.parameters()]).sum()
     sums = module.all_gather(total).reshape(-1)
     if (sums != sums[0]).any():
-        raise GlatError(
-            f"{module.run.folder}: the {trainer.world_size} processes ended with different weights: {sums.tolist()}"
-        )
+        what = f"the {trainer.world_size} processes ended with different weights"
+        raise GlatError(f"{module.run.folder}: {what}: {sums.tolist()}")
 
 
 def train(
@@ -84,9 +83,8 @@ def _train(
         if (theirs.get("fingerprint"), theirs.get("step")) == (made_from, settings.steps):
             tell(f"{folder}: trained meanwhile by the other process")
             return
-    point = resume.ResumePoint(
-        folder / "resume.ckpt", facts, settings.steps, execution.checkpoint_every, settings.extendable
-    )
+    every, path = execution.checkpoint_every, folder / "resume.ckpt"
+    point = resume.ResumePoint(path, facts, settings.steps, every, settings.extendable)
     save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, fingerprint=made_from, trained=made_by)
     kept = Kept(run, folder, execution.keep_every, save)
     start = point.step()

@@ -23,9 +23,8 @@ def held_out_clips(run: Run, clips: int) -> np.ndarray:
         return np.empty(0, np.int64)
     count = round(run.training.plateau.held_out * clips)
     if not count:
-        raise GlatError(
-            f"training.plateau.held_out: {run.training.plateau.held_out} of {clips} training clips is none; give more"
-        )
+        share = run.training.plateau.held_out
+        raise GlatError(f"training.plateau.held_out: {share} of {clips} training clips is none; give more")
     return np.sort(generator(Use.HELD_OUT, run.seed).choice(clips, count, replace=False))
 
 

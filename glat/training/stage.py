@@ -92,9 +92,8 @@ class Stage(lightning.LightningModule):
         values = losses(streams, target, frozen)
         self.row = {name: value.item() for name, value in values.items()}
         if not math.isfinite(self.row["loss"]):
-            raise GlatError(
-                f"{self.run.folder}: step {step + 1}: the loss is {self.row['loss']}: {self.cause(waveform)}"
-            )
+            loss, why = self.row["loss"], self.cause(waveform)
+            raise GlatError(f"{self.run.folder}: step {step + 1}: the loss is {loss}: {why}")
         return values["loss"]
 
     def whole_batch(self, *parts: Tensor) -> list[Tensor]:

@@ -58,11 +58,7 @@ def hear(
         scorer = network if isinstance(network, TwoStream) else tagger.backbones()["global"]
         activations = scorer.frame_scores(tagger.backbones()["global"].features(logmel))[0]  # (T, L)
     glat, scale = streams.local is not None, tagger.front_end.mel_scale
-    scores = (
-        {"global": streams.global_, "local": streams.local, "fused": streams.fused}
-        if glat
-        else {"fused": streams.fused}
-    )
+    scores = ({"global": streams.global_, "local": streams.local} if glat else {}) | {"fused": streams.fused}
     return Heard(
         logmel=logmel[0, 0].numpy(),
         hertz=mel_frequencies(scale.n_mels + 2, fmin=scale.f_min, fmax=scale.f_max)[1:-1],
@@ -100,9 +96,8 @@ def draw(
         fig.suptitle(title, fontsize=10)
         mel, time = axes[0, 0], list(axes[:, 0])
         times = np.linspace(0, heard.seconds, len(heard.logmel))
-        specshow(
-            heard.logmel.T, x_coords=times, y_coords=heard.hertz, y_axis="mel", ax=mel, cmap="magma", rasterized=True
-        )
+        places = {"x_coords": times, "y_coords": heard.hertz, "y_axis": "mel", "ax": mel}
+        specshow(heard.logmel.T, cmap="magma", rasterized=True, **places)
         mel.set_ylabel("Hz")
         mel.grid(False)
         for n, (start, c) in enumerate(zip(heard.windows, heard.classes, strict=True)):
@@ -118,9 +113,8 @@ def draw(
         if truth is not None:
             events = list(truth.itertuples(index=False))
             for y, event in enumerate(events):
-                time[2].barh(
-                    y, event.end - event.start, left=event.start, color=colour.get(event.label, "lightgrey"), height=0.8
-                )
+                shade = colour.get(event.label, "lightgrey")
+                time[2].barh(y, event.end - event.start, left=event.start, color=shade, height=0.8)
             time[2].set_yticks(range(len(events)), [names[event.label] for event in events], fontsize=7)
             time[2].invert_yaxis()
             time[2].set_title("true events", loc="left", fontsize=9)
@@ -132,9 +126,8 @@ def draw(
             ax.set_axis_off()
         foot(fig, [text.OPEN_MARKS] if convergence.MARK in title.partition(": ")[0] else [])
         legend = "Brackets: the windows of the local stream." if len(heard.windows) else ""
-        axes[1, 1].text(
-            0, 0.1, f"{legend}\n* the clip's weak label" if weak is not None else legend, va="bottom", fontsize=8
-        )
+        legend += "\n* the clip's weak label" if weak is not None else ""
+        axes[1, 1].text(0, 0.1, legend, va="bottom", fontsize=8)
 
 
 def _scores(
@@ -143,14 +136,8 @@ def _scores(
     marks = {"global": "o", "local": "s", "fused": "|"}
     for y, c in enumerate(top):
         for stream, values in heard.streams.items():
-            ax.plot(
-                values[c],
-                y,
-                marks[stream],
-                color=colour[c],
-                ms=11 if stream == "fused" else 5,
-                label=stream if y == 0 else None,
-            )
+            size, label = 11 if stream == "fused" else 5, stream if y == 0 else None
+            ax.plot(values[c], y, marks[stream], color=colour[c], ms=size, label=label)
     ax.set_yticks(range(len(top)), [names[c] + (" *" if weak and c in weak else "") for c in top], fontsize=7)
     ax.invert_yaxis()
     ax.set_xlim(-0.02, 1.02)
@@ -199,12 +186,8 @@ def explain(
         if strong is not None and (of := strong[strong["clip"] == clip]).size:
             index = {c["mid"]: i for i, c in enumerate(classes)}
             truth = of[of["label"].isin(index)].assign(label=lambda t: t["label"].map(index))[["label", "start", "end"]]
-    heard = hear(
-        tagger.to(memory_format=torch.channels_last),
-        waveform,
-        hardware.precision("float32" if run.published else precision, "cpu"),
-        clip_generators(seed, [name]),
-    )
+    tagger, precision = tagger.to(memory_format=torch.channels_last), "float32" if run.published else precision
+    heard = hear(tagger, waveform, hardware.precision(precision, "cpu"), clip_generators(seed, [name]))
     network = convergence.name(experiments.title(run), convergence.found(run, checkpoint.parent))
     shown = Path(clip).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
     draw(heard, names, out, title=f"{network} ({run.name}): {shown}", truth=truth, weak=weak)
@@ -219,20 +202,13 @@ def examples(params: Params, folder: Path) -> None:
     """Draw `report.clips` evaluation clips, taken by lot, with Table 2's GL-AT: `<number>_<clip>.svg` and `.png`."""
     run = experiments.table2(params)[-1].runs[0]
     packs, strong = corpus(params)
-    precision = params.execution_of(run.dataset, run.backbone).precision
+    how = {"packs": packs, "strong": strong, "seed": params.evaluation.seed}
+    how["precision"] = params.execution_of(run.dataset, run.backbone).precision
     with whole(folder) as part:
         part.mkdir()
         for number, clip in enumerate(draw_lots(packs, params.report.clips, params.evaluation.seed), 1):
             picture = part / file_name(f"{number}_{clip}")
-            explain(
-                run.folder / "checkpoint.pt",
-                clip,
-                picture,
-                packs=packs,
-                strong=strong,
-                seed=params.evaluation.seed,
-                precision=precision,
-            )
+            explain(run.folder / "checkpoint.pt", clip, picture, **how)
 
 
 def draw_lots(packs: list[str], count: int, seed: int) -> list[str]:

@@ -24,9 +24,8 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
     finding = convergence.found(run, folder)
-    draw_training(
-        [(run, read_curve(folder / "train.csv"))], out / "curves", {run.name} if convergence.marked(finding) else set()
-    )
+    unconverged = {run.name} if convergence.marked(finding) else set()
+    draw_training([(run, read_curve(folder / "train.csv"))], out / "curves", unconverged)
     draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
     try:
         draw_clips(folder, params, out / "clips")

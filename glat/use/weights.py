@@ -19,30 +19,13 @@ from ..config.training import Training
 from ..lib import layout
 from ..lib.documents import sentence
 from ..lib.errors import GlatError, tell
-from ..lib.fetching import LIMITS, Limits, address_hash, check_file, fetch_file, file_name, hash_file, is_address
+from ..lib.fetching import LIMITS, Limits, check_file, fetch_file, hash_file, is_address
 from ..lib.files import remove
 
-FOLDER = Path("weights")  # where weights from an address lie, under their own name
 # SHA-256 of AudioSet's class ids, one a line, in the order of class_labels_indices.csv, which is that of the outputs.
 CLASSES = "fbd94e8a38594c56e778359b1bf3c59f4c669023df8780e7a234d87b93f6e463"
 CLASS_COUNT, SAMPLE_RATE = 527, 32000
 STEPS = 600_000  # PANNs' own training, as their paper tells it
-
-
-def place(weights: Weights) -> Path:
-    """Where weights lie once they are there: a path is itself, an address has a place in `weights/`. Of those without a
-    checksum, the name tells the address too: nothing else would tell two files of one name apart.
-
-    Raises:
-        GlatError: an address that ends in no file's name.
-    """
-    if not is_address(weights.file):
-        return Path(weights.file)
-    if not (name := file_name(weights.file)):
-        raise GlatError(f"{weights.file}: an address of no file; give that of the checkpoint itself")
-    path = FOLDER / name
-    known = weights.md5 or weights.sha256
-    return path if known else path.with_name(f"{path.stem}-{address_hash(weights.file)}{path.suffix}")
 
 
 def obtain(weights: Weights, limits: Limits = LIMITS) -> Path:
@@ -51,7 +34,7 @@ def obtain(weights: Weights, limits: Limits = LIMITS) -> Path:
     Raises:
         GlatError: no such file, an address that does not answer, or another checksum.
     """
-    path, fetched = place(weights), is_address(weights.file)
+    path, fetched = weights.path, is_address(weights.file)
     if fetched and not path.is_file():
         fetch_file(weights.file, path, weights.sha256, weights.md5, limits, "weights.*.file")
         return path
@@ -105,10 +88,8 @@ def evaluate(params: Params, run: Run, threads: int | None = None) -> None:
         return
     from ..scoring import evaluation  # imports torch
 
-    execution = params.execution_of(run.dataset, run.backbone)
-    evaluation.evaluate(
-        run.folder / "checkpoint.pt", packs, params.evaluation, run.folder, execution=execution, threads=threads
-    )
+    checkpoint, execution = run.folder / "checkpoint.pt", params.execution_of(run.dataset, run.backbone)
+    evaluation.evaluate(checkpoint, packs, params.evaluation, run.folder, execution=execution, threads=threads)
 
 
 def _scored_with(metrics: Path, params: Params) -> bool:
@@ -152,10 +133,8 @@ def convert(params: Params, backbone: str, file: Path) -> Run:
     from ..training import checkpoints  # imports torch
 
     classes = classes_of(params)
-    run, done = (
-        run_of(params, backbone, file),
-        layout.run(params.dataset, layout.published_run(backbone)) / layout.CHECKPOINT,
-    )
+    run = run_of(params, backbone, file)
+    done = run.folder / layout.CHECKPOINT
     made_from = f"sha256:{hash_file(file)}"
     if not _is_converted(done, run, made_from, classes):
         if "glat" in checkpoints.read(file):

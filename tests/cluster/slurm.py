@@ -105,10 +105,9 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     processes = []
     with (folder / "daemons.log").open("wb") as log:
         try:
+            how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
             for call in calls:
-                processes.append(
-                    subprocess.Popen(call, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-                )
+                processes.append(subprocess.Popen(call, **how))
                 time.sleep(1)  # each needs the one before
             deadline = time.monotonic() + 60
             while "idle 2" not in found.ask("sinfo", "--noheader", "--partition=main", "--format=%t %D"):

@@ -18,12 +18,10 @@ import yaml
 from tiny_project import copy_of_the_project, environment
 
 STEPS, EVERY = 40, 4
-lacking = slurm.missing() + (
-    ["snakemake-executor-plugin-slurm"] if not find_spec("snakemake_executor_plugin_slurm") else []
-)
-pytestmark = pytest.mark.skipif(
-    bool(lacking), reason=f"not there: {', '.join(lacking)} (apt-get install slurm-wlm munge; uv sync --group cluster)"
-)
+PLUGIN = "snakemake-executor-plugin-slurm"
+lacking = slurm.missing() + ([] if find_spec(PLUGIN.replace("-", "_")) else [PLUGIN])
+how = "(apt-get install slurm-wlm munge; uv sync --group cluster)"
+pytestmark = pytest.mark.skipif(bool(lacking), reason=f"not there: {', '.join(lacking)} {how}")
 
 
 @pytest.fixture(scope="module")

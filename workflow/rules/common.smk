@@ -42,7 +42,7 @@ try:
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
-    FETCHED = {weights.place(one).name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
+    FETCHED = {one.path.name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
     if PARAMS.evaluation.only:
         # Once metrics exist, Snakemake treats a missing input as up to date, so a missing list is reported here.
         manifest.read_list(PARAMS.evaluation.only)

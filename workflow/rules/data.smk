@@ -21,7 +21,6 @@ rule metadata:
         lists=list_origins,
         classes=lambda wildcards: dataset_settings(wildcards).classes,
         splits=lambda wildcards: json.dumps(dataset_settings(wildcards).splits),
-    threads: 1
     priority: 2
     resources:
         mem_mb=4000,
@@ -97,7 +96,6 @@ rule pack:
         "logs/{dataset}/pack/{split}/{shard}.log",
     params:
         code=code("glat.data.packs.write", "glat.data.lists.listings"),
-    threads: 1
     priority: 2
     resources:
         mem_mb=2000,
@@ -122,7 +120,6 @@ rule audit:
         code=code("glat.audit.report"),
         audit=PARAMS.audit.model_dump_json(),
         roles=[PARAMS.chosen.train, PARAMS.chosen.evaluate],
-    threads: 1
     resources:
         mem_mb=8000,
         runtime=time_limit(60),

@@ -42,7 +42,6 @@ rule fetch_weights:
     params:
         weights=lambda wildcards: json.dumps(redact(PARAMS.weights[FETCHED[wildcards.file]].model_dump())),
         backbone=lambda wildcards: FETCHED[wildcards.file],
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=time_limit(6 * 60),
@@ -56,7 +55,7 @@ rule fetch_weights:
 rule published_run:
     input:
         split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
-        lambda wildcards: str(weights.place(PARAMS.weights[wildcards.backbone])),
+        lambda wildcards: str(PARAMS.weights[wildcards.backbone].path),
     output:
         "runs/{dataset}/{backbone}-panns/config.yaml",
         "runs/{dataset}/{backbone}-panns/checkpoint.pt",
@@ -69,7 +68,6 @@ rule published_run:
         network=lambda wildcards: code(registry.module(wildcards.backbone)),
         weights=lambda wildcards: json.dumps(redact(PARAMS.weights[wildcards.backbone].model_dump())),
         run=lambda wildcards: weights.run_of(PARAMS, wildcards.backbone, Path("-")).model_dump_json(),
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=time_limit(30),

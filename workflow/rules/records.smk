@@ -60,7 +60,6 @@ rule record:
         files=lambda wildcards: STAGES[wildcards.stage] + ALSO_RECORDED.get(wildcards.stage, []),
     wildcard_constraints:
         stage="|".join(STAGES),
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=time_limit(60),

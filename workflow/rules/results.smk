@@ -24,7 +24,6 @@ rule table1:
         code=code("glat.results.tables"),
         result="table1",
         systems=system_labels("table1"),
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=time_limit(10),
@@ -209,7 +208,6 @@ rule copy_result:
     wildcard_constraints:
         file=r"[^/]+\.(csv|json|md|svg|png|html)",
     localrule: True
-    threads: 1
     resources:
         mem_mb=100,
         runtime=time_limit(5),

@@ -9,7 +9,6 @@ rule configure:
     params:
         run=run_settings,
     localrule: True
-    threads: 1
     resources:
         mem_mb=500,
         runtime=time_limit(5),
