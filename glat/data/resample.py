@@ -41,7 +41,7 @@ COLUMNS = ("clip", "file", "part", "kind", "reason")
 
 
 class Row(NamedTuple):
-    """What is known of a kept clip: rate in Hz and length in seconds of its source, its `audio.Statistics`, a hash of
+    """What is known of a kept clip: rate in Hz and length in seconds of its source, its `audio.clips.Statistics`, a hash of
     its int16 samples, the stored bytes, and where it came from."""
 
     clip: str

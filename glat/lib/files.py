@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import glob
 import hashlib
 import os
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
 
 from filelock import FileLock, Timeout
 
@@ -50,7 +48,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: str | Path, waiting: str) -> Iterator[bool]:
+def locked(path: str | Path, waiting: str = "") -> Iterator[bool]:
     """Hold the lock file `path`; the system frees it when its holder ends, however it does.
 
     If another process holds it, `waiting` is printed and its end waited for ("": nothing is printed). Yields whether
@@ -78,21 +76,15 @@ def locked(path: str | Path, waiting: str) -> Iterator[bool]:
         held.release()
 
 
-def lock(file: IO, wait: bool = True, shared: bool = False) -> bool:
-    """Lock an open file until it is closed; False, without `wait`, where another process holds it.
-
-    On a file system that keeps no locks, as some network file systems, this is said once, and nothing is locked.
-
-    Raises:
-        GlatError: the system refuses the lock for another reason.
-    """
+def is_locked(path: str | Path) -> bool:
+    """Whether another process holds the lock file `path` now; no file is made for the question."""
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
+        with FileLock(path, blocking=False, fallback_to_soft=False) if os.path.exists(path) else nullcontext():
+            return False
+    except Timeout:
+        return True
+    except OSError:
         return False
-    except OSError as error:
-        _accept_lockless(file.name, error)
-    return True
 
 
 def _accept_lockless(path: str | Path, error: OSError) -> None:

@@ -1,4 +1,5 @@
-"""Where everything lies below the project's folder. It is spelled here alone, and as patterns in the rules of workflow/.
+"""Where everything lies below the project's folder. The folders are spelled here and as patterns in the rules of
+workflow/; a file's name also stands where the file is written.
 
     data/<dataset>/dataset.json                           settings, for DVC
     data/<dataset>/metadata/                              the lists

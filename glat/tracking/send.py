@@ -19,7 +19,7 @@ from ..config.params import Params
 from ..config.runs import evaluated, read_run, split_packs
 from ..lib.errors import GlatError
 from ..lib.files import digest as content
-from ..lib.files import lock, whole
+from ..lib.files import locked, whole
 from ..training import attempt as attempts
 from ..training.attempt import Attempt
 from . import facts, views
@@ -73,8 +73,7 @@ class Sending:
             Deleted: somebody deleted the run in MLflow.
             GlatError: a file of the run is damaged.
         """
-        with (self.folder / LOCK).open("w") as file:
-            lock(file)
+        with locked(self.folder / LOCK):
             attempt = attempts.read(self.folder) if live else attempts.settle(self.folder)
             if attempt is not None:
                 with told(self.store.name):

@@ -7,12 +7,12 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..lib.errors import GlatError
-from ..lib.files import lock
+from ..lib.files import locked
 from ..lib.redaction import redact
 
 DEFAULT = "sqlite:///mlflow.db"
@@ -115,13 +115,9 @@ class Store:
         with told(self.name):
             self.client.search_experiments(max_results=1)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        # Two processes that make the tables at once collide.
-        with ExitStack() as stack:
-            if self.file:
-                lock(stack.enter_context(self.file.with_name(f".{self.file.name}.lock").open("w")))
-            yield
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Two processes that make the tables at once collide."""
+        return locked(self.file.with_name(f".{self.file.name}.lock")) if self.file else nullcontext()
 
     def experiment(self, dataset: str) -> str:
         """The id of the experiment of a dataset, made if it is not there.

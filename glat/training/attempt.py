@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from ..config.runs import Run, read_run
 from ..lib.errors import GlatError, refusal
 from ..lib.escaping import printable
-from ..lib.files import digest, lock, whole
+from ..lib.files import digest, is_locked, whole
 from ..lib.provenance import maker
 from ..lib.redaction import redact
 
@@ -107,7 +107,7 @@ def settle(folder: Path) -> Attempt | None:
     followed as finished, and one that was never followed is made from what the training left. None if the run was never
     trained."""
     attempt, checkpoint, curve = read(folder), folder / "checkpoint.pt", train_csv(folder)
-    if attempt and attempt.status == "RUNNING" and trained_now(folder):
+    if attempt and attempt.status == "RUNNING" and is_locked(folder / LOCK):
         return attempt
     left, settled = digest(checkpoint), None
     if attempt and attempt.weights:
@@ -124,13 +124,6 @@ def settle(folder: Path) -> Attempt | None:
     if settled and settled != attempt:
         write(folder, settled)
     return settled
-
-
-def trained_now(folder: Path) -> bool:
-    """Whether a process trains the run: it then holds the folder's lock, which the system frees when it ends."""
-    with suppress(OSError), (folder / LOCK).open("r") as file:
-        return not lock(file, wait=False, shared=True)
-    return False
 
 
 def train_csv(folder: Path) -> Path:

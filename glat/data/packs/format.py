@@ -2,7 +2,7 @@
 
 Datasets, one row a clip, in the segment list's order: `clip` UTF-8 names; `start`, `end` float64 seconds in the source
 video; `target` (clips, classes) uint8 weak labels; `source_rate` int32 Hz, `source_seconds`; `peak`, `mean`, `rms`,
-`clipped`, `jumps` float32 (`audio.Statistics`); `blake2b`, a hash of the int16 samples. The waveforms are, by the
+`clipped`, `jumps` float32 (`audio.clips.Statistics`); `blake2b`, a hash of the int16 samples. The waveforms are, by the
 attribute `codec`,
 
 - pcm16: `waveform` (clips, samples) int16, one chunk a clip;

@@ -5,10 +5,12 @@ from __future__ import annotations
 import glob
 import os
 import re
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,6 +47,30 @@ class Container(Source):
 
     audio: Annotated[list[str], BeforeValidator(_places)]
     split_folders: SplitFolders = Field(default_factory=dict)
+    endings: ClassVar[tuple[str, ...]]  # of its files' names
+    folders: ClassVar[dict[str, str]] = {}  # what splits' folders are called where the user does not say
+
+    @abstractmethod
+    def names(self, path: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The name of each row of a file, and its part; nothing of a file that has no audio."""
+
+    @abstractmethod
+    def labels(self, path: str, parts: list[tuple[int, ...]], classes: pd.DataFrame) -> np.ndarray | None:
+        """Labels of some parts of a file, ascending: (parts, classes) bool, or None if it has none. A last column more
+        is for any label that the class list lacks."""
+
+    def fetch(self, shard: Shard) -> pd.DataFrame:
+        """Find the row of each segment in the files that `audio` names.
+
+        Returns a table clip, file (absolute path), part (numbers with a colon between them), kind and reason ("no row",
+        "ambiguous: ..."), note ("labels differ").
+
+        Raises:
+            GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
+        """
+        assert shard.classes is not None
+        paths = find_files(shard, self, self.folders, self.endings)
+        return listing(shard, paths, self.names, partial(self.labels, classes=shard.classes))
 
 
 def find_files(shard: Shard, settings: Container, usual: dict[str, str], endings: tuple[str, ...]) -> list[str]:
@@ -90,14 +116,12 @@ def find_files(shard: Shard, settings: Container, usual: dict[str, str], endings
 def listing(
     shard: Shard,
     paths: list[str],
-    names_of: Callable[[str], Iterator[tuple[str, tuple[int, ...]]] | None],
+    names_of: Callable[[str], Iterator[tuple[str, tuple[int, ...]]]],
     labels_of: Callable[[str, list[tuple[int, ...]]], np.ndarray | None],
 ) -> pd.DataFrame:
     """The table that a `fetch` returns, in the order of files and rows, the lost clips behind.
 
-    names_of: of a file, the name of each row and its part, or None for a file that has no audio; labels_of: of some
-    parts of a file, ascending, the labels (parts, classes) bool, or None if it has none; a last column more is for any
-    label that the class list lacks.
+    names_of, labels_of: see `Container`.
 
     Raises:
         GlatError: no file with audio, no clip of the shard in any, or labels that differ from the list's.
@@ -105,7 +129,7 @@ def listing(
     segments, classes = shard.segments, shard.classes
     wanted, seen, example = Wanted(segments, shard.whole), 0, ""
     for number, path in enumerate(paths):
-        for name, part in names_of(path) or ():
+        for name, part in names_of(path):
             seen, example = seen + 1, example or name
             for named in wanted.read(stem(name)):
                 wanted.offer(named, (number, part), Row(number, part), name, name.rpartition("/")[0], extension(name))

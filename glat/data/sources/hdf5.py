@@ -38,7 +38,7 @@ def data(file: h5py.File, name: str, kind: str, *shape: int | None) -> h5py.Data
         raise GlatError(f"{file.filename}: {name} cannot be read ({brief(error)}); {AGAIN}") from None
 
 
-def names(path: str, audio: str, rows_of: Callable[[h5py.File], h5py.Dataset]) -> Iterator[tuple[str, tuple[int]]]:
+def names(path: str, audio: str, rows_of: Callable[[h5py.File], h5py.Dataset]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(name, (row,)) of each row of a file that has the dataset `audio`; nothing for a file without it.
 
     rows_of: gives the audio, a row a clip, checked.
@@ -73,7 +73,7 @@ def _read(found: h5py.Dataset, rows: slice) -> np.ndarray:
         raise GlatError(f"{found.file.filename}: {found.name} cannot be read ({brief(error)}); {AGAIN}") from None
 
 
-def labels(path: str, parts: list[tuple[int]], classes: int, packed: bool) -> np.ndarray | None:
+def labels(path: str, parts: list[tuple[int, ...]], classes: int, packed: bool) -> np.ndarray | None:
     """(rows, classes) bool: `target` of some rows, ascending; None if the file has none.
 
     packed: the classes are bits, eight a byte. Raises GlatError if it is of another number of classes.

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ from pydantic import StrictBool
 from ...lib.errors import DAMAGED, GlatError
 from ..audio.clips import AudioError, Samples
 from ..kinds import Kind
-from . import Shard, containers, hdf5
+from . import containers, hdf5
 
 HIGHEST_RATE, LONGEST = 768_000, 3600  # Hz, and seconds of a clip: more is damage
 ZEROS = "all samples are 0, as packs of PANNs have for audio that was missing"
@@ -30,25 +31,17 @@ class PannsHdf5(containers.Container):
     """in_place: the packs refer to the files instead of copying their waveforms."""
 
     in_place: StrictBool = False
+    endings: ClassVar[tuple[str, ...]] = hdf5.ENDINGS
 
     @property
     def used_in_place(self) -> bool:
         return self.in_place
 
-    def fetch(self, shard: Shard) -> pd.DataFrame:
-        """Find the row of each segment in the HDF5 files that `audio` names (`containers.find_files`).
+    def names(self, path: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        return hdf5.names(path, "waveform", _waveforms)
 
-        Returns a table clip, file (absolute path), part (row), kind and reason ("no row",
-        "ambiguous: ..."), note ("labels differ").
-
-        Raises:
-            GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
-        """
-        assert shard.classes is not None
-        paths = containers.find_files(shard, self, {}, hdf5.ENDINGS)
-        names = partial(hdf5.names, audio="waveform", rows_of=_waveforms)
-        labels = partial(hdf5.labels, classes=len(shard.classes), packed=False)
-        return containers.listing(shard, paths, names, labels)
+    def labels(self, path: str, parts: list[tuple[int, ...]], classes: pd.DataFrame) -> np.ndarray | None:
+        return hdf5.labels(path, parts, len(classes), packed=False)
 
     def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[Samples | AudioError]:
         """The waveforms of the rows of `fetch`'s table, in its order; of a longer one, a sample more than `seconds`."""

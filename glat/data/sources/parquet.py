@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,8 @@ import pyarrow.parquet as pq
 from ...lib.errors import GlatError, brief
 from ..audio.clips import AudioError
 from ..kinds import Kind
-from . import Shard, containers
+from . import containers
 
-FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
 ROWS = 16  # taken of a row group at once
 _TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
@@ -28,17 +26,29 @@ _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list,
 
 
 class Parquet(containers.Container):
-    def fetch(self, shard: Shard) -> pd.DataFrame:
-        """Find the row of each segment in the Parquet files that `audio` names (`containers.find_files`).
+    endings: ClassVar[tuple[str, ...]] = (".parquet",)
+    folders: ClassVar[dict[str, str]] = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train"}
 
-        Returns a table clip, file (absolute path), part (`<row group>:<row in it>`), kind and reason ("no row",
-        "ambiguous: ..."), note ("labels differ").
+    def names(self, path: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        with _open(path) as file:
+            for group in range(file.num_row_groups):
+                for row, name in enumerate(_column(file, path, group, "video_id")):
+                    yield name or "", (group, row)
 
-        Raises:
-            GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
-        """
-        paths = containers.find_files(shard, self, FOLDERS, (".parquet",))
-        return containers.listing(shard, paths, _names, partial(_labels, classes=shard.classes))
+    def labels(self, path: str, parts: list[tuple[int, ...]], classes: pd.DataFrame) -> np.ndarray | None:
+        index = {name: i for column in ("display_name", "mid") for i, name in enumerate(classes[column])}
+        found = np.zeros((len(parts), len(classes) + 1), bool)
+        with _open(path) as file:
+            column = next((name for name in ("labels", "human_labels") if name in file.schema_arrow.names), None)
+            if column is None:
+                return None
+            at = 0
+            for group, rows in groupby(parts, lambda part: part[0]):
+                everything = _column(file, path, group, column)
+                for _, row in rows:
+                    found[at, [index.get(label, len(classes)) for label in everything[row] or ()]] = True
+                    at += 1
+        return found
 
     def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
         """The audio files of the rows of `fetch`'s table, in its order: of one row group at a time, only the bytes."""
@@ -100,13 +110,6 @@ def _is(kind: pa.DataType | None, allowed: tuple[Callable[[pa.DataType], bool], 
     return kind is not None and any(is_one(kind) for is_one in allowed)
 
 
-def _names(path: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    with _open(path) as file:
-        for group in range(file.num_row_groups):
-            for row, name in enumerate(_column(file, path, group, "video_id")):
-                yield name or "", (group, row)
-
-
 def _column(file: pq.ParquetFile, path: str, group: int, name: str) -> list[Any]:
     try:
         return file.read_row_group(group, columns=[name])[name].to_pylist()
@@ -114,23 +117,6 @@ def _column(file: pq.ParquetFile, path: str, group: int, name: str) -> list[Any]
         raise GlatError(
             f"{path}: {name} of row group {group} cannot be read ({brief(error)}); fetch it again"
         ) from None
-
-
-def _labels(path: str, parts: list[tuple[int, int]], classes: pd.DataFrame) -> np.ndarray | None:
-    """(parts, classes + 1) bool, the last column for a label that is not in the class list."""
-    index = {name: i for column in ("display_name", "mid") for i, name in enumerate(classes[column])}
-    found = np.zeros((len(parts), len(classes) + 1), bool)
-    with _open(path) as file:
-        column = next((name for name in ("labels", "human_labels") if name in file.schema_arrow.names), None)
-        if column is None:
-            return None
-        at = 0
-        for group, rows in groupby(parts, lambda part: part[0]):
-            everything = _column(file, path, group, column)
-            for _, row in rows:
-                found[at, [index.get(label, len(classes)) for label in everything[row] or ()]] = True
-                at += 1
-    return found
 
 
 def _group(file: pq.ParquetFile, group: int, rows: list[int]) -> Iterator[bytes | AudioError]:

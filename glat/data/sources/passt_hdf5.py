@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -14,24 +14,17 @@ import pandas as pd
 
 from ...lib.errors import GlatError
 from ..audio.clips import AudioError
-from . import Shard, containers, hdf5
+from . import containers, hdf5
 
 
 class PasstHdf5(containers.Container):
-    def fetch(self, shard: Shard) -> pd.DataFrame:
-        """Find the row of each segment in the HDF5 files that `audio` names (`containers.find_files`).
+    endings: ClassVar[tuple[str, ...]] = hdf5.ENDINGS
 
-        Returns a table clip, file (absolute path), part (row), kind and reason ("no row",
-        "ambiguous: ..."), note ("labels differ").
+    def names(self, path: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        return hdf5.names(path, "mp3", _files)
 
-        Raises:
-            GlatError: no file, a damaged one or one of another kind, no clip of the shard, or labels that differ.
-        """
-        assert shard.classes is not None
-        paths = containers.find_files(shard, self, {}, hdf5.ENDINGS)
-        names = partial(hdf5.names, audio="mp3", rows_of=_files)
-        labels = partial(hdf5.labels, classes=len(shard.classes), packed=True)
-        return containers.listing(shard, paths, names, labels)
+    def labels(self, path: str, parts: list[tuple[int, ...]], classes: pd.DataFrame) -> np.ndarray | None:
+        return hdf5.labels(path, parts, len(classes), packed=True)
 
     def read(self, listing: pd.DataFrame, folder: Path, seconds: float = math.inf) -> Iterator[bytes | AudioError]:
         """The MP3 files of the rows of `fetch`'s table, in its order."""
