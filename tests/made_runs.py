@@ -56,7 +56,7 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
         "clips": len(corpus.clips), "clips_hash": heard,
         "manifest": {"file": MANIFEST, "sha256": write_manifest(run.folder / MANIFEST, corpus.clips)},
         "only": None, "classes": 16, "classes_scored": 16, "collapsed": False,
-        "convergence": {"state": "converged", "told": "", "tolerance": 0.03, "curves": {}},
+        "convergence": {"state": "converged", "reason": "", "tolerance": 0.03, "curves": {}},
         "streams": score(found, 0.95), "evaluation": {"confidence": 0.95}, "precision": "bf16",
         "cost": {"multiply_adds_per_clip": multiply_adds, "seconds_per_clip": multiply_adds / 1e5, "clock": "CPU time"},
         "checkpoint": digest(run.folder / "checkpoint.pt"), "trained": made_by, **made_by,

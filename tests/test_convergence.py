@@ -95,7 +95,7 @@ def test_mini_s_short_recipe_is_marked_although_cosine_flattens_its_end(run):
     write(run, MINI, schedule="cosine")
     found = judge(run, run.folder)
     assert found["state"] == MOVING and found["curves"]["loss_global"]["change"] < -0.1
-    assert "loss global -" in found["told"] and "% of its beginning" in found["told"]
+    assert "loss global -" in found["reason"] and "% of its beginning" in found["reason"]
     last = np.mean(MINI[-5:]) - np.mean(MINI[-10:-5])
     assert abs(last) < convergence.TOLERANCE * MINI[1]  # its last steps alone look like an end
 
@@ -138,7 +138,7 @@ def test_a_curve_that_is_not_the_training_s_is_not_believed(run):
     published = run.model_copy(update={"packs": []})
     assert judge(published, run.folder)["state"] == NO_CURVE and not marked(judge(published, run.folder))
     write(run, FLAT, last=STEPS - 100)
-    assert judge(run, run.folder)["told"] == "train.csv does not reach the last of its 800 steps"
+    assert judge(run, run.folder)["reason"] == "train.csv does not reach the last of its 800 steps"
     write(run, FLAT)
     looks = pd.DataFrame({"step": np.arange(1, 41) * 10, "mAP_fused": np.arange(1, 41) / 50})
     looks.to_csv(run.folder / "validation.csv", index=False)  # of an earlier training of half the steps
@@ -156,7 +156,7 @@ def test_one_marked_training_of_several_seeds_leaves_no_verdict(project):
     sure = comparison_columns("vs", read(glat), read(plain))
     assert NO_VERDICT not in sure.values() and sure["vs_p"] < 0.01
     assert decide([sure], 0.95)["vs_verdict"][0] == "higher"
-    make_run(plain.runs[1], corpus, 1.0, convergence={"state": MOVING, "told": ""})
+    make_run(plain.runs[1], corpus, 1.0, convergence={"state": MOVING, "reason": ""})
     for pair in ((glat, plain), (plain, glat)):
         found = comparison_columns("vs", *map(read, pair))
         assert {found[f"vs{metric}_verdict"] for metric in ("", "_mAUC", "_d_prime")} == {NO_VERDICT}
@@ -177,7 +177,7 @@ def half_trained(project):
     make_all(params, Corpus())
     runs = experiments.all_runs(params)
     for name, state in (("cnn10-glat-n7-s0", MOVING), ("atsca-s0", UNKNOWN)):
-        make_run(runs[name], Corpus(), 1.2, convergence={"state": state, "told": "loss global -9.0 ± 0.8 %"})
+        make_run(runs[name], Corpus(), 1.2, convergence={"state": state, "reason": "loss global -9.0 ± 0.8 %"})
     return params
 
 
@@ -269,7 +269,7 @@ def test_the_report_names_the_network_of_its_clips_with_its_marks(half_trained):
     ):
         params = load(ROOT / "params.yaml", FEW | {"table2.backbone": backbone})
         run = experiments.table2(params)[-1].runs[0]
-        make_run(run, Corpus(), 1.5, convergence={"state": state, "told": ""})
+        make_run(run, Corpus(), 1.5, convergence={"state": state, "reason": ""})
         RESULTS["report"].write(params)
         page = Path("results/mini/report.html").read_text()
         assert heading in page
@@ -281,7 +281,7 @@ def test_the_training_figure_says_what_the_tables_say_where_the_looks_are_gone(p
     """As in a clone, to which DVC brings train.csv and metrics.json but no validation.csv."""
     make_all(params, Corpus())
     run = experiments.system(params, "cnn10", None).runs[0]
-    make_run(run, Corpus(), convergence={"state": MOVING, "told": "validation mAP +9.0 ± 0.8 % of itself"})
+    make_run(run, Corpus(), convergence={"state": MOVING, "reason": "validation mAP +9.0 ± 0.8 % of itself"})
     RESULTS["training_curves"].write(params)
     fig, axes = drawn["training_table1"]
     marked_ = [text.get_text() for text in fig.legends[0].get_texts() if "†" in text.get_text()]

@@ -62,7 +62,7 @@ def test_metrics_are_those_of_the_kept_predictions(project, params):
         assert found["mAUC"]["value"] == pytest.approx(np.mean(auc), abs=1e-9)
         assert found["mAP"]["low"] <= found["mAP"]["high"]
     finding = metrics["convergence"]
-    assert finding["state"] == "cannot tell" and "train.csv is not there" in finding["told"]
+    assert finding["state"] == "cannot tell" and "train.csv is not there" in finding["reason"]
     table = pd.read_csv(project / "run/per_class.csv")
     assert table["AP_fused"].isna().sum() == 16 - scored.sum()
     assert (table["positives"] == target.sum(0)).all()

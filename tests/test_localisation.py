@@ -157,7 +157,7 @@ def test_with_strong_labels_windows_and_gains_are_told_by_class(project, tmp_pat
     assert (gained["gain_low"] < gained["gain_high"]).all() and set(gained["gain_verdict"]) == {ONE_SEED}
     hits = (tmp_path / "results/mini/localisation.svg").read_text()
     assert "CNN10 + GL-AT: windows of 3 s" in hits
-    half = {"convergence": {"state": "cannot tell", "told": ""}}
+    half = {"convergence": {"state": "cannot tell", "reason": ""}}
     make_run(plain.system.runs[0], corpus, 1.5, **half)
     localisation.write(project, tmp_path / "results/mini")
     assert "CNN10 + GL-AT minus CNN10 †" in (tmp_path / "results/mini/durations.svg").read_text()

@@ -133,7 +133,7 @@ def test_a_table_and_mlflow_have_the_same_numbers(project):
 def test_curves_of_a_run_name_its_network_with_its_marks(project, params, tmp_path):
     run = made(params, {})
     for state, mark in (("converged", ""), ("cannot tell", " †")):
-        make_run(run, Corpus(), convergence={"state": state, "told": ""})
+        make_run(run, Corpus(), convergence={"state": state, "reason": ""})
         pictures.draw(run, run.folder, params, tmp_path / "drawn")
         assert f"CNN10 + GL-AT{mark} " in (tmp_path / "drawn/pr_curves.svg").read_text()
 

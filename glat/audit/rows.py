@@ -64,5 +64,5 @@ def verdict(rows: Iterable[Row]) -> Verdict:
     warnings = sum(row.grade == WARNING for row in rows)
     if fatal:
         return Verdict("not fit for training", "; ".join(fatal))
-    told = f", with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
-    return Verdict(f"fit for training{told}")
+    with_warnings = f", with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+    return Verdict(f"fit for training{with_warnings}")

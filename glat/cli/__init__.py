@@ -34,12 +34,12 @@ def main() -> None:
         tell(f"glat: {error}", logging.ERROR, error)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or FULL in str(error):  # HDF5 has the number in its text alone
-            told = _full(error)
+            message = _full(error)
         elif error.filename:
-            told = f"{error.filename}: {error.strerror}"
+            message = f"{error.filename}: {error.strerror}"
         else:
             raise
-        tell(f"glat: {told}", logging.ERROR, error)
+        tell(f"glat: {message}", logging.ERROR, error)
     else:
         return
     sys.exit(1)

@@ -109,9 +109,9 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
 
 def _convergence_cell(metrics: dict[str, Any]) -> str:
     """Whether a run's training had converged, with its mark and the numbers of the decision."""
-    found = metrics.get("convergence") or {"state": convergence.UNKNOWN, "told": "evaluate the run again"}
+    found = metrics.get("convergence") or {"state": convergence.UNKNOWN, "reason": "evaluate the run again"}
     mark = f" {convergence.MARK}" if convergence.marked(found) else ""
-    return f"{found['state']}{mark}" + (f": {found['told']}" if found["told"] else "")
+    return f"{found['state']}{mark}" + (f": {found['reason']}" if found["reason"] else "")
 
 
 def environments(runs: list[Run]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from ..lib.files import locked, whole
 from ..training import attempt as attempts
 from ..training.attempt import Attempt
 from . import facts, views
-from .store import Store, name_of, told, uri
+from .store import Store, mlflow_errors, name_of, uri
 
 STATE, LOCK = "mlflow.json", ".mlflow.lock"
 TRAINED = ("config.yaml", "train.csv", "validation.csv")  # sent as they are
@@ -76,7 +76,7 @@ class Sending:
         with locked(self.folder / LOCK):
             attempt = attempts.read(self.folder) if live else attempts.settle(self.folder)
             if attempt is not None:
-                with told(self.store.name):
+                with mlflow_errors(self.store.name):
                     self._send(attempt)
         return attempt
 
@@ -135,7 +135,7 @@ class Sending:
         self.mine, before = {}, before if stage == "active" else ""
         self._note(attempt=attempt.id, experiment_id=experiment, run_id=run.info.run_id, before=before, **known)
         if before:
-            self._end_if_running(before)  # a training that another one has taken over is over, be it told or not
+            self._end_if_running(before)  # a training that another one has taken over is over, whether anybody said so or not
 
     def _stage(self, run_id: str) -> str:
         """Its stage of life, active or deleted; empty if there is no such run."""

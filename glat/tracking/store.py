@@ -60,7 +60,7 @@ def name_of(address: str) -> str:
 
 
 @contextmanager
-def told(name: str) -> Iterator[None]:
+def mlflow_errors(name: str) -> Iterator[None]:
     """Whatever MLflow raises inside the block becomes a `NotSent` with one sentence."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -102,7 +102,7 @@ class Store:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        with told(self.name), self._alone():
+        with mlflow_errors(self.name), self._alone():
             if self.file:  # MLflow would try for minutes to open one that cannot be opened
                 with closing(sqlite3.connect(self.file, timeout=20)) as database:
                     database.execute("PRAGMA schema_version")
@@ -112,7 +112,7 @@ class Store:
 
     def ask(self) -> None:
         """Raise NotSent unless the server answers."""
-        with told(self.name):
+        with mlflow_errors(self.name):
             self.client.search_experiments(max_results=1)
 
     def _alone(self) -> AbstractContextManager[Any]:
@@ -127,7 +127,7 @@ class Store:
         """
         from mlflow.exceptions import MlflowException
 
-        with told(self.name), self._alone():
+        with mlflow_errors(self.name), self._alone():
             try:
                 found = self.client.get_experiment_by_name(dataset)
                 return self.client.create_experiment(dataset) if found is None else self._own(found)

@@ -53,8 +53,8 @@ def read(folder: Path) -> Attempt | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        told = refusal(error) or "damaged; delete it, and `glat track sync` makes it anew from the run"
-        raise GlatError(f"{path}: {told}") from None
+        message = refusal(error) or "damaged; delete it, and `glat track sync` makes it anew from the run"
+        raise GlatError(f"{path}: {message}") from None
 
 
 def write(folder: Path, attempt: Attempt) -> None:

@@ -108,8 +108,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], bytes]:
         what = "holds more than tensors and plain values, or is no checkpoint"
         raise GlatError(f"{path}: {what}; it was not loaded") from None
     except DAMAGED as error:
-        told = refusal(error) or "truncated or not a checkpoint; train or download it again"
-        raise GlatError(f"{path}: {told}") from None
+        message = refusal(error) or "truncated or not a checkpoint; train or download it again"
+        raise GlatError(f"{path}: {message}") from None
     if not isinstance(content, dict):
         raise GlatError(f"{path}: not a checkpoint of weights")
     return content, data

@@ -75,7 +75,7 @@ def change(time: np.ndarray, values: np.ndarray, of_itself: bool = False) -> Cha
 
 
 def judge(run: Run, folder: Path) -> dict[str, Any]:
-    """What metrics.json says under "convergence": the `state`, `told` in words, and the numbers behind it by curve.
+    """What metrics.json says under "convergence": the `state`, the `reason` in words, and the numbers behind it by curve.
 
     Reads train.csv and validation.csv of the run's folder; the latter counts only if it is of the same steps.
     """
@@ -107,8 +107,8 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
             against = seen.state == MOVING and abs(seen.change) > TOLERANCE
             curves["mAP_fused"], states["mAP_fused"] = seen, MOVING if against else CONVERGED
     state = next((one for one in (MOVING, UNKNOWN) if one in states.values()), CONVERGED)
-    told = "; ".join(_say(name, curves[name]) for name, one in states.items() if one == state)
-    return _finding(state, told, {name: {**one._asdict(), "state": states[name]} for name, one in curves.items()})
+    reason = "; ".join(_say(name, curves[name]) for name, one in states.items() if one == state)
+    return _finding(state, reason, {name: {**one._asdict(), "state": states[name]} for name, one in curves.items()})
 
 
 def found(run: Run, folder: Path) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def found(run: Run, folder: Path) -> dict[str, Any]:
     return judge(run, folder)
 
 
-def _finding(state: str, told: str, curves: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"state": state, "told": told, "tolerance": TOLERANCE, "curves": curves or {}}
+def _finding(state: str, reason: str, curves: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"state": state, "reason": reason, "tolerance": TOLERANCE, "curves": curves or {}}
 
 
 def _say(name: str, one: Change) -> str:
@@ -166,7 +166,7 @@ def sentence(run: Run, finding: dict[str, Any]) -> str:
     """The finding in one line, for the end of a training's log."""
     if marked(finding):
         return (
-            f"{run.folder}: {finding['state']} at its end ({finding['told']}). It is marked {MARK} in tables and figures, "
+            f"{run.folder}: {finding['state']} at its end ({finding['reason']}). It is marked {MARK} in tables and figures, "
             "and its differences get no verdict; raise training.steps"
         )
-    return f"{run.folder}: {finding['state']} ({finding['told']})"
+    return f"{run.folder}: {finding['state']} ({finding['reason']})"

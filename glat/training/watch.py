@@ -47,7 +47,7 @@ class Watch(lightning.Callback):
         self.run, self.path, self.packs, self.share = run, folder / WATCHED, packs, share
         self.steps: set[int] = set()
         self.corpus: Packs | None = None
-        self.told = False
+        self.warned = False
 
     def on_train_start(self, trainer, stage) -> None:
         if self.share and trainer.is_global_zero:
@@ -72,9 +72,9 @@ class Watch(lightning.Callback):
                 writer.writeheader()
                 writer.writerows(self.rows)
         except Exception as error:
-            if not self.told:
+            if not self.warned:
                 warn(f"{self.run.folder}: mAP is not watched: {error}")
-            self.told = True
+            self.warned = True
 
     @torch.no_grad()
     def look(self, stage) -> tuple[dict[str, float], int]:

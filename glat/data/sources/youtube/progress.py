@@ -22,7 +22,7 @@ class Tally:
         self.title = f"download {folder.parent.name}/{folder.name}"
         self.asked, self.kept = asked, kept
         self.got = self.gone = self.passing = 0
-        self._begin = self._told = time.monotonic()
+        self._begin = self._written = time.monotonic()
         self._bar: tqdm | None = None
 
     @property
@@ -42,8 +42,8 @@ class Tally:
             self._bar = self._bar or tqdm(total=self.asked, desc=self.title, unit="clip", leave=False)
             self._bar.set_postfix(got=self.got, gone=self.gone, passing=self.passing, refresh=False)
             self._bar.update()
-        elif time.monotonic() - self._told >= EVERY:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._written >= EVERY:
+            self._written = time.monotonic()
             self._line()
 
     def close(self) -> None:
