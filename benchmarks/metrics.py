@@ -50,10 +50,7 @@ def main() -> None:
 
     rows = []
     ours = {}
-    for name, metric, theirs in (
-        ("AP", average_precision, average_precision_score),
-        ("AUC", roc_auc, roc_auc_score),
-    ):
+    for name, metric, theirs in (("AP", average_precision, average_precision_score), ("AUC", roc_auc, roc_auc_score)):
         with timed() as quick:
             ours[name] = metric(target, score)
         with timed() as slow, warnings.catch_warnings():

@@ -481,10 +481,7 @@ def test_a_filter_that_is_not_installed_is_named(project):
     panns(project / "a.h5")
     make_project(project, {"kind": "panns_hdf5", "audio": "a.h5"})
     packs = all_steps(project)
-    for path, use in (
-        (project / "a.h5", lambda: fetch(PannsHdf5, project / "a.h5")),
-        (packs[0], lambda: Packs(packs)),
-    ):
+    for path, use in ((project / "a.h5", lambda: fetch(PannsHdf5, project / "a.h5")), (packs[0], lambda: Packs(packs))):
         with h5py.File(path, "r+") as file:
             unknown_filter(file)
         with pytest.raises(GlatError, match=rf"{path.name}: {told}"):

@@ -81,8 +81,7 @@ def test_a_copy_of_the_record_is_the_same_bytes(elsewhere):
 
 
 @pytest.mark.parametrize(
-    ("change", "outdated"),
-    [("code.py", ["checkpoint.pt", "pack.h5"]), ("pack.h5", ["checkpoint.pt"]), (None, [])],
+    ("change", "outdated"), [("code.py", ["checkpoint.pt", "pack.h5"]), ("pack.h5", ["checkpoint.pt"]), (None, [])]
 )
 def test_what_was_made_from_other_inputs_is_older_than_they_are(elsewhere, change, outdated):
     if change:

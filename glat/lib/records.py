@@ -21,14 +21,11 @@ from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .documents import read_json
 from .errors import GlatError, warn
 from .files import whole
-
-if TYPE_CHECKING:
-    from snakemake.persistence import MetadataRecord
 
 TESTED = "9.27."  # how the version of Snakemake begins whose notes these are
 # Of the notes, what Snakemake judges by.
@@ -49,23 +46,21 @@ class Notes:
     """Snakemake's own notes on outputs, in `.snakemake/metadata` of the folder where it runs."""
 
     def __init__(self) -> None:
-        from snakemake.persistence.file import FilePersistence  # slow to import, and private
+        from snakemake.persistence import MetadataRecord, file  # slow to import, and private
 
-        self.store = FilePersistence(path=Path(".snakemake").absolute())
+        self.store, self.record = file.FilePersistence(path=Path(".snakemake").absolute()), MetadataRecord
 
-    def of(self, output: str) -> MetadataRecord | None:
+    def of(self, output: str) -> Any:
         return self.store._read_record(output)
 
     def take(self, output: str, made: dict[str, Any]) -> None:
-        from snakemake.persistence import MetadataRecord
-
         ended = modified(output) if Path(output).exists() else None
-        self.store._write_record(output, MetadataRecord(**made, incomplete=False, endtime=ended))
+        self.store._write_record(output, self.record(**made, incomplete=False, endtime=ended))
 
     def are_of_this_file(self, output: str) -> bool:
         """Whether the notes are on the file that is there, and not on one that it replaced."""
-        notes = self.of(output)
-        return notes is not None and notes.endtime is not None and abs(notes.endtime - modified(output)) < 0.001
+        ended = (notes := self.of(output)) and notes.endtime
+        return ended is not None and abs(ended - modified(output)) < 0.001
 
 
 def write(path: Path, outputs: Iterable[str]) -> None:
@@ -74,23 +69,27 @@ def write(path: Path, outputs: Iterable[str]) -> None:
     Those that Snakemake has no notes on are left out, and those that are older than such an input: they were made from
     another one.
     """
-    entries: dict[str, Any] = {}
-    notes = Notes() if supported() else None
-    if notes is None:
-        warn(f"{path}: left empty; files that DVC brings elsewhere may be made again there")
-    for output in sorted(set(outputs)) if notes else []:
+    entries = dict(_entries(sorted(set(outputs)))) if supported() else {}
+    with whole(path) as part:
+        part.write_text(json.dumps(entries, indent=1, sort_keys=True))
+
+
+def _entries(outputs: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    notes = Notes()
+    for output in outputs:
         if (made := notes.of(output)) is None:
             continue
         big = [name for name in made.input or [] if name not in made.input_checksums and Path(name).exists()]
-        if Path(output).exists() and any(modified(name) > modified(output) for name in big):
-            continue
-        entries[output] = {
-            "fingerprint": fingerprint(output) if Path(output).exists() else None,
-            "inputs": {name: fingerprint(name) for name in big},
-            "made": {key: getattr(made, key) for key in KEPT},
-        }
-    with whole(path) as part:
-        part.write_text(json.dumps(entries, indent=1, sort_keys=True))
+        exists = Path(output).exists()
+        if not (exists and any(modified(name) > modified(output) for name in big)):
+            yield (
+                output,
+                {
+                    "fingerprint": fingerprint(output) if exists else None,
+                    "inputs": {name: fingerprint(name) for name in big},
+                    "made": {key: getattr(made, key) for key in KEPT},
+                },
+            )
 
 
 def adopt(folder: Path) -> list[str]:

@@ -46,8 +46,4 @@ FIG2 = {
 }
 
 # By AudioSet's split: the clips in the list, and those that the authors of PANNs [22] had, whose data the paper uses.
-PANNS_CLIPS = {
-    "balanced_train": (22160, 20550),
-    "unbalanced_train": (2041789, 1913637),
-    "eval": (20371, 18887),
-}
+PANNS_CLIPS = {"balanced_train": (22160, 20550), "unbalanced_train": (2041789, 1913637), "eval": (20371, 18887)}

@@ -135,7 +135,9 @@ class Sending:
         self.mine, before = {}, before if stage == "active" else ""
         self._note(attempt=attempt.id, experiment_id=experiment, run_id=run.info.run_id, before=before, **known)
         if before:
-            self._end_if_running(before)  # a training that another one has taken over is over, whether anybody said so or not
+            self._end_if_running(
+                before
+            )  # a training that another one has taken over is over, whether anybody said so or not
 
     def _stage(self, run_id: str) -> str:
         """Its stage of life, active or deleted; empty if there is no such run."""

@@ -101,8 +101,7 @@ _STATUS = {
 }
 _KNOWN = tuple((re.compile(rule.pattern, re.IGNORECASE), rule) for rule in _RULES)
 _DRESS = re.compile(
-    r"\x1b\[[\d;]*m|^ERROR: ?|\[[\w:+-]+\] ?(\S+: )?|; please report this issue.*|\(caused by .*",
-    re.DOTALL,
+    r"\x1b\[[\d;]*m|^ERROR: ?|\[[\w:+-]+\] ?(\S+: )?|; please report this issue.*|\(caused by .*", re.DOTALL
 )
 
 
