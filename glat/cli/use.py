@@ -31,17 +31,24 @@ def explain(
     """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
     from ..config.runs import missing_hint, read_run
     from ..use import explain as explaining
+    from ..use.tagging import evaluation_seed
 
     if not (run / "checkpoint.pt").exists():
         raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{missing_hint(run / 'checkpoint.pt')}")
-    # The run's own dataset, whichever params.yaml chooses now.
-    known = read_run(run / "config.yaml")
-    chosen["overrides"]["dataset"] = known.dataset
     out = out or run / "explain" / Path(clip).stem
-    params = load_params()
-    packs, strong = explaining.corpus(params)
-    how = {"seed": params.evaluation.seed, "precision": params.execution_of(known.dataset, known.backbone).precision}
-    explaining.explain(run / "checkpoint.pt", clip, out, packs=packs, strong=strong, **how)
+    if Path(clip).is_file():  # a sound needs no project around the run
+        explaining.explain(run / "checkpoint.pt", clip, out, seed=evaluation_seed(run))
+    else:
+        # The run's own dataset, whichever params.yaml chooses now.
+        known = read_run(run / "config.yaml")
+        chosen["overrides"]["dataset"] = known.dataset
+        params = load_params()
+        packs, strong = explaining.corpus(params)
+        how = {
+            "seed": params.evaluation.seed,
+            "precision": params.execution_of(known.dataset, known.backbone).precision,
+        }
+        explaining.explain(run / "checkpoint.pt", clip, out, packs=packs, strong=strong, **how)
     _let_names_out()
     print(f"{out}.svg\n{out}.png")
 

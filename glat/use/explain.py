@@ -150,8 +150,8 @@ def explain(
     clip: str,
     out: Path,
     *,
-    packs: list[str],
-    strong: pd.DataFrame,
+    packs: Sequence[str] = (),
+    strong: pd.DataFrame | None = None,
     seed: int = 0,
     precision: str = "auto",
 ) -> None:
