@@ -27,7 +27,7 @@ def _open_shard(split: str, shard: int):
 
 @app.command()
 def dataset() -> None:
-    """Write the chosen dataset's settings, without secrets and download options, to a file that DVC tracks."""
+    """Write the chosen dataset's settings, without secrets, to a file that DVC tracks."""
     import json
 
     from ..config.params import public
