@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -223,3 +225,17 @@ def test_the_backbone_of_the_guide_is_one(tmp_path, glat):
         streams = tagger.streams(torch.randn(2, 320000))
     assert streams.fused.shape == (2, 5) and streams.fused.dtype == torch.float32
     assert streams.fused.min() >= 0 and streams.fused.max() <= 1
+
+
+def test_the_guide_s_file_and_line_are_all_that_a_new_backbone_takes(tmp_path):
+    guide = (ROOT / "docs/backbones.md").read_text()
+    (code,) = [part for part in guide.split("```python\n") if "class Mine" in part]
+    (line,) = re.findall(r'`("mine": Entry\(.*?\),)`', guide)
+    copy = shutil.copytree(ROOT / "glat", tmp_path / "glat", ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "models/mine.py").write_text(code.partition("```")[0])
+    table = copy / "models/registry.py"
+    table.write_text(table.read_text().replace('    "talnet":', f'    {line}\n    "talnet":'))
+    asked = "import glat.models, glat.models.registry as r; print(r.BACKBONES['mine'].min_frames, "
+    asked += "glat.models.build('mine', 5, glat={}).parameter_count())"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.split()[0] == "10" and int(done.stdout.split()[1]) > 0

@@ -19,6 +19,11 @@ def runs(recipe: str, **changes) -> list[Run]:
     return [run for one in systems_of(load(ROOT / "params.yaml", settings | changes), "table1") for run in one.runs]
 
 
+def test_the_settings_of_the_pipeline_in_ci_are_settings():
+    settings = load(ROOT / "params.yaml", yaml.safe_load((ROOT / ".github/tiny.yaml").read_text()))
+    assert settings.chosen.splits == {"train": 8, "eval": 4} and settings.execution_of("mini").checkpoint_every == 2
+
+
 @pytest.mark.parametrize("dataset", ["audioset", "audioset_balanced"])
 def test_from_panns_trains_as_the_released_code_does(dataset):
     made = runs("from_panns.yaml", dataset=dataset)
