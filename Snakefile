@@ -22,7 +22,7 @@ rule all:
 
 rule packs:
     input:
-        split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
+        split_packs(PARAMS, PARAMS.dataset, list(PARAMS.corpus.splits)),
 
 
 # At the end, runs that MLflow lacks are sent. No server is asked if no run changed, and no workflow fails by it.

@@ -265,7 +265,7 @@ def test_a_run_file_repeats_the_run_and_holds_no_more(tmp_path):
 
 def test_the_presets_have_the_paper_s_sizes():
     params = load(PARAMS, {"dataset": "audioset"})
-    entry, training = params.chosen, params.training_of("audioset")
+    entry, training = params.corpus, params.training_of("audioset")
     assert (entry.shards("unbalanced_train"), entry.shards("balanced_train"), entry.shards("eval")) == (41, 1, 1)
     assert (training.steps, training.batch_size, training.learning_rate) == (800_000, 32, 1e-3)
     run = resolve(params, "cnn10", 0, {})

@@ -214,7 +214,7 @@ def test_a_server_without_the_list_or_with_a_page_in_its_place(folder, server, t
 
 def test_the_presets_know_where_every_list_is():
     for name in ("audioset_balanced", "audioset"):
-        places = load(ROOT / "params.yaml", {"dataset": name}).chosen.lists()
+        places = load(ROOT / "params.yaml", {"dataset": name}).corpus.lists()
         assert all(place.startswith("https://storage.googleapis.com/us_audioset/") for place in places.values())
         weak = {name: place for name, place in places.items() if "strong" not in name}
         assert {Path(place).name for place in weak.values()} == weak.keys() == places.keys() - {"eval_strong.tsv"}

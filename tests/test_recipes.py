@@ -21,7 +21,7 @@ def runs(recipe: str, **changes) -> list[Run]:
 
 def test_the_settings_of_the_pipeline_in_ci_are_settings():
     settings = load(ROOT / "params.yaml", yaml.safe_load((ROOT / ".github/tiny.yaml").read_text()))
-    assert settings.chosen.splits == {"train": 8, "eval": 4} and settings.execution_of("mini").checkpoint_every == 2
+    assert settings.corpus.splits == {"train": 8, "eval": 4} and settings.execution_of("mini").checkpoint_every == 2
 
 
 @pytest.mark.parametrize("dataset", ["audioset", "audioset_balanced"])

@@ -106,7 +106,7 @@ def test_no_error_of_a_source_or_a_setting_holds_one():
         from glat.data.sources.registry import open_source
 
         with pytest.raises(GlatError, match=r"datasets\.audioset\.source\.proxy: ") as told:
-            open_source(params.chosen.source, "audioset")
+            open_source(params.corpus.source, "audioset")
         assert PLANTED not in str(told.value) and "cr3t" not in str(told.value)
     assert YouTube(proxy="http://me:p@s3cr3t@host:3128").proxy  # works, as a proxy of requests and of yt-dlp does
     for proxy in ("http://me:p@s3cr3t@host:1", "http://me:s3cr3t@[::1]:1"):
@@ -210,8 +210,8 @@ def test_no_stage_of_dvc_names_settings_that_may_hold_a_secret():
 
 def test_reports_packs_and_notes_of_a_source_hold_none(planted, tmp_path):
     params = load(planted / "params.yaml")
-    for written in (public(params), report._effective_settings(params), identity(params.chosen.source)):
+    for written in (public(params), report._effective_settings(params), identity(params.corpus.source)):
         assert PLANTED not in json.dumps(written) and "youtube" in json.dumps(written)
     with h5py.File(tmp_path / "pack.h5", "w") as pack:  # as glat.data.packs.write keeps it
-        pack.attrs["provenance"] = json.dumps({"source": identity(params.chosen.source)})
+        pack.attrs["provenance"] = json.dumps({"source": identity(params.corpus.source)})
     assert PLANTED.encode() not in (tmp_path / "pack.h5").read_bytes()

@@ -43,7 +43,7 @@ def audit(params: Params, root: Path = Path()) -> Audit:
 
     Raises GlatError, naming the file, if a list, listing, ledger or pack is missing, damaged or of another list.
     """
-    entry = params.chosen
+    entry = params.corpus
     splits = {name: read_split(params.dataset, name, entry, root) for name in entry.splits}
     sounds = {name: sound.listen(split, params.audit.clips, params.audit.seed) for name, split in splits.items()}
     rows = list(_rows(params, list(splits.values()), sounds))
@@ -52,7 +52,7 @@ def audit(params: Params, root: Path = Path()) -> Audit:
 
 
 def _rows(params: Params, splits: list[Split], sounds: dict[str, sound.Sound]) -> Iterator[Row]:
-    train, evaluate = params.chosen.train, params.chosen.evaluate
+    train, evaluate = params.corpus.train, params.corpus.evaluate
     for split in splits:
         yield from contents.losses(split)
         yield from signs.signs(split)

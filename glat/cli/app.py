@@ -75,7 +75,7 @@ def inside(name: str):
 
 RunFile = Annotated[Path, typer.Argument(help="A run's config.yaml, or its folder.", callback=inside("config.yaml"))]
 
-chosen: dict[str, Any] = {}
+invocation: dict[str, Any] = {}
 
 
 @app.callback()
@@ -93,16 +93,16 @@ def options(
         raise GlatError("--quiet and --verbose: give one of them")
     to_stderr(quiet, verbose)
     # What Snakemake's command line changed comes as JSON in the environment.
-    chosen["path"], chosen["overrides"] = params_, json.loads(os.environ.get("GLAT_SETTINGS", "{}"))
+    invocation["path"], invocation["overrides"] = params_, json.loads(os.environ.get("GLAT_SETTINGS", "{}"))
     for item in set_ or []:
         key, equals, value = item.partition("=")
         if not equals:
             raise GlatError(f"--set {item}: expected KEY=VALUE, as in --set glat.tau=2")
         if key == "dataset" and NAME.fullmatch(value):
-            chosen["overrides"][key] = value  # one may be called 2024 or on: a text, whatever YAML makes of it
+            invocation["overrides"][key] = value  # one may be called 2024 or on: a text, whatever YAML makes of it
             continue
         try:
-            chosen["overrides"][key] = parse_yaml(value)
+            invocation["overrides"][key] = parse_yaml(value)
         except ValueError as error:
             raise GlatError(f"--set {key}: {error}; put the value in quotes") from None
 
@@ -110,4 +110,4 @@ def options(
 def load_params():
     from ..config.params import load
 
-    return load(chosen["path"], chosen["overrides"])
+    return load(invocation["path"], invocation["overrides"])

@@ -16,7 +16,7 @@ def _open_shard(split: str, shard: int):
     from ..data.lists import audioset
 
     params = load_params()
-    entry, data = params.chosen, Data(params.dataset)
+    entry, data = params.corpus, Data(params.dataset)
     if split not in entry.splits:
         raise GlatError(f"{params.dataset} has no split {split!r}; it has {', '.join(entry.splits)}")
     if not data.class_list.exists():
@@ -47,7 +47,7 @@ def metadata() -> None:
     from ..lib.files import locked, whole
 
     params = load_params()
-    entry, place = params.chosen, Data(params.dataset).metadata
+    entry, place = params.corpus, Data(params.dataset).metadata
     source = open_source(entry.source, params.dataset)
     waiting = f"{place}: another process makes it; waiting for it to end"
     with locked(place.with_name(".metadata.lock"), waiting), whole(place) as folder:
@@ -70,8 +70,8 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 
     params, data, classes, rows = _open_shard(split, shard)
     everything = audioset.read_segments(data.segments(split), classes)
-    segments = audioset.shard_rows(everything, shard, params.chosen.shard_size)
-    source = open_source(params.chosen.source, params.dataset)
+    segments = audioset.shard_rows(everything, shard, params.corpus.shard_size)
+    source = open_source(params.corpus.source, params.dataset)
     folder = data.audio(split, shard)
     folder.mkdir(parents=True, exist_ok=True)
     listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything))
@@ -92,7 +92,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     params, data, _, rows = _open_shard(split, shard)
     segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
     out, audio = data.resampled(split, shard), params.audio
-    source = open_source(params.chosen.source, params.dataset)
+    source = open_source(params.corpus.source, params.dataset)
     kept, lost = resample_shard(
         segments,
         data.listing(split, shard),
@@ -121,7 +121,7 @@ def pack(split: Split, shard: Shard) -> None:
     segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
     out, ledger = data.pack(split, shard), data.ledger(split, shard)
     origin = {"dataset": params.dataset, "split": split, "shard": shard}
-    origin["source"] = identity(params.chosen.source)
+    origin["source"] = identity(params.corpus.source)
     kept, lost = pack_shard(
         data.resampled(split, shard),
         segments,

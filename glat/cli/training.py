@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..lib.errors import GlatError, tell, warn
-from .app import RunFile, Threads, app, chosen, load_params
+from .app import RunFile, Threads, app, invocation, load_params
 
 
 @app.command()
@@ -22,7 +22,7 @@ def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-
     if name not in runs:
         raise GlatError(f"there is no run {name}; params.yaml asks for {', '.join(runs)}")
     if faults := faults_of(params, runs[name]):
-        place = named(chosen["path"], bool(chosen["overrides"]))
+        place = named(invocation["path"], bool(invocation["overrides"]))
         raise GlatError("\n".join(f"{place}: {fault}" for fault in faults))
     write_run(runs[name], runs[name].folder / "config.yaml")
 
@@ -62,7 +62,7 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
     run, params = read_run(config), load_params()
     if run.dataset not in params.datasets:
         raise GlatError(
-            f"{config}: dataset {run.dataset!r} is not an entry of datasets in {chosen['path']}; add it there, or have "
+            f"{config}: dataset {run.dataset!r} is not an entry of datasets in {invocation['path']}; add it there, or have "
             "snakemake evaluate it with the --configfile that has it"
         )
     packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)

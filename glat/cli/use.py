@@ -15,7 +15,7 @@ from ..config import settings
 from ..lib import layout
 from ..lib.errors import GlatError, tell
 from ..lib.escaping import printable
-from .app import Threads, app, chosen, inside, load_params
+from .app import Threads, app, inside, invocation, load_params
 
 
 @app.command()
@@ -41,7 +41,7 @@ def explain(
     else:
         # The run's own dataset, whichever params.yaml chooses now.
         known = read_run(run / "config.yaml")
-        chosen["overrides"]["dataset"] = known.dataset
+        invocation["overrides"]["dataset"] = known.dataset
         params = load_params()
         packs, strong = explaining.corpus(params)
         how = {
@@ -66,7 +66,7 @@ def tag(
     from ..use import tagging
 
     _let_names_out()
-    limits = load_params().audio.limits if chosen["path"].exists() or chosen["overrides"] else settings.Limits()
+    limits = load_params().audio.limits if invocation["path"].exists() or invocation["overrides"] else settings.Limits()
     lost = 0
     for found in tagging.tag(checkpoint, files, top, Limits(**limits.model_dump())):
         name = _one_line(found.file)

@@ -64,7 +64,7 @@ class Params(Settings):
         return {k: v for k, v in weights.items() if v is not None} if isinstance(weights, dict) else weights
 
     @property
-    def chosen(self) -> Dataset:
+    def corpus(self) -> Dataset:
         return self.datasets[self.dataset]
 
     def training_of(self, dataset: str, backbone: str | None = None) -> Training:
@@ -149,10 +149,10 @@ def _dataset_faults(params: Params) -> list[str]:
     if params.dataset not in params.datasets:
         return [f"dataset: {params.dataset!r} is not an entry of datasets: {', '.join(params.datasets)}"]
     try:
-        lists = params.chosen.lists()
+        lists = params.corpus.lists()
     except ValueError as error:
         return [f"datasets.{params.dataset}.{error}"]
-    if not lists and (kind := params.chosen.source.get("kind")) in SOURCES and not source_class(kind).makes_lists:
+    if not lists and (kind := params.corpus.source.get("kind")) in SOURCES and not source_class(kind).makes_lists:
         needed = "name the folder with the class list and the segment lists, or the address of each"
         return [f"datasets.{params.dataset}.metadata: missing; {needed}"]
     return []

@@ -100,7 +100,7 @@ def resolve(
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")
     begin = str(start_from.folder / layout.CHECKPOINT) if start_from else params.init.global_.get(backbone)
-    entry = params.chosen
+    entry = params.corpus
     return Run(
         dataset=params.dataset,
         name="-".join([*parts, f"s{seed}"]),
@@ -121,7 +121,7 @@ def resolve(
 def faults_of(params: Params, run: Run) -> list[str]:
     """What of the settings this run can't be trained with: where two of them don't fit together, a sentence a fault."""
     entry, execution, faults = BACKBONES[run.backbone], params.execution_of(run.dataset, run.backbone), []
-    if params.chosen.width_of(run.backbone) is None:
+    if params.corpus.width_of(run.backbone) is None:
         faults.append(f"datasets.{run.dataset}.width: no width for {run.backbone}; name it, or a `default`")
     if run.training.batch_size % execution.processes:
         common = params.training_of(run.dataset).batch_size, params.execution_of(run.dataset).processes

@@ -195,7 +195,7 @@ def explain(
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:
     """The evaluation packs of the chosen dataset, and the strong labels of its clips (no row where there are none)."""
-    return split_packs(params, params.dataset, params.chosen.evaluate), strong_labels(params)
+    return split_packs(params, params.dataset, params.corpus.evaluate), strong_labels(params)
 
 
 def examples(params: Params, folder: Path) -> None:

@@ -46,11 +46,11 @@ try:
     if PARAMS.evaluation.only:
         # Once metrics exist, Snakemake treats a missing input as up to date, so a missing list is reported here.
         manifest.read_list(PARAMS.evaluation.only)
-    sources.open_source(PARAMS.chosen.source, PARAMS.dataset)  # report a wrong key before any job starts
-    if workflow.is_main_process and PARAMS.chosen.lists():
+    sources.open_source(PARAMS.corpus.source, PARAMS.dataset)  # report a wrong key before any job starts
+    if workflow.is_main_process and PARAMS.corpus.lists():
         from glat.data.lists import metadata
 
-        settings, folder = PARAMS.chosen, layout.Data(PARAMS.dataset).metadata
+        settings, folder = PARAMS.corpus, layout.Data(PARAMS.dataset).metadata
         metadata.refuse_sizes(settings.lists(), folder, PARAMS.dataset, settings.classes, settings.splits)
 except GlatError as error:
     raise WorkflowError(str(error)) from None
@@ -160,7 +160,7 @@ def source_code(wildcards):
 
 def ledger_paths():
     """For each shard of the dataset, the listing of its audio and the ledger of its lost clips."""
-    data, settings = layout.Data(PARAMS.dataset), PARAMS.chosen
+    data, settings = layout.Data(PARAMS.dataset), PARAMS.corpus
     shards = [(split, shard) for split in settings.splits for shard in range(settings.shards(split))]
     return [data.listing(*one) for one in shards] + [data.ledger(*one) for one in shards]
 

@@ -110,7 +110,7 @@ rule pack:
 rule audit:
     input:
         "data/{dataset}/metadata",
-        split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
+        split_packs(PARAMS, PARAMS.dataset, list(PARAMS.corpus.splits)),
         ledger_paths(),
     output:
         reported("audit", "csv", "html", category="Data"),
@@ -119,7 +119,7 @@ rule audit:
     params:
         code=code("glat.audit.report"),
         audit=PARAMS.audit.model_dump_json(),
-        roles=[PARAMS.chosen.train, PARAMS.chosen.evaluate],
+        roles=[PARAMS.corpus.train, PARAMS.corpus.evaluate],
     resources:
         mem_mb=8000,
         runtime=time_limit(60),

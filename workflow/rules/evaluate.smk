@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
+        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
         only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
@@ -54,7 +54,7 @@ rule fetch_weights:
 # Makes an ordinary run of PANNs' weights, which `evaluate` scores like any other.
 rule published_run:
     input:
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
+        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
         lambda wildcards: str(PARAMS.weights[wildcards.backbone].path),
     output:
         "runs/{dataset}/{backbone}-panns/config.yaml",

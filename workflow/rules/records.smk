@@ -3,8 +3,8 @@
 STAGES = {
     "packs": [
         f"data/{PARAMS.dataset}/metadata",
-        *split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)),
-        *split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits), "ledger.csv"),
+        *split_packs(PARAMS, PARAMS.dataset, list(PARAMS.corpus.splits)),
+        *split_packs(PARAMS, PARAMS.dataset, list(PARAMS.corpus.splits), "ledger.csv"),
     ],
     "audit": result_paths(["audit"], "csv", "html"),
     "train": run_paths(systems("report"), "config.yaml", "checkpoint.pt", "train.csv"),
@@ -31,7 +31,7 @@ STAGES = {
 ALSO_RECORDED = {
     "packs": [
         f"data/{PARAMS.dataset}/{shard}"
-        for pack in map(Path, split_packs(PARAMS, PARAMS.dataset, list(PARAMS.chosen.splits)))
+        for pack in map(Path, split_packs(PARAMS, PARAMS.dataset, list(PARAMS.corpus.splits)))
         for shard in (f"audio/{pack.parent.name}/{pack.stem}.csv", f"resampled/{pack.parent.name}/{pack.stem}")
     ]
 }

@@ -157,7 +157,7 @@ use rule table1 as examples with:
     input:
         run_paths(systems("table2")[-1:], "checkpoint.pt")[:1],
         run_paths(systems("table2")[-1:], "train.csv")[:1],
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.chosen.evaluate),
+        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
         "data/{dataset}/metadata",
     output:
         directory("results/{dataset}/clips"),
