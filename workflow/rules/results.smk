@@ -22,6 +22,7 @@ rule table1:
         "logs/{dataset}/table1.log",
     params:
         code=code("glat.results.tables"),
+        result="table1",
         systems=system_labels("table1"),
     resources:
         mem_mb=1000,
@@ -29,7 +30,7 @@ rule table1:
     conda:
         ENVIRONMENT
     shell:
-        "glat --set dataset={wildcards.dataset:q} {rule:q} > {log:q} 2>&1"
+        "glat --set dataset={wildcards.dataset:q} {params.result:q} > {log:q} 2>&1"
 
 
 use rule table1 as metrics with:
@@ -41,6 +42,7 @@ use rule table1 as metrics with:
         "logs/{dataset}/metrics.log",
     params:
         code=code("glat.results.summary"),
+        result="metrics",
         systems=system_labels("report"),
 
 
@@ -53,6 +55,7 @@ use rule table1 as table2 with:
         "logs/{dataset}/table2.log",
     params:
         code=code("glat.results.tables"),
+        result="table2",
         systems=system_labels("table2"),
 
 
@@ -70,6 +73,7 @@ use rule table1 as panns with:
         "logs/{dataset}/panns.log",
     params:
         code=code("glat.results.panns"),
+        result="panns",
         runs=list(PARAMS.weights),
 
 
@@ -82,6 +86,7 @@ use rule table1 as fig2a with:
         "logs/{dataset}/fig2a.log",
     params:
         code=code("glat.results.fig2"),
+        result="fig2a",
         systems=system_labels("fig2a"),
 
 
@@ -94,6 +99,7 @@ use rule table1 as fig2b with:
         "logs/{dataset}/fig2b.log",
     params:
         code=code("glat.results.fig2"),
+        result="fig2b",
         systems=system_labels("fig2b"),
 
 
@@ -106,6 +112,7 @@ use rule table1 as controls with:
         "logs/{dataset}/controls.log",
     params:
         code=code("glat.results.controls"),
+        result="controls",
         systems=system_labels("controls"),
 
 
@@ -121,6 +128,7 @@ use rule table1 as localisation with:
         "logs/{dataset}/localisation.log",
     params:
         code=code("glat.results.localisation"),
+        result="localisation",
         systems=system_labels("localisation"),
 
 
@@ -134,6 +142,7 @@ use rule table1 as pr_curves with:
         "logs/{dataset}/pr_curves.log",
     params:
         code=code("glat.results.curves"),
+        result="pr_curves",
         systems=system_labels("table1"),
 
 
@@ -150,6 +159,7 @@ use rule table1 as training_curves with:
         "logs/{dataset}/training_curves.log",
     params:
         code=code("glat.results.curves"),
+        result="training_curves",
         runs=run_paths(systems("report"), "train.csv"),
 
 
@@ -166,6 +176,7 @@ use rule table1 as examples with:
     params:
         code=code("glat.use.explain"),
         network=code(registry.module(PARAMS.table2.backbone)),
+        result="examples",
         runs=[PARAMS.report.clips, PARAMS.evaluation.seed],
 
 
@@ -180,6 +191,7 @@ use rule table1 as report with:
         "logs/{dataset}/report.log",
     params:
         code=code("glat.results.report"),
+        result="report",
         runs=json.dumps(
             {key: value for key, value in public(PARAMS).items() if key not in ("tracking", "fetch", "execution")}
         ),

@@ -33,6 +33,7 @@ rule train:
     params:
         code=code("glat.training.stage"),
         network=network_code,
+        rule="train",
     threads: 4
     resources:
         mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
@@ -43,13 +44,17 @@ rule train:
     conda:
         ENVIRONMENT
     shell:
-        "GLAT_RULE={rule:q} glat train {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
+        "GLAT_RULE={params.rule:q} glat train {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
 # A GL-AT training takes two to three times as long, so these start first: none is left to run alone at the end.
 use rule train as train_glat with:
     wildcard_constraints:
         run="|".join(re.escape(name) for name, run in RUNS.items() if run.glat) or "(?!)",
+    params:
+        code=code("glat.training.stage"),
+        network=network_code,
+        rule="train_glat",
     priority: 1
 
 
