@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_fixtures import CLASSES
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from glat.data.lists import audioset, listings
 from glat.lib.errors import GlatError

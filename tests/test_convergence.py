@@ -17,8 +17,7 @@ from glat import cli
 from glat.config import experiments
 from glat.config.params import load
 from glat.config.runs import write_run
-from glat.results import controls as controls_page
-from glat.results import curves, fig2
+from glat.results import controls as controls_page, curves, fig2
 from glat.results.measured import read
 from glat.results.registry import RESULTS
 from glat.results.verdicts import comparison_columns, decide

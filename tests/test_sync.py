@@ -19,8 +19,7 @@ from glat.tracking import send, views
 from glat.tracking.following import send_now
 from glat.tracking.send import Sending, changed, read_state
 from glat.tracking.store import Store
-from glat.training import attempt as attempts
-from glat.training import fit
+from glat.training import attempt as attempts, fit
 from glat.use import pyfunc
 
 SETTINGS = TINY | {"tracking.models": []}  # made runs have no real checkpoint

@@ -431,9 +431,8 @@ def test_outside_a_repository_the_commit_is_unknown(project, params):
 
 def test_every_run_says_what_it_serves(params):
     point = next(run for run in all_runs(params).values() if run.glat and run.glat.n == 3)
-    assert facts.variant(point) == "n3"
-    serves = facts.tags(point, attempts.Attempt(id="x", run=point, started=0, commit="c"), Path("a"), params)["serves"]
-    assert serves == "fig2a"
+    tags = facts.tags(point, attempts.Attempt(id="x", run=point, started=0, commit="c"), Path("a"), params)
+    assert (tags["variant"], tags["serves"]) == ("n3", "fig2a")
 
 
 def test_an_experiment_has_a_view_of_each_result_and_a_changed_one_stays(project, params):

@@ -34,8 +34,7 @@ from glat.tracking import following
 from glat.tracking.following import follow, send_now
 from glat.tracking.send import Sending, read_state
 from glat.tracking.store import Store
-from glat.training import attempt as attempts
-from glat.training import checkpoints, fit
+from glat.training import attempt as attempts, checkpoints, fit
 from glat.training.watch import Watch, looks
 from glat.use.tagging import tag
 

@@ -57,7 +57,8 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         "dataset": run.dataset,
         "backbone": BACKBONES[run.backbone].title,
         "method": "GL-AT" if glat else "alone",
-        "variant": variant(run),
+        # What sets it apart from its backbone's plain training or GL-AT, as its name has it: `n3`, `random`.
+        "variant": run.group.removeprefix(run.backbone).removeprefix("-glat").strip("-") or "-",
         "N": str(glat.n) if glat else "-",
         "tau": f"{glat.tau:g}" if glat else "-",
         "seed": str(run.seed),
@@ -86,12 +87,6 @@ def runs_of_result(params: Params, result: str) -> list[Run]:
     """The runs of the chosen dataset that a result shows; none where params.yaml does not have that dataset."""
     known = params.dataset in params.datasets
     return experiments.runs_of(experiments.systems_of(params, result)) if known else []
-
-
-def variant(run: Run) -> str:
-    """What sets the run apart from its backbone's plain training or GL-AT, as its name has it: `n3`, `random`; else `-`."""
-    rest = run.name.removeprefix(run.backbone).removesuffix(f"-s{run.seed}").removeprefix("-glat").strip("-")
-    return rest or "-"
 
 
 def note(run: Run, attempt: Attempt, serves: list[str]) -> str:

@@ -18,8 +18,7 @@ from typing import Any
 from ..config.params import Params
 from ..config.runs import evaluated, read_run, split_packs
 from ..lib.errors import GlatError
-from ..lib.files import digest as content
-from ..lib.files import locked, whole
+from ..lib.files import digest as content, locked, whole
 from ..training import attempt as attempts
 from ..training.attempt import Attempt
 from . import facts, views

@@ -17,8 +17,7 @@ from ..lib.errors import DAMAGED, GlatError, brief, refusal
 from ..lib.files import whole
 from ..models.backbone import Backbone
 from ..models.checkpoints import load_panns
-from ..models.factory import backbone_class
-from ..models.factory import build as build_network
+from ..models.factory import backbone_class, build as build_network
 from ..models.frontend import LogMel
 from ..models.tagger import Tagger
 

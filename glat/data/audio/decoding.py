@@ -23,9 +23,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..kinds import Kind
-from . import ffmpeg as by_ffmpeg
-from . import piped
-from . import sndfile as by_sndfile
+from . import ffmpeg as by_ffmpeg, piped, sndfile as by_sndfile
 from .guard import Watched
 from .pieces import OVERHANG, UNLIMITED, AudioError, Block, Cut, Limits, Meter, NoSound, Piece
 from .stream import ByteStream
