@@ -172,3 +172,16 @@ def test_a_workflow_sends_at_its_end_and_cannot_fail_of_it(project):
     done = subprocess.run(["bash", "-euc", failing + hook], check=False, capture_output=True, text=True)
     assert done.returncode == 0 and "logs/track.log" in done.stderr
     assert (project / "logs/track.log").read_text() == "broken\n"
+
+
+def test_a_database_is_there_whole_or_not_at_all(project, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.search_experiments", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Store()
+    assert not list(project.glob("*.db"))
+    Store().ask()
+    assert (project / "mlflow.db").is_file()

@@ -57,7 +57,6 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         "dataset": run.dataset,
         "backbone": BACKBONES[run.backbone].title,
         "method": "GL-AT" if glat else "alone",
-        # What sets it apart from its backbone's plain training or GL-AT, as its name has it: `n3`, `random`.
         "variant": run.group.removeprefix(run.backbone).removeprefix("-glat").strip("-") or "-",
         "N": str(glat.n) if glat else "-",
         "tau": f"{glat.tau:g}" if glat else "-",

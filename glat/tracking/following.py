@@ -33,7 +33,6 @@ class Sender(threading.Thread):
         super().__init__(name="glat-mlflow", daemon=True)
         self.folder, self.params = folder, params
         self.store: Store | None = None
-        # monitor: MLflow's, of the machine, with a thread of its own that sends while the server answers
         self.over, self.failure = threading.Event(), ""
         self.monitor: Any = None
 

@@ -249,7 +249,6 @@ class Sending:
         at = at if known == digest else round(time.time() * 1000)
         self._note(final_at=[digest, at])
         values = facts.final(self.run, self.folder, self.params, metrics)
-        # No step: MLflow's page draws bars of these, and lines of what has steps.
         self.client.log_batch(self.id, [Metric(key, value, at, 0, **of) for key, value in values.items()])
 
     def _pictures(self) -> None:

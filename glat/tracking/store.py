@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
@@ -35,7 +36,8 @@ SENTENCES = [  # signs in the text of an error, and what it means and what to do
     (("database is locked",), "another process keeps the database locked; end it"),
     (("certificate verify failed", "wrong version number"),
      "no secure connection ({text}); check https and http, or REQUESTS_CA_BUNDLE"),
-    (("file is not a database", "malformed"), "damaged or not a database; move it away, and `glat track sync` makes it anew"),
+    (("file is not a database", "malformed", "_alembic_tmp"),
+     "damaged or not a database; move it away, and `glat track sync` makes it anew"),
     (("permission denied", "readonly database", "unable to open database"),
      "the database cannot be written; check the folder's permissions"),
     (("connection refused", "timed out", "max retries", "name or service", "connection aborted"),
@@ -103,6 +105,11 @@ class Store:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         with mlflow_errors(self.name), self._alone():
+            # Making the tables takes seconds: a process that is killed meanwhile leaves none.
+            if self.file and not self.file.exists():
+                with tempfile.TemporaryDirectory(prefix=".mlflow.", dir=self.file.parent) as folder:
+                    mlflow.MlflowClient(f"sqlite:///{folder}/new.db").search_experiments(max_results=1)
+                    Path(folder, "new.db").rename(self.file)
             if self.file:  # MLflow would try for minutes to open one that cannot be opened
                 with closing(sqlite3.connect(self.file, timeout=20)) as database:
                     database.execute("PRAGMA schema_version")
