@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from ..lib import fetching
 from ..lib.errors import GlatError
 from ..lib.layout import CLASS_LIST, WEIGHTS, segment_list, shard_count, strong_list
 from .training import Executions, Trainings
@@ -52,6 +51,8 @@ class Weights(Settings):
         Raises:
             GlatError: an address that ends in no file's name.
         """
+        from ..lib import fetching  # slow to import
+
         if not fetching.is_address(self.file):
             return Path(self.file)
         if not (name := fetching.file_name(self.file)):
@@ -75,7 +76,9 @@ class Fetch(Settings):
     max_hours: Annotated[float, Field(gt=0, le=8760)] = 12.0
 
     @property
-    def limits(self) -> fetching.Limits:
+    def limits(self) -> Any:
+        from ..lib import fetching
+
         return fetching.Limits(self.max_gigabytes, self.max_hours)
 
 
