@@ -25,7 +25,8 @@ rule packs:
         split_packs(PARAMS, PARAMS.dataset, list(PARAMS.corpus.splits)),
 
 
-# At the end, runs that MLflow lacks are sent. No server is asked if no run changed, and no workflow fails by it.
+# Sends to MLflow whatever it does not have yet. If no run has changed, no server is contacted; a failure here does not
+# make the workflow fail.
 SYNC = """
 mkdir -p logs
 glat track sync --changed > logs/track.log 2>&1 || echo "MLflow lacks something: see logs/track.log, or run \`glat track sync\`" >&2

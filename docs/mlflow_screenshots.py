@@ -1,7 +1,6 @@
 """The pictures in docs/mlflow/: what a person sees who compares the runs in MLflow's page.
 
-Needs a project whose runs were sent (`glat track sync`), Chromium and Playwright, which is no dependency of the
-project:
+Needs a project whose runs are in MLflow (`glat track sync`), Chromium, and Playwright, which the project does not install:
 
     uv run --locked --with playwright docs/mlflow_screenshots.py [folder of the project] [--chromium /usr/bin/chromium]
 

@@ -164,5 +164,5 @@ def _table(path: Path, columns: tuple[str, ...], step: str) -> pd.DataFrame:
     if lost := [name for name in columns if name not in table]:
         raise GlatError(f"{path}: has no column {lost[0]}; run the {step} step again")
     if "kind" in columns and len(odd := set(table["kind"]) - set(Kind)):
-        raise GlatError(f"{path}: {min(odd)!r} is no kind of loss; run the {step} step again")
+        raise GlatError(f"{path}: {min(odd)!r} is not a known kind of loss; run the {step} step again")
     return table
