@@ -49,7 +49,14 @@ def package(tmp_path, monkeypatch):
 
 
 def forget() -> None:
-    for function in (dependencies.digest, dependencies.sources, dependencies.imports, dependencies.code_digest):
+    cached = (
+        dependencies.digest,
+        dependencies.sources,
+        dependencies.imports,
+        dependencies.code_digest,
+        dependencies._tree,
+    )
+    for function in cached:
         function.cache_clear()
 
 

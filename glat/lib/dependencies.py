@@ -66,7 +66,7 @@ def imports(name: str) -> tuple[str, ...]:
     path = _file(name)
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     found = []
-    for node in _executed(ast.parse(path.read_bytes())):
+    for node in _executed(_tree(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -79,10 +79,13 @@ def imports(name: str) -> tuple[str, ...]:
 @cache
 def code_digest(path: Path) -> str:
     """The SHA-256 of a file: of Python the code alone, the same in every version of Python; of anything else the bytes."""
-    content = path.read_bytes()
-    if path.suffix == ".py":
-        content = "".join(_code(ast.parse(content))).encode()
+    content = "".join(_code(_tree(path))).encode() if path.suffix == ".py" else path.read_bytes()
     return hashlib.sha256(content).hexdigest()
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
 
 
 def _file(name: str) -> Path | None:
