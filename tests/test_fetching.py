@@ -17,8 +17,9 @@ from http_fixtures import Handler, Server, served
 
 from glat.config.settings import Fetch
 from glat.lib import fetching
+from glat.lib.addresses import address_hash, file_name
 from glat.lib.errors import GlatError
-from glat.lib.fetching import address_hash, check_file, fetch_file, file_name
+from glat.lib.fetching import check_file, fetch_file
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 OTHER = np.random.default_rng(1).bytes(len(CONTENT))

@@ -18,8 +18,8 @@ from http_fixtures import served
 from glat.config.params import load
 from glat.config.settings import Dataset
 from glat.data.lists import metadata
+from glat.lib.addresses import address_hash
 from glat.lib.errors import GlatError
-from glat.lib.fetching import address_hash
 
 CLASSES = 'index,mid,display_name\n0,/m/0a,"Speech, loud"\n1,/m/0b,Ü\n'
 GOOGLE = (

@@ -194,7 +194,7 @@ def test_two_files_of_one_name_have_two_places():
         (["cnn10", "none.pth"], {}, "none.pth: no such file of weights; give the path or the address"),
         (["cnn10", "PATH", "--md5", "0" * 32], {}, "its MD5 is"),
         (["cnn10", "PATH", "--sha256", "abc"], {}, "--sha256: 'abc' is not allowed"),
-        (["cnn10", "http://127.0.0.1:9/"], {}, "http://127.0.0.1:9/: an address of no file"),
+        (["cnn10", "http://127.0.0.1:9/"], {}, "http://127.0.0.1:9/: this address does not name a file"),
         (["resnet38", "PATH"], {}, "not a checkpoint of ResNet38"),
         (["cnn10", "ours.pt"], {}, "ours.pt: a checkpoint of this project, not of PANNs; `glat evaluate` scores it"),
         (["cnn10", "text.pth"], {}, "text.pth: holds more than tensors and plain values, or is no checkpoint"),

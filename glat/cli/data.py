@@ -43,6 +43,7 @@ def dataset() -> None:
 def metadata() -> None:
     """Get the class list and the segment lists, and check them."""
     from ..data.lists import metadata as lists
+    from ..data.sources import ListedSource
     from ..data.sources.registry import open_source
     from ..lib.files import locked, whole
 
@@ -52,7 +53,7 @@ def metadata() -> None:
     waiting = f"{place}: another process makes it; waiting for it to end"
     with locked(place.with_name(".metadata.lock"), waiting), whole(place) as folder:
         folder.mkdir()
-        if source.makes_lists:
+        if isinstance(source, ListedSource):
             source.write_lists(folder, dict(entry.splits))
             lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:

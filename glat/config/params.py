@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from ..data.sources.registry import SOURCES, identity, source_class
+from ..data.sources.registry import SOURCES, identity, makes_lists
 from ..lib.documents import parse_yaml, read_yaml, sentences
 from ..lib.errors import GlatError
 from ..lib.redaction import redact
@@ -152,7 +152,7 @@ def _dataset_faults(params: Params) -> list[str]:
         lists = params.corpus.lists()
     except ValueError as error:
         return [f"datasets.{params.dataset}.{error}"]
-    if not lists and (kind := params.corpus.source.get("kind")) in SOURCES and not source_class(kind).makes_lists:
+    if not lists and (kind := params.corpus.source.get("kind")) in SOURCES and not makes_lists(kind):
         needed = "name the folder with the class list and the segment lists, or the address of each"
         return [f"datasets.{params.dataset}.metadata: missing; {needed}"]
     return []

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from ..lib import addresses
 from ..lib.errors import GlatError
 from ..lib.layout import CLASS_LIST, WEIGHTS, segment_list, shard_count, strong_list
 from .training import Executions, Trainings
@@ -49,17 +50,15 @@ class Weights(Settings):
         a checksum, the name tells the address too: nothing else would tell two files of one name apart.
 
         Raises:
-            GlatError: an address that ends in no file's name.
+            GlatError: an address that does not name a file.
         """
-        from ..lib import fetching  # slow to import
-
-        if not fetching.is_address(self.file):
+        if not addresses.is_address(self.file):
             return Path(self.file)
-        if not (name := fetching.file_name(self.file)):
-            raise GlatError(f"{self.file}: an address of no file; give that of the checkpoint itself")
+        if not (name := addresses.file_name(self.file)):
+            raise GlatError(f"{self.file}: this address does not name a file; give the address of the checkpoint")
         path = WEIGHTS / name
         known = self.md5 or self.sha256
-        return path if known else path.with_name(f"{path.stem}-{fetching.address_hash(self.file)}{path.suffix}")
+        return path if known else path.with_name(f"{path.stem}-{addresses.address_hash(self.file)}{path.suffix}")
 
 
 class Listed(Settings):
@@ -70,16 +69,14 @@ class Listed(Settings):
 
 
 class Fetch(Settings):
-    """`glat.lib.fetching.Limits`."""
+    """`glat.lib.addresses.Limits`."""
 
     max_gigabytes: Positive = 4.0
     max_hours: Annotated[float, Field(gt=0, le=8760)] = 12.0
 
     @property
-    def limits(self) -> Any:
-        from ..lib import fetching
-
-        return fetching.Limits(self.max_gigabytes, self.max_hours)
+    def limits(self) -> addresses.Limits:
+        return addresses.Limits(self.max_gigabytes, self.max_hours)
 
 
 class Waveform(Settings):
@@ -183,12 +180,12 @@ def _check_places(metadata: str | dict[str, str | Listed] | None) -> str | dict[
 
 
 class Dataset(Settings):
-    """Where a corpus comes from, its size, what of it trains and evaluates, and the size of the networks for it.
+    """A dataset: its source, its splits, and the size of the networks that are trained on it.
 
-    metadata: where the lists come from, for a source that has none of its own. width: channels relative to the published
-    networks, for all backbones or by name, where `default` is that of those not named. dropout: a factor on the published
-    dropout rates. hop: of the log-mel front end in samples at 32 kHz, where a backbone has none of its own. training,
-    execution: what overrides the common sections.
+    metadata: where the lists come from, unless the source makes them. train, evaluate: the splits used for each. width:
+    channels relative to the published networks, one number or one per backbone, with `default` for the others. dropout: a
+    factor on the published rates. hop: of the log-mel front end, in samples at 32 kHz; a backbone with a hop of its own
+    ignores it. training, execution: overrides of the sections of these names.
     """
 
     source: dict[str, Any]

@@ -10,15 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.util.retry import Retry
 
-from . import escaping
+from .addresses import LIMITS, Limits
 from .errors import GlatError
 from .files import locked
 from .part import Part
@@ -30,16 +29,6 @@ LONGEST = 120  # seconds that a server may ask to wait (Retry-After)
 TEXT = 200  # characters of a server's words that an error quotes
 TIMEOUT = 60  # seconds without an answer, or between two pieces of it
 BLOCK = 1 << 16  # bytes; nothing is kept of an interrupted block
-
-
-class Limits(NamedTuple):
-    """What a file may be: how large, and how long its fetching may take, all tries together."""
-
-    max_gigabytes: float = 4.0
-    max_hours: float = 12.0
-
-
-LIMITS = Limits()
 
 
 def fetch_file(
@@ -276,24 +265,3 @@ def _cause(error: Exception) -> str:
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     text = " ".join(str(getattr(inner, "reason", None) or inner).split())
     return re.sub(r"^(\w+\(.*?\)|<.*?>): ", "", text)[:200] or type(error).__name__
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an address on the web and not the path of a file."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def file_name(address: str) -> str:
-    """The name of the file that an address leads to, without its query: `.../a%3Db.pth?download=1` -> `a=b.pth`. It is one
-    name whatever the address holds (`escaping.file_name`), and empty where that is none."""
-    try:
-        path = urlsplit(address).path
-    except ValueError:  # http://[bad
-        return ""
-    return escaping.file_name(unquote(path.rpartition("/")[2], errors="replace"))
-
-
-def address_hash(address: str) -> str:
-    """Eight digits that tell one address from another, for names of what was fetched; a password or a key in it is no
-    part of them."""
-    return hashlib.sha256(redact(address).encode()).hexdigest()[:8]

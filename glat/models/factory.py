@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from torch import nn
@@ -18,8 +18,7 @@ def backbone_class(name: str) -> type[Backbone]:
     """The class of a registered backbone. Raises ValueError, with the known names, for any other name."""
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is not known: allowed are {', '.join(BACKBONES)}")
-    module, _, attribute = BACKBONES[name].location.partition(":")
-    return getattr(import_module(module), attribute)
+    return resolve_name(BACKBONES[name].location)
 
 
 def build(

@@ -6,7 +6,7 @@ function that writes its files into `results/<dataset>/`.
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 from ..config.params import Params
@@ -23,8 +23,7 @@ class Result(NamedTuple):
     def write(self, params: Params, with_missing: bool = False) -> None:
         """Write the files of this result into results/<dataset>/, or, `with_missing` runs, into its folder partial/,
         which the next complete report removes."""
-        module, _, function = self.location.partition(":")
-        make = getattr(import_module(f"{__package__}.{module}"), function)
+        make = resolve_name(f"{__package__}.{self.location}")
         folder = layout.results(params.dataset)
         if with_missing:
             make(params, folder / PARTIAL, partial=True)

@@ -17,9 +17,10 @@ from ..config.runs import Run, read_run, split_packs, write_run
 from ..config.settings import Weights
 from ..config.training import Training
 from ..lib import layout
+from ..lib.addresses import LIMITS, Limits, is_address
 from ..lib.documents import sentence
 from ..lib.errors import GlatError, tell
-from ..lib.fetching import LIMITS, Limits, check_file, fetch_file, hash_file, is_address
+from ..lib.fetching import check_file, fetch_file, hash_file
 from ..lib.files import remove
 
 # SHA-256 of AudioSet's class ids, one a line, in the order of class_labels_indices.csv, which is that of the outputs.

@@ -18,6 +18,7 @@ from glat.config.params import hand_down, load as load_params, named, plain, pub
 from glat.config.runs import faults_of, split_packs
 from glat.data.sources import registry as sources
 from glat.lib import cluster, dependencies, layout, records
+from glat.lib.addresses import is_address
 from glat.lib.cores import cores, gpu
 from glat.lib.errors import GlatError
 from glat.lib.escaping import NAME
@@ -42,7 +43,7 @@ try:
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
-    FETCHED = {one.path.name: b for b, one in PARAMS.weights.items() if weights.is_address(one.file)}
+    FETCHED = {one.path.name: b for b, one in PARAMS.weights.items() if is_address(one.file)}
     if PARAMS.evaluation.only:
         # Once metrics exist, Snakemake treats a missing input as up to date, so a missing list is reported here.
         manifest.read_list(PARAMS.evaluation.only)
@@ -143,7 +144,7 @@ def list_paths(wildcards):
 
 def makes_lists(wildcards):
     """Whether the source of the audio also writes the lists, which then depend on its settings and code."""
-    return sources.source_class(dataset_settings(wildcards).source["kind"]).makes_lists
+    return sources.makes_lists(dataset_settings(wildcards).source["kind"])
 
 
 def list_origins(wildcards):

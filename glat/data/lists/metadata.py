@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ...lib.addresses import LIMITS, Limits, address_hash, is_address
 from ...lib.errors import GlatError, tell
-from ...lib.fetching import LIMITS, Limits, address_hash, check_file, fetch_file, is_address
+from ...lib.fetching import check_file, fetch_file
 from ...lib.files import remove
 from ...lib.layout import CLASS_LIST, segment_list, strong_list
 from . import audioset

@@ -58,11 +58,10 @@ def read_files(listing: pd.DataFrame, folder: Path, _longest: float = math.inf) 
 class Source(settings.Settings):
     """A source and its settings.
 
-    makes_lists: whether it makes the dataset's lists too, by `write_lists`. ways: names of settings that say how audio
+    ways: names of settings that say how audio
     is got (a pace, a proxy) and not which: no file depends on them, and no pack holds them.
     """
 
-    makes_lists: ClassVar[bool] = False
     ways: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -87,6 +86,10 @@ class Source(settings.Settings):
         """
         return read_files(listing, folder, seconds)
 
+
+class ListedSource(Source):
+    """A source that makes the dataset's lists, too."""
+
+    @abstractmethod
     def write_lists(self, folder: Path, splits: dict[str, int]) -> None:
-        """Make the lists of splits (name: number of clips), for a source that `makes_lists`."""
-        raise NotImplementedError
+        """Make the class list, and the lists of splits (name: number of clips)."""

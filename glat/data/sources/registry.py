@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ...lib.documents import sentence
 from ...lib.errors import GlatError
 from ...lib.redaction import redact
-from . import Source
+from . import ListedSource, Source
 
 SOURCES = {
     "synthetic": "glat.data.sources.synthetic:Synthetic",
@@ -29,8 +29,12 @@ def module(kind: str) -> str:
 
 def source_class(kind: str) -> type[Source]:
     """The class of a source."""
-    path, _, name = SOURCES[kind].partition(":")
-    return getattr(import_module(path), name)
+    return resolve_name(SOURCES[kind])
+
+
+def makes_lists(kind: str) -> bool:
+    """Whether a source makes the dataset's lists, too."""
+    return issubclass(source_class(kind), ListedSource)
 
 
 def open_source(given: dict[str, Any], dataset: str) -> Source:

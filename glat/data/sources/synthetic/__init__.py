@@ -25,7 +25,7 @@ from ....lib.errors import GlatError
 from ....lib.files import whole
 from ....lib.layout import CLASS_LIST, segment_list, strong_list
 from ...shards import in_order, progress
-from .. import Shard, Source
+from .. import ListedSource, Shard
 from .backgrounds import BACKGROUNDS
 from .sounds import SOUNDS
 from .waves import RATE, log_uniform
@@ -60,15 +60,13 @@ def _events(value: tuple[int, int]) -> tuple[int, int]:
     return value
 
 
-class Synthetic(Source):
+class Synthetic(ListedSource):
     """What a user may choose of the corpus.
 
     seed: of all that is drawn. snr_db: lowest and highest ratio, in dB, of an event's mean power over its duration to
     the background's over the clip, drawn uniformly. events: fewest and most events in a clip. short_clips: share of
     clips of 3 to 9.5 s.
     """
-
-    makes_lists = True
 
     seed: settings.Natural
     snr_db: Annotated[tuple[float, float], _pair(float)] = (-15.0, 15.0)
