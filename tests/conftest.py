@@ -1,7 +1,5 @@
 """A tiny corpus, packed once a session: 24 training and 12 evaluation clips, made as `mini` is."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Audio files, segment lists and classes that the tests of `glat.data` make for themselves."""
 
-from __future__ import annotations
-
 import io
 from fractions import Fraction
 from pathlib import Path

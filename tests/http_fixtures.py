@@ -1,7 +1,5 @@
 """Servers on loopback that tests answer by."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Run folders as an evaluation leaves them, made from drawn scores: no network is trained."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

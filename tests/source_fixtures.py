@@ -1,7 +1,5 @@
 """A project of one tiny dataset whose audio comes from a source, and its steps, run as a user runs them."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

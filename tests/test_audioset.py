@@ -286,19 +286,26 @@ def test_a_listing_hands_on_the_rows_of_its_shard(tmp_path, head):
     whole, listed = audioset.read_segments(path, CLASSES), tmp_path / "listing.csv"
     for shard in range(3):
         rows, wanted = audioset.shard_range(7, shard, 3), audioset.shard_rows(whole, shard, 3)
-        found = pd.DataFrame({"clip": wanted["clip"][::-1], "file": "a.wav"})[:2]  # in another order, one lacking
+        found = pd.DataFrame({"clip": wanted["clip"][::-1], "file": "a.wav", "reason": ""})[
+            :2
+        ]  # in another order, one lacking
         listings.add_segments(found, wanted, rows.start, path).to_csv(listed, index=False)
-        segments = listings.read_segments(listed, rows, path)
+        _, segments = listings.read(listed, rows, path)
         pd.testing.assert_frame_equal(segments, wanted[["clip", "start", "end", "labels"]])
     with pytest.raises(GlatError, match="listing.csv: made from another list or shard size; run `glat download` again"):
-        listings.read_segments(listed, range(3), path)
+        listings.read(listed, range(3), path)
     path.write_text(path.read_text().replace("/m/0c", "/m/0d"))
     with pytest.raises(GlatError, match="listing.csv: made from another list or shard size"):
-        listings.read_segments(listed, range(6, 7), path)
-    for content, told in (("clip,file\na,b\n", "cannot be read as a"), (None, "no such file; run `glat download`")):
-        listed.write_text(content) if content else listed.unlink()
+        listings.read(listed, range(6, 7), path)
+    for content, told in (
+        ("clip,file\na,b\n", "columns are clip, file;"),
+        ("clip,file,reason\n", "cannot be read as a"),
+    ):
+        listed.write_text(content)
         with pytest.raises(GlatError, match=f"listing.csv: {told}"):
-            listings.read_segments(listed, range(6, 7), path)
+            listings.read(listed, range(6, 7), path)
+    with pytest.raises(GlatError, match="none.csv: no such file; run `glat download`"):
+        listings.read(tmp_path / "none.csv", range(6, 7), path)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_header(tmp_path):

@@ -1,7 +1,5 @@
 """The audit: a healthy corpus has no warning, and each damage, done for real to its files, is told by its own name."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
@@ -99,9 +97,10 @@ def pack(root, split, files=None, reasons=None, notes=None):
             if not kind:
                 soundfile.write(audio / f"{clip}.wav", *files(i))
             lines.append((clip, "" if kind else f"{clip}.wav", kind, reason, (notes or {}).get(i, "")))
-        pd.DataFrame(lines, columns=["clip", "file", "kind", "reason", "note"]).to_csv(listing, index=False)
+        table = pd.DataFrame(lines, columns=["clip", "file", "kind", "reason", "note"])
+        table.to_csv(listing, index=False)
         out = root / f"resampled/{split}/{shard:03d}"
-        resample_shard(rows, listing, audio, out, seconds=SECONDS)
+        resample_shard(rows, table, audio, out, seconds=SECONDS)
         made = root / f"data/mini/packs/{split}/{shard:03d}.h5"
         pack_shard(out, rows, classes, made, made.with_suffix(".ledger.csv"), 32000, {"dataset": "mini"})
 
@@ -133,11 +132,13 @@ def with_train(healthy, tmp_path):
 
 
 def findings(found):
-    return {(row.split, row.key): row.grade for row in found.rows if row.grade in ("warning", "not fit")}
+    return {
+        (row.split, row.key): row.verdict.grade for row in found.rows if row.verdict.grade in ("warning", "not fit")
+    }
 
 
 def why(found, key):
-    return next(row.why for row in found.rows if row.key == key and row.why)
+    return next(row.verdict.why for row in found.rows if row.key == key and row.verdict.why)
 
 
 def test_a_healthy_corpus_is_fit_without_a_warning(healthy, params):
@@ -213,7 +214,7 @@ UNEVEN = {("train", "standard deviation (dB)"): "warning"}
 def test_each_damage_is_told_by_its_own_name_and_no_other(with_train, params, files, found_, told):
     found = audit(params, with_train(files))
     assert findings(found) == found_
-    assert any(told in row.why for row in found.rows)
+    assert any(told in row.verdict.why for row in found.rows)
     assert found.fit == ("not fit" not in found_.values())
     assert str(found.verdict).startswith("fit for training, with " if found.fit else "not fit for training: train: ")
 
@@ -261,7 +262,7 @@ def test_training_on_evaluation_clips_is_told_by_audio_and_by_video(healthy, tmp
     pack(root, "train", lambda i: (integers(sound("eval", 2) if i == 3 else sound("train", i)), RATE))
     pack(root, "eval")
     found = audit(params, root)
-    shared = {(row.measure, row.grade): row.why for row in found.rows if row.grade == "not fit"}
+    shared = {(row.measure, row.verdict.grade): row.verdict.why for row in found.rows if row.verdict.grade == "not fit"}
     assert set(shared) == {("shared by video", "not fit"), ("shared by audio", "not fit")}
     assert "eval_004_40000" in shared["shared by video", "not fit"]
     assert "eval_002_20000" in shared["shared by audio", "not fit"]

@@ -1,7 +1,5 @@
 """SpecAugment and mixup against loops over clips."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The four backbones: size, shape, heads, and what a fifth one has to bring."""
 
-from __future__ import annotations
-
 import re
 import runpy
 import shutil

@@ -1,7 +1,5 @@
 """Batch norm over all processes against torch's own over the same clips in one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Checkpoints: what is written comes back bit for bit, and a file that does not fit is refused in one sentence."""
 
-from __future__ import annotations
-
 import os
 import pickle
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The command: its steps in order, each usable by hand, and every failure one sentence with status 1."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

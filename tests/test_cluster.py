@@ -1,7 +1,5 @@
 """What a cluster's own command tells, and who starts a training's processes there; tests/cluster runs a real Slurm."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Packs in every codec hold the same samples, whatever order the audio was read in."""
 
-from __future__ import annotations
-
 import h5py
 import numpy as np
 import pandas as pd

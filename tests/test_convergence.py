@@ -1,7 +1,5 @@
 """Whether a training had converged, by its own curve: real small trainings, `mini`'s own, and what curves can look like."""
 
-from __future__ import annotations
-
 import json
 from contextlib import contextmanager
 from pathlib import Path

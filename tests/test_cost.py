@@ -1,7 +1,5 @@
 """Multiply-adds against the sums that the layers' sizes give."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -1,7 +1,5 @@
 """Files that were damaged, repacked, made by somebody else or cannot be opened now: one sentence, and no noise or zeros."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import io

@@ -1,7 +1,5 @@
 """No length is believed that a header can't know; damaged audio is lost with a reason; what one sound costs is bounded."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import resource

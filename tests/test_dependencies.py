@@ -1,7 +1,5 @@
 """What depends on which source file: derived from imports, and compared with the code that Python really ran."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys

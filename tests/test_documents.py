@@ -1,7 +1,5 @@
 """The documents lead somewhere: links, headings, and the files and modules that they name."""
 
-from __future__ import annotations
-
 import re
 from importlib import import_module
 

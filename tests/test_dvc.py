@@ -1,7 +1,5 @@
 """DVC over Snakemake: real `dvc`, `git` and `snakemake` on the tiny corpus, a local S3 server, clones and experiments."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

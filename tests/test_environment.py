@@ -1,7 +1,5 @@
 """The two ways in agree: environment.yml pins what uv.lock resolves for pyproject.toml."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 

@@ -1,7 +1,5 @@
 """Names that would be commands, paths, formulas, pictures or escapes of a terminal."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

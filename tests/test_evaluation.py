@@ -1,7 +1,5 @@
 """Evaluation: what is written is what independent code computes from the same predictions."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 from pathlib import Path
@@ -114,15 +112,11 @@ def test_a_plain_backbone_has_one_stream_and_the_batch_size_does_not_matter(proj
 
 
 def test_a_checkpoint_of_a_gpu_is_scored_on_a_cpu(project, params):
-    """Also one that notes how it was executed among the settings of its training, as they once did."""
     run = untrained(params, project / "run", glat={})
     packs, path = split_packs(params, "mini", ["eval"]), project / "run/checkpoint.pt"
     tagger, _, classes = checkpoints.load(path)
     executed = {"accelerator": "gpu", "devices": 8, "precision": "bf16", "workers": 6}
     checkpoints.save(tagger, run, classes, 0, path, trained={"environment": {}, "execution": executed})
-    content = checkpoints.read(path)
-    content["run"]["training"] |= executed | {"sync_batchnorm": None}
-    torch.save(content, path)
     write_run(run, project / "run/config.yaml")
     for execution in (Execution(), Execution(accelerator="cpu", precision="float32")):
         evaluation.evaluate(path, packs, SETTINGS, project / "run", execution=execution, threads=1)

@@ -1,7 +1,5 @@
 """`glat explain`: the picture shows what the network computed."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

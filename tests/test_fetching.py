@@ -1,7 +1,5 @@
 """Fetching over real HTTP on loopback: cut off, resumed, changed under the download, throttled, and refused."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Whole or absent: one writer, two writers, and one that was killed."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -1,7 +1,5 @@
 """The log-mel front end against two independent implementations."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import librosa

@@ -1,7 +1,5 @@
 """Localisation against cases worked by hand, and chance against a naive draw."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """No sound is lost in silence: what did not decode, what no packet covers, what a header counts and what stands behind it."""
 
-from __future__ import annotations
-
 import functools
 import io
 import struct
@@ -33,10 +31,8 @@ def muxed(tmp_path_factory):
         if not sound.exists():
             noise = 0.05 * np.random.default_rng(0).standard_normal((int(seconds * 44100), 2))
             soundfile.write(sound, 0.5 * tone(seconds).T + noise, 44100)
-        options = [
-            "-c:a", codec, "-b:a", "768k" if codec == "dca" else "128k", "-strict", "-2", "-write_xing", "0", "-f",
-            container,
-        ]  # fmt: skip
+        rate = "768k" if codec == "dca" else "128k"
+        options = f"-c:a {codec} -b:a {rate} -strict -2 -write_xing 0 -f {container}".split()
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-i", sound, *options]
         made = subprocess.run([*command, "-" if piped else folder / "made"], check=True, capture_output=True)
         return made.stdout if piped else (folder / "made").read_bytes()

@@ -1,7 +1,5 @@
 """The lists of a dataset, from a folder or from a server, checked before anything else runs."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -78,17 +78,16 @@ def test_same_bytes_for_any_number_of_workers_at_any_time(shard, tmp_path):
 
 def test_listing_must_fit(shard, tmp_path):
     folder, segments, listing = shard
-    listing.iloc[1:].to_csv(tmp_path / "a.csv", index=False)
-    resample_shard(segments, tmp_path / "a.csv", folder / "audio", tmp_path / "out", RATE, SECONDS)
+    resample_shard(segments, listing.iloc[1:], folder / "audio", tmp_path / "out", RATE, SECONDS)
     assert pd.read_csv(tmp_path / "out" / "ledger.csv").loc[0, ["kind", "reason"]].tolist() == ["not listed"] * 2
     with pytest.raises(GlatError, match="-id5_50000 is not in this shard's segments"):
         resample_shard(segments.iloc[:5], listing, folder / "audio", tmp_path / "b", RATE, SECONDS)
     with pytest.raises(GlatError, match="has clip, file, reason"):
         resample_shard(segments, listing[["clip"]], folder / "audio", tmp_path / "b", RATE, SECONDS)
-    with pytest.raises(GlatError, match="no column kind, as an earlier glat wrote it; run `glat download` again"):
+    with pytest.raises(GlatError, match="clip -id1_10000 is lost as '', not a kind of loss; run `glat download`"):
         resample_shard(segments, listing.drop(columns="kind"), folder / "audio", tmp_path / "b", RATE, SECONDS)
     odd = listing.assign(kind=listing["kind"].replace("gone: removed", "away"))
-    with pytest.raises(GlatError, match="clip -id1_10000 is lost as 'away', which is none of"):
+    with pytest.raises(GlatError, match="clip -id1_10000 is lost as 'away', not a kind of loss"):
         resample_shard(segments, odd, folder / "audio", tmp_path / "b", RATE, SECONDS)
 
 

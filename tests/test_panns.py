@@ -1,7 +1,5 @@
 """Published PANNs checkpoints: their keys, what they compute, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The commit that made a result."""
 
-from __future__ import annotations
-
 import subprocess
 
 import pytest

@@ -1,7 +1,5 @@
 """Random streams: the same for the same use, seed and numbers, and never the same for others."""
 
-from __future__ import annotations
-
 import os
 from itertools import product
 

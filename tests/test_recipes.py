@@ -1,7 +1,5 @@
 """The recipes: every part of the training that they are named after, as `Run` resolves it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Records of what outputs were made from: kept, carried to another folder, and held against what is there."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Passwords, tokens and cookies: planted in settings and addresses, and looked for in whatever is written."""
 
-from __future__ import annotations
-
 import ast
 import json
 import pickle

@@ -1,7 +1,5 @@
 """The report in a real browser, as wide as a phone and as wide as a desk."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

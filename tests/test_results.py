@@ -1,7 +1,5 @@
 """Tables, figures, controls and the report, on small made metrics files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

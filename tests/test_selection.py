@@ -1,7 +1,5 @@
 """Choosing and cutting windows against loops in plain Python, edges included."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st

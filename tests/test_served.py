@@ -1,7 +1,5 @@
 """The model that MLflow serves, asked by somebody who means no good: paths, bombs, what is no sound."""
 
-from __future__ import annotations
-
 import os
 import time
 import tracemalloc

@@ -1,7 +1,5 @@
 """What evaluations send, what `glat track sync` sends later, and that nothing waits for either for long."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import subprocess

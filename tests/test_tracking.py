@@ -1,7 +1,5 @@
 """What MLflow is told: the same numbers as the tables', once, by many at once; and what goes wrong, in one sentence."""
 
-from __future__ import annotations
-
 import base64
 import errno
 import fcntl

@@ -1,7 +1,5 @@
 """Tracking of real trainings: live, killed, resumed, never slowed, and the network served over HTTP."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import json

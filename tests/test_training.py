@@ -1,7 +1,5 @@
 """Training: reproducible, resumable, honest about failure, and the same on two processes."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """GL-AT around small backbones: against a loop over clips, and what each loss may change."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

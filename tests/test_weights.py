@@ -1,7 +1,5 @@
 """PANNs' published weights, end to end on made-up ones in the same format: fetched, checked, scored, and trained from."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The wheel serves outside the repository: it holds the package whole and nothing else."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import zipfile

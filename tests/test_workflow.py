@@ -1,7 +1,5 @@
 """The pipeline end to end through real Snakemake, on a tiny corpus; then what an edit, a kill and a second run do."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

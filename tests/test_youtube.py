@@ -112,16 +112,13 @@ def media(tmp_path_factory) -> dict[str, bytes]:
     encode(folder / "short.webm", talking_clock(), RATE)
     encode(folder / "clock.m4a", talking_clock(), RATE)
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error"]
-    picture = ["-f", "lavfi", "-i", f"testsrc=s=64x64:r=5:d={SECONDS}"]
+    picture = f"-f lavfi -i testsrc=s=64x64:r=5:d={SECONDS}"
     for command in (
-        [
-            "-i", "short.webm", "-c", "copy", "-cluster_time_limit", "10000", "-cluster_size_limit", "9999999",
-            "clock.webm",
-        ],
-        [*picture, "-i", "clock.m4a", "-c:v", "mpeg4", "-g", "40", "-c:a", "copy", "clock.mp4"],
-        [*picture, "-c:v", "mpeg4", "silent.mp4"],
-    ):  # fmt: skip
-        subprocess.run([*ffmpeg, *command], cwd=folder, check=True, timeout=300)
+        "-i short.webm -c copy -cluster_time_limit 10000 -cluster_size_limit 9999999 clock.webm",
+        f"{picture} -i clock.m4a -c:v mpeg4 -g 40 -c:a copy clock.mp4",
+        f"{picture} -c:v mpeg4 silent.mp4",
+    ):
+        subprocess.run([*ffmpeg, *command.split()], cwd=folder, check=True, timeout=300)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

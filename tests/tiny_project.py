@@ -1,7 +1,5 @@
 """A copy of the whole project on a tiny corpus, what is run in it, and one such copy in which everything was made."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

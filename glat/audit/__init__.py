@@ -35,7 +35,7 @@ class Audit(NamedTuple):
 
     @property
     def fit(self) -> bool:
-        return all(row.grade != NOT_FIT for row in self.rows)
+        return all(row.verdict.grade != NOT_FIT for row in self.rows)
 
 
 def audit(params: Params, root: Path = Path()) -> Audit:

@@ -37,12 +37,16 @@ def write(params: Params, folder: Path) -> Audit:
 def summary(found: Audit) -> str:
     """The verdict, each finding, and how much of each split is there, as a few lines of text."""
     lines = [found.verdict.grade]
-    for grade in (NOT_FIT, WARNING):
-        lines += [f"  {grade}, {row.split}: {row.why}" for row in found.rows if row.grade == grade]
+    lines += [f"  {row.verdict.grade}, {row.split}: {row.verdict.why}" for row in _findings(found)]
     for name, split in found.splits.items():
         lost = ", ".join(f"{count} {kind}" for kind, count in split.kinds.most_common())
         lines.append(f"  {name}: {split.got} of {split.asked} clips{f'; lost: {lost}' if lost else ''}")
     return "\n".join(lines)
+
+
+def _findings(found: Audit) -> list[Row]:
+    """The rows that are not fine, the worst first."""
+    return [row for grade in (NOT_FIT, WARNING) for row in found.rows if row.verdict.grade == grade]
 
 
 def _page(params: Params, found: Audit, drawn: Path) -> dict:
@@ -56,7 +60,7 @@ def _page(params: Params, found: Audit, drawn: Path) -> dict:
         "dataset": params.dataset,
         "verdict": found.verdict.grade,
         "fit": found.fit,
-        "findings": [(row, _code(row.why)) for grade in (NOT_FIT, WARNING) for row in found.rows if row.grade == grade],
+        "findings": [(row, _code(row.verdict.why)) for row in _findings(found)],
         "names": names,
         "tables": {
             "clips": _table(select["clips"], names, ("share lost", "share lost by PANNs")),
@@ -87,7 +91,7 @@ def _table(rows: list[Row], names: list[str], shares: tuple[str, ...] = (), ever
     for row in rows:
         share = everything_is_a_share or row.key in shares
         _, _, cells = lines.setdefault(row.key, (row.key, row.expected, {}))
-        cells[row.split] = (percent(row.value) if share else _text(row.value), row.grade)
+        cells[row.split] = (percent(row.value) if share else _text(row.value), row.verdict.grade)
     return [(key, expected, [cells.get(name, ("", "")) for name in names]) for key, expected, cells in lines.values()]
 
 

@@ -29,14 +29,6 @@ class Row(NamedTuple):
     expected: str = ""
     verdict: Verdict = Verdict()
 
-    @property
-    def grade(self) -> str:
-        return self.verdict.grade
-
-    @property
-    def why(self) -> str:
-        return self.verdict.why
-
 
 def judge(share: float, warn: float, fatal: float | None, why: str) -> Verdict:
     """The verdict on a share: fine up to `warn`, a warning up to `fatal` (None: never more than a warning)."""
@@ -60,8 +52,8 @@ def few(names: Iterable[str], most: int = 8) -> str:
 def verdict(rows: Iterable[Row]) -> Verdict:
     """The verdict on all rows, in words."""
     rows = list(rows)
-    fatal = [f"{row.split}: {row.why}" for row in rows if row.grade == NOT_FIT]
-    warnings = sum(row.grade == WARNING for row in rows)
+    fatal = [f"{row.split}: {row.verdict.why}" for row in rows if row.verdict.grade == NOT_FIT]
+    warnings = sum(row.verdict.grade == WARNING for row in rows)
     if fatal:
         return Verdict("not fit for training", "; ".join(fatal))
     with_warnings = f", with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""

@@ -91,12 +91,12 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     from ..data.sources.registry import open_source
 
     params, data, _, rows = _open_shard(split, shard)
-    segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
+    listing, segments = listings.read(data.listing(split, shard), rows, data.segments(split))
     out, audio = data.resampled(split, shard), params.audio
     source = open_source(params.corpus.source, params.dataset)
     kept, lost = resample_shard(
         segments,
-        data.listing(split, shard),
+        listing,
         data.audio(split, shard),
         out,
         rate=audio.sample_rate,
@@ -119,7 +119,7 @@ def pack(split: Split, shard: Shard) -> None:
     from ..data.sources.registry import identity
 
     params, data, classes, rows = _open_shard(split, shard)
-    segments = listings.read_segments(data.listing(split, shard), rows, data.segments(split))
+    _, segments = listings.read(data.listing(split, shard), rows, data.segments(split))
     out, ledger = data.pack(split, shard), data.ledger(split, shard)
     origin = {"dataset": params.dataset, "split": split, "shard": shard}
     origin["source"] = identity(params.corpus.source)

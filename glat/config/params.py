@@ -118,12 +118,14 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
         GlatError: what is wrong whatever is asked for, and then also what no result could be made with, a line a fault.
             Settings that are wrong for some results alone are not refused (`experiments.faults`).
     """
+    from . import experiments  # which is made from settings
+
     params, faults = _validate(settings)
     refused = [fault.partition(":")[0] for fault in faults]
     if params is not None:
         faults += _dataset_faults(params)
     if faults or params is None:
-        faults += [] if params is None or len(faults) > len(refused) else _run_faults(params)
+        faults += [] if params is None or len(faults) > len(refused) else experiments.faults(params, "report")
         # Where a key's own value was refused, another stands in for it: of that one there is nothing to say.
         news = [fault for fault in faults[len(refused) :] if fault.partition(":")[0] not in refused]
         raise GlatError("\n".join(f"{name}: {fault}" for fault in faults[: len(refused)] + news))
@@ -156,12 +158,6 @@ def _dataset_faults(params: Params) -> list[str]:
         needed = "name the folder with the class list and the segment lists, or the address of each"
         return [f"datasets.{params.dataset}.metadata: missing; {needed}"]
     return []
-
-
-def _run_faults(params: Params) -> list[str]:
-    from .experiments import faults  # which is made from settings
-
-    return faults(params, "report")
 
 
 def _drop(settings: Any, place: tuple[str | int, ...]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from ..lib import layout
 from ..lib.documents import read_json, read_yaml, sentence
@@ -20,7 +20,7 @@ from ..lib.files import digest, whole
 from ..models.registry import BACKBONES
 from .params import Params
 from .settings import Waveform
-from .training import Execution, Glat, Training
+from .training import Glat, Training
 from .types import Count, Dropout, Hop, Name, Natural, Settings
 
 
@@ -40,16 +40,6 @@ class Run(Settings):
     audio: Waveform
     training: Training
     packs: list[str]  # the training shards, relative to the project's root
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_execution(cls, settings: Any) -> Any:
-        """A run from before there was a section `execution`, whose training had these settings among its own."""
-        if not isinstance(settings, dict) or not isinstance(training := settings.get("training"), dict):
-            return settings
-        moved = {*Execution.model_fields}
-        moved |= {"sync_batchnorm"} if training.get("sync_batchnorm", True) is None else set()  # which stood for true
-        return settings | {"training": {key: value for key, value in training.items() if key not in moved}}
 
     @property
     def folder(self) -> Path:

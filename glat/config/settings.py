@@ -34,8 +34,6 @@ from .types import (
     check_path,
 )
 
-__all__ = ["Count", "Name", "Natural", "Positive", "Settings"]  # for the sources' own sections
-
 
 class Weights(Settings):
     """Published weights: an address or a path, and the checksums that their publisher gives."""

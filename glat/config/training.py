@@ -6,10 +6,9 @@ Defaults are those of params.yaml (a test compares them), for checkpoints, runs 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic import Field
 
 from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings
 
@@ -100,22 +99,6 @@ class Training(Settings):
     def extendable(self) -> bool:
         """Whether more steps continue the same training: no learning rate depends on how many there are in all."""
         return self.schedule != "cosine"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_execution(cls, given: Any) -> Any:
-        moved = given.keys() & Execution.model_fields.keys() if isinstance(given, dict) else ()
-        faults: list[InitErrorDetails] = [
-            {"type": "value_error", "loc": (key,), "input": given[key], "ctx": {"error": _moved(key)}}
-            for key in sorted(moved)
-        ]
-        if faults:
-            raise ValidationError.from_exception_data(cls.__name__, faults)
-        return given
-
-
-def _moved(key: str) -> str:
-    return f"it is `execution.{key}` now: the section `execution`, beside `training`, has what changes no mathematics"
 
 
 class Trainings(Training):

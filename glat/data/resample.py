@@ -27,17 +27,17 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from ..lib.errors import GlatError, refusal
+from ..lib.errors import GlatError
 from ..lib.escaping import printable
 from ..lib.files import whole
 from ..lib.redaction import redact
 from .audio.clips import OVERHANG, UNLIMITED, AudioError, Limits, Samples, Statistics, prepare, statistics
 from .kinds import Kind, Loss
-from .shards import STRINGS, in_order, need_space, progress
+from .lists import listings
+from .shards import in_order, need_space, progress
 from .sources import read_files
 
 SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
-COLUMNS = ("clip", "file", "part", "kind", "reason")
 
 
 class Row(NamedTuple):
@@ -68,7 +68,7 @@ class _Found(NamedTuple):
 
 def resample_shard(
     segments: pd.DataFrame,
-    listing: pd.DataFrame | str | Path,
+    listing: pd.DataFrame,
     audio_folder: str | Path,
     out_folder: str | Path,
     rate: int = 32000,
@@ -82,7 +82,7 @@ def resample_shard(
 ) -> tuple[int, int]:
     """Decode and resample a shard's audio into `out_folder`; returns (clips kept, clips lost).
 
-    segments: the shard's rows (`audioset.read_segments`); listing: the download step's table, or the CSV's path; read:
+    segments: the shard's rows (`audioset.read_segments`); listing: the download step's table; read:
     the source's `read`, for audio that does not lie in files of its own; in_place: keep no waveform, only where it is;
     limits: what one clip may cost. Clips are streamed through `workers` processes, and the bytes written do not depend on
     how many there are. A clip that gives no audio goes to the ledger with its reason, and the others go on.
@@ -91,7 +91,9 @@ def resample_shard(
     clip that is to be used in place has another rate or length.
     """
     audio_folder, out_folder = Path(audio_folder), Path(out_folder)
-    listing = _check_listing(segments, listing)
+    listing = listings.check(listing, "the listing")
+    if len(stray := listing[~listing["clip"].isin(segments["clip"]) | listing["clip"].duplicated()]):
+        raise GlatError(f"clip {stray['clip'].iloc[0]} is not in this shard's segments, or is listed twice")
     there = listing[(listing["kind"] == "") & (listing["file"] != "")]
     if not in_place:
         # FLAC takes half to two thirds of it, as the recordings' noise lets it.
@@ -138,9 +140,8 @@ def resample_shard(
                 f"(first: {first}); {check}"
             )
         pd.DataFrame(kept, columns=Row._fields).to_csv(folder / "clips.csv", index=False)
-        pd.DataFrame(lost, columns=["clip", "kind", "reason", "file", "part"]).to_csv(
-            folder / "ledger.csv", index=False
-        )
+        columns = ["clip", "kind", "reason", "file", "part"]
+        pd.DataFrame(lost, columns=columns).to_csv(folder / "ledger.csv", index=False)
         made: dict[str, Any] = {"sample_rate": rate, "clip_seconds": seconds, "min_seconds": min_seconds}
         made |= {"clips_asked": len(segments), "codec": "in_place" if in_place else codec}
         made["versions"] = {name: version(name) for name in ("av", "numpy", "soundfile", "soxr")}
@@ -162,38 +163,6 @@ def _fitting(sources: Iterator[tuple[Any, Any]], rate: int, samples: int) -> Ite
         elif not isinstance(source, AudioError):
             raise GlatError(f"{row.file}: only an HDF5 file of waveforms can be used in place; set in_place: false")
         yield row, source
-
-
-def _check_listing(segments: pd.DataFrame, listing: pd.DataFrame | str | Path) -> pd.DataFrame:
-    """The listing with all its columns, every row a different clip of the shard."""
-    name = "the listing"
-    if not isinstance(listing, pd.DataFrame):
-        name = str(listing)
-        try:
-            listing = pd.read_csv(listing, **STRINGS)
-        except (OSError, ValueError) as error:
-            why = refusal(error) or f"cannot be read as a listing of audio files ({error}); run `glat download`"
-            raise GlatError(f"{name}: {why}") from None
-    if not {"clip", "file", "reason"} <= set(listing.columns):
-        raise GlatError(
-            f"{name}: columns are {', '.join(listing.columns)}; a listing has clip, file, reason, and may have part"
-        )
-    if "kind" not in listing and listing["reason"].fillna("").any():
-        raise GlatError(
-            f"{name}: has no column kind, as an earlier glat wrote it; run `glat download` again, which keeps the audio"
-        )
-    listing = listing.assign(**{column: listing.get(column, "") for column in ("part", "kind")})[list(COLUMNS)].fillna(
-        ""
-    )
-    if len(odd := listing[~listing["kind"].isin(["", *Kind])]):
-        clip, kind = odd.iloc[0][["clip", "kind"]]
-        raise GlatError(
-            f"{name}: clip {clip} is lost as {kind!r}, which is none of glat.data.kinds; run `glat download`"
-        )
-    stray = listing[~listing["clip"].isin(segments["clip"]) | listing["clip"].duplicated()]
-    if len(stray):
-        raise GlatError(f"{name}: clip {stray['clip'].iloc[0]} is not in this shard's segments, or is listed twice")
-    return listing
 
 
 def _prepare(

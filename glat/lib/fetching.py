@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -52,17 +53,11 @@ def fetch_file(
     lock = path.with_name(f".{path.name}.lock")
     with locked(lock, f"{path}: another process fetches this file; waiting for it to end") as waited:
         # The lock's file stays: with it removed, one who waits for it and one who makes it anew would both go on.
-        if waited and path.exists() and _matches(path, sha256, md5):
-            return
+        if waited and path.exists():
+            with suppress(GlatError):
+                check_file(path, sha256, md5)
+                return
         _complete(address, path, sha256, md5, limits, setting)
-
-
-def _matches(path: Path, sha256: str | None, md5: str | None) -> bool:
-    try:
-        check_file(path, sha256, md5)
-    except GlatError:
-        return False
-    return True
 
 
 def _complete(address: str, path: Path, sha256: str | None, md5: str | None, limits: Limits, setting: str) -> None:

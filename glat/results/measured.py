@@ -6,6 +6,8 @@ Every number in a table or figure comes from here, and from `metrics.json` and `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,13 +57,7 @@ class Measured(NamedTuple):
 
     def mean(self, *keys: str) -> float:
         """The mean over seeds of a number in metrics.json, as in `mean("cost", "seconds_per_clip")`."""
-        values = []
-        value: Any
-        for value in self.metrics.values():
-            for key in keys:
-                value = value[key]
-            values.append(value)
-        return float(np.mean(values))
+        return float(np.mean([reduce(getitem, keys, found) for found in self.metrics.values()]))
 
 
 class Spread(NamedTuple):
@@ -157,16 +153,15 @@ def only_failures(runs: list[Run]) -> bool:
 def same_clips(systems: list[Measured]) -> None:
     """Raise GlatError unless all were evaluated on the same clips and labels in the same order."""
     different_clips(systems)
-    found: dict[str, str] = {}
-    for one in systems:
-        for seed, influence in one.influence.items():
-            found.setdefault(influence.clips, one.metrics[seed]["run"])
-    if len(found) > 1:
-        first, second = list(found.values())[:2]
-        raise GlatError(
-            f"{first} and {second} differ in the labels or the order of their clips and can't be compared; "
-            "evaluate both again"
-        )
+    runs = [(one.influence[seed].clips, metrics["run"]) for one in systems for seed, metrics in one.metrics.items()]
+    _refuse_two(dict(runs), "the labels or the order of their clips and can't be compared")
+
+
+def _refuse_two(runs: dict[Any, str], what: str) -> None:
+    """Raise GlatError where runs, by what they should have in common, are more than one."""
+    if len(runs) > 1:
+        first, second = list(runs.values())[:2]
+        raise GlatError(f"{first} and {second} differ in {what}; evaluate both again")
 
 
 def different_clips(systems: list[Measured]) -> None:
@@ -204,13 +199,8 @@ def confidence(systems: Iterable[Measured], default: float = 0.95) -> float:
     Raises:
         GlatError: runs that were evaluated with different values.
     """
-    found: dict[float, str] = {}
-    for one in systems:
-        for metrics in one.metrics.values():
-            found.setdefault(metrics["evaluation"]["confidence"], metrics["run"])
-    if len(found) > 1:
-        first, second = list(found.values())[:2]
-        raise GlatError(f"{first} and {second} differ in evaluation.confidence; evaluate both again")
+    found = {run["evaluation"]["confidence"]: run["run"] for one in systems for run in one.metrics.values()}
+    _refuse_two(found, "evaluation.confidence")
     return next(iter(found), default)
 
 

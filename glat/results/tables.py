@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,16 +142,17 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
 
 def write_table1(params: Params, folder: Path) -> None:
     """Write table1.csv and table1.md into `folder`."""
-    systems = [read(system) for system in experiments.table1(params)]
-    table = table1(systems)
-    write(table, markdown1(table, confidence(systems)), folder / "table1")
+    _write(experiments.table1(params), table1, markdown1, folder / "table1")
 
 
 def write_table2(params: Params, folder: Path) -> None:
     """Write table2.csv and table2.md into `folder`."""
-    systems = [read(system) for system in experiments.table2(params)]
-    table = table2(systems)
-    write(table, markdown2(table, confidence(systems)), folder / "table2")
+    _write(experiments.table2(params), table2, markdown2, folder / "table2")
+
+
+def _write(systems: list[experiments.System], table: Callable, markdown: Callable, path: Path) -> None:
+    measured = [read(system) for system in systems]
+    write(rows := table(measured), markdown(rows, confidence(measured)), path)
 
 
 def write(table: pd.DataFrame, markdown: str | None, path: Path) -> None:

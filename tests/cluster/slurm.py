@@ -1,7 +1,5 @@
 """A Slurm cluster of two nodes on this machine, in a folder and on ports of its own: munged, slurmctld, two slurmd."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import secrets

@@ -3,8 +3,6 @@
 pytest -n 0 tests/cluster
 """
 
-from __future__ import annotations
-
 import csv
 import subprocess
 import sys

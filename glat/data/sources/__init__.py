@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...config import settings
+from ...config.types import Settings
 from ...lib.errors import GlatError
 from ..audio.pieces import Cut
 
@@ -55,7 +55,7 @@ def read_files(listing: pd.DataFrame, folder: Path, _longest: float = math.inf) 
         yield Cut(path, start, seconds, how == "auto", last) if part else path
 
 
-class Source(settings.Settings):
+class Source(Settings):
     """A source and its settings.
 
     ways: names of settings that say how audio

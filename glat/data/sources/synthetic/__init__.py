@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ....config import settings
+from ....config.types import Natural
 from ....lib import dependencies
 from ....lib.errors import GlatError
 from ....lib.files import whole
@@ -68,7 +68,7 @@ class Synthetic(ListedSource):
     clips of 3 to 9.5 s.
     """
 
-    seed: settings.Natural
+    seed: Natural
     snr_db: Annotated[tuple[float, float], _pair(float)] = (-15.0, 15.0)
     events: Annotated[tuple[int, int], _pair(int), AfterValidator(_events)] = (1, 4)
     short_clips: Annotated[float, Field(ge=0, le=1)] = 0.08

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from pydantic import AfterValidator, Field
 
-from ....config import settings
+from ....config.types import Count, Natural, Positive
 from ....lib.errors import GlatError
 from ....lib.files import locked, remove
 from ....lib.redaction import redact
@@ -80,10 +80,10 @@ class YouTube(Source):
     address: Annotated[str, AfterValidator(_address)] = "https://www.youtube.com/watch?v={id}"
     cookies: str | None = None
     proxy: Annotated[str | None, AfterValidator(_proxy)] = None
-    parallel: settings.Count = 4
-    retries: settings.Natural = 3
+    parallel: Count = 4
+    retries: Natural = 3
     sleep_interval: Annotated[float, Field(ge=0)] | None = None
-    socket_timeout: settings.Positive = 20.0
+    socket_timeout: Positive = 20.0
     skip_download: bool = False
 
     def interval(self) -> float:
