@@ -25,8 +25,8 @@ SAMPLES = round(RATE * SECONDS)
 SCALE = np.float32(2**-15)
 
 
-def write_pack(folder: Path, clips: int) -> None:
-    """A pack of noise, and the same rows as a raw file."""
+def write_pack(folder: Path, clips: int, count: int = 1) -> None:
+    """A pack of noise, `pack.h5`, its clips labelled by `count` classes in turn, and the same rows as a raw file."""
     import json
 
     import pandas as pd
@@ -49,8 +49,10 @@ def write_pack(folder: Path, clips: int) -> None:
     pd.DataFrame({"clip": names} | facts).to_csv(folder / "clips.csv", index=False)
     pd.DataFrame(columns=["clip", "kind", "reason", "file", "part"]).to_csv(folder / "ledger.csv", index=False)
     (folder / "audio.json").write_text(json.dumps({"sample_rate": RATE, "clip_seconds": SECONDS}))
-    segments = pd.DataFrame({"clip": names, "start": 0.0, "end": SECONDS, "labels": [("/m/0a",)] * clips})
-    classes = pd.DataFrame({"index": [0], "mid": ["/m/0a"], "display_name": ["A"]})
+    labels = [(f"/m/0{i % count}",) for i in range(clips)]
+    segments = pd.DataFrame({"clip": names, "start": 0.0, "end": SECONDS, "labels": labels})
+    mids = [f"/m/0{i}" for i in range(count)]
+    classes = pd.DataFrame({"index": range(count), "mid": mids, "display_name": mids})
     pack_shard(folder, segments, classes, folder / "pack.h5", folder / "lost.csv", RATE, {})
 
 

@@ -25,6 +25,9 @@ SPLITS = {"train": 24, "eval": 12}
 TINY = {
     "table1.two_networks": [],
     "datasets.mini.splits": SPLITS,
+    "datasets.mini.classes": 16,
+    "datasets.mini.source": {"classes": None},
+    "datasets.mini.hop": 640,
     "datasets.mini.shard_size": 12,
     "datasets.mini.width": 0.125,
     "datasets.mini.training": {"steps": 6, "batch_size": 4, "schedule": "cosine", "warmup": 2},

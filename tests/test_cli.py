@@ -63,7 +63,7 @@ NOBODY_LISTENS = json.dumps({name: f"http://127.0.0.1:9/{name}" for name in LIST
     [
         (["--set", "glat.tau", "metadata"], "--set glat.tau: expected KEY=VALUE"),
         (["--set", "datasets.mini.classes=17", "metadata"],
-         "datasets.mini.classes: 17, but the list class_labels_indices.csv has 16"),
+         "datasets.mini.classes: 17, but the list class_labels_indices.csv has 9"),
         (["--set", "datasets.mini.source.kind=tape", "metadata"], "datasets.mini.source.kind: 'tape' is not known"),
         (["--set", "datasets.mini.source.snr=[0, 1]", "metadata"], "datasets.mini.source: unknown key snr"),
         (["--set", "datasets.mini.source.snr_db=[1, 0]", "metadata"],

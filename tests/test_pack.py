@@ -129,7 +129,7 @@ def test_reading(shard):
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_loader_workers(shard, start_method):
     packs = Packs([shard[0] / "pack.h5"])
-    whole = packs.read(range(4))
+    whole = packs.read_int16(range(4))
     loader = torch.utils.data.DataLoader(
         PackedClips(packs, only=np.array([2, 0, 3])), batch_sampler=[[0, 2], [1]], collate_fn=as_is, num_workers=1,
         multiprocessing_context=start_method,

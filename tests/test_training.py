@@ -428,8 +428,8 @@ def test_the_learning_rate_falls_on_a_plateau_of_clips_that_no_step_trains_on(pr
     run = run_with(params, steps=12, warmup=0, learning_rate=1e-3, schedule="plateau", plateau=plateau)
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.1, 0.1])  # the second look without a better one is at step 8, the next at 12
     monkeypatch.setattr(HeldOut, "look", lambda self, stage: next(scores))
-    seen, read = set(), Packs.read
-    monkeypatch.setattr(Packs, "read", lambda self, clips: (seen.update(clips.tolist()), read(self, clips))[1])
+    seen, read = set(), Packs.read_int16
+    monkeypatch.setattr(Packs, "read_int16", lambda self, clips: (seen.update(clips.tolist()), read(self, clips))[1])
     train(run, project / "a", log_every=1)
     held = held_out_clips(run, 24)
     assert len(held) == 6 and seen == set(range(24)) - set(held.tolist())
@@ -507,9 +507,11 @@ def test_networks_on_the_way_are_kept_as_runs_of_their_own(project, params):
 
 def test_what_a_training_keeps_in_memory_does_not_grow(project, params):
     curve = progress.Curve(project / "train.csv", every=100, batch_size=4)
-    other = SimpleNamespace(global_step=0, max_steps=1000, is_global_zero=False, world_size=1)
+    strategy = SimpleNamespace(root_device="cpu")
+    other = SimpleNamespace(global_step=0, max_steps=1000, is_global_zero=False, world_size=1, strategy=strategy)
+    stage = SimpleNamespace(row={"loss": torch.tensor(1.0)}, check=lambda values, step: None)
     for step in range(1, 351):
         other.global_step = step
         curve.on_train_start(other, None) if step == 1 else None
-        curve.on_train_batch_end(other, SimpleNamespace(row={"loss": 1.0}))
+        curve.on_train_batch_end(other, stage)
     assert curve.rows == [] and curve.steps == 50 and curve.sums == {"loss": 50.0}

@@ -55,8 +55,9 @@ class Plateau(Settings):
 class Execution(Settings):
     """How trainings and evaluations are executed: nothing here changes the mathematics, so no run depends on it.
 
-    What does depend on it: how sums are rounded (`precision`, accelerator, processes), and dropout, which each process draws
-    for its own part of a batch. Batch k, its augmentation and its batch norm are the same for any number of processes.
+    What does depend on it: how sums are rounded (`precision`, accelerator, `compile`, processes), and dropout, which each
+    process draws for its own part of a batch. Batch k, its augmentation and its batch norm are the same for any number of
+    processes.
     """
 
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -65,6 +66,7 @@ class Execution(Settings):
     log_every: Count = 100
     workers: Natural = 0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    compile: bool = False
     devices: Count = 1
     nodes: Count = 1
 

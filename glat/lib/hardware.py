@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import version
 
 import torch
+from lightning.pytorch.plugins.environments import ClusterEnvironment
 
 from .cores import cores
 from .errors import GlatError
@@ -17,13 +18,29 @@ def use_threads(threads: int | None) -> None:
     torch.set_num_threads(max(1, min(threads or cores(), cores())))
 
 
-def starter(world: int) -> list:
-    """Who starts the `world` processes of a training, as Lightning's plugins: Slurm where it started as many (`srun`),
-    else Lightning, which in any job of Slurm's would take what Slurm started for all of them."""
-    from lightning.pytorch.plugins.environments import LightningEnvironment
+def cluster(devices: int, nodes: int) -> ClusterEnvironment:
+    """What starts the processes of a training, `devices` on each of `nodes` nodes: `torchrun` or Slurm's `srun` if this
+    process is one of as many that they started, and Lightning otherwise, which in a job of Slurm's would take the job's
+    tasks for them.
 
-    tasks = os.environ.get("SLURM_NTASKS")
-    return [LightningEnvironment()] if tasks and (world == 1 or tasks != str(world)) else []
+    Raises GlatError if torchrun started another number, or if nobody started the processes of the other nodes.
+    """
+    from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+
+    world = devices * nodes
+    asked = f"execution.devices: {devices} and execution.nodes: {nodes}"
+    if TorchElasticEnvironment.detect():
+        if (started := os.environ["WORLD_SIZE"]) != str(world):
+            raise GlatError(f"{asked} make {world} processes, but torchrun started {started}; make them equal")
+        return TorchElasticEnvironment()
+    if world > 1 and os.environ.get("SLURM_STEP_NUM_TASKS") == str(world):
+        return SLURMEnvironment(auto_requeue=False)  # Snakemake starts an interrupted job again
+    if nodes > 1 and not {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys():
+        raise GlatError(
+            f"{asked}, but only this process was started, and it would wait for the others for ever; use the Slurm profile, "
+            "srun or torchrun (docs/cluster.md), or set execution.nodes: 1"
+        )
+    return LightningEnvironment()
 
 
 def accelerator(setting: str) -> str:

@@ -66,9 +66,10 @@ class LogMel(nn.Module):
 
     @torch.no_grad()
     def forward(self, waveform: Tensor) -> Tensor:
-        """(B, samples) float in [-1, 1] -> (B, 1, frames, mels) float32 in dB."""
+        """(B, samples), float in [-1, 1] or int16, -> (B, 1, frames, mels) float32 in dB."""
         with torch.autocast(waveform.device.type, enabled=False):
-            stft = self.stft(waveform.float())  # (B, window / 2 + 1, frames), complex
+            scale = 2.0**-15 if waveform.dtype == torch.int16 else 1.0
+            stft = self.stft(waveform.float() * scale)  # (B, window / 2 + 1, frames), complex
             # |x|^2 without the square root of abs(): half the time of the whole front end.
             power = self.mel_scale(stft.real.square() + stft.imag.square())  # (B, mels, frames)
             if not self.centred_end:

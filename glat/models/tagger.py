@@ -18,7 +18,7 @@ class Tagger(nn.Module):
         self.front_end, self.network = front_end, network
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """(B, samples) in [-1, 1] at `front_end.sample_rate` -> probabilities (B, L)."""
+        """(B, samples) in [-1, 1], or int16, at `front_end.sample_rate` -> probabilities (B, L)."""
         return self.streams(waveform).fused
 
     def streams(self, waveform: Tensor, generator: Draws = None) -> Streams:

@@ -182,9 +182,9 @@ class TwoStream(nn.Module):
             raise ValueError(f"n is {self.n}: there are only {y_g.shape[1]} classes to choose windows by")
         none = torch.full((clips, self.n), -1, device=m.device)
         if self.selection == "random":
-            return random_starts(clips, self.n, self.tau, seconds, generator).to(m.device), none
+            return random_starts(clips, self.n, self.tau, seconds, generator).to(m.device, non_blocking=True), none
         if self.selection == "uniform":
-            return uniform_starts(clips, self.n, self.tau, seconds).to(m.device), none
+            return uniform_starts(clips, self.n, self.tau, seconds).to(m.device, non_blocking=True), none
         classes = top_classes(y_g, self.n)  # (B, N)
         s_g = self.frame_scores(m)  # (B, T, L)
         chosen = s_g.gather(2, classes[:, None].expand(-1, frames, -1)).transpose(1, 2)  # (B, N, T)

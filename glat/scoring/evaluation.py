@@ -40,9 +40,10 @@ def predict(
     precision: str,
     seed: int,
     only: np.ndarray | None = None,
+    workers: int = 0,
 ) -> tuple[dict[str, np.ndarray], float]:
     """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a
-    clip took (`cost.Stopwatch`). device: "cpu" or "cuda"; precision: "float32" or "bf16".
+    clip took (`cost.Stopwatch`). device: "cpu" or "cuda"; precision: "float32" or "bf16"; workers: processes that read.
 
     The first are "fused" and "global" (clips, L) float32, and with GL-AT also "local" (clips, L), "windows" (clips, N)
     starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
@@ -51,14 +52,15 @@ def predict(
     Raises:
         GlatError: a clip whose scores are not finite.
     """
-    loader = DataLoader(PackedClips(packs, only), batch_size, collate_fn=as_is)
+    how = {"collate_fn": as_is, "num_workers": workers, "pin_memory": device == "cuda"}
+    loader = DataLoader(PackedClips(packs, only), batch_size, **how)
     tagger = tagger.to(device, memory_format=torch.channels_last).eval()
     parts: dict[str, list[np.ndarray]] = {}
     watch = Stopwatch(device)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
         for batch in tqdm(loader, "evaluate", unit="batch", disable=None):
             draw = clip_generators(seed, packs.clips[batch["index"].numpy()])
-            waveform = batch["waveform"].to(device)
+            waveform = batch["waveform"].to(device, non_blocking=True)
             with watch.lap(len(waveform)):
                 streams = tagger.streams(waveform, draw)
             if not streams.fused.isfinite().all():  # nor are the streams that it is made of
@@ -170,6 +172,7 @@ def evaluate(
         precision=precision,
         seed=settings.seed,
         only=heard,
+        workers=execution.workers,
     )
     found, classwise = {}, {}
     for name in STREAMS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,12 @@ def stripes(rng: np.random.Generator, clips: int, length: int, count: int, width
     return torch.from_numpy(((t >= first) & (t < first + size)).any(1))
 
 
+def on(device: torch.device | str, x: Tensor) -> Tensor:
+    """A tensor on a device. A GPU copies it from pinned memory, for which nobody waits."""
+    device = torch.device(device)
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 def spec_augment(
     shape: tuple[int, ...],
     rng: np.random.Generator,
@@ -27,6 +33,7 @@ def spec_augment(
     time_width: int,
     mel_stripes: int,
     mel_width: int,
+    device: torch.device | str = "cpu",
 ) -> Tensor | None:
     """SpecAugment of log-mels of a shape (B, 1, frames, mels) as factors of that shape: 0 inside stripes, 1 outside; None
     where no stripes are asked for.
@@ -37,8 +44,8 @@ def spec_augment(
     if not time_stripes and not mel_stripes:
         return None
     clips, _, frames, mels = shape
-    time = stripes(rng, clips, frames, time_stripes, time_width)[:, None, :, None]
-    band = stripes(rng, clips, mels, mel_stripes, mel_width)[:, None, None, :]
+    time = on(device, stripes(rng, clips, frames, time_stripes, time_width))[:, None, :, None]
+    band = on(device, stripes(rng, clips, mels, mel_stripes, mel_width))[:, None, None, :]
     return (~(time | band)).float()
 
 
@@ -56,8 +63,8 @@ def pairs(clips: int, rng: np.random.Generator, alpha: float) -> tuple[Tensor, T
 
 def mix(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
     """Mixup of anything (B, ...): x_i <- l_i x_i + (1 - l_i) x_j."""
-    share = share.to(x.device).view(-1, *[1] * (x.dim() - 1))
-    return share * x + (1 - share) * x[partner.to(x.device)]
+    share = share.view(-1, *[1] * (x.dim() - 1))
+    return share * x + (1 - share) * x[partner]
 
 
 def mix_masked(masked: Masked, partner: Tensor, share: Tensor) -> Masked:
@@ -69,7 +76,7 @@ def mix_masked(masked: Masked, partner: Tensor, share: Tensor) -> Masked:
     """
     logmel, keep = masked
     assert keep is not None, "nothing is masked: `mix` does"
-    partner, share = partner.to(logmel.device), share.to(logmel.device)[:, None, None, None]
+    share = share[:, None, None, None]
     own = share * keep
     both = own + (1 - share) * keep[partner]
     share = torch.where(both > 0, own / both, share)  # in each cell
@@ -107,16 +114,15 @@ def augment(
 
     windows: how many the local stream hears of each clip, and their length in frames: (N, W); None without GL-AT.
     """
-    choice = settings.spec_augment.model_dump()
+    choice: dict[str, Any] = settings.spec_augment.model_dump() | {"device": logmel.device}
     where = choice.pop("where")
     keep, keep_windows = spec_augment(logmel.shape, masks, **choice), None
     if where == "windows" and windows:
         count, width = windows
         keep_windows = spec_augment((len(logmel) * count, 1, width, logmel.shape[3]), masks, **choice)
-    keep, keep_windows = (x if x is None else x.to(logmel.device) for x in (keep, keep_windows))
     masked = None if keep is None else Masked(logmel, keep)
     if settings.mixup_alpha:
-        partner, share = pairs(len(logmel), mixing, settings.mixup_alpha)
+        partner, share = (on(logmel.device, x) for x in pairs(len(logmel), mixing, settings.mixup_alpha))
         if masked:
             masked = mix_masked(masked, partner, share)
         logmel, target = (mix(x, partner, share) for x in (logmel, target))

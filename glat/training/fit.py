@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from ..config.runs import Run, read_run
 from ..config.training import Execution
@@ -72,10 +73,15 @@ def _train(
     # Before, not after: a training of days outlives the next commit.
     here = {"accelerator": accelerator, "precision": precision}
     made_by = maker(accelerator, world) | {"execution": execution.model_dump() | here}
-    hardware.use_threads(max(1, (threads or cores()) // (execution.devices if accelerator == "cpu" else 1)))
+    cluster = hardware.cluster(execution.devices, execution.nodes)
+    # A task of srun has cores of its own; processes that Lightning or torchrun starts share those of their node.
+    sharing = execution.devices if accelerator == "cpu" and not isinstance(cluster, SLURMEnvironment) else 1
+    hardware.use_threads(max(1, (threads or cores()) // sharing))
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
     synchronised = world > 1 and settings.sync_batchnorm
     tagger = stage.network(run, classes, accelerator if synchronised else None)
+    if execution.compile:
+        stage.compile_backbones(tagger)
     facts = resume.facts(run, packs, execution)
     made_from, done = resume.fingerprint(facts), folder / "checkpoint.pt"
     if waited and done.exists():
@@ -106,7 +112,7 @@ def _train(
             devices=execution.devices,
             num_nodes=execution.nodes,
             strategy="ddp" if world > 1 else "auto",
-            plugins=hardware.starter(world),
+            plugins=[cluster],
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
@@ -116,6 +122,7 @@ def _train(
             enable_model_summary=False,
             enable_progress_bar=progress.live,
             use_distributed_sampler=False,
+            benchmark=accelerator == "gpu",  # cuDNN's fastest algorithms for shapes that stay
             default_root_dir=folder,
         )
         module, batches = Stage(tagger, run), Batches(run, packs, start, execution.workers)

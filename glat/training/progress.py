@@ -15,6 +15,7 @@ from pathlib import Path
 
 import lightning
 import torch
+from torch import Tensor
 
 from ..config.runs import Run, write_run
 from ..lib.errors import tell, warn
@@ -24,8 +25,9 @@ COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradie
 
 
 def first_process() -> bool:
-    """Whether this is the first process of a training, which may be distributed."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    """Whether this is the first process of a training, whoever started its processes: Lightning, srun or torchrun."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 @contextmanager
@@ -42,12 +44,13 @@ def run_lock(lock: Path) -> Iterator[bool]:
         yield waited
 
 
-def over_processes(trainer: lightning.Trainer, values: dict[str, float]) -> dict[str, float]:
+def over_processes(trainer: lightning.Trainer, values: dict[str, Tensor]) -> dict[str, float]:
     """Means over the processes of a training, whose parts of a batch are equal: what the whole batch has."""
-    if trainer.world_size == 1 or not values:
-        return values
-    own = torch.tensor(list(values.values()), dtype=torch.float64, device=trainer.strategy.root_device)
-    return dict(zip(values, trainer.strategy.reduce(own, reduce_op="mean").tolist(), strict=True))
+    if not values:
+        return {}
+    own = torch.stack([value.to(trainer.strategy.root_device, torch.float64) for value in values.values()])
+    whole = own if trainer.world_size == 1 else trainer.strategy.reduce(own, reduce_op="mean")
+    return dict(zip(values, whole.tolist(), strict=True))
 
 
 class Curve(lightning.Callback):
@@ -61,7 +64,7 @@ class Curve(lightning.Callback):
         self.path, self.every, self.batch_size = path, every, batch_size
         self.part = path.with_name(f".{path.name}.part")
         self.rows: list[dict[str, float]] = []
-        self.sums: dict[str, float] = {}  # of the steps since the last line
+        self.sums: dict[str, Tensor] = {}  # float64, of the steps since the last line, on the device
         self.steps = 0
         self.seconds = self.since = 0.0  # of training before this process, in all and since the last line
 
@@ -78,6 +81,7 @@ class Curve(lightning.Callback):
     def on_load_checkpoint(self, trainer, stage, checkpoint) -> None:
         for name, value in checkpoint["glat_curve"].items():
             setattr(self, name, value)
+        self.sums = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.sums.items()}
 
     def on_train_start(self, trainer, stage) -> None:
         now = time.monotonic()
@@ -87,12 +91,13 @@ class Curve(lightning.Callback):
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:
         for name, value in stage.row.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.sums[name] = value.double() + self.sums.get(name, 0.0)
         self.steps += 1
         step = trainer.global_step
         if step % self.every and step != trainer.max_steps:
             return
         means = over_processes(trainer, {name: total / self.steps for name, total in self.sums.items()})
+        stage.check(means, step)
         now = time.monotonic()
         if trainer.is_global_zero:
             speed = round(self.steps * self.batch_size / (now - self.last), 2)
@@ -126,6 +131,7 @@ class Kept(lightning.Callback):
     def on_train_batch_end(self, trainer, stage, *_) -> None:
         step = trainer.global_step
         if trainer.is_global_zero and self.every and step % self.every == 0:
+            stage.check(stage.row, step)
             folder = self.folder / f"{step:07d}"
             self.save(step, folder / "checkpoint.pt")
             write_run(self.run, folder / "config.yaml")

@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 
 def bce(scores: Tensor, target: Tensor) -> Tensor:
     """Binary cross entropy of probabilities (B, L), the mean over clips and classes; NaN if a score is not finite."""
-    if not scores.isfinite().all():
-        return scores.sum() * math.nan  # torch refuses such scores, on a GPU with a crash
     with torch.autocast(scores.device.type, enabled=False):
-        return F.binary_cross_entropy(scores.float(), target)
+        scores = scores.float()
+        # torch refuses such scores, on a GPU with a crash; and to ask for them here would wait for the GPU.
+        finite = scores.isfinite()
+        loss = F.binary_cross_entropy(torch.where(finite, scores, 0.5), target)
+        return torch.where(finite.all(), loss, math.nan)
 
 
 def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:
@@ -60,6 +62,15 @@ def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None 
     return synchronise(tagger, synchronise_on) if synchronise_on else tagger
 
 
+def compile_backbones(tagger: Tagger) -> None:
+    """Have torch.compile make one program of each backbone's convolutions, for training: there all shapes are static. In
+    use, where batches differ in size, the network stays as it is."""
+    for backbone in tagger.backbones().values():
+        plain = backbone.features
+        compiled = torch.compile(plain, dynamic=False)
+        backbone.features = lambda *x, b=backbone, c=compiled, p=plain: (c if b.training else p)(*x)  # type: ignore[method-assign]
+
+
 def callbacks(run: Run, packs: Packs) -> list[lightning.Callback]:
     """What changes a training from outside its steps: a learning rate that falls on a plateau."""
     return [HeldOut(run, packs)] if run.training.schedule == "plateau" else []
@@ -71,7 +82,9 @@ class Stage(lightning.LightningModule):
     def __init__(self, tagger: Tagger, run: Run):
         super().__init__()
         self.tagger, self.run = tagger, run
-        self.row: dict[str, float] = {}  # what the last step measured on this process's clips, for the curve
+        # What the last step measured on this process's clips, for the curve: on its device, since to read a number
+        # there waits for all that a GPU has to do.
+        self.row: dict[str, Tensor] = {}
         self.reduction = 1.0  # of the learning rate, by a plateau of held-out clips
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
@@ -90,10 +103,8 @@ class Stage(lightning.LightningModule):
         streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, masked, keep_windows)
         frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
         values = losses(streams, target, frozen)
-        self.row = {name: value.item() for name, value in values.items()}
-        if not math.isfinite(self.row["loss"]):
-            loss, why = self.row["loss"], self.cause(waveform)
-            raise GlatError(f"{self.run.folder}: step {step + 1}: the loss is {loss}: {why}")
+        self.row = {name: value.detach() for name, value in values.items()}
+        self.check_on_cpu(step + 1)
         return values["loss"]
 
     def whole_batch(self, *parts: Tensor) -> list[Tensor]:
@@ -111,34 +122,44 @@ class Stage(lightning.LightningModule):
         self.tagger.train()
         return len(waveform) > 1 and scores.float().std(0).max().item() < 1e-6
 
-    def cause(self, waveform: Tensor) -> str:
-        """Why a loss is not finite, in words, with what to do."""
-        if not waveform.isfinite().all():
-            return "the batch holds samples that are not finite; pack the data again"
-        if not all(p.isfinite().all() for p in self.tagger.parameters()):
-            return "weights are not finite; lower training.learning_rate or set training.gradient_clip"
-        return "the network's output overflowed; lower training.learning_rate or set execution.precision: float32"
+    def check(self, values: dict[str, Tensor] | dict[str, float], step: int) -> None:
+        """Raise GlatError, with the cause and what to do, unless all that was measured up to a step is finite.
+
+        A GPU is asked where a line of the curve is written, and before anything is saved; a CPU at each step.
+        """
+        for name, value in values.items():
+            if not math.isfinite(value):
+                what = name.replace("gradient_norm", "gradient").partition("_")[0]
+                if all(p.isfinite().all() for p in self.tagger.parameters()):
+                    why = "the network's output overflowed; lower training.learning_rate or set execution.precision: float32"
+                else:
+                    why = "weights are not finite; lower training.learning_rate or set training.gradient_clip"
+                raise GlatError(f"{self.run.folder}: step {step}: the {what} is {float(value)}: {why}")
+
+    def check_on_cpu(self, step: int) -> None:
+        if self.device.type == "cpu":
+            self.check(self.row, step)
 
     def configure_gradient_clipping(self, optimizer, *_args, **_kwargs) -> None:
         """Clip the norm of each stream's gradient by itself: one norm over both would couple losses that have nothing to
         do with each other (ours). Weights that both streams share are clipped once, with the global stream."""
-        limit, seen, norms = self.run.training.gradient_clip or math.inf, set(), []
+        limit, seen, norms = self.run.training.gradient_clip, set(), []
         for backbone in self.tagger.backbones().values():
             weights = [p for p in backbone.parameters() if p.grad is not None and p not in seen]
             seen.update(weights)
-            norms.append(torch.nn.utils.clip_grad_norm_(weights, limit).item())
-        norm = math.hypot(*norms)
-        if not math.isfinite(norm):
-            raise GlatError(
-                f"{self.run.folder}: step {self.global_step + 1}: the gradient is not finite although the loss is; "
-                "lower training.learning_rate or set execution.precision: float32"
-            )
-        self.row |= {"learning_rate": optimizer.param_groups[0]["lr"], "gradient_norm": norm}
+            norms.append(torch.nn.utils.get_total_norm([p.grad for p in weights]))
+            if limit:
+                torch.nn.utils.clip_grads_with_norm_(weights, limit, norms[-1])
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        rate = torch.tensor(optimizer.param_groups[0]["lr"], dtype=torch.float64)
+        self.row |= {"learning_rate": rate, "gradient_norm": norm}
+        self.check_on_cpu(self.global_step + 1)
 
     def configure_optimizers(self):
         settings = self.run.training
         weights = [p for p in self.tagger.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad)
+        fused = {"fused": True} if self.device.type == "cuda" else {}
+        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad, **fused)
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0

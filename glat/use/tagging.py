@@ -22,6 +22,7 @@ from ..models.twostream import Streams
 from ..training import checkpoints
 
 LOUDEST = 100.0  # samples relative to full scale, which float files may pass; more is no sound in [-1, 1]
+BATCH = {"cpu": 8, "cuda": 32}  # clips that a network gets at once
 PIECE = 10.0  # seconds over which `Mono` judges whether channels cancel, and that are held while a file is read
 
 
@@ -88,17 +89,20 @@ def clips(
     The last clip is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first
     clip, and of `name` and its start in seconds in later ones. Raises AudioError where scores are not finite.
     """
-    rate = tagger.front_end.sample_rate
+    rate, device = tagger.front_end.sample_rate, next(tagger.parameters()).device
     length, first = round(rate * seconds), 0
-    for clip in _cut([mono] if isinstance(mono, np.ndarray) else mono, length):
+    for batch in _batches(_cut([mono] if isinstance(mono, np.ndarray) else mono, length), BATCH[device.type]):
+        starts = [(first + i * length) / rate for i in range(len(batch))]
+        waveform = torch.from_numpy(np.stack([np.pad(clip, (0, length - len(clip))) for clip in batch])).float()
+        draw = clip_generators(seed, [f"{name}@{start:g}" if start else name for start in starts])
         with torch.inference_mode():
-            waveform = torch.from_numpy(np.pad(clip, (0, length - len(clip)))).float()
-            draw = clip_generators(seed, [f"{name}@{first / rate:g}" if first else name])
-            streams = tagger.streams(waveform[None], draw)
-            if not streams.fused.isfinite().all():
-                raise AudioError(Kind.NOT_FINITE, f"its scores from {first / rate:g} s on; try another checkpoint")
-            yield first / rate, (first + len(clip)) / rate, streams
-        first += len(clip)
+            found = tagger.streams(waveform.to(device), draw)
+        parts = [[None] * len(batch) if part is None else part.cpu().split(1) for part in found]
+        for clip, start, *streams in zip(batch, starts, *parts, strict=True):
+            if not streams[0].isfinite().all():
+                raise AudioError(Kind.NOT_FINITE, f"its scores from {start:g} s on; try another checkpoint")
+            yield start, start + len(clip) / rate, Streams(*streams)
+        first += len(batch) * length
 
 
 def _cut(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
@@ -111,6 +115,23 @@ def _cut(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
             rest = rest[length:]
     if len(rest):
         yield rest
+
+
+def _batches(clips: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Clips in lists of `size`, the last one perhaps shorter. Those before an AudioError come before it."""
+    batch: list[np.ndarray] = []
+    try:
+        for clip in clips:
+            batch.append(clip)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except AudioError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def evaluation_seed(run: Path) -> int:
@@ -134,7 +155,7 @@ class RunTagger:
     Attributes:
         labels: the L classes' names, in the order of the scores.
         sample_rate: of waveforms, in Hz; seconds: length of the clips that the network was trained on.
-        network: the network itself, a `glat.models.Tagger` in evaluation mode, on the CPU.
+        network: the network itself, a `glat.models.Tagger` in evaluation mode, on a GPU if there is one.
         run: the settings of its training.
     """
 
@@ -151,7 +172,8 @@ class RunTagger:
         if (samples := batch.shape[1]) < self.sample_rate // 2:
             raise ValueError(f"waveform: {samples} samples; give half a second or more, padded with zeros if need be")
         with torch.inference_mode():
-            return self.network.streams(batch, clip_generators(self.seed, [""] * len(batch))).fused.numpy()
+            draw = clip_generators(self.seed, [""] * len(batch))
+            return self.network.streams(batch.to(next(self.network.parameters()).device), draw).fused.cpu().numpy()
 
     def tag(self, file: str | Path, top: int = 5, limits: Limits = UNLIMITED) -> list[Tag]:
         """The `top` classes of each clip of a file, best first (`tags`). Raises GlatError where it gives no audio."""
@@ -179,7 +201,9 @@ def load(run: str | Path) -> RunTagger:
     path = Path(run)
     path = path.parent if path.name == "config.yaml" else path
     checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
-    return RunTagger(*checkpoints.load(checkpoint), evaluation_seed(checkpoint.parent))
+    network, run, classes = checkpoints.load(checkpoint)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return RunTagger(network.to(device), run, classes, evaluation_seed(checkpoint.parent))
 
 
 def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag | Failure]:

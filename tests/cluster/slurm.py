@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -38,8 +38,8 @@ KillWait=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=4 RealMemory=16000 Gres=gpu:2
-NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=4 RealMemory=16000 Gres=gpu:2
+NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=32 RealMemory=16000 Gres=gpu:2
+NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=32 RealMemory=16000 Gres=gpu:2
 PartitionName=other Nodes=n1
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=12:00:00
 """
@@ -82,6 +82,13 @@ class Cluster:
         """What Slurm knows of each job, those that ended among them, oldest first."""
         lines = self.ask("scontrol", "show", "job", "--oneliner").splitlines()
         return [dict(word.partition("=")[::2] for word in line.split()) for line in lines if "JobId=" in line]
+
+    def until(self, ready: Callable[[], bool], seen: Callable[[], object], seconds: float = 600) -> None:
+        """Wait until something holds; `seen` is told where it does not in time."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            assert time.monotonic() < deadline, seen()
+            time.sleep(1)
 
 
 @contextmanager

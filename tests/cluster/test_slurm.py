@@ -4,106 +4,97 @@ pytest -n 0 tests/cluster
 """
 
 import csv
-import subprocess
-import sys
+import shutil
 import time
-from importlib.util import find_spec
-from pathlib import Path
 
-import pytest
-import slurm
-import yaml
-from tiny_project import copy_of_the_project, environment
+import torch
+from conftest import STEPS
 
-STEPS, EVERY = 40, 4
-PLUGIN = "snakemake-executor-plugin-slurm"
-lacking = slurm.missing() + ([] if find_spec(PLUGIN.replace("-", "_")) else [PLUGIN])
-how = "(apt-get install slurm-wlm munge; uv sync --group cluster)"
-pytestmark = pytest.mark.skipif(bool(lacking), reason=f"not there: {', '.join(lacking)} {how}")
+from glat.tracking.send import read_state
+from glat.tracking.store import Store
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as found:
-        yield found
+def weights(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """A copy of the project on a tiny corpus, with trainings on two devices, long enough to be ended on the way."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
-    settings = yaml.safe_load((folder / "params.yaml").read_text())
-    settings["tracking"] = {"enabled": True, "models": []}
-    settings["execution"]["devices"] = 2
-    settings["datasets"]["mini"]["training"] |= {"steps": STEPS, "warmup": 0}
-    settings["datasets"]["mini"]["execution"] |= {"checkpoint_every": EVERY}
-    (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    return folder
+def unbroken(project, name):
+    """The folder of a training of the same run that nobody ended, outside the cluster."""
+    run, own = project.folder / "runs/mini" / name, project.folder / "unbroken" / name
+    own.mkdir(parents=True)
+    shutil.copy(run / "config.yaml", own)
+    project.here("--set", "tracking.enabled=false", "train", str(own / "config.yaml"), "--threads", "4")
+    return own
 
 
-def start(project, cluster, *arguments):
-    """Snakemake with the profile; it asks more often how the jobs are, as they are short."""
-    call = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *arguments]
-    call += ["--slurm-init-seconds-before-status-checks", "4"]
-    given = environment(project)
-    given["PATH"] = f"{cluster.commands}:{given['PATH']}"
-    given.pop("SLURM_CONF", None)
-    with (project / "told.txt").open("w") as told:
-        return subprocess.Popen(call, cwd=project, env=given, stdout=told, stderr=subprocess.STDOUT)
+def same_numbers(one, other):
+    """Whether two trainings left the same weights and the same curve but for its times."""
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    curves = []
+    for folder in (one, other):
+        with (folder / "train.csv").open() as file:
+            timed = ("seconds", "clips_per_second")
+            curves.append(
+                [{key: value for key, value in row.items() if key not in timed} for row in csv.DictReader(file)]
+            )
+    assert curves[0] == curves[1]
 
 
-def told(project):
-    return (project / "told.txt").read_text()
-
-
-def end(process, project, seconds=1200):
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise AssertionError(f"Snakemake did not end:\n{told(project)[-3000:]}") from None
-
-
-def of_rule(cluster, rule):
-    return [job for job in cluster.jobs() if job["Comment"].startswith(f"rule_{rule}_wildcards")]
-
-
-def test_table1_is_made_and_a_cancelled_training_goes_on_from_its_checkpoint(project, cluster):
-    process = start(project, cluster, "results/table1.csv")
-    run = project / "runs/mini/cnn10-glat-s0"
+def test_table1_is_made_and_a_cancelled_training_ends_with_the_unbroken_one_s_numbers(project):
+    process = project.start("results/table1.csv")
+    run = project.folder / "runs/mini/cnn10-glat-s0"
     while process.poll() is None and not (run / "resume.ckpt").exists():
         time.sleep(0.1)
-    assert process.poll() is None, told(project)[-3000:]
-    (first,) = of_rule(cluster, "train_glat")
-    cluster.ask("scancel", first["JobId"])
-    assert end(process, project) == 0, told(project)[-3000:]
-    with (project / "results/table1.csv").open() as file:
+    assert process.poll() is None, project.told()[-3000:]
+    (first,) = project.jobs("train_glat")
+    project.cluster.ask("scancel", first["JobId"])
+    assert project.end(process) == 0, project.told()[-3000:]
+    with (project.folder / "results/table1.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
-    log = (project / "logs/mini/train/cnn10-glat-s0.log").read_text()
+    log = (project.folder / "logs/mini/train/cnn10-glat-s0.log").read_text()
     assert f"{STEPS} steps, resumed at step" in log and f"step {STEPS}/{STEPS}" in log
-    again = of_rule(cluster, "train_glat")
+    again = project.jobs("train_glat")
     assert [job["JobState"] for job in again] == ["CANCELLED", "COMPLETED"]
+    same_numbers(run, unbroken(project, run.name))
     # GPUs from the settings, limits from the partition, no account.
-    for job, gpus in ((again[-1], 2), (of_rule(cluster, "evaluate")[-1], 1)):
+    for job, gpus in ((again[-1], 2), (project.jobs("evaluate")[-1], 1)):
         assert job["TresPerJob"] == f"gres:gpu:{gpus}" and job["NumNodes"] == "1" and job["Partition"] == "main"
-    assert again[-1]["TimeLimit"] == "12:00:00" and of_rule(cluster, "table1")[-1]["TimeLimit"] == "00:10:00"
-    assert "TresPerJob" not in of_rule(cluster, "table1")[-1]
+    assert again[-1]["TimeLimit"] == "12:00:00" and project.jobs("table1")[-1]["TimeLimit"] == "00:10:00"
+    assert "TresPerJob" not in project.jobs("table1")[-1]
     # Jobs have sent what they made when the workflow ends.
-    from glat.tracking.send import read_state
-    from glat.tracking.store import Store
-
-    store = Store(f"sqlite:///{project}/mlflow.db")
-    for folder in (run, project / "runs/mini/cnn10-s0"):
+    store = Store(f"sqlite:///{project.folder}/mlflow.db")
+    for folder in (run, project.folder / "runs/mini/cnn10-s0"):
         found = store.client.get_run(read_state(folder)[store.name]["run_id"])
         assert found.info.status == "FINISHED" and 0 < found.data.metrics["final/mAP"] <= 1
 
 
-def test_the_error_of_a_job_names_its_logs_and_shows_its_sentence(project, cluster):
-    source = project / "weights.pt"
+def test_a_training_that_reaches_its_time_limit_ends_with_the_unbroken_one_s_numbers(project):
+    """Each step of this copy's training takes two seconds, and the limit is a minute, the least that Slurm knows."""
+    run, stage = project.folder / "runs/mini/cnn10-s0", project.folder / "glat/training/stage.py"
+    project.make("runs/mini/cnn10-s0/checkpoint.pt")
+    own, code = unbroken(project, run.name), stage.read_text()
+    for name in ("checkpoint.pt", "train.csv"):
+        (run / name).unlink()
+    slow = "        settings, seed, step, rank = self.run.training"
+    assert slow in code
+    stage.write_text(code.replace(slow, f'        __import__("time").sleep(2)\n{slow}'))
+    try:
+        project.make("runs/mini/cnn10-s0/checkpoint.pt", "--set-resources", "train:runtime=1")
+    finally:
+        stage.write_text(code)
+    states = [job["JobState"] for job in project.jobs("train")]
+    assert states[-2:] == ["TIMEOUT", "COMPLETED"]
+    assert "resumed at step" in (project.folder / "logs/mini/train/cnn10-s0.log").read_text()
+    same_numbers(run, own)
+
+
+def test_the_error_of_a_job_names_its_logs_and_shows_its_sentence(project):
+    source = project.folder / "weights.pt"
     source.write_bytes(b"no weights")
     call = ["runs/mini/cnn10-s0/checkpoint.pt", "--retries", "0"]
-    process = start(project, cluster, *call, "--config", "init={global: {cnn10: weights.pt}}")
-    assert end(process, project) == 1
-    said = told(project)
+    process = project.start(*call, "--config", "init={global: {cnn10: weights.pt}}")
+    assert project.end(process) == 1
+    said = project.told()
     assert "logs/mini/train/cnn10-s0.log" in said and ".snakemake/slurm_logs/rule_train/mini_cnn10-s0/" in said
     assert "glat: weights.pt:" in said

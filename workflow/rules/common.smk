@@ -105,16 +105,46 @@ def usable_cores(wildcards, threads):
 def gpus(wildcards):
     """The number of GPUs of a training: `execution.devices`; with `accelerator: auto`, 0 where there is no GPU."""
     execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
-    if on_cluster() and execution.nodes > 1:
-        nodes = execution.nodes
-        raise WorkflowError(f"execution.nodes: {nodes}, but a job of this workflow has one node (docs/cluster.md)")
     available = partition().gpu if on_cluster() else gpu()
-    return execution.devices if execution.accelerator == "gpu" or (execution.accelerator == "auto" and available) else 0
+    uses = execution.accelerator == "gpu" or (execution.accelerator == "auto" and available)
+    return execution.processes if uses else 0
 
 
 def one_gpu(wildcards):
     """The number of GPUs of an evaluation: 1 if the training has any."""
     return min(1, gpus(wildcards))
+
+
+def nodes(wildcards):
+    """The number of nodes of a training."""
+    return PARAMS.execution_of(wildcards.dataset, backbone(wildcards)).nodes
+
+
+def over_nodes(resource):
+    """A resource of a training over several nodes, from its `execution`; unset for a training on one node, where
+    Lightning starts the processes itself."""
+
+    def value(wildcards, threads):
+        execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
+        return resource(execution) if nodes(wildcards) > 1 else None
+
+    return value
+
+
+def launcher(wildcards, threads):
+    """What starts the command of a training: on several nodes `srun`, as one task for each process."""
+    execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
+    if nodes(wildcards) == 1:
+        return ""
+    gpu = f" --gpus-per-node={execution.devices}" if gpus(wildcards) else ""
+    shape = f"--nodes={execution.nodes} --ntasks-per-node={execution.devices} --cpus-per-task={threads}{gpu}"
+    return f"srun --kill-on-bad-exit=1 {shape} "
+
+
+def training_memory(wildcards):
+    """MB on each node, for all its processes."""
+    each = 16000 if RUNS[wildcards.run].width >= 1 else 3000
+    return each * PARAMS.execution_of(wildcards.dataset, backbone(wildcards)).devices
 
 
 def time_limit(minutes):
@@ -177,7 +207,11 @@ def checked_run(wildcards):
     """A run, after a check that its settings fit together. If they don't, all faults of the requested targets are
     reported at once; runs that nobody requested are not checked."""
     run = RUNS[wildcards.run]
-    if faults := faults_of(PARAMS, run):
+    faults = faults_of(PARAMS, run)
+    if nodes(wildcards) > 1 and not on_cluster():
+        where = "docs/cluster.md, or set execution.nodes: 1"
+        faults += [f"execution.nodes: {nodes(wildcards)}, but all jobs run on this machine; use a cluster ({where})"]
+    if faults:
         names = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
         results = [experiments.RESULT_OF[name] for name in names or ["all"] if name in experiments.RESULT_OF]
         refuse(faults + [fault for result in results for fault in experiments.faults(PARAMS, *result)])

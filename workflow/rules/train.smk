@@ -36,15 +36,22 @@ rule train:
         rule="train",
     threads: 4
     resources:
-        mem_mb=lambda wildcards: 16000 if RUNS[wildcards.run].width >= 1 else 3000,
+        mem_mb=training_memory,
         gpu=gpus,
-        nodes=1,
+        nodes=nodes,
+        # Of a job on several nodes, for Slurm's plugin: "mpi" is its word for a command that starts its tasks itself.
+        mpi=over_nodes(lambda execution: "srun"),
+        tasks_per_node=over_nodes(lambda execution: execution.devices if execution.devices > 1 else None),
+        tasks=over_nodes(lambda execution: execution.nodes if execution.devices == 1 else None),
+        tasks_per_gpu=over_nodes(lambda execution: -1),
+        launcher=launcher,
         runtime=time_limit(14 * 24 * 60),
         processors=usable_cores,
     conda:
         ENVIRONMENT
     shell:
-        "GLAT_RULE={params.rule:q} glat train {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
+        "export GLAT_RULE={params.rule:q}; "
+        "{resources.launcher}glat train {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
 # A GL-AT training takes two to three times as long, so these start first: none is left to run alone at the end.

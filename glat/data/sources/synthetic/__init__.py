@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ....config.types import Natural
+from ....config.types import Natural, Share, UniqueList
 from ....lib import dependencies
 from ....lib.errors import GlatError
 from ....lib.files import whole
@@ -27,14 +27,11 @@ from ....lib.layout import CLASS_LIST, segment_list, strong_list
 from ...shards import in_order, progress
 from .. import ListedSource, Shard
 from .backgrounds import BACKGROUNDS
-from .sounds import SOUNDS
+from .sounds import SOUNDS, Sound
 from .waves import RATE, log_uniform
 
 BIT_RATE = 96_000
 CLIP_SECONDS = 10.0
-# Rank r is drawn in proportion to r ** -1.25: the most frequent class then stands in about 20 times as many clips as
-# the rarest, since a clip holds a class once however often it is drawn.
-ZIPF = 1.25
 # A class whose events can last longer than this occurs once in a clip: two rains are one rain.
 REPEATABLE_SECONDS = 2.0
 YOUTUBE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -54,6 +51,13 @@ def _pair(kind: type) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _known(names: list[str]) -> list[str]:
+    known = [sound.name for sound in SOUNDS]
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is not a sound; allowed are {', '.join(map(repr, known))}")
+    return names
+
+
 def _events(value: tuple[int, int]) -> tuple[int, int]:
     if not value[0] >= 1 or value[1] > len(SOUNDS):
         raise ValueError(f"{list(value)}: give [fewest, most] per clip, from 1 to {len(SOUNDS)}")
@@ -63,15 +67,25 @@ def _events(value: tuple[int, int]) -> tuple[int, int]:
 class Synthetic(ListedSource):
     """What a user may choose of the corpus.
 
-    seed: of all that is drawn. snr_db: lowest and highest ratio, in dB, of an event's mean power over its duration to
-    the background's over the clip, drawn uniformly. events: fewest and most events in a clip. short_clips: share of
-    clips of 3 to 9.5 s.
+    seed: of all that is drawn. classes: their names in `sounds.SOUNDS`; None for all. skew: the class of rank r is drawn
+    with a probability proportional to r^-skew; at 1.25 the most frequent of sixteen is in some 20 times as many clips as
+    the rarest, since a clip holds a class once however often it is drawn. missing: share of events that are labelled and
+    not there. snr_db: lowest and highest ratio, in dB, of an event's mean power over its duration to the background's
+    over the clip, drawn uniformly. events: fewest and most events in a clip. short_clips: share of clips of 3 to 9.5 s.
     """
 
     seed: Natural
+    classes: Annotated[UniqueList[str], AfterValidator(_known)] | None = None
+    skew: Annotated[float, Field(ge=0, le=3)] = 1.25
+    missing: Share = 0.0
     snr_db: Annotated[tuple[float, float], _pair(float)] = (-15.0, 15.0)
     events: Annotated[tuple[int, int], _pair(int), AfterValidator(_events)] = (1, 4)
-    short_clips: Annotated[float, Field(ge=0, le=1)] = 0.08
+    short_clips: Share = 0.08
+
+    @property
+    def sounds(self) -> list[Sound]:
+        """The classes, in AudioSet's order."""
+        return [sound for sound in SOUNDS if self.classes is None or sound.name in self.classes]
 
     def write_lists(self, folder: Path, splits: dict[str, int]) -> None:
         """Write the class list, and of each split (name: number of clips) the weak and the strong labels, into `folder`.
@@ -80,7 +94,7 @@ class Synthetic(ListedSource):
         positive_labels. `<split>_strong.tsv`: segment_id (`<YTID>_<start in ms>`), start_time_seconds, end_time_seconds
         (from the start of the segment), label.
         """
-        classes = [f'{index},{sound.mid},"{sound.name}"' for index, sound in enumerate(SOUNDS)]
+        classes = [f'{index},{sound.mid},"{sound.name}"' for index, sound in enumerate(self.sounds)]
         _write_lines(folder / CLASS_LIST, ["index,mid,display_name", *classes])
         for split, count in splits.items():
             segments = ["YTID,start_seconds,end_seconds,positive_labels"]
@@ -146,8 +160,9 @@ def draw_labels(split: str, count: int, settings: Synthetic) -> list[list[str]]:
     Each class is in at least max(5, 1 %) clips, or as near to it as a split of few clips allows: where the draw left
     a class short, it takes the place of the most frequent class of a clip.
     """
-    shares = np.array([sound.rank**-ZIPF for sound in SOUNDS])
-    mids = [sound.mid for sound in SOUNDS]
+    mids = [sound.mid for sound in settings.sounds]
+    ranks = np.argsort(np.argsort([sound.rank for sound in settings.sounds])) + 1
+    shares = ranks**-settings.skew
     clips = []
     for index in range(count):
         rng = generator(settings.seed, split, index, "labels")
@@ -170,7 +185,8 @@ def draw_labels(split: str, count: int, settings: Synthetic) -> list[list[str]]:
 
 
 def draw_events(split: str, index: int, labels: Iterable[str], seconds: float, settings: Synthetic) -> list[Event]:
-    """Events of one clip of `seconds`, in order of start: each label at least once, short sounds perhaps again."""
+    """Events of one clip of `seconds`, in order of start: each label at least once, short sounds perhaps again; without
+    those that are missing."""
     rng = generator(settings.seed, split, index, "events")
     mids = sorted(labels)
     repeatable = [mid for mid in mids if BY_MID[mid].seconds[1] <= REPEATABLE_SECONDS]
@@ -182,7 +198,9 @@ def draw_events(split: str, index: int, labels: Iterable[str], seconds: float, s
         duration = round(min(log_uniform(rng, *BY_MID[mid].seconds), seconds), 3)
         start = round(rng.uniform(0, seconds - duration), 3)
         events.append(Event(mid, start, min(round(start + duration, 3), seconds)))
-    return sorted(events, key=lambda event: (event.start, event.mid, event.end))
+    events.sort(key=lambda event: (event.start, event.mid, event.end))
+    heard = generator(settings.seed, split, index, "heard").random(len(events)) >= settings.missing
+    return [event for event, there in zip(events, heard, strict=True) if there]
 
 
 def _event_count(split: str, index: int, settings: Synthetic) -> int:
@@ -229,7 +247,7 @@ def encode(path: Path, audio: np.ndarray, comment: str) -> None:
 def _make(path: Path, split: str, index: int, labels: tuple[str, ...], seconds: float, settings: Synthetic) -> None:
     """Make one file, unless the same one is there."""
     key = split, index, labels, seconds
-    made_from = repr((_recipe(), *key, settings.seed, settings.snr_db, settings.events))
+    made_from = repr((_recipe(), *key, settings.seed, settings.snr_db, settings.events, settings.missing))
     comment = hashlib.blake2b(made_from.encode(), digest_size=16).hexdigest()
     if path.exists() and _comment(path) == comment:
         return
