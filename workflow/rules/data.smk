@@ -40,6 +40,8 @@ rule download:
         "data/{dataset}/audio/{split}/{shard}.csv",
     log:
         "logs/{dataset}/download/{split}/{shard}.log",
+    benchmark:
+        "logs/{dataset}/download/{split}/{shard}.benchmark.tsv"
     params:
         code=code("glat.data.lists.audioset", "glat.data.lists.listings"),
         audio=source_code,
@@ -66,6 +68,8 @@ rule resample:
         temp(directory("data/{dataset}/resampled/{split}/{shard}")),
     log:
         "logs/{dataset}/resample/{split}/{shard}.log",
+    benchmark:
+        "logs/{dataset}/resample/{split}/{shard}.benchmark.tsv"
     params:
         code=code("glat.data.resample", "glat.data.lists.listings"),
         reader=source_code,
@@ -94,6 +98,8 @@ rule pack:
         "data/{dataset}/packs/{split}/{shard}.ledger.csv",
     log:
         "logs/{dataset}/pack/{split}/{shard}.log",
+    benchmark:
+        "logs/{dataset}/pack/{split}/{shard}.benchmark.tsv"
     params:
         code=code("glat.data.packs.write", "glat.data.lists.listings"),
     priority: 2

@@ -15,6 +15,8 @@ rule evaluate:
         "runs/{dataset}/{run}/metrics.json",
     log:
         "logs/{dataset}/evaluate/{run}.log",
+    benchmark:
+        "logs/{dataset}/evaluate/{run}.benchmark.tsv"
     params:
         code=code("glat.scoring.evaluation"),
         network=network_code,
