@@ -91,6 +91,41 @@ def test_class_frequencies_are_uneven_and_no_class_is_missing(metadata, split):
     assert 12 <= positives.max() / positives.min() <= 50
 
 
+def test_classes_are_those_chosen_as_frequent_as_asked_for(tmp_path):
+    names = ["Siren", "Rain", "Knock"]  # of ranks 4, 3 and 5
+    chosen = Synthetic(seed=SEED, classes=names, skew=3.0, events=[1, 1])
+    chosen.write_lists(tmp_path, {"train": 400})
+    assert pd.read_csv(tmp_path / "class_labels_indices.csv")["display_name"].tolist() == ["Rain", "Knock", "Siren"]
+    held = read_segments(tmp_path / "train_segments.csv")["labels"].explode().value_counts()
+    mids = {sound.name: sound.mid for sound in SOUNDS}
+    shares = np.array([held[mids[name]] for name in ("Rain", "Siren", "Knock")]) / 400
+    np.testing.assert_allclose(shares, np.array([1, 1 / 8, 1 / 27]) / (1 + 1 / 8 + 1 / 27), atol=0.05)
+    even = synthetic.draw_labels("train", 4000, Synthetic(seed=SEED, skew=0.0))
+    counts = np.unique([mid for clip in even for mid in clip], return_counts=True)[1]
+    assert counts.max() < 1.2 * counts.min()
+
+
+def test_events_that_are_missing_are_labelled_and_nowhere_else(tmp_path):
+    some, none = Synthetic(seed=SEED, missing=0.2), Synthetic(seed=SEED, missing=1.0)
+    some.write_lists(tmp_path, {"train": 1000})
+    labels = synthetic.draw_labels("train", 1000, some)
+    assert labels == synthetic.draw_labels("train", 1000, CHOSEN), "the weak labels are the same"
+    drawn = [[synthetic.draw_events("train", i, labels[i], 10.0, one) for i in range(1000)] for one in (CHOSEN, some)]
+    assert all(set(there) <= set(all_) for all_, there in zip(*drawn, strict=True))
+    share = 1 - sum(map(len, drawn[1])) / sum(map(len, drawn[0]))
+    assert share == pytest.approx(0.2, abs=0.03)
+    strong = pd.read_csv(tmp_path / "train_strong.tsv", sep="\t")
+    assert len(strong) == sum(
+        len(synthetic.draw_events("train", i, row.labels, row.end - row.start, some))
+        for i, row in enumerate(read_segments(tmp_path / "train_segments.csv").itertuples())
+    )
+    # Nothing of them is in the sound: what is left has one spectrum from end to end, that of the background.
+    alone = synthetic.render("train", 3, labels[3], 10.0, none)
+    rng = synthetic.generator(SEED, "train", 3, "mixture")
+    background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, 10 * RATE)
+    np.testing.assert_allclose(alone / np.abs(alone).max(), background / np.abs(background).max(), atol=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 6, 40, 101])
 def test_small_splits_share_what_clips_there_are(count):
     labels = synthetic.draw_labels("tiny", count, CHOSEN)
@@ -203,7 +238,16 @@ def test_decoded_audio_is_aligned_with_the_strong_labels(tmp_path):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("snr_db", (5, -5)), ("snr_db", 5), ("events", (0, 4)), ("events", (1.5, 4)), ("short_clips", 2)],
+    [
+        ("snr_db", (5, -5)),
+        ("snr_db", 5),
+        ("events", (0, 4)),
+        ("events", (1.5, 4)),
+        ("short_clips", 2),
+        ("skew", -1),
+        ("missing", 1.5),
+        ("classes", ["Sirene"]),
+    ],
 )
 def test_impossible_settings_are_named(tmp_path, setting, value):
     with pytest.raises(GlatError, match=setting):

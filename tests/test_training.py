@@ -256,6 +256,21 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
     assert two["sums"] == pytest.approx(one["sums"], rel=1e-9) and one["sums"]["loss"] > 0
 
 
+def test_a_batch_that_does_not_fit_into_a_gpu_is_told_with_one_that_does(project, params, monkeypatch):
+    """No GPU is here: a network that holds two clips stands for it."""
+
+    def small(self, logmel, *_, forward=Tagger.from_logmel):
+        if len(logmel) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return forward(self, logmel, *_)
+
+    monkeypatch.setattr(Tagger, "from_logmel", small)
+    with pytest.raises(
+        GlatError, match="a: 4 clips at once are more than the GPU's memory holds, 2 fit; share a batch of 4"
+    ):
+        train(run_with(params, {}), project / "a")
+
+
 def test_a_batch_that_does_not_divide_is_refused(project, params):
     with pytest.raises(GlatError, match="batch_size: 4 clips don't divide among 3"):
         train(run_with(params), project / "a", devices=3)

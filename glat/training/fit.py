@@ -126,7 +126,16 @@ def _train(
             default_root_dir=folder,
         )
         module, batches = Stage(tagger, run), Batches(run, packs, start, execution.workers)
-        trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
+        try:
+            trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
+        except torch.OutOfMemoryError:
+            clips = settings.batch_size // world
+            fits = _fitting_batch(module, clips, packs.samples)
+            raise GlatError(
+                f"{folder}: {clips} clips at once are more than the GPU's memory holds, {fits} fit; share a batch of "
+                f"{settings.batch_size} among more GPUs (execution.devices), which changes no weight, or lower "
+                "training.batch_size"
+            ) from None
     check_equal_weights(trainer, module)
     if trainer.is_global_zero:
         if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
@@ -136,6 +145,22 @@ def _train(
         if not point.keep:
             point.remove()
     trainer.strategy.barrier()
+
+
+def _fitting_batch(module: Stage, clips: int, samples: int) -> int:
+    """How many clips of noise, halved from `clips` on, the GPU can be trained on at once; 0: not even one."""
+    module.zero_grad()
+    bf16 = module.trainer.precision == "bf16-mixed"
+    while clips := clips // 2:
+        torch.cuda.empty_cache()
+        try:
+            with torch.autocast(module.device.type, torch.bfloat16, enabled=bf16):
+                streams = module.tagger.streams(torch.randn(clips, samples, device=module.device))
+            sum(one.sum() for one in (streams.global_, streams.local) if one is not None).backward()
+            return clips
+        except torch.OutOfMemoryError:
+            module.zero_grad()
+    return 0
 
 
 def _check_packs(packs: Packs, run: Run) -> None:

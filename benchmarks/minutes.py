@@ -1,0 +1,43 @@
+"""Where the minutes of a workflow went, by rule: jobs, minutes passed, CPU minutes.
+
+Snakemake measured each job while it ran; rules without a line here take seconds.
+
+    python -m benchmarks.minutes [--logs logs/mini]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from .report import report
+
+
+def minutes(logs: Path) -> list[dict[str, str | float]]:
+    """A row for each rule, by its folder in `logs`, and one for all."""
+    found = [
+        pd.read_csv(path, sep="\t", na_values="-").assign(rule=path.relative_to(logs).parts[0])
+        for path in sorted(logs.rglob("*.benchmark.tsv"))
+    ]
+    sums = (
+        pd.concat(found)
+        .groupby("rule", sort=False)
+        .agg(jobs=("s", "size"), passed=("s", "sum"), cpu=("cpu_time", "sum"))
+    )
+    sums.loc["all"] = sums.sum()
+    return [
+        {"rule": str(name), "jobs": int(row.jobs), "minutes": row.passed / 60, "cpu_minutes": row.cpu / 60}
+        for name, row in sums.iterrows()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--logs", type=Path, default=Path("logs/mini"))
+    report("minutes", minutes(parser.parse_args().logs))
+
+
+if __name__ == "__main__":
+    main()
