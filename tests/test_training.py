@@ -27,6 +27,7 @@ from glat.lib import dependencies, hardware
 from glat.lib.errors import GlatError
 from glat.models import Streams, Tagger
 from glat.models.cnn10 import Cnn10
+from glat.models.frontend import LogMel
 from glat.scoring.metrics import summary
 from glat.training import checkpoints, fit, progress, resume, stage
 from glat.training.heldout import HeldOut, held_out_clips
@@ -254,6 +255,20 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
     one, two = (torch.load(project / name / "resume.ckpt", weights_only=True)["glat_curve"] for name in ("one", "two"))
     assert one["steps"] == two["steps"] == 2 and two["seconds"] >= two["since"] > 0
     assert two["sums"] == pytest.approx(one["sums"], rel=1e-9) and one["sums"]["loss"] > 0
+
+
+def test_log_mels_of_a_small_corpus_are_made_once_and_do_not_depend_on_the_batch(monkeypatch):
+    front_end, waveform = LogMel(hop=640), torch.randint(-3000, 3000, (3, 32000), dtype=torch.int16)
+    kept = stage.LogMels(front_end, clips=3)
+    found = kept(waveform, torch.tensor([7, 9, 7]))
+    assert torch.equal(found[0], found[2]) and torch.equal(found[1], front_end(waveform[1:2])[0])
+    assert torch.equal(kept(waveform[:0].new_zeros(2, 32000), torch.tensor([9, 7])), found[[1, 0]]), (
+        "from what was kept"
+    )
+    monkeypatch.setattr(stage.LogMels, "MOST", 3 * 4 * 64 * 51 - 1)
+    other = stage.LogMels(front_end, clips=3)
+    torch.testing.assert_close(other(waveform, torch.tensor([7, 9, 7])), front_end(waveform))
+    assert not other.kept, "a corpus that is too large"
 
 
 def test_a_batch_that_does_not_fit_into_a_gpu_is_told_with_one_that_does(project, params, monkeypatch):

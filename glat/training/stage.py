@@ -22,6 +22,7 @@ from ..data.packs.read import PackedClips, Packs, as_is
 from ..data.randomness import Use, generator, torch_generator, torch_seed
 from ..data.sampling import BalancedBatches
 from ..lib.errors import GlatError
+from ..models.frontend import LogMel
 from ..models.tagger import Tagger
 from ..models.twostream import Streams
 from . import checkpoints
@@ -76,12 +77,35 @@ def callbacks(run: Run, packs: Packs) -> list[lightning.Callback]:
     return [HeldOut(run, packs)] if run.training.schedule == "plateau" else []
 
 
-class Stage(lightning.LightningModule):
-    """One run's network, loss and optimiser for Lightning's Trainer."""
+class LogMels:
+    """The log-mels of a corpus of `clips` clips. On a CPU, those of a small corpus are kept: there the front end, which has
+    nothing to learn, takes as long as a narrow network's step."""
 
-    def __init__(self, tagger: Tagger, run: Run):
+    MOST = 2**28  # bytes that are kept
+
+    def __init__(self, front_end: LogMel, clips: int):
+        self.front_end, self.clips = front_end, clips
+        self.kept: dict[int, Tensor] = {}  # by the clip's index in the packs
+
+    def __call__(self, waveform: Tensor, index: Tensor) -> Tensor:
+        """Waveforms (B, samples) of the clips at `index` (B,) -> (B, 1, frames, mels)."""
+        size = 4 * self.front_end.mels * (waveform.shape[1] // self.front_end.hop + 1)
+        if waveform.device.type != "cpu" or self.clips * size > self.MOST:
+            return self.front_end(waveform)
+        numbers = index.tolist()
+        for row, number in enumerate(numbers):
+            if number not in self.kept:  # each alone: in a batch, its neighbours decide how the last bit is rounded
+                self.kept[number] = self.front_end(waveform[row : row + 1])
+        return torch.cat([self.kept[number] for number in numbers])
+
+
+class Stage(lightning.LightningModule):
+    """One run's network, loss and optimiser for Lightning's Trainer. clips: how many there are to train on."""
+
+    def __init__(self, tagger: Tagger, run: Run, clips: int):
         super().__init__()
         self.tagger, self.run = tagger, run
+        self.logmels = LogMels(tagger.front_end, clips)
         # What the last step measured on this process's clips, for the curve: on its device, since to read a number
         # there waits for all that a GPU has to do.
         self.row: dict[str, Tensor] = {}
@@ -91,7 +115,9 @@ class Stage(lightning.LightningModule):
         settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank
         waveform, target = batch["waveform"], batch["target"]
         clips = len(waveform)
-        logmel, target = self.whole_batch(self.tagger.front_end(waveform), target)  # (B, 1, frames, mels), (B, L)
+        logmel, target = self.whole_batch(
+            self.logmels(waveform, batch["index"]), target
+        )  # (B, 1, frames, mels), (B, L)
         masks, mixing = (generator(use, seed, step) for use in (Use.MASKS, Use.MIXUP))
         whole = augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
         logmel, target, masked, keep_windows = whole.part(rank, self.trainer.world_size)
