@@ -247,6 +247,7 @@ def test_decoded_audio_is_aligned_with_the_strong_labels(tmp_path):
         ("skew", -1),
         ("missing", 1.5),
         ("classes", ["Sirene"]),
+        ("classes", []),
     ],
 )
 def test_impossible_settings_are_named(tmp_path, setting, value):

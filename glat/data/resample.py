@@ -93,7 +93,10 @@ def resample_shard(
     audio_folder, out_folder = Path(audio_folder), Path(out_folder)
     listing = listings.check(listing, "the listing")
     if len(stray := listing[~listing["clip"].isin(segments["clip"]) | listing["clip"].duplicated()]):
-        raise GlatError(f"clip {stray['clip'].iloc[0]} is not in this shard's segments, or is listed twice")
+        clip = stray["clip"].iloc[0]
+        raise GlatError(
+            f"the listing: clip {clip} is not in this shard's segments, or is listed twice; run `glat download`"
+        )
     there = listing[(listing["kind"] == "") & (listing["file"] != "")]
     if not in_place:
         # FLAC takes half to two thirds of it, as the recordings' noise lets it.

@@ -62,6 +62,7 @@ class HeldOut(lightning.Callback):
         step = trainer.global_step
         if step % self.settings.every:
             return
+        stage.check(stage.row, step)
         value = self.look(stage)
         self.rule.step(value)
         stage.reduction = self.reduction

@@ -69,10 +69,11 @@ class Curve(lightning.Callback):
         self.seconds = self.since = 0.0  # of training before this process, in all and since the last line
 
     def on_save_checkpoint(self, trainer, stage, checkpoint) -> None:
-        now = time.monotonic()
+        now, sums = time.monotonic(), over_processes(trainer, self.sums)
+        stage.check(sums, trainer.global_step)  # so that no resume point holds what no training can go on with
         checkpoint["glat_curve"] = {
             "rows": self.rows,
-            "sums": over_processes(trainer, self.sums),
+            "sums": sums,
             "steps": self.steps,
             "seconds": now - self.begin,
             "since": now - self.last,
@@ -130,8 +131,10 @@ class Kept(lightning.Callback):
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:
         step = trainer.global_step
-        if trainer.is_global_zero and self.every and step % self.every == 0:
-            stage.check(stage.row, step)
+        if not self.every or step % self.every:
+            return
+        stage.check(over_processes(trainer, stage.row), step)
+        if trainer.is_global_zero:
             folder = self.folder / f"{step:07d}"
             self.save(step, folder / "checkpoint.pt")
             write_run(self.run, folder / "config.yaml")

@@ -135,7 +135,6 @@ class ResumePoint(lightning.Callback):
         step = trainer.global_step
         if not (self.keep if step == self.steps else step % self.every == 0):
             return
-        stage.check(stage.row, step)
         part = self.path.with_name(f".{self.path.name}.part")
         trainer.save_checkpoint(part, weights_only=False)
         if trainer.is_global_zero:

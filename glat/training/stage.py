@@ -63,12 +63,12 @@ def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None 
     return synchronise(tagger, synchronise_on) if synchronise_on else tagger
 
 
-def compile_backbones(tagger: Tagger) -> None:
+def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
     """Have torch.compile make one program of each backbone's convolutions, for training: there all shapes are static. In
     use, where batches differ in size, the network stays as it is."""
-    for backbone in tagger.backbones().values():
+    for backbone in set(tagger.backbones().values()):
         plain = backbone.features
-        compiled = torch.compile(plain, dynamic=False)
+        compiled = torch.compile(plain, dynamic=False, backend=backend)
         backbone.features = lambda *x, b=backbone, c=compiled, p=plain: (c if b.training else p)(*x)  # type: ignore[method-assign]
 
 
@@ -173,9 +173,10 @@ class Stage(lightning.LightningModule):
         for backbone in self.tagger.backbones().values():
             weights = [p for p in backbone.parameters() if p.grad is not None and p not in seen]
             seen.update(weights)
-            norms.append(torch.nn.utils.get_total_norm([p.grad for p in weights]))
-            if limit:
-                torch.nn.utils.clip_grads_with_norm_(weights, limit, norms[-1])
+            if weights:
+                norms.append(torch.nn.utils.get_total_norm([p.grad for p in weights]))
+                if limit:
+                    torch.nn.utils.clip_grads_with_norm_(weights, limit, norms[-1])
         norm = torch.linalg.vector_norm(torch.stack(norms))
         rate = torch.tensor(optimizer.param_groups[0]["lr"], dtype=torch.float64)
         self.row |= {"learning_rate": rate, "gradient_norm": norm}

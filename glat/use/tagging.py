@@ -16,13 +16,14 @@ from ..config.runs import Run
 from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
 from ..data.kinds import Kind
 from ..data.randomness import clip_generators
+from ..lib import hardware
 from ..lib.errors import GlatError
 from ..models.tagger import Tagger
 from ..models.twostream import Streams
 from ..training import checkpoints
 
 LOUDEST = 100.0  # samples relative to full scale, which float files may pass; more is no sound in [-1, 1]
-BATCH = {"cpu": 8, "cuda": 32}  # clips that a network gets at once
+BATCH = 8  # clips that a network gets at once
 PIECE = 10.0  # seconds over which `Mono` judges whether channels cancel, and that are held while a file is read
 
 
@@ -91,7 +92,7 @@ def clips(
     """
     rate, device = tagger.front_end.sample_rate, next(tagger.parameters()).device
     length, first = round(rate * seconds), 0
-    for batch in _batches(_cut([mono] if isinstance(mono, np.ndarray) else mono, length), BATCH[device.type]):
+    for batch in _batches(_cut([mono] if isinstance(mono, np.ndarray) else mono, length), BATCH):
         starts = [(first + i * length) / rate for i in range(len(batch))]
         waveform = torch.from_numpy(np.stack([np.pad(clip, (0, length - len(clip))) for clip in batch])).float()
         draw = clip_generators(seed, [f"{name}@{start:g}" if start else name for start in starts])
@@ -150,7 +151,7 @@ class RunTagger:
     >>> tagger.tag("street.mp3", top=1)                 # doctest: +SKIP
     [Tag(file=PosixPath('street.mp3'), start=0.0, end=10.0, label='Siren', score=0.91)]
     >>> tagger(waveform).shape                          # (B, samples) -> (B, L), doctest: +SKIP
-    (1, 16)
+    (1, 9)
 
     Attributes:
         labels: the L classes' names, in the order of the scores.
@@ -196,13 +197,15 @@ class RunTagger:
                 yield Tag(file, start, end, self.labels[index], scores[index].item())
 
 
-def load(run: str | Path) -> RunTagger:
-    """The trained network of a run's folder, or of its checkpoint.pt. Raises GlatError if it can't be read."""
+def load(run: str | Path, device: str | None = None) -> RunTagger:
+    """The trained network of a run's folder, or of its checkpoint.pt, on a device of torch's (None: a GPU if there is one).
+    Raises GlatError if it can't be read."""
     path = Path(run)
     path = path.parent if path.name == "config.yaml" else path
     checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
     network, run, classes = checkpoints.load(checkpoint)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    hardware.use_tf32(False)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return RunTagger(network.to(device), run, classes, evaluation_seed(checkpoint.parent))
 
 

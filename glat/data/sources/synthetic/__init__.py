@@ -75,7 +75,7 @@ class Synthetic(ListedSource):
     """
 
     seed: Natural
-    classes: Annotated[UniqueList[str], AfterValidator(_known)] | None = None
+    classes: Annotated[UniqueList[str], Field(min_length=1), AfterValidator(_known)] | None = None
     skew: Annotated[float, Field(ge=0, le=3)] = 1.25
     missing: Share = 0.0
     snr_db: Annotated[tuple[float, float], _pair(float)] = (-15.0, 15.0)
