@@ -1,6 +1,7 @@
 """Where the minutes of a workflow went, by rule: jobs, minutes passed, CPU minutes.
 
-Snakemake measured each job while it ran; rules without a line here take seconds.
+Snakemake measures each job while it runs, and notes it beside the job's log. Rules without a line here take seconds. The
+last time of every job counts, also of runs that no result needs any more; CPU time on other nodes does not.
 
     python -m benchmarks.minutes [--logs logs/mini]
 """
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from glat.lib.errors import GlatError
+
 from .report import report
 
 
@@ -21,6 +24,8 @@ def minutes(logs: Path) -> list[dict[str, str | float]]:
         pd.read_csv(path, sep="\t", na_values="-").assign(rule=path.relative_to(logs).parts[0])
         for path in sorted(logs.rglob("*.benchmark.tsv"))
     ]
+    if not found:
+        raise GlatError(f"{logs}: no *.benchmark.tsv there; run snakemake first, or name a dataset's folder of logs")
     sums = (
         pd.concat(found)
         .groupby("rule", sort=False)

@@ -91,6 +91,17 @@ def params() -> Params:
     return load(ROOT / "params.yaml", TINY)
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A real Slurm of two nodes on this machine, for tests/cluster."""
+    import slurm
+
+    if lacking := slurm.missing():
+        pytest.skip(f"not there: {', '.join(lacking)} (apt-get install slurm-wlm munge; uv sync --group cluster)")
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as found:
+        yield found
+
+
 def pytest_collection_modifyitems(items) -> None:
     """The longest files first, but `test_dvc` when `test_workflow` has had the time to make the project of both."""
     longest = ["test_workflow", "test_training", "test_tracking_live", "test_tracking", "test_youtube", "test_weights"]

@@ -15,18 +15,14 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, TINY
-from lightning.pytorch.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
 from glat.config.params import load
 from glat.config.runs import resolve, write_run
 from glat.lib import hardware
 from glat.lib.cluster import Partition, minutes, parse, partition
 from glat.lib.errors import GlatError
+from glat.lib.files import locked
 
 TOLD = """debug*|(null)|30:00
 debug*|gpu:a100:4(S:0-1),lustre:1|30:00
@@ -84,12 +80,15 @@ def test_slurm_starts_a_training_s_processes_only_where_it_started_as_many(tasks
     for name, value in names.items():
         monkeypatch.setenv(f"SLURM_{name}", value) if value else monkeypatch.delenv(f"SLURM_{name}", raising=False)
     assert isinstance(hardware.cluster(2, 1), SLURMEnvironment if tasks == "2" else LightningEnvironment)
-    assert isinstance(hardware.cluster(1, 2) if tasks == "2" else hardware.cluster(1, 1), ClusterEnvironment)
-    assert isinstance(hardware.cluster(1, 1), LightningEnvironment)
+    if tasks == "2":
+        with pytest.raises(GlatError, match="make 1 processes, but srun started 2 tasks; make them equal"):
+            hardware.cluster(1, 1)
+    else:
+        assert isinstance(hardware.cluster(1, 1), LightningEnvironment)
 
 
 def test_processes_of_other_nodes_must_have_been_started(monkeypatch):
-    alone = "execution.devices: 2 and execution.nodes: 3, but only this process was started, .* set execution.nodes: 1"
+    alone = "execution.devices: 2 and execution.nodes: 3, but this process was started alone .* set execution.nodes: 1"
     with pytest.raises(GlatError, match=alone):
         hardware.cluster(2, 3)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
@@ -119,13 +118,22 @@ def test_torchrun_trains_over_two_nodes_as_one_process_does(corpus, tmp_path):
         for rank in (0, 1)
     ]
     calls += [[*glat, "train", "one/config.yaml", "--threads", "1"]]
-    ends = [
-        subprocess.Popen([sys.executable, *call], cwd=tmp_path, env=given, stderr=subprocess.PIPE, text=True)
-        for call in calls
-    ]
-    told = [process.communicate(timeout=600)[1] for process in ends]
-    assert [process.returncode for process in ends] == [0, 0, 0], told
-    assert "6 steps, from the start" in told[0] and "steps" not in told[1], "the first process alone speaks"
+    logs = [tmp_path / f"{i}.log" for i in range(3)]
+    with locked(tmp_path / "two/.lock", "the test holds it"):
+        ends = []
+        for call, log in zip(calls, logs, strict=True):
+            with log.open("w") as told:
+                ends.append(subprocess.Popen([sys.executable, *call], cwd=tmp_path, env=given, stderr=told))
+        deadline = time.monotonic() + 300
+        while "another process trains this run; waiting" not in logs[0].read_text():
+            assert time.monotonic() < deadline and ends[0].poll() is None, logs[0].read_text()
+            time.sleep(0.1)
+        time.sleep(2)  # nor may the second process look at the run before the first one holds it
+        assert [process.poll() for process in ends[:2]] == [None] * 2
+    assert [process.wait(600) for process in ends] == [0, 0, 0], [log.read_text() for log in logs]
+    told = [log.read_text() for log in logs]
+    assert "6 steps, from the start" in told[0]
+    assert "steps" not in told[1], "the first process alone speaks"
     assert apart(tmp_path / "one", tmp_path / "two") < 1e-3
 
 

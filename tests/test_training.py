@@ -271,17 +271,38 @@ def test_log_mels_of_a_small_corpus_are_made_once_and_do_not_depend_on_the_batch
     assert not other.kept, "a corpus that is too large"
 
 
-def test_a_batch_that_does_not_fit_into_a_gpu_is_told_with_one_that_does(project, params, monkeypatch):
-    """No GPU is here: a network that holds two clips stands for it."""
+def test_a_loss_that_was_not_finite_between_two_lines_is_saved_nowhere(project, params, monkeypatch):
+    """As on a GPU, where it is looked at with a line of the curve and before anything is saved."""
+    losses, count = stage.losses, iter(range(100))
 
-    def small(self, logmel, *_, forward=Tagger.from_logmel):
-        if len(logmel) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return forward(self, logmel, *_)
+    def once(streams, target, frozen):
+        found = losses(streams, target, frozen)
+        return found | {"loss_local": found["loss_local"] * (torch.nan if next(count) == 2 else 1)}
 
-    monkeypatch.setattr(Tagger, "from_logmel", small)
+    monkeypatch.setattr(stage.Stage, "check_on_cpu", lambda self, step: None)
+    monkeypatch.setattr(stage, "losses", once)
+    with pytest.raises(GlatError, match="step 4: the loss is nan: the network's output overflowed"):
+        train(run_with(params, {}), project / "a", log_every=5, checkpoint_every=2)
+    assert torch.load(project / "a/resume.ckpt", weights_only=True)["global_step"] == 2
+
+
+@pytest.mark.parametrize("sharing", ["none", "backbone"])
+def test_compiled_backbones_train_as_they_are(project, params, monkeypatch, sharing):
+    run = run_with(params, {"sharing": sharing}, steps=3)
+    compiled = stage.compile_backbones
+    monkeypatch.setattr(stage, "compile_backbones", lambda tagger: compiled(tagger, backend="eager"))
+    for name, how in (("plain", {}), ("compiled", {"compile": True})):
+        train(run, project / name, **how)
+    assert equal(weights(project / "plain"), weights(project / "compiled"))
+
+
+def test_a_batch_that_does_not_fit_into_a_gpu_is_told(project, params, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(Tagger, "from_logmel", full)
     with pytest.raises(
-        GlatError, match="a: 4 clips at once are more than the GPU's memory holds, 2 fit; share a batch of 4"
+        GlatError, match=r"does not hold 4 clips .*devices: 2\) .* 2 clips each; or set training.batch_size: 2"
     ):
         train(run_with(params, {}), project / "a")
 

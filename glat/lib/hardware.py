@@ -37,7 +37,7 @@ def cluster(devices: int, nodes: int) -> ClusterEnvironment:
         raise GlatError(f"{asked} make {world} processes, but srun started {tasks} tasks; make them equal")
     if tasks > 1:
         return SLURMEnvironment(auto_requeue=False)  # Snakemake starts an interrupted job again
-    if nodes > 1 and not {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys():
+    if nodes > 1:
         raise GlatError(
             f"{asked}, but this process was started alone and would wait for the others for ever; use the Slurm profile, "
             "srun or torchrun (docs/cluster.md), or set execution.nodes: 1"

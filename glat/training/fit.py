@@ -19,8 +19,10 @@ from ..lib.cores import cores
 from ..lib.errors import GlatError, tell
 from ..lib.provenance import maker
 from . import checkpoints, convergence, resume, stage
-from .progress import Curve, EndAtOnce, Kept, PlainProgress, run_lock
+from .progress import Curve, EndAtOnce, Kept, PlainProgress, first_process, run_lock, started_outside, word_of_the_first
 from .stage import Batches, Stage
+
+DONE = -1  # in place of a step to start at: another process has trained the run meanwhile
 
 
 def check_equal_weights(trainer: lightning.Trainer, module: Stage) -> None:
@@ -75,8 +77,9 @@ def _train(
     made_by = maker(accelerator, world) | {"execution": execution.model_dump() | here}
     cluster = hardware.cluster(execution.devices, execution.nodes)
     # A task of srun has cores of its own; processes that Lightning or torchrun starts share those of their node.
-    sharing = execution.devices if accelerator == "cpu" and not isinstance(cluster, SLURMEnvironment) else 1
+    sharing = 1 if isinstance(cluster, SLURMEnvironment) else execution.devices
     hardware.use_threads(max(1, (threads or cores()) // sharing))
+    hardware.use_tf32(True)
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
     synchronised = world > 1 and settings.sync_batchnorm
     tagger = stage.network(run, classes, accelerator if synchronised else None)
@@ -84,19 +87,23 @@ def _train(
         stage.compile_backbones(tagger)
     facts = resume.facts(run, packs, execution)
     made_from, done = resume.fingerprint(facts), folder / "checkpoint.pt"
-    if waited and done.exists():
-        theirs = checkpoints.read(done)
-        if (theirs.get("fingerprint"), theirs.get("step")) == (made_from, settings.steps):
-            tell(f"{folder}: trained meanwhile by the other process")
-            return
     every, path = execution.checkpoint_every, folder / "resume.ckpt"
     point = resume.ResumePoint(path, facts, settings.steps, every, settings.extendable)
     save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, fingerprint=made_from, trained=made_by)
     kept = Kept(run, folder, execution.keep_every, save)
-    start = point.step()
-    if not start:  # what an earlier training left would stand beside what this one leaves
-        kept.remove()
-        (folder / convergence.WATCHED).unlink(missing_ok=True)
+    first, start = first_process(), 0
+    if waited and done.exists():
+        theirs = checkpoints.read(done)
+        start = DONE if (theirs.get("fingerprint"), theirs.get("step")) == (made_from, settings.steps) else 0
+    if start != DONE and (first or not started_outside(cluster)):
+        start = point.step()
+        if first and not start:  # what an earlier training left would stand beside what this one leaves
+            kept.remove()
+            (folder / convergence.WATCHED).unlink(missing_ok=True)
+    if (start := word_of_the_first(cluster, start)) == DONE:
+        if first:
+            tell(f"{folder}: trained meanwhile by the other process")
+        return
     curve = Curve(folder / "train.csv", execution.log_every, settings.batch_size)
     plateau = stage.callbacks(run, packs)
     where = f"{accelerator}, {precision}, {torch.get_num_threads()} threads"
@@ -130,11 +137,10 @@ def _train(
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:
             clips = settings.batch_size // world
-            fits = _fitting_batch(module, clips, packs.samples)
             raise GlatError(
-                f"{folder}: {clips} clips at once are more than the GPU's memory holds, {fits} fit; share a batch of "
-                f"{settings.batch_size} among more GPUs (execution.devices), which changes no weight, or lower "
-                "training.batch_size"
+                f"{folder}: the GPU's memory does not hold {clips} clips at once. Twice the GPUs (execution.devices: "
+                f"{2 * execution.devices}) train with the same batches, {max(1, clips // 2)} clips each; or set "
+                f"training.batch_size: {max(1, settings.batch_size // 2)}"
             ) from None
     check_equal_weights(trainer, module)
     if trainer.is_global_zero:
@@ -145,22 +151,6 @@ def _train(
         if not point.keep:
             point.remove()
     trainer.strategy.barrier()
-
-
-def _fitting_batch(module: Stage, clips: int, samples: int) -> int:
-    """How many clips of noise, halved from `clips` on, the GPU can be trained on at once; 0: not even one."""
-    module.zero_grad()
-    bf16 = module.trainer.precision == "bf16-mixed"
-    while clips := clips // 2:
-        torch.cuda.empty_cache()
-        try:
-            with torch.autocast(module.device.type, torch.bfloat16, enabled=bf16):
-                streams = module.tagger.streams(torch.randn(clips, samples, device=module.device))
-            sum(one.sum() for one in (streams.global_, streams.local) if one is not None).backward()
-            return clips
-        except torch.OutOfMemoryError:
-            module.zero_grad()
-    return 0
 
 
 def _check_packs(packs: Packs, run: Run) -> None:

@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from torch import Tensor
+from torch.distributed import TCPStore
 
 from ..config.runs import Run, write_run
 from ..lib.errors import tell, warn
@@ -34,14 +37,36 @@ def first_process() -> bool:
 def run_lock(lock: Path) -> Iterator[bool]:
     """Hold a run's lock, so that two processes never train it at once; the system frees it when its holder ends.
 
-    Only the first process of a distributed training takes it. Yields whether it had to wait for another training: one
-    that outlived a killed Snakemake, as a rule.
+    Only the first process of a distributed training takes it; the others hear of it by `word_of_the_first`. Yields whether
+    it had to wait for another training: one that outlived a killed Snakemake, as a rule.
     """
     if not first_process():
         yield False
         return
     with locked(lock, f"{lock.parent}: another process trains this run; waiting for it to end") as waited:
         yield waited
+
+
+def started_outside(cluster: ClusterEnvironment) -> bool:
+    """Whether srun or torchrun started the processes, all at once, and not Lightning, which starts them from the first."""
+    return isinstance(cluster, SLURMEnvironment | TorchElasticEnvironment)
+
+
+def word_of_the_first(cluster: ClusterEnvironment, word: int) -> int:
+    """`word` of the first process, for all that srun or torchrun started; they wait for it as long as the first one waits for
+    the run's lock. For a process that Lightning started, its own: the first had settled all before."""
+    if not started_outside(cluster) or (world := cluster.world_size()) == 1:
+        return word
+    first = cluster.global_rank() == 0
+    port = 1024 + (cluster.main_port + 10_000) % 64_000  # not the training's own
+    store = TCPStore(cluster.main_address, port, world, first, timedelta(days=30))
+    if first:
+        store.set("word", str(word))
+    word = int(store.get("word"))
+    store.add("heard", 1)
+    while first and store.add("heard", 0) < world:
+        time.sleep(0.05)
+    return word
 
 
 def over_processes(trainer: lightning.Trainer, values: dict[str, Tensor]) -> dict[str, float]:

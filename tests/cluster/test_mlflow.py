@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from conftest import Project
 from made_runs import Corpus, make_run, value
+from slurm import Project
 from test_tracking import free_port, start_server, stop
 
 from glat.config.params import load

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import Project
+from slurm import Project
 from test_cluster import apart
 
 

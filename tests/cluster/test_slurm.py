@@ -7,11 +7,18 @@ import csv
 import shutil
 import time
 
+import pytest
 import torch
-from conftest import STEPS
+from slurm import STEPS, Project
 
 from glat.tracking.send import read_state
 from glat.tracking.store import Store
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, cluster) -> Project:
+    """With trainings on two devices, long enough to be ended on the way."""
+    return Project(tmp_path_factory.mktemp("project"), cluster, devices=2)
 
 
 def weights(folder):

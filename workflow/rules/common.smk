@@ -103,7 +103,7 @@ def usable_cores(wildcards, threads):
 
 
 def gpus(wildcards):
-    """The number of GPUs of a training: `execution.devices`; with `accelerator: auto`, 0 where there is no GPU."""
+    """The number of GPUs of a training, on all its nodes; with `accelerator: auto`, 0 where there is no GPU."""
     execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
     available = partition().gpu if on_cluster() else gpu()
     uses = execution.accelerator == "gpu" or (execution.accelerator == "auto" and available)
@@ -136,9 +136,23 @@ def launcher(wildcards, threads):
     execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
     if nodes(wildcards) == 1:
         return ""
-    gpu = f" --gpus-per-node={execution.devices}" if gpus(wildcards) else ""
-    shape = f"--nodes={execution.nodes} --ntasks-per-node={execution.devices} --cpus-per-task={threads}{gpu}"
-    return f"srun --kill-on-bad-exit=1 {shape} "
+    shape = f"--nodes={execution.nodes} --ntasks-per-node={execution.devices} --cpus-per-task={threads}"
+    return f"srun --kill-on-bad-exit=1 {shape} {node_gpus(wildcards, threads) or ''} "
+
+
+def node_gpus(wildcards, threads):
+    """Slurm's option for as many GPUs on each of several nodes: of `gpu`, the number of all, it may take any from each."""
+    if nodes(wildcards) == 1 or not gpus(wildcards):
+        return None
+    model = (workflow.resource_settings.overwrite_resources or {}).get("train", {}).get("gpu_model")
+    kind = f"{getattr(model, 'value', model)}:" if model else ""
+    return f"--gpus-per-node={kind}{PARAMS.execution_of(wildcards.dataset, backbone(wildcards)).devices}"
+
+
+def training_threads(wildcards):
+    """Four for each process of a training on one node; on several nodes, those of one process, as Slurm counts them."""
+    execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
+    return 4 if execution.nodes > 1 else 4 * execution.devices
 
 
 def training_memory(wildcards):
@@ -209,8 +223,8 @@ def checked_run(wildcards):
     run = RUNS[wildcards.run]
     faults = faults_of(PARAMS, run)
     if nodes(wildcards) > 1 and not on_cluster():
-        where = "docs/cluster.md, or set execution.nodes: 1"
-        faults += [f"execution.nodes: {nodes(wildcards)}, but all jobs run on this machine; use a cluster ({where})"]
+        where = "use a cluster, see docs/cluster.md, or set execution.nodes: 1"
+        faults += [f"execution.nodes: {nodes(wildcards)}, but all jobs run on this machine; {where}"]
     if faults:
         names = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
         results = [experiments.RESULT_OF[name] for name in names or ["all"] if name in experiments.RESULT_OF]

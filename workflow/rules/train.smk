@@ -34,7 +34,7 @@ rule train:
         code=code("glat.training.stage"),
         network=network_code,
         rule="train",
-    threads: 4
+    threads: training_threads
     resources:
         mem_mb=training_memory,
         gpu=gpus,
@@ -44,6 +44,7 @@ rule train:
         tasks_per_node=over_nodes(lambda execution: execution.devices if execution.devices > 1 else None),
         tasks=over_nodes(lambda execution: execution.nodes if execution.devices == 1 else None),
         tasks_per_gpu=over_nodes(lambda execution: -1),
+        slurm_extra=node_gpus,
         launcher=launcher,
         runtime=time_limit(14 * 24 * 60),
         processors=usable_cores,
