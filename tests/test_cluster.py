@@ -69,7 +69,7 @@ def apart(one: Path, other: Path) -> float:
     x, y = (torch.cat([model[key].double().flatten() for key in keys]) for model in (a, b))
     curves = [pd.read_csv(folder / "train.csv")[["loss", "gradient_norm"]].to_numpy() for folder in (one, other)]
     np.testing.assert_allclose(curves[0][0], curves[1][0], rtol=2e-4)
-    np.testing.assert_allclose(*curves, rtol=1e-2)
+    np.testing.assert_allclose(*curves, rtol=5e-2)
     return float((x - y).norm() / y.norm())
 
 
