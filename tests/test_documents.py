@@ -37,3 +37,11 @@ def test_paths_and_modules_that_a_text_names_exist(path):
         place = ROOT.joinpath(*name.split("."))
         exists = place.is_dir() or place.with_suffix(".py").exists() or hasattr(import_module(module), attribute)
         assert exists, f"{path.name}: {name}"
+
+
+def test_the_table_of_the_readme_is_the_one_that_was_made():
+    made = (ROOT / "docs/results/table1.md").read_text().splitlines()
+    rows = [
+        line for line in (ROOT / "README.md").read_text().splitlines() if re.match(r"\| (Method|TALNet|CNN10)", line)
+    ]
+    assert len(rows) == 6 and set(rows) <= set(made)
