@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch.plugins.environments import ClusterEnvironment
 
 from .cores import cores
 from .errors import GlatError
+
+if TYPE_CHECKING:
+    from lightning.pytorch.plugins.environments import ClusterEnvironment
 
 
 def use_threads(threads: int | None) -> None:
@@ -24,6 +27,7 @@ def cluster(devices: int, nodes: int) -> ClusterEnvironment:
 
     Raises GlatError if torchrun or srun started another number, or if nobody started the processes of the other nodes.
     """
+    # Imported here: whoever only asks for versions or threads need not wait for Lightning.
     from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
     world = devices * nodes
@@ -53,8 +57,8 @@ def accelerator(setting: str) -> str:
 
 
 def use_tf32(yes: bool) -> None:
-    """Whether a GPU rounds the factors of convolutions in float32 to 10 bits: several times as fast, and good enough to
-    train with; scores then differ from a CPU's by more than 1e-4. Other products, the front end's too, never are."""
+    """Whether a GPU's convolutions in float32 round their factors to 10 bits (TF32). That is several times as fast and good
+    enough to train with, but moves scores by more than 1e-4. Matrix products, as in the front end, are never rounded so."""
     torch.backends.cudnn.allow_tf32 = yes
     torch.backends.cuda.matmul.allow_tf32 = False
 
