@@ -32,7 +32,6 @@ from typing import Any
 
 import lightning
 import torch
-import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from glat.config.params import load
@@ -42,43 +41,15 @@ from glat.lib.errors import GlatError
 from glat.models import build
 from glat.scoring.cost import multiply_adds
 from glat.scoring.evaluation import predict
-from glat.training import fit, stage
+from glat.training import fit
 
 from .reading import write_pack
 from .report import environment, report
+from .step import CLASSES, SECONDS, Step
 
-RATE, SECONDS, CLASSES = 32000, 10.0, 527
 NETWORKS, STEPS_PAPER = ("cnn10", "resnet38"), 800_000
 # Multiply-adds a second of dense bfloat16 products, by what the card's name contains (NVIDIA's data sheets, FLOP / 2).
 PEAKS = {"H200": 495e12, "H100": 495e12, "A100": 156e12, "L40S": 181e12, "4090": 83e12}
-
-
-class Step:
-    """A network, its optimiser and a batch on the GPU; a call trains for one step and does not wait for it."""
-
-    def __init__(self, backbone: str, glat: bool, batch: int, fast: bool, compiled: bool = False):
-        torch.manual_seed(0)
-        self.fast = fast
-        self.tagger = build(backbone, CLASSES, glat={} if glat else None).cuda()
-        if fast:
-            self.tagger.to(memory_format=torch.channels_last)
-        if compiled:
-            stage.compile_backbones(self.tagger)
-        self.optimizer = torch.optim.Adam(self.tagger.parameters(), lr=1e-3, fused=fast)
-        waveform = torch.randint(-3000, 3000, (batch, round(SECONDS * RATE)), dtype=torch.int16)
-        self.waveform = waveform.cuda()
-        self.target = (torch.rand(batch, CLASSES, device="cuda") < 0.01).float()
-
-    def __call__(self) -> None:
-        torch.backends.cudnn.allow_tf32 = self.fast
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.fast):
-            streams = self.tagger.streams(self.waveform)
-        loss = F.binary_cross_entropy(streams.global_, self.target)
-        if streams.local is not None:
-            loss = loss + F.binary_cross_entropy(streams.local, self.target)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
 
 
 def seconds_of(work: Callable[[], Any], times: int) -> float:
@@ -107,13 +78,13 @@ def steps(batch: int, rounds: int) -> list[dict[str, Any]]:
         for name, (glat, fast, compiled) in variants.items():
             torch.cuda.reset_peak_memory_stats()
             before, begin = torch.cuda.memory_allocated(), time.perf_counter()
-            made[name] = Step(backbone, glat, batch, fast, compiled)
-            seconds_of(made[name], 3)
+            made[name] = Step(glat, fast, batch, "cuda", backbone, compiled)
+            seconds_of(made[name].begin, 3)
             start_up[name] = time.perf_counter() - begin
             memory[name] = (torch.cuda.max_memory_allocated() - before) / 1e9
         for _ in range(rounds):
             for name, step in made.items():
-                took[name].append(seconds_of(step, 5))
+                took[name].append(seconds_of(step.begin, 5))
         peak = next((value for key, value in PEAKS.items() if key in torch.cuda.get_device_name(0)), None)
         for name, values in took.items():
             second = median(values)

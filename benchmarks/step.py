@@ -18,8 +18,9 @@ from time import process_time
 import torch
 import torch.nn.functional as F
 
-from glat.lib.hardware import precision, use_threads
+from glat.lib.hardware import precision, use_tf32, use_threads
 from glat.models import build
+from glat.training.stage import compile_backbones
 
 from .report import environment, report, timed
 
@@ -29,19 +30,26 @@ ALLOWED = 1.1 * (1 + N * TAU / SECONDS)
 
 
 class Step:
-    """A network, its optimiser and a batch. A call trains for one step and waits until it is done."""
+    """A network, its optimiser and a batch. A call trains for one step and waits until it is done; `begin` does not wait for
+    a GPU."""
 
-    def __init__(self, glat: bool, fast: bool, batch: int, device: str):
+    def __init__(
+        self, glat: bool, fast: bool, batch: int, device: str, backbone: str = "cnn10", compiled: bool = False
+    ):
         torch.manual_seed(0)
         self.device, self.fast = device, fast
-        self.tagger = build("cnn10", CLASSES, glat={"n": N, "tau": TAU} if glat else None).to(device)
+        self.tagger = build(backbone, CLASSES, glat={"n": N, "tau": TAU} if glat else None).to(device)
         if fast:
             self.tagger.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.tagger.parameters(), lr=1e-3)
+        if compiled:
+            compile_backbones(self.tagger)
+        fused = {"fused": True} if fast and device == "cuda" else {}
+        self.optimizer = torch.optim.Adam(self.tagger.parameters(), lr=1e-3, **fused)
         self.waveform = 0.1 * torch.randn(batch, round(SECONDS * RATE), device=device)
         self.target = (torch.rand(batch, CLASSES, device=device) < 0.01).float()
 
-    def __call__(self) -> None:
+    def begin(self) -> None:
+        use_tf32(self.fast)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.fast):
             streams = self.tagger.streams(self.waveform)
         loss = F.binary_cross_entropy(streams.global_, self.target)
@@ -50,6 +58,9 @@ class Step:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+
+    def __call__(self) -> None:
+        self.begin()
         if self.device == "cuda":
             torch.cuda.synchronize()
 

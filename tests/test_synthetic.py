@@ -119,7 +119,7 @@ def test_events_that_are_missing_are_labelled_and_nowhere_else(tmp_path):
         len(synthetic.draw_events("train", i, row.labels, row.end - row.start, some))
         for i, row in enumerate(read_segments(tmp_path / "train_segments.csv").itertuples())
     )
-    # Nothing of them is in the sound: what is left has one spectrum from end to end, that of the background.
+    # With all of them missing, the sound is the background alone.
     alone = synthetic.render("train", 3, labels[3], 10.0, none)
     rng = synthetic.generator(SEED, "train", 3, "mixture")
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, 10 * RATE)

@@ -19,7 +19,7 @@ from ..lib.cores import cores
 from ..lib.errors import GlatError, tell
 from ..lib.provenance import maker
 from . import checkpoints, convergence, resume, stage
-from .progress import Curve, EndAtOnce, Kept, PlainProgress, first_process, run_lock, started_outside, word_of_the_first
+from .progress import Curve, EndAtOnce, Kept, PlainProgress, decided_by_first, first_process, run_lock
 from .stage import Batches, Stage
 
 DONE = -1  # in place of a step to start at: another process has trained the run meanwhile
@@ -91,18 +91,21 @@ def _train(
     point = resume.ResumePoint(path, facts, settings.steps, every, settings.extendable)
     save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, fingerprint=made_from, trained=made_by)
     kept = Kept(run, folder, execution.keep_every, save)
-    first, start = first_process(), 0
-    if waited and done.exists():
-        theirs = checkpoints.read(done)
-        start = DONE if (theirs.get("fingerprint"), theirs.get("step")) == (made_from, settings.steps) else 0
-    if start != DONE and (first or not started_outside(cluster)):
-        start = point.step()
-        if first and not start:  # what an earlier training left would stand beside what this one leaves
+
+    def start_or_done() -> int:
+        if waited and done.exists():
+            theirs = checkpoints.read(done)
+            if (theirs.get("fingerprint"), theirs.get("step")) == (made_from, settings.steps):
+                tell(f"{folder}: trained meanwhile by the other process")
+                return DONE
+        step = point.step()
+        if not step and first_process():  # what an earlier training left would stand beside what this one leaves
             kept.remove()
             (folder / convergence.WATCHED).unlink(missing_ok=True)
-    if (start := word_of_the_first(cluster, start)) == DONE:
-        if first:
-            tell(f"{folder}: trained meanwhile by the other process")
+        return step
+
+    start = decided_by_first(cluster, start_or_done)
+    if start == DONE:
         return
     curve = Curve(folder / "train.csv", execution.log_every, settings.batch_size)
     plateau = stage.callbacks(run, packs)

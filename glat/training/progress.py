@@ -37,7 +37,7 @@ def first_process() -> bool:
 def run_lock(lock: Path) -> Iterator[bool]:
     """Hold a run's lock, so that two processes never train it at once; the system frees it when its holder ends.
 
-    Only the first process of a distributed training takes it; the others hear of it by `word_of_the_first`. Yields whether
+    Only the first process of a distributed training takes it; the others hear of it by `decided_by_first`. Yields whether
     it had to wait for another training: one that outlived a killed Snakemake, as a rule.
     """
     if not first_process():
@@ -47,26 +47,22 @@ def run_lock(lock: Path) -> Iterator[bool]:
         yield waited
 
 
-def started_outside(cluster: ClusterEnvironment) -> bool:
-    """Whether srun or torchrun started the processes, all at once, and not Lightning, which starts them from the first."""
-    return isinstance(cluster, SLURMEnvironment | TorchElasticEnvironment)
-
-
-def word_of_the_first(cluster: ClusterEnvironment, word: int) -> int:
-    """`word` of the first process, for all that srun or torchrun started; they wait for it as long as the first one waits for
-    the run's lock. For a process that Lightning started, its own: the first had settled all before."""
-    if not started_outside(cluster) or (world := cluster.world_size()) == 1:
-        return word
+def decided_by_first(cluster: ClusterEnvironment, decide: Callable[[], int]) -> int:
+    """What the first process decides, which holds the run's lock, for all that srun or torchrun started beside it; they wait
+    as long as it waits for the lock. A process that Lightning started decides for itself: the first had settled all before.
+    """
+    if not isinstance(cluster, SLURMEnvironment | TorchElasticEnvironment) or (world := cluster.world_size()) == 1:
+        return decide()
     first = cluster.global_rank() == 0
     port = 1024 + (cluster.main_port + 10_000) % 64_000  # not the training's own
     store = TCPStore(cluster.main_address, port, world, first, timedelta(days=30))
     if first:
-        store.set("word", str(word))
-    word = int(store.get("word"))
+        store.set("decided", str(decide()))
+    decided = int(store.get("decided"))
     store.add("heard", 1)
     while first and store.add("heard", 0) < world:
         time.sleep(0.05)
-    return word
+    return decided
 
 
 def over_processes(trainer: lightning.Trainer, values: dict[str, Tensor]) -> dict[str, float]:

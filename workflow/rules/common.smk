@@ -102,12 +102,16 @@ def usable_cores(wildcards, threads):
     return max(1, threads * min(cores(), requested) // requested)
 
 
+def execution(wildcards):
+    """How the training of a run, and its evaluation, are executed."""
+    return PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
+
+
 def gpus(wildcards):
     """The number of GPUs of a training, on all its nodes; with `accelerator: auto`, 0 where there is no GPU."""
-    execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
+    how = execution(wildcards)
     available = partition().gpu if on_cluster() else gpu()
-    uses = execution.accelerator == "gpu" or (execution.accelerator == "auto" and available)
-    return execution.processes if uses else 0
+    return how.processes if how.accelerator == "gpu" or (how.accelerator == "auto" and available) else 0
 
 
 def one_gpu(wildcards):
@@ -115,50 +119,44 @@ def one_gpu(wildcards):
     return min(1, gpus(wildcards))
 
 
-def nodes(wildcards):
-    """The number of nodes of a training."""
-    return PARAMS.execution_of(wildcards.dataset, backbone(wildcards)).nodes
-
-
 def over_nodes(resource):
     """A resource of a training over several nodes, from its `execution`; unset for a training on one node, where
     Lightning starts the processes itself."""
 
-    def value(wildcards, threads):
-        execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
-        return resource(execution) if nodes(wildcards) > 1 else None
+    def value(wildcards):
+        how = execution(wildcards)
+        return resource(how) if how.nodes > 1 else None
 
     return value
 
 
-def launcher(wildcards, threads):
-    """What starts the command of a training: on several nodes `srun`, as one task for each process."""
-    execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
-    if nodes(wildcards) == 1:
-        return ""
-    shape = f"--nodes={execution.nodes} --ntasks-per-node={execution.devices} --cpus-per-task={threads}"
-    return f"srun --kill-on-bad-exit=1 {shape} {node_gpus(wildcards, threads) or ''} "
-
-
-def node_gpus(wildcards, threads):
-    """Slurm's option for as many GPUs on each of several nodes: of `gpu`, the number of all, it may take any from each."""
-    if nodes(wildcards) == 1 or not gpus(wildcards):
+def node_gpus(wildcards):
+    """Slurm's option for as many GPUs on each of several nodes. The resource `gpu` is the number of all of them, which it may
+    take from the nodes as it likes."""
+    how = execution(wildcards)
+    if how.nodes == 1 or not gpus(wildcards):
         return None
     model = (workflow.resource_settings.overwrite_resources or {}).get("train", {}).get("gpu_model")
     kind = f"{getattr(model, 'value', model)}:" if model else ""
-    return f"--gpus-per-node={kind}{PARAMS.execution_of(wildcards.dataset, backbone(wildcards)).devices}"
+    return f"--gpus-per-node={kind}{how.devices}"
+
+
+def launcher(wildcards, threads):
+    """What starts the command of a training: on several nodes `srun`, as one task for each process."""
+    how = execution(wildcards)
+    shape = f"--nodes={how.nodes} --ntasks-per-node={how.devices} --cpus-per-task={threads} {node_gpus(wildcards) or ''}"
+    return f"srun --kill-on-bad-exit=1 {shape} " if how.nodes > 1 else ""
 
 
 def training_threads(wildcards):
     """Four for each process of a training on one node; on several nodes, those of one process, as Slurm counts them."""
-    execution = PARAMS.execution_of(wildcards.dataset, backbone(wildcards))
-    return 4 if execution.nodes > 1 else 4 * execution.devices
+    how = execution(wildcards)
+    return 4 if how.nodes > 1 else 4 * how.devices
 
 
 def training_memory(wildcards):
     """MB on each node, for all its processes."""
-    each = 16000 if RUNS[wildcards.run].width >= 1 else 3000
-    return each * PARAMS.execution_of(wildcards.dataset, backbone(wildcards)).devices
+    return (16000 if RUNS[wildcards.run].width >= 1 else 3000) * execution(wildcards).devices
 
 
 def time_limit(minutes):
@@ -222,9 +220,9 @@ def checked_run(wildcards):
     reported at once; runs that nobody requested are not checked."""
     run = RUNS[wildcards.run]
     faults = faults_of(PARAMS, run)
-    if nodes(wildcards) > 1 and not on_cluster():
+    if (nodes := execution(wildcards).nodes) > 1 and not on_cluster():
         where = "use a cluster, see docs/cluster.md, or set execution.nodes: 1"
-        faults += [f"execution.nodes: {nodes(wildcards)}, but all jobs run on this machine; {where}"]
+        faults += [f"execution.nodes: {nodes}, but all jobs run on this machine; {where}"]
     if faults:
         names = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
         results = [experiments.RESULT_OF[name] for name in names or ["all"] if name in experiments.RESULT_OF]

@@ -38,12 +38,12 @@ rule train:
     resources:
         mem_mb=training_memory,
         gpu=gpus,
-        nodes=nodes,
+        nodes=lambda wildcards: execution(wildcards).nodes,
         # Of a job on several nodes, for Slurm's plugin: "mpi" is its word for a command that starts its tasks itself.
-        mpi=over_nodes(lambda execution: "srun"),
-        tasks_per_node=over_nodes(lambda execution: execution.devices if execution.devices > 1 else None),
-        tasks=over_nodes(lambda execution: execution.nodes if execution.devices == 1 else None),
-        tasks_per_gpu=over_nodes(lambda execution: -1),
+        mpi=over_nodes(lambda how: "srun"),
+        tasks_per_node=over_nodes(lambda how: how.devices if how.devices > 1 else None),
+        tasks=over_nodes(lambda how: how.nodes if how.devices == 1 else None),
+        tasks_per_gpu=over_nodes(lambda how: -1),
         slurm_extra=node_gpus,
         launcher=launcher,
         runtime=time_limit(14 * 24 * 60),
