@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import yaml
 from tiny_project import copy_of_the_project, environment
 
@@ -40,11 +41,12 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 KillWait=5
+MinJobAge=3600
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=32 RealMemory=16000 Gres=gpu:2
-NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=32 RealMemory=16000 Gres=gpu:2
+NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=32 RealMemory={memory} Gres=gpu:2
+NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=32 RealMemory={memory} Gres=gpu:2
 PartitionName=other Nodes=n1
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=12:00:00
 """
@@ -103,6 +105,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     folder.chmod(0o755)
     found, conf, key = Cluster(folder), folder / "slurm.conf", folder / "munge.key"
     settings = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": folder}
+    settings["memory"] = psutil.virtual_memory().available * 2 // 5 // 2**20  # MB, of each of two nodes
     conf.write_text(CONFIGURATION.format(ports=free_ports(3), **settings))
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")  # Slurm counts files
     key.write_bytes(secrets.token_bytes(128))
