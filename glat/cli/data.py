@@ -40,6 +40,26 @@ def dataset() -> None:
 
 
 @app.command()
+def fetch() -> None:
+    """Get what a dataset has as whole files, such as archives, for all of its shards."""
+    import json
+
+    from ..data.sources.registry import open_source
+    from ..lib.files import locked, whole
+
+    params = load_params()
+    source, data = open_source(params.corpus.source, params.dataset), Data(params.dataset)
+    if not source.fetches:
+        tell(f"{params.dataset}: its source has nothing to fetch")
+        return
+    data.source.mkdir(parents=True, exist_ok=True)
+    with locked(data.source / ".lock", f"{data.source}: another process fetches it; waiting for it to end"):
+        found = source.fetch_all(data.source, params.fetch.limits)
+    with whole(data.fetched) as part:
+        part.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+@app.command()
 def metadata() -> None:
     """Get the class list and the segment lists, and check them."""
     from ..data.lists import metadata as lists
@@ -54,7 +74,7 @@ def metadata() -> None:
     with locked(place.with_name(".metadata.lock"), waiting), whole(place) as folder:
         folder.mkdir()
         if isinstance(source, ListedSource):
-            source.write_lists(folder, dict(entry.splits))
+            source.write_lists(folder, dict(entry.splits), Data(params.dataset).source)
             lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:
             sizes = params.dataset, entry.classes, dict(entry.splits)
@@ -75,7 +95,7 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     source = open_source(params.corpus.source, params.dataset)
     folder = data.audio(split, shard)
     folder.mkdir(parents=True, exist_ok=True)
-    listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything))
+    listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything, data.source))
     with whole(data.listing(split, shard)) as part:
         listings.add_segments(listing, segments, rows.start, data.segments(split)).to_csv(part, index=False)
     lost = int((listing["file"] == "").sum())

@@ -189,6 +189,13 @@ def makes_lists(wildcards):
     return sources.makes_lists(dataset_settings(wildcards).source["kind"])
 
 
+def fetched(wildcards):
+    """The record of what a source fetches for all shards, if it fetches anything."""
+    dataset = wildcards.dataset
+    fetches = sources.open_source(dataset_settings(wildcards).source, dataset).fetches
+    return [layout.Data(dataset).fetched] if fetches else []
+
+
 def list_origins(wildcards):
     """The settings that say where the lists come from, without secrets."""
     dataset = dataset_settings(wildcards)

@@ -7,9 +7,28 @@ if workflow.is_main_process:
     shutil.rmtree(Path(".snakemake/backups") / layout.Data(PARAMS.dataset).metadata, ignore_errors=True)
 
 
+# What a source has as whole files, such as archives, for all shards: into data/<dataset>/source/.
+rule fetch:
+    output:
+        "data/{dataset}/source.json",
+    log:
+        "logs/{dataset}/fetch.log",
+    params:
+        source=lambda wildcards: json.dumps(sources.identity(dataset_settings(wildcards).source)),
+    priority: 2
+    resources:
+        mem_mb=2000,
+        runtime=time_limit(2 * 24 * 60),
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset:q} fetch > {log:q} 2>&1"
+
+
 rule metadata:
     input:
         list_paths,
+        lambda wildcards: fetched(wildcards) if makes_lists(wildcards) else [],
     output:
         # Existing lists stay until the new ones are complete and fit the settings.
         update(directory("data/{dataset}/metadata")),
@@ -36,6 +55,7 @@ rule metadata:
 rule download:
     input:
         "data/{dataset}/metadata",
+        fetched,
     output:
         "data/{dataset}/audio/{split}/{shard}.csv",
     log:

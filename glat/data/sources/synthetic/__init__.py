@@ -87,7 +87,7 @@ class Synthetic(ListedSource):
         """The classes, in AudioSet's order."""
         return [sound for sound in SOUNDS if self.classes is None or sound.name in self.classes]
 
-    def write_lists(self, folder: Path, splits: dict[str, int]) -> None:
+    def write_lists(self, folder: Path, splits: dict[str, int], store: Path = Path()) -> None:
         """Write the class list, and of each split (name: number of clips) the weak and the strong labels, into `folder`.
 
         `class_labels_indices.csv`: index, mid, display_name. `<split>_segments.csv`: YTID, start_seconds, end_seconds,
