@@ -284,16 +284,23 @@ def test_text_from_the_command_line_becomes_what_it_says():
     }  # fmt: skip
 
 
-def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_before_that():
-    layers = {
+def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_before_that(tmp_path):
+    common = {
         "training": {"steps": 1, "batch_size": 1, "warmup": 1, "learning_rate": 1, "mixup_alpha": 0.1,
                      "by_backbone": {"cnn10": {"warmup": 3, "learning_rate": 3, "spec_augment": {"mel_width": 3}}}},
+        "execution": {"workers": 1, "log_every": 1, "by_backbone": {"cnn10": {"log_every": 3}}},
+    }  # fmt: skip
+    own = {
         "datasets.mini.training": {"batch_size": 2, "warmup": 2, "learning_rate": 2,
                                    "by_backbone": {"cnn10": {"learning_rate": 4, "spec_augment": {"time_width": 4}}}},
-        "execution": {"workers": 1, "log_every": 1, "by_backbone": {"cnn10": {"log_every": 3}}},
         "datasets.mini.execution": {"workers": 2, "log_every": 2},
     }  # fmt: skip
-    params = load(PARAMS, layers)
+    settings = yaml.safe_load(PARAMS.read_text())
+    common["training"]["by_backbone"] |= settings["training"]["by_backbone"]
+    for section, values in common.items():
+        settings[section] |= values
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    params = load(tmp_path / "params.yaml", own)
     told = lambda training: [training.batch_size, training.warmup, training.learning_rate, training.mixup_alpha]
     own, other = params.training_of("mini", "cnn10"), params.training_of("mini", "atsca")
     assert told(own) == [2, 3, 4, 0.0] and told(other) == [2, 2, 2, 0.0] and other == params.training_of("mini")
@@ -305,7 +312,56 @@ def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_befo
     # A run has its own backbone's training, and nothing of the others'.
     run = resolve(params, "cnn10", 0)
     assert run.training == own and "by_backbone" not in run.training.model_dump()
-    assert params.special("mini") == ["talnet", "cnn10"]
+    assert sorted(params.special("mini")) == ["cnn10", "talnet"]
+
+
+OWN = {
+    "audio": {"clip_seconds": 5.0}, "glat": {"n": 2, "tau": 1.5}, "fig2": {"n": [1, 2]}, "backbones": ["talnet"],
+    "seeds": [3], "evaluation": {"seed": 7}, "table1": {"two_networks": []},
+}  # fmt: skip
+
+
+def test_a_datasets_own_values_are_used_for_it_alone():
+    own = {f"datasets.mini.{key}": value for key, value in OWN.items()}
+    params, other = load(PARAMS, own), load(PARAMS, own | {"dataset": "audioset"})
+    assert (params.audio.clip_seconds, params.audio.sample_rate) == (5.0, 32000)
+    assert (params.glat.n, params.glat.tau, params.glat.selection) == (2, 1.5, "attention")
+    assert (params.fig2.n, params.fig2.tau) == ([1, 2], [1, 2, 3, 4, 5, 10])
+    assert (params.seeds, params.backbones, params.evaluation.seed) == ([3], ["talnet"], 7)
+    assert [system.label for system in experiments.table1(params)] == ["TALNet", "TALNet + GL-AT"]
+    run = resolve(params, "talnet", 3, {})
+    assert run.name == "talnet-glat-s3" and run.glat.n == 2 and run.audio.clip_seconds == 5.0
+    assert other.glat == load(PARAMS).glat and other.audio == load(PARAMS).audio and other.seeds == [0]
+
+
+@pytest.mark.parametrize("section", ["glat", "training", "execution"])
+def test_the_command_line_goes_before_a_datasets_own_values(section, tmp_path):
+    own = {
+        "glat": {"n": 2, "tau": 1.0},
+        "training": {"steps": 7, "warmup": 3},
+        "execution": {"log_every": 7, "workers": 1},
+    }
+    settings = yaml.safe_load(PARAMS.read_text())
+    settings["datasets"]["mini"][section] = own[section]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    key = next(iter(own[section]))
+    params = load(tmp_path / "params.yaml", {section: {key: 3}})
+    found = {"glat": params.glat, "training": params.training_of("mini"), "execution": params.execution_of("mini")}[
+        section
+    ]
+    changed, kept = own[section]
+    assert getattr(found, changed) == 3 and getattr(found, kept) == own[section][kept]
+    both = load(tmp_path / "params.yaml", {section: {key: 3}, f"datasets.mini.{section}": {key: 4}})
+    again = {"glat": both.glat, "training": both.training_of("mini"), "execution": both.execution_of("mini")}[section]
+    assert getattr(again, changed) == 4
+
+
+def test_a_wrong_own_value_is_named_once_by_its_place():
+    with pytest.raises(GlatError, match=r"params.yaml.*: datasets.mini.glat.n: .*") as error:
+        load(PARAMS, {"datasets.mini.glat": {"n": 0}})
+    assert str(error.value).count("\n") == 0
+    with pytest.raises(GlatError, match="datasets.mini.audio.rate"):
+        load(PARAMS, {"datasets.mini.audio": {"rate": 8000}})
 
 
 def test_equal_compute_is_of_the_backbones_own_steps():

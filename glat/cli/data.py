@@ -127,6 +127,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         read=source.read,
         in_place=source.used_in_place,
         limits=Limits(**audio.limits.model_dump()),
+        recordings=source.recordings,
     )
     tell(f"{out}: {kept} clips, {lost} lost")
 

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from ..lib import addresses
 from ..lib.errors import GlatError
 from ..lib.layout import CLASS_LIST, WEIGHTS, segment_list, shard_count, strong_list
-from .training import Executions, Trainings
+from .training import Executions, Glat, Init, Trainings
 from .types import (
     BackboneName,
+    Backbones,
     ClipSeconds,
     Count,
     Dropout,
@@ -109,32 +110,33 @@ class Evaluation(Settings):
     batch_size: Count = 32
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: Natural = 0
+    pool: Literal["mean", "maximum"] = "mean"  # the scores of the parts of a clip that is longer than clip_seconds
     only: InputPath | None = None  # a file that lists the clips to score: `glat.scoring.manifest.read_list`
 
 
 class Table1(Settings):
     """Backbones of which Table 1, where it has them, shows two networks on the whole clip beside GL-AT."""
 
-    two_networks: list[BackboneName]
+    two_networks: list[BackboneName] = ["cnn10"]
 
 
 class Table2(Settings):
-    backbone: BackboneName
+    backbone: BackboneName = "cnn10"
 
 
 class Fig2(Settings):
     """The sweeps of Fig. 2: `n` at glat.tau and `tau` at glat.n, for the seeds given (null: all of `seeds`)."""
 
-    backbone: BackboneName
-    n: UniqueList[Count] = Field(min_length=1)
-    tau: UniqueList[Positive] = Field(min_length=1)
+    backbone: BackboneName = "cnn10"
+    n: Annotated[UniqueList[Count], Field(min_length=1)] = [1, 2, 3, 4, 5, 6, 7]
+    tau: Annotated[UniqueList[Positive], Field(min_length=1)] = [1, 2, 3, 4, 5, 10]
     seeds: Seeds | None = None
 
 
 class Controls(Settings):
     """Which controls, by the names of `glat.config.experiments.QUESTIONS` (null: all), of which backbones, with which seeds."""
 
-    backbones: UniqueList[BackboneName] = Field(min_length=1)
+    backbones: Backbones = ["cnn10"]
     settings: list[str] | None = None
     seeds: Seeds | None = None
 
@@ -177,13 +179,19 @@ def _check_places(metadata: str | dict[str, str | Listed] | None) -> str | dict[
     return metadata
 
 
+# Sections of params.yaml that a dataset may have values of its own for. `glat.config.params` puts them in their place;
+# `training` and `execution`, which have exceptions for backbones too, it layers for each backbone.
+OWN_SECTIONS = ("seeds", "backbones", "glat", "init", "audio", "evaluation", "table1", "table2", "fig2", "controls")
+
+
 class Dataset(Settings):
     """A dataset: its source, its splits, and the size of the networks that are trained on it.
 
     metadata: where the lists come from, unless the source makes them. train, evaluate: the splits used for each. width:
     channels relative to the published networks, one number or one per backbone, with `default` for the others. dropout: a
     factor on the published rates. hop: of the log-mel front end, in samples at 32 kHz; a backbone with a hop of its own
-    ignores it. training, execution: overrides of the sections of these names.
+    ignores it. Behind these, the dataset's own values for the sections of params.yaml of these names (`OWN_SECTIONS`,
+    training, execution).
     """
 
     source: dict[str, Any]
@@ -196,7 +204,17 @@ class Dataset(Settings):
     width: Width | dict[str, Width] = 1.0
     dropout: Dropout = 1.0
     hop: Hop = 320
-    training: Override[Trainings] = Field(default={})  # type: ignore[assignment]  # kept as given, a dict
+    seeds: Seeds | None = None
+    backbones: Backbones | None = None
+    glat: Override[Glat] = Field(default={})  # type: ignore[assignment]  # kept as given, a dict
+    init: Override[Init] = Field(default={})  # type: ignore[assignment]
+    audio: Override[Audio] = Field(default={})  # type: ignore[assignment]
+    evaluation: Override[Evaluation] = Field(default={})  # type: ignore[assignment]
+    table1: Override[Table1] = Field(default={})  # type: ignore[assignment]
+    table2: Override[Table2] = Field(default={})  # type: ignore[assignment]
+    fig2: Override[Fig2] = Field(default={})  # type: ignore[assignment]
+    controls: Override[Controls] = Field(default={})  # type: ignore[assignment]
+    training: Override[Trainings] = Field(default={})  # type: ignore[assignment]
     execution: Override[Executions] = Field(default={})  # type: ignore[assignment]
 
     @field_validator("train", "evaluate")

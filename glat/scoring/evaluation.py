@@ -41,6 +41,7 @@ def predict(
     seed: int,
     only: np.ndarray | None = None,
     workers: int = 0,
+    pool: str = "mean",
 ) -> tuple[dict[str, np.ndarray], float]:
     """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a
     clip took (`cost.Stopwatch`). device: "cpu" or "cuda"; precision: "float32" or "bf16"; workers: processes that read.
@@ -49,18 +50,23 @@ def predict(
     starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
     by `seed` and each clip's name.
 
+    A clip that is longer than the network hears at a time is scored part by part (`Packs.parts`), and `pool`, the mean or
+    the maximum, is taken of the parts' scores. Then there are "part" (P,), the row of each part's clip, and "begin" (P,),
+    where in its clip it begins, in seconds; "windows", from there on, and "classes" are (P, N).
+
     Raises:
         GlatError: a clip whose scores are not finite.
     """
     how = {"collate_fn": as_is, "num_workers": workers, "pin_memory": device == "cuda"}
     hardware.use_tf32(False)
-    loader = DataLoader(PackedClips(packs, only), batch_size, **how)
+    clip, offset = packs.parts(np.arange(len(packs)) if only is None else only)
+    loader = DataLoader(PackedClips(packs, clip, offset), batch_size, **how)
     tagger = tagger.to(device, memory_format=torch.channels_last).eval()
     parts: dict[str, list[np.ndarray]] = {}
     watch = Stopwatch(device)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
         for batch in tqdm(loader, "evaluate", unit="batch", disable=None):
-            draw = clip_generators(seed, packs.clips[batch["index"].numpy()])
+            draw = clip_generators(seed, part_names(packs, batch))
             waveform = batch["waveform"].to(device, non_blocking=True)
             with watch.lap(len(waveform)):
                 streams = tagger.streams(waveform, draw)
@@ -70,7 +76,33 @@ def predict(
             for name, value in streams._asdict().items():
                 if value is not None and not (name == "global_" and streams.local is None):
                     parts.setdefault(name.rstrip("_"), []).append(value.cpu().numpy())
-    return {name: np.concatenate(values) for name, values in parts.items()}, watch.seconds_per_clip
+    found = {name: np.concatenate(values) for name, values in parts.items()}
+    first = np.flatnonzero(np.diff(clip, prepend=-1))  # part of each clip
+    for name in found.keys() & set(STREAMS):
+        found[name] = pool_parts(found[name], first, pool)
+    if packs.longer and "windows" in found:
+        number = np.cumsum(np.diff(clip, prepend=clip[:1]) != 0)
+        found |= {"part": number, "begin": offset / packs.sample_rate}
+    return found, watch.seconds_per_clip * len(clip) / len(first)
+
+
+def part_names(packs: Packs, batch: dict[str, torch.Tensor]) -> list[str]:
+    """What random windows are drawn by: the clip's name and, behind its first part, where the part begins."""
+    rows = zip(packs.clips[batch["index"].numpy()], batch["offset"].tolist(), strict=True)
+    return [f"{name}+{offset}" if offset else name for name, offset in rows]
+
+
+def pool_parts(scores: np.ndarray, first: np.ndarray, pool: str) -> np.ndarray:
+    """The mean or the maximum of the scores (P, L) of each clip's parts, which begin at the rows `first` (clips,).
+
+    >>> pool_parts(np.array([[0.25], [0.75], [0.5]]), np.array([0, 2]), "mean").ravel().tolist()
+    [0.5, 0.5]
+    """
+    if len(first) == len(scores):
+        return scores
+    if pool == "maximum":
+        return np.maximum.reduceat(scores, first)
+    return np.add.reduceat(scores, first) / np.diff(first, append=len(scores))[:, None].astype(scores.dtype)
 
 
 def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
@@ -174,6 +206,7 @@ def evaluate(
         seed=settings.seed,
         only=heard,
         workers=execution.workers,
+        pool=settings.pool,
     )
     found, classwise = {}, {}
     for name in STREAMS:

@@ -52,8 +52,15 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
                 found[name] = list(dataset(file, name, "text", (length,), again).asstr())
             clips, classes = len(found["clip"]), len(found["mid"])
             for name in ("target", *(name for name in file if name not in found)):
+                if name in ("part", "begin"):
+                    found[name] = dataset(file, name, "numbers", (None,), again)[()]
+                    continue
                 width = classes if name in ("target", *STREAMS) else None
-                found[name] = dataset(file, name, "numbers", (clips, width), again)[()]
+                rows = None if name in ("windows", "classes") and "part" in file else clips
+                found[name] = dataset(file, name, "numbers", (rows, width), again)[()]
+            of_parts = [found[name] for name in ("part", "begin", "windows", "classes") if name in found]
+            if "part" in found and (len({*map(len, of_parts)}) > 1 or not np.isin(found["part"], range(clips)).all()):
+                raise GlatError(f"{path}: damaged predictions: its parts are not those of its clips; {again}")
             return found
     except DAMAGED as error:
         raise GlatError(f"{path}: {refusal(error) or f'damaged predictions ({error}); {again}'}") from None

@@ -135,7 +135,7 @@ def _train(
             benchmark=accelerator == "gpu",  # cuDNN's fastest algorithms for shapes that stay
             default_root_dir=folder,
         )
-        module, batches = Stage(tagger, run, len(packs)), Batches(run, packs, start, execution.workers)
+        module, batches = Stage(tagger, run, len(packs), packs.longer), Batches(run, packs, start, execution.workers)
         try:
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:

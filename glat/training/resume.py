@@ -28,7 +28,7 @@ from . import stage
 from .progress import first_process
 
 # Facts of which the hash alone is known.
-HASHED = ("code", "waveforms", "clips", "labels", "classes", "init.global", "init.local")
+HASHED = ("code", "waveforms", "clips", "lengths", "labels", "classes", "init.global", "init.local")
 
 
 def facts(run: Run, packs: Packs, execution: Execution) -> dict[str, Any]:
@@ -48,6 +48,7 @@ def facts(run: Run, packs: Packs, execution: Execution) -> dict[str, Any]:
         "code": dependencies.digest(stage.__name__, registry.module(run.backbone)),
         "waveforms": _hash(*(_waveforms(str(shard["provenance"])) for shard in packs.attributes)),
         "clips": _hash(*packs.clips),
+        **({"lengths": _hash(packs.length.tobytes())} if packs.longer else {}),
         "labels": _hash(packs.labels.indptr.tobytes(), packs.labels.indices.tobytes()),
         "classes": _hash(*packs.classes["mid"]),
         **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},

@@ -1,4 +1,4 @@
-"""Audio of any kind to fixed-length mono int16, with a reason for all that cannot be one.
+"""Audio of any kind to mono int16 of at least a clip's length, with a reason for all that cannot be one.
 
 soxr resamples. Mono is the plain mean of the channels, whatever their number or layout, as in librosa: 5.1 surround is
 not weighted. Where the channels cancel each other, as of a recording with one plug the wrong way round, it is the first
@@ -7,6 +7,7 @@ channel that sounds (`Mono`).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -99,29 +100,32 @@ def prepare(
     seconds: float = 10.0,
     min_seconds: float = 0.5,
     limits: Limits = UNLIMITED,
+    longest: float = 0.0,
 ) -> Clip:
     """One clip for the pack.
 
     source: an audio file, its bytes or an open stream, a piece of a longer file, samples, or the reason why there are
-    none. The clip has (rate * seconds,) samples, zero-padded or cut at the end; float is rounded and clipped, never
-    wrapped. No more than the clip is held in memory, mono.
+    none. The clip has (rate * seconds,) samples, zero-padded at the end; or more, up to `longest` seconds, where that is
+    more. What is longer is cut there. Float is rounded and clipped, never wrapped. No more than the clip is held in
+    memory, mono.
 
     Raises AudioError for what `blocks` raises, and: not finite (NaN or infinity), silent (peak under -90 dB of full
-    scale), constant (every sample the same), too short (under `min_seconds`), too long (more than 1 s over `seconds`: an
-    uncut recording, to which the labels would not fit).
+    scale), constant (every sample the same), too short (under `min_seconds`), too long (more than 1 s over what is kept:
+    an uncut recording, to which the labels would not fit).
     """
     if isinstance(source, AudioError):
         raise source
+    longest = max(seconds, longest)
     mono, source_rate = Mono(), 0
     if isinstance(source, Samples):
-        if len(source.samples) > (seconds + OVERHANG) * source.rate:
-            raise AudioError(Kind.TOO_LONG, _too_long(source, seconds))
+        if len(source.samples) > (longest + OVERHANG) * source.rate:
+            raise AudioError(Kind.TOO_LONG, _too_long(source, longest))
         samples, source_rate = _as_block(source)
         mono.add(samples)
     else:
-        for _, source_rate in blocks(source, seconds + OVERHANG, limits, mono.add):
-            if mono.samples > (seconds + OVERHANG) * source_rate:
-                raise AudioError(Kind.TOO_LONG, _too_long(source, seconds))
+        for _, source_rate in blocks(source, longest + OVERHANG, limits, mono.add):
+            if mono.samples > (longest + OVERHANG) * source_rate:
+                raise AudioError(Kind.TOO_LONG, _too_long(source, longest))
     found = mono.samples / source_rate
     if found < min_seconds:
         raise AudioError(Kind.TOO_SHORT, f"{found:.2f} s, at least {min_seconds:g} s needed")
@@ -134,16 +138,12 @@ def prepare(
         raise AudioError(Kind.CONSTANT, f"every sample is {mixed[0]:.3g} of full scale")
     if source_rate != rate:
         mixed = soxr.resample(mixed, source_rate, rate, quality="HQ")
-    return Clip(to_int16(mixed, round(rate * seconds)), source_rate, found, mono.wraps)
+    length = len(mixed) if longest == math.inf else min(len(mixed), round(rate * longest))
+    return Clip(to_int16(mixed, max(length, round(rate * seconds))), source_rate, found, mono.wraps)
 
 
 def _too_long(source: object, seconds: float) -> str:
     """Why a clip of over `seconds` is none, and the settings that would keep it."""
-    if isinstance(source, Cut) and source.seconds > seconds + OVERHANG:
-        return (
-            f"its segment has {source.seconds:g} s, and a clip {seconds:g} s; set audio.clip_seconds to "
-            f"{source.seconds:g} to keep it"
-        )
     message = f"over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
     if isinstance(source, Path | Cut):
         return f"{message}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
