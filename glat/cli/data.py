@@ -8,7 +8,7 @@ import typer
 
 from ..lib.errors import GlatError, tell
 from ..lib.layout import Data, results
-from .app import Shard, Split, Threads, Workers, app, load_params
+from .app import Application, InOrder, Shard, Split, Threads, Workers, app, invocation, load_params
 
 
 def _open_shard(split: str, shard: int):
@@ -25,9 +25,17 @@ def _open_shard(split: str, shard: int):
     return params, data, audioset.read_class_list(data.class_list), rows
 
 
-@app.command()
-def dataset() -> None:
+datasets = Application(cls=InOrder)
+app.add_typer(
+    datasets, name="dataset", help="A new dataset of your own; alone, it writes the settings that DVC tracks."
+)
+
+
+@datasets.callback(invoke_without_command=True)
+def dataset(context: typer.Context) -> None:
     """Write the chosen dataset's settings, without secrets, to a file that DVC tracks."""
+    if context.invoked_subcommand:
+        return
     import json
 
     from ..config.params import public
@@ -37,6 +45,44 @@ def dataset() -> None:
     entry = public(params)["datasets"][params.dataset]
     with whole(Data(params.dataset).settings) as part:
         part.write_text(json.dumps(entry, indent=1, sort_keys=True) + "\n")
+
+
+@datasets.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What the dataset is called in params.yaml.")],
+    audio: Annotated[str, typer.Option(help="The folder of recordings.")],
+    labels: Annotated[str, typer.Option(help="The table of labels: CSV or TSV.")],
+    file: Annotated[str | None, typer.Option(help="Its column of files.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Its column of labels; given several times: a column for each class.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="What stands between several labels.")] = None,
+    split: Annotated[str | None, typer.Option(help="Its column of splits.")] = None,
+    group: Annotated[str | None, typer.Option(help="Its column of recordings that clips are of.")] = None,
+    train: Annotated[list[str] | None, typer.Option(help="A split to train on.")] = None,
+    evaluate: Annotated[list[str] | None, typer.Option(help="A split to evaluate on.")] = None,
+    strong: Annotated[str | None, typer.Option(help="A table of events: file, start, end, label.")] = None,
+    seed: Annotated[int, typer.Option(help="With which splits are drawn, where the table has none.")] = 0,
+) -> None:
+    """Look at a folder of recordings and its labels, and write an entry for it into params.yaml."""
+    from ..config import proposal
+    from ..data import survey
+    from ..data.sources.registry import open_source
+
+    path = invocation["path"]
+    proposal.check_name(path, name)
+    columns = {"file": file, "separator": separator, "split": split, "group": group, "strong": strong}
+    columns["label"] = label[0] if label and len(label) == 1 else label
+    given = {"kind": "table", "audio": proposal.own_path(audio), "labels": proposal.own_path(labels)}
+    given |= {key: value for key, value in columns.items() if value is not None}
+    given |= {"splits": {"seed": seed}} if seed else {}
+    found = survey.survey(open_source(given, name))
+    print("\n".join(survey.describe(found)))
+    entry = proposal.entry(given, found, train, evaluate)
+    proposal.insert(path, name, proposal.as_yaml(name, entry, found))
+    print(f"\nNew entry in {path}: datasets.{name}. Look at it, then train on it and explain what was learnt:\n")
+    print(f"  snakemake results/table1.csv --cores 8 --config dataset={name}")
+    print(f"  glat explain runs/{name}/cnn10-glat-s{proposal.SEED} {proposal.example(given, found)}")
 
 
 @app.command()

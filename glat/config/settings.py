@@ -117,7 +117,7 @@ class Evaluation(Settings):
 class Table1(Settings):
     """Backbones of which Table 1, where it has them, shows two networks on the whole clip beside GL-AT."""
 
-    two_networks: list[BackboneName] = ["cnn10"]
+    two_networks: list[BackboneName] = Field(default=["cnn10"])
 
 
 class Table2(Settings):
@@ -128,15 +128,15 @@ class Fig2(Settings):
     """The sweeps of Fig. 2: `n` at glat.tau and `tau` at glat.n, for the seeds given (null: all of `seeds`)."""
 
     backbone: BackboneName = "cnn10"
-    n: Annotated[UniqueList[Count], Field(min_length=1)] = [1, 2, 3, 4, 5, 6, 7]
-    tau: Annotated[UniqueList[Positive], Field(min_length=1)] = [1, 2, 3, 4, 5, 10]
+    n: UniqueList[Count] = Field(default=[1, 2, 3, 4, 5, 6, 7], min_length=1)
+    tau: UniqueList[Positive] = Field(default=[1, 2, 3, 4, 5, 10], min_length=1)
     seeds: Seeds | None = None
 
 
 class Controls(Settings):
     """Which controls, by the names of `glat.config.experiments.QUESTIONS` (null: all), of which backbones, with which seeds."""
 
-    backbones: Backbones = ["cnn10"]
+    backbones: Backbones = Field(default=["cnn10"])
     settings: list[str] | None = None
     seeds: Seeds | None = None
 

@@ -181,7 +181,9 @@ def dataset_settings(wildcards):
 
 def list_paths(wildcards):
     """The user's own lists, where they are files: a list that changes is copied again."""
-    return [path for path in dataset_settings(wildcards).lists().values() if Path(path).is_file()]
+    settings = dataset_settings(wildcards)
+    own = sources.open_source(settings.source, wildcards.dataset).inputs
+    return [path for path in [*settings.lists().values(), *own] if Path(path).is_file()]
 
 
 def makes_lists(wildcards):

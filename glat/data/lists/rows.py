@@ -160,8 +160,8 @@ class Rows:
 
     def _candidates(self, column: Column, fields: list[str]) -> list[int]:
         """The places in a header that a column may have: that of its own name, else those of other names."""
-        names = list(map(_plain, fields))
-        own = [i for i, name in enumerate(names) if name == _plain(column.name)]
+        names = list(map(plain, fields))
+        own = [i for i, name in enumerate(names) if name == plain(column.name)]
         return own or [i for i, name in enumerate(names) if name in column.others]
 
     def _places(self, known: list[list[int]], fields: list[str]) -> list[int]:
@@ -212,7 +212,7 @@ def _strip_tabs(line: str, delimiter: str) -> str:
     return _TAB.sub(r"\1", line) if "\t" in line and delimiter != "\t" else line
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A column's name as it is compared: `Start Seconds`, `start-seconds` and `# start_seconds` are one."""
     return re.sub(r"[\s-]+", "_", name.strip(" \t\r\n#").lower())
 

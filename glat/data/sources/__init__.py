@@ -72,6 +72,11 @@ class Source(Settings):
         return False
 
     @property
+    def inputs(self) -> list[str]:
+        """The user's own files that the lists are made from: one that changes has them made again."""
+        return []
+
+    @property
     def fetches(self) -> bool:
         """Whether there is something to fetch for all shards at once: `fetch_all`."""
         return False

@@ -14,6 +14,7 @@ from . import ListedSource, Source
 
 SOURCES = {
     "synthetic": "glat.data.sources.synthetic:Synthetic",
+    "table": "glat.data.sources.table:RecordingTable",
     "youtube": "glat.data.sources.youtube:YouTube",
     "files": "glat.data.sources.files:Files",
     "panns_hdf5": "glat.data.sources.panns_hdf5:PannsHdf5",
