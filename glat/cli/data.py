@@ -68,15 +68,25 @@ def new(
     from ..config import proposal
     from ..data import survey
     from ..data.sources.registry import open_source
+    from ..data.sources.table import RecordingTable
 
     path = invocation["path"]
     proposal.check_name(path, name)
-    columns = {"file": file, "separator": separator, "split": split, "group": group, "strong": strong}
-    columns["label"] = label[0] if label and len(label) == 1 else label
+    labels_in = label[0] if label and len(label) == 1 else label
+    columns = {
+        "file": file,
+        "label": labels_in,
+        "separator": separator,
+        "split": split,
+        "group": group,
+        "strong": strong,
+    }
     given = {"kind": "table", "audio": proposal.own_path(audio), "labels": proposal.own_path(labels)}
     given |= {key: value for key, value in columns.items() if value is not None}
     given |= {"splits": {"seed": seed}} if seed else {}
-    found = survey.survey(open_source(given, name))
+    source = open_source(given, name)
+    assert isinstance(source, RecordingTable)
+    found = survey.survey(source)
     print("\n".join(survey.describe(found)))
     entry = proposal.entry(given, found, train, evaluate)
     proposal.insert(path, name, proposal.as_yaml(name, entry, found))

@@ -57,7 +57,7 @@ def predict(
     Raises:
         GlatError: a clip whose scores are not finite.
     """
-    how = {"collate_fn": as_is, "num_workers": workers, "pin_memory": device == "cuda"}
+    how: dict[str, Any] = {"collate_fn": as_is, "num_workers": workers, "pin_memory": device == "cuda"}
     hardware.use_tf32(False)
     clip, offset = packs.parts(np.arange(len(packs)) if only is None else only)
     loader = DataLoader(PackedClips(packs, clip, offset), batch_size, **how)

@@ -79,7 +79,7 @@ def localise(predictions: dict[str, Any], strong: pd.DataFrame, tau: float, seco
     if there is none; `covered`, whether any of the N windows overlaps an event; and `chance`, `chance_error` and
     `chance_covered`, the same for random windows.
     """
-    clip_of = {}
+    clip_of: dict[str, str] = {}
     if "part" in predictions:
         predictions, strong, clip_of = _by_part(predictions, strong, seconds)
     classes = {mid: index for index, mid in enumerate(predictions["mid"])}

@@ -91,18 +91,17 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
         if at["split"] >= 0:
             split = _split_name(reader, line, split, header[at["split"]])
         row = {"file": name, "split": split, "group": group, "start": start, "end": end, "line": line}
-        key = (name, *(-1.0 if math.isnan(time) else time for time in (start, end)))
-        before = rows.setdefault(key, row | {"labels": set()})
+        place = (name, -1.0, -1.0) if math.isnan(start) else (name, start, end)
+        before = rows.setdefault(place, row | {"labels": set()})
         for column in ("split", "group"):
             if before[column] != row[column]:
                 what = f"{name!r} has the {column} {row[column]!r}, but {before[column]!r} in line {before['line']}"
                 raise GlatError(f"{path}: line {line}: {what}; give it one")
         before["labels"].update(labels)
     table = pd.DataFrame([row | {"labels": tuple(sorted(row["labels"]))} for row in rows.values()])
-    names = {key: header[place] if place >= 0 else None for key, place in at.items()}
-    label_columns = [header[place] for place in one_hot] or names["label"]
-    found = Columns(**names | {"label": label_columns, "separator": None if one_hot else separator})
-    return Table(str(path), table, found, len(lines) - len(rows))
+    names: dict[str, Any] = {key: header[place] for key, place in at.items() if place >= 0}
+    names |= {"label": [header[place] for place in one_hot]} if one_hot else {"separator": separator}
+    return Table(str(path), table, Columns(**names), len(lines) - len(rows))
 
 
 def guess_separator(texts: Iterable[str]) -> str:

@@ -176,7 +176,8 @@ class RecordingTable(ListedSource):
         """Find the file of each clip. Returns a table clip, file (absolute path), part (`<start>+<seconds>`, empty for all of
         the file), kind and reason ("no file")."""
         clips = self.clips(self.table()).set_index("id")
-        root, rows = os.path.abspath(self.audio), []
+        root = os.path.abspath(self.audio)
+        rows: list[tuple[str, ...]] = []
         for segment in shard.segments.itertuples():
             if segment.youtube_id not in clips.index:
                 raise GlatError(
