@@ -52,7 +52,7 @@ def predict(
     Raises:
         GlatError: a clip whose scores are not finite.
     """
-    how = {"collate_fn": as_is, "num_workers": workers, "pin_memory": device == "cuda"}
+    how: dict[str, Any] = {"collate_fn": as_is, "num_workers": workers, "pin_memory": device == "cuda"}
     hardware.use_tf32(False)
     loader = DataLoader(PackedClips(packs, only), batch_size, **how)
     tagger = tagger.to(device, memory_format=torch.channels_last).eval()
