@@ -175,7 +175,7 @@ class Stage(lightning.LightningModule):
             weights = [p for p in backbone.parameters() if p.grad is not None and p not in seen]
             seen.update(weights)
             if weights:
-                norms.append(torch.nn.utils.get_total_norm([p.grad for p in weights]))
+                norms.append(torch.nn.utils.get_total_norm([p.grad for p in weights]))  # type: ignore[misc]
                 if limit:
                     torch.nn.utils.clip_grads_with_norm_(weights, limit, norms[-1])
         norm = torch.linalg.vector_norm(torch.stack(norms))

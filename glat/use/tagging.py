@@ -203,10 +203,10 @@ def load(run: str | Path, device: str | None = None) -> RunTagger:
     path = Path(run)
     path = path.parent if path.name == "config.yaml" else path
     checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
-    network, run, classes = checkpoints.load(checkpoint)
+    network, trained, classes = checkpoints.load(checkpoint)
     hardware.use_tf32(False)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return RunTagger(network.to(device), run, classes, evaluation_seed(checkpoint.parent))
+    return RunTagger(network.to(device), trained, classes, evaluation_seed(checkpoint.parent))
 
 
 def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag | Failure]:

@@ -35,8 +35,14 @@ def test_sixty_jobs_lose_nothing(tmp_path_factory, cluster, monkeypatch):
         states = lambda: [one["JobState"] for one in cluster.jobs() if one.get("ArrayJobId") == job]
         cluster.until(lambda: states().count("RUNNING") >= 4, states)
         cluster.until(lambda: not {"RUNNING", "PENDING", "COMPLETING"} & set(states()), states)
-        logs = {path.name: path.read_text() for path in project.folder.glob("job-*.log")}
-        assert states() == ["COMPLETED"] * JOBS, logs
+        # A job that the crowded server kept waiting too long gives up and says so; the sync at a workflow's end sends the rest.
+        logs = [(project.folder / f"job-{seed}.log").read_text() for seed in range(JOBS)]
+        unsent = [log for log in logs if "not sent" in log]
+        assert sorted(states()) == ["COMPLETED"] * (JOBS - len(unsent)) + ["FAILED"] * len(unsent), logs
+        assert len(unsent) < JOBS / 2 and all("does not answer" in log for log in unsent), unsent
+        rest = [sys.executable, "-m", "glat.cli", "track", "sync"]
+        last = subprocess.run(rest, env=given, check=False, capture_output=True, text=True)
+        assert last.returncode == 0, last.stderr
         store = Store(address)
         (experiment,) = [one for one in store.client.search_experiments() if one.name == "mini"]
         found = {one.info.run_name: one for one in store.client.search_runs([experiment.experiment_id])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,7 +24,7 @@ class Tally:
         self.asked, self.kept = asked, kept
         self.got = self.gone = self.passing = 0
         self._begin = self._written = time.monotonic()
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
 
     @property
     def left(self) -> int:
