@@ -52,7 +52,7 @@ def audit(params: Params, root: Path = Path()) -> Audit:
 
 
 def _rows(params: Params, splits: list[Split], sounds: dict[str, sound.Sound]) -> Iterator[Row]:
-    train, evaluate = params.corpus.train, params.corpus.evaluate
+    train, evaluate = params.corpus.training_splits(), params.corpus.evaluation_splits()
     for split in splits:
         yield from contents.losses(split)
         yield from signs.signs(split)

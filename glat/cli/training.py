@@ -57,7 +57,7 @@ def _settings_if_any():
 @app.command()
 def evaluate(config: RunFile, threads: Threads = 0) -> None:
     """Score a trained run on the evaluation clips, with intervals."""
-    from ..config.runs import read_run, split_packs
+    from ..config.runs import evaluation_packs, read_run
 
     run, params = read_run(config), load_params()
     if run.dataset not in params.datasets:
@@ -65,7 +65,7 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
             f"{config}: dataset {run.dataset!r} is not an entry of datasets in {invocation['path']}; add it there, or have "
             "snakemake evaluate it with the --configfile that has it"
         )
-    packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
+    packs = evaluation_packs(params, run)
     from ..scoring import evaluation
     from ..tracking.following import send_now
 

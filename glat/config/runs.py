@@ -35,6 +35,7 @@ class Run(Settings):
     hop: Hop
     classes: Count
     seed: Natural
+    fold: Name | None = None  # that it is evaluated on, in a cross-validation
     glat: Glat | None
     init: dict[Literal["global", "local"], str | None]  # weights that a stream starts from
     audio: Waveform
@@ -47,8 +48,8 @@ class Run(Settings):
 
     @property
     def group(self) -> str:
-        """What names the runs that differ in the seed alone: `cnn10-glat` of `cnn10-glat-s0`."""
-        return self.name.removesuffix(f"-s{self.seed}")
+        """What names the runs that differ in seed and fold alone: `cnn10-glat` of `cnn10-glat-fold1-s0`."""
+        return self.name.removesuffix(f"-s{self.seed}").removesuffix(f"-{self.fold}")
 
     @property
     def published(self) -> bool:
@@ -63,20 +64,27 @@ def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["
     return [str(path(split, shard)) for split in splits for shard in range(entry.shards(split))]
 
 
+def evaluation_packs(params: Params, run: Run) -> list[str]:
+    """The shards that a run is evaluated on."""
+    return split_packs(params, run.dataset, params.datasets[run.dataset].evaluation_splits(run.fold))
+
+
 def resolve(
     params: Params,
     backbone: str,
     seed: int,
     glat: dict[str, Any] | None = None,
     *,
+    fold: str | None = None,
     steps: int | None = None,
     start_from: Run | None = None,
 ) -> Run:
     """One run of the chosen dataset: the backbone alone (`glat` None) or in GL-AT (what differs from `params.glat`).
 
-    `steps` replaces the step budget; the global stream starts from the trained `start_from` instead of `params.init`.
+    `fold` is the one of `folds` that it is evaluated on; `steps` replaces the step budget; the global stream starts from the
+    trained `start_from` instead of `params.init`.
 
-    The name holds the backbone, the settings that differ, and the seed, as in `cnn10-glat-n3-s0`: settings equal
+    The name holds the backbone, the settings that differ, the fold and the seed, as in `cnn10-glat-n3-s0`: settings equal
     to the defaults of params.yaml are not named, so that the same run has one name wherever it is asked for.
     """
     parts, method = [backbone], None
@@ -93,18 +101,19 @@ def resolve(
     entry = params.corpus
     return Run(
         dataset=params.dataset,
-        name="-".join([*parts, f"s{seed}"]),
+        name="-".join([*parts, *([fold] if fold else []), f"s{seed}"]),
         backbone=backbone,
         width=entry.width_of(backbone) or math.inf,  # where there is none for it, `faults_of` says so
         dropout=entry.dropout,
         hop=entry.hop,
         classes=entry.classes,
         seed=seed,
+        fold=fold,
         glat=method,
         init={"global": begin, "local": params.init.local.get(backbone) if method else None},
         audio=params.audio.waveform,
         training=training,
-        packs=split_packs(params, params.dataset, entry.train),
+        packs=split_packs(params, params.dataset, entry.training_splits(fold)),
     )
 
 

@@ -4,9 +4,9 @@ them together. Defaults are those of params.yaml (a test compares them), for cal
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ..lib import addresses
 from ..lib.errors import GlatError
@@ -187,7 +187,8 @@ OWN_SECTIONS = ("seeds", "backbones", "glat", "init", "audio", "evaluation", "ta
 class Dataset(Settings):
     """A dataset: its source, its splits, and the size of the networks that are trained on it.
 
-    metadata: where the lists come from, unless the source makes them. train, evaluate: the splits used for each. width:
+    metadata: where the lists come from, unless the source makes them. train, evaluate: the splits used for each. folds: in
+    their place, splits of a cross-validation: each is evaluated on by a run that is trained on the others. width:
     channels relative to the published networks, one number or one per backbone, with `default` for the others. dropout: a
     factor on the published rates. hop: of the log-mel front end, in samples at 32 kHz; a backbone with a hop of its own
     ignores it. Behind these, the dataset's own values for the sections of params.yaml of these names (`OWN_SECTIONS`,
@@ -199,8 +200,9 @@ class Dataset(Settings):
     classes: Count
     shard_size: Count
     splits: dict[Name, Count]
-    train: UniqueList[Name] = Field(min_length=1)
-    evaluate: UniqueList[Name] = Field(min_length=1)
+    train: UniqueList[Name] = Field(default=[])
+    evaluate: UniqueList[Name] = Field(default=[])
+    folds: Annotated[UniqueList[Name], Field(min_length=2)] | None = None
     width: Width | dict[str, Width] = 1.0
     dropout: Dropout = 1.0
     hop: Hop = 320
@@ -217,13 +219,32 @@ class Dataset(Settings):
     training: Override[Trainings] = Field(default={})  # type: ignore[assignment]
     execution: Override[Executions] = Field(default={})  # type: ignore[assignment]
 
-    @field_validator("train", "evaluate")
+    @field_validator("train", "evaluate", "folds")
     @classmethod
-    def _check_splits(cls, named: list[str], info: ValidationInfo) -> list[str]:
+    def _check_splits(cls, named: list[str] | None, info: ValidationInfo) -> list[str] | None:
         splits = info.data.get("splits", named)  # where the splits are wrong themselves, that alone is said
-        if unknown := [split for split in named if split not in splits]:
+        if unknown := [split for split in named or [] if split not in splits]:
             raise ValueError(f"{unknown[0]!r} is not one of its splits: {', '.join(splits)}")
         return named
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> Self:
+        if self.folds and (self.train or self.evaluate):
+            raise ValueError("has folds, which take turns: leave out train and evaluate, or folds")
+        if not self.folds and not (self.train and self.evaluate):
+            lacking = "evaluate" if self.train else "train"
+            raise ValueError(
+                f"{lacking}: missing; name at least one of its splits, or give folds for a cross-validation"
+            )
+        return self
+
+    def training_splits(self, fold: str | None = None) -> list[str]:
+        """The splits that a run is trained on: all folds but its own; without a fold, all of them."""
+        return [name for name in self.folds or self.train if name != fold]
+
+    def evaluation_splits(self, fold: str | None = None) -> list[str]:
+        """The splits that a run is evaluated on: its fold; without one, all of them."""
+        return [fold] if fold else self.folds or self.evaluate
 
     def lists(self) -> dict[str, str]:
         """Where each list comes from, by name: a path or an address. Empty for a source that makes its own.

@@ -69,10 +69,15 @@ def conditions(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -
     several = max(seeds) > 1
     over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
     alone = "" if several else " One seed says nothing about the spread over seeds, so no verdict follows from it."
+    folds = row.get("folds")
+    crossed = (
+        " A metric is the mean over {:.0f} folds; each clip is scored by a network that was not trained on its fold."
+    )
+    crossed = crossed.format(folds) if folds and not math.isnan(folds) else ""
     return (
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
-        f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} interval over {over}.{alone} "
+        f"seed{'s' if several else ''} a row.{crossed} In brackets: the {confidence:.0%} interval over {over}.{alone} "
         f"{INTERVALS} {provenance(rows)}"
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from ..models.tagger import Tagger
 from ..training import checkpoints, convergence
 from .cost import Stopwatch, multiply_adds
 from .intervals import d_prime_interval, interval
-from .jackknife import Jackknife, checked_estimates, over_classes
+from .jackknife import Estimate, Jackknife, accuracy, checked_estimates, over_classes
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes
 from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
@@ -105,8 +107,11 @@ def pool_parts(scores: np.ndarray, first: np.ndarray, pool: str) -> np.ndarray:
     return np.add.reduceat(scores, first) / np.diff(first, append=len(scores))[:, None].astype(scores.dtype)
 
 
-def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
-    """Metrics of each stream with their intervals over clips: what metrics.json holds under "streams".
+def score(
+    found: dict[str, Jackknife], confidence: float, right: Mapping[str, Estimate] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Metrics of each stream with their intervals over clips: what metrics.json holds under "streams". right: `accuracy` by
+    stream, where each clip has one label.
 
     Each metric is {"value", "low", "high"}, and mAP has what it is without its lean as "centre"
     (`glat.scoring.jackknife`); None stands for a value that is not finite (d' of a mean AUC of 1).
@@ -115,6 +120,8 @@ def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
     for name, stream in found.items():
         bounds = {"mAP": interval([stream.mAP], confidence), "mAUC": interval([stream.mAUC], confidence)}
         bounds["d_prime"] = d_prime_interval([stream.d_prime], [stream.mAUC], confidence)
+        if name in right:
+            bounds["accuracy"] = interval([right[name]], confidence)
         metrics = {metric: found._asdict() for metric, found in bounds.items()}
         metrics["mAP"]["centre"] = stream.mAP.centre
         streams[name] = {
@@ -212,6 +219,7 @@ def evaluate(
     for name in STREAMS:
         if name in predictions:
             found[name], classwise[name] = jackknife_by_class(target, predictions[name], settings.confidence)
+    right = {name: one for name in found if (one := accuracy(target, predictions[name])) is not None}
     same = clips_hash(clips, target)
     collapsed = bool(np.ptp(predictions["fused"], axis=0).max() < 1e-6)
     metrics = {
@@ -231,7 +239,7 @@ def evaluate(
         "classes_scored": int(target.any(0).sum()),
         "collapsed": collapsed,
         "convergence": convergence.judge(run, folder),
-        "streams": score(found, settings.confidence),
+        "streams": score(found, settings.confidence, right),
         "cost": {
             "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds),
             "seconds_per_clip": seconds,
@@ -243,7 +251,7 @@ def evaluate(
         "trained": trained,
     } | maker(accelerator)
     write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
-    write_influence(folder / "influence.npz", Influence(same, found))
+    write_influence(folder / "influence.npz", Influence(same, found, right))
     with whole(folder / "per_class.csv") as part:
         per_class(target, classwise, corpus.classes).to_csv(part, index=False, float_format="%.6f")
     with whole(folder / "metrics.json") as part:

@@ -184,6 +184,20 @@ def _ap_centre(ap: float, p: np.ndarray, q: np.ndarray) -> float:
     return float(p @ precision / positives)
 
 
+def accuracy(target: np.ndarray, score: np.ndarray) -> Estimate | None:
+    """The share of clips whose highest score is that of their label; None unless each clip has one label. Its interval is
+    Wilson's.
+
+    target (clips, L) bool, score (clips, L) finite.
+    """
+    if target.shape[1] < 2 or not len(target) or not (target.sum(1) == 1).all():
+        return None
+    right = target[np.arange(len(target)), score.argmax(1)].astype(np.float64)
+    value, clips = float(right.mean()), len(right)
+    spare = unseen_variance(value, clips, float(min(right.sum(), clips - right.sum())))
+    return Estimate(value, value, right - value, spare / clips, spare, clips - 1)
+
+
 def unseen_variance(value: float, known: float, mistakes: float) -> float:
     """The variance that one more clip would add to a value from `known` clips with `mistakes` seen: see `doubt`
     above."""

@@ -32,7 +32,7 @@ LOCALISATION = [
 def strong_labels(params: Params) -> pd.DataFrame:
     """Strong labels of the evaluation clips, from `<split>_strong.tsv` in the metadata; empty without such a file."""
     data = Data(params.dataset)
-    files = [file for split in params.corpus.evaluate if (file := data.strong(split)).exists()]
+    files = [file for split in params.corpus.evaluation_splits() if (file := data.strong(split)).exists()]
     classes = read_class_list(data.class_list) if data.class_list.exists() else None
     none = pd.DataFrame(columns=["clip", "start", "end", "label"])
     return pd.concat([none, *(read_strong(file, classes) for file in files)], ignore_index=True)

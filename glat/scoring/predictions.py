@@ -75,19 +75,22 @@ def clips_hash(clips: np.ndarray, target: np.ndarray) -> str:
 
 
 class Influence(NamedTuple):
-    """The content of influence.npz. Two files are comparable if `clips` (`clips_hash`) is the same."""
+    """The content of influence.npz. Two files are comparable if `clips` (`clips_hash`) is the same. accuracy: of each stream,
+    where every clip has one label."""
 
     clips: str
     streams: dict[str, Jackknife]
+    accuracy: dict[str, Estimate] = {}  # noqa: RUF012 - it is not changed
 
 
 def write_influence(path: Path, found: Influence) -> None:
-    """Write the output of `jackknife` for each stream: the influences on mAP, mAUC and d' as (3, clips) float32, and
-    the other numbers of `Estimate` as (3, 5)."""
+    """Write the output of `jackknife` for each stream: the influences on mAP, mAUC and d' (and accuracy, where there is
+    one) as (3 or 4, clips) float32, and the other numbers of `Estimate` as (3 or 4, 5)."""
     arrays: dict[str, Any] = {}
     for name, stream in found.streams.items():
-        arrays[name] = np.stack([one.influence for one in stream]).astype(np.float32)
-        arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in stream])
+        estimates = [*stream, *([found.accuracy[name]] if name in found.accuracy else [])]
+        arrays[name] = np.stack([one.influence for one in estimates]).astype(np.float32)
+        arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in estimates])
     with whole(path) as part:
         np.savez_compressed(part, version=VERSION, clips=found.clips, **arrays)
 
@@ -99,15 +102,16 @@ def read_influence(path: str | Path) -> Influence:
         with np.load(path, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
                 raise GlatError(f"{path}: of version {file['version']}, expected {VERSION}; evaluate the run again")
-            streams = {}
+            streams, accuracy = {}, {}
             for name in set(STREAMS) & set(file.files):
                 influence, numbers = file[name].astype(np.float64), file[f"{name}_numbers"].tolist()
                 estimates = [
                     Estimate(influence=u, **dict(zip(NUMBERS, row, strict=True)))
                     for u, row in zip(influence, numbers, strict=True)
                 ]
-                streams[name] = Jackknife(*estimates)
-            return Influence(str(file["clips"]), streams)
+                streams[name] = Jackknife(*estimates[:3])
+                accuracy |= dict.fromkeys([name], estimates[3]) if len(estimates) > 3 else {}
+            return Influence(str(file["clips"]), streams, accuracy)
     except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         reason = refusal(error) or "missing, damaged or of another version of glat; evaluate the run again"
         raise GlatError(f"{path}: {reason}") from None

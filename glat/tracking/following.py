@@ -12,7 +12,7 @@ from typing import Any
 import lightning
 
 from ..config.params import Params
-from ..config.runs import Run, split_packs
+from ..config.runs import Run, evaluation_packs
 from ..lib.errors import GlatError, warn
 from ..lib.redaction import redact
 from ..training import attempt
@@ -128,7 +128,7 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
         yield []
         return
     following = Follow(run, folder, params)
-    packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
+    packs = evaluation_packs(params, run)
     try:
         yield [following, Watch(run, folder, packs, params.tracking.watch)]
     except BaseException as error:

@@ -14,7 +14,7 @@ from librosa.display import specshow
 
 from ..config import experiments
 from ..config.params import Params
-from ..config.runs import split_packs
+from ..config.runs import evaluation_packs, split_packs
 from ..data.audio.clips import AudioError
 from ..data.packs.read import Packs
 from ..data.randomness import Use, clip_generators, generator
@@ -195,13 +195,13 @@ def explain(
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:
     """The evaluation packs of the chosen dataset, and the strong labels of its clips (no row where there are none)."""
-    return split_packs(params, params.dataset, params.corpus.evaluate), strong_labels(params)
+    return split_packs(params, params.dataset, params.corpus.evaluation_splits()), strong_labels(params)
 
 
 def examples(params: Params, folder: Path) -> None:
     """Draw `report.clips` evaluation clips, taken by lot, with Table 2's GL-AT: `<number>_<clip>.svg` and `.png`."""
     run = experiments.table2(params)[-1].runs[0]
-    packs, strong = corpus(params)
+    packs, strong = evaluation_packs(params, run), strong_labels(params)
     how = {"packs": packs, "strong": strong, "seed": params.evaluation.seed}
     how["precision"] = params.execution_of(run.dataset, run.backbone).precision
     with whole(folder) as part:

@@ -80,7 +80,7 @@ def evaluate(params: Params, run: Run, threads: int | None = None) -> None:
     Raises:
         GlatError: what `glat.scoring.evaluation.evaluate` raises.
     """
-    packs = split_packs(params, run.dataset, params.corpus.evaluate)
+    packs = split_packs(params, run.dataset, params.corpus.evaluation_splits())
     metrics, only = run.folder / "metrics.json", params.evaluation.only
     made_from = [run.folder / "checkpoint.pt", *map(Path, packs), *([Path(only)] if only else [])]
     newest = max((path.stat().st_mtime for path in made_from if path.exists()), default=0)
@@ -159,7 +159,7 @@ def classes_of(params: Params) -> list[dict[str, str]]:
 
     if params.audio.sample_rate != SAMPLE_RATE:
         raise GlatError(f"audio.sample_rate: {params.audio.sample_rate}, but PANNs' weights hear {SAMPLE_RATE} Hz")
-    packs = split_packs(params, params.dataset, params.corpus.evaluate)
+    packs = split_packs(params, params.dataset, params.corpus.evaluation_splits())
     classes = Packs(packs[:1]).classes
     if len(classes) != CLASS_COUNT:
         raise GlatError(

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path.cwd()))
 
 from glat.config import experiments
 from glat.config.params import hand_down, load as load_params, named, plain, public
-from glat.config.runs import faults_of, split_packs
+from glat.config.runs import evaluation_packs, faults_of, split_packs
 from glat.data.sources import registry as sources
 from glat.lib import cluster, dependencies, layout, records
 from glat.lib.addresses import is_address
@@ -242,6 +242,12 @@ def checked_run(wildcards):
 def training_packs(wildcards):
     """The packs that a run trains on."""
     return checked_run(wildcards).packs
+
+
+def packs_to_evaluate(wildcards):
+    """The packs that a run is evaluated on: of published weights, those of all evaluation splits."""
+    run = RUNS.get(wildcards.run) or weights.run_of(PARAMS, PUBLISHED[wildcards.run], Path("-"))
+    return evaluation_packs(PARAMS, run)
 
 
 def run_settings(wildcards):

@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
+        packs_to_evaluate,
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
         only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
@@ -56,7 +56,7 @@ rule fetch_weights:
 # Makes an ordinary run of PANNs' weights, which `evaluate` scores like any other.
 rule published_run:
     input:
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
+        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluation_splits()),
         lambda wildcards: str(PARAMS.weights[wildcards.backbone].path),
     output:
         "runs/{dataset}/{backbone}-panns/config.yaml",
