@@ -193,6 +193,8 @@ class Repository(NamedTuple):
                 came = part.stat().st_size
                 tries, most = (0, came) if came > most else (tries, most)
                 if not passing or tries >= len(PAUSES):
+                    if not came:
+                        part.unlink()
                     raise
             progress.wait(PAUSES[tries])
             tries += 1

@@ -40,9 +40,12 @@ class HubFile(NamedTuple):
         return path.with_name(f".{path.name}.{self.checksum[:16]}.part")
 
     def begun(self, store: Path) -> int:
-        """How many bytes of it are there, while it is not whole."""
+        """How many bytes of it are there, while it is not whole. A part that is longer than the file is removed."""
         part = self.part(store)
-        return part.stat().st_size if part.is_file() else 0
+        size = part.stat().st_size if part.is_file() else 0
+        if size > self.size:
+            part.unlink()
+        return size if size <= self.size else 0
 
     def is_there(self, store: Path) -> bool:
         """Whether it is there and whole. It is not read again if it has not changed since it was checked."""

@@ -35,8 +35,8 @@ def members(path: str) -> Iterator[Member]:
             with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as tar:
                 end = -1
                 for count, header in enumerate(tar, 1):
-                    if header.offset_data <= end or count > MOST:
-                        raise tarfile.ReadError(f"its member {count} begins within another, or there are too many")
+                    if header.offset_data <= end or header.size < 0 or count > MOST:
+                        raise tarfile.ReadError(f"its member {count} is within another, or one of too many")
                     end = header.offset_data
                     if header.isreg() and header.offset_data + header.size > size:
                         raise tarfile.ReadError(f"cut off in {header.name}")
