@@ -30,6 +30,7 @@ class Hub(Server):
         self.wrong: dict[str, list[bytes]] = {}  # content that comes in place of a file's
         self.ranges = True
         self.slow = threading.Event()  # set: a byte now and then
+        self.slow_after = 0  # bytes that come at once before
         self.asked: list[tuple[str, str, str | None]] = []  # method, path and Range, of the files
         self.authorized: list[bool] = []  # at the other port, whether a token came along
         self.storage = ""
@@ -71,6 +72,9 @@ class Answers(Handler):
         if hub.cuts.get(path):
             body = body[: hub.cuts[path].pop(0)]
             self.close_connection = True
+        if hub.slow.is_set():
+            self.wfile.write(body[: hub.slow_after])
+            body = body[hub.slow_after :]
         while hub.slow.is_set() and body:
             self.wfile.write(body[:1])
             body = body[1:]
@@ -136,7 +140,11 @@ class Storage(Answers):
 
 def sibling(path: str, content: bytes, plain: bool) -> dict:
     """A file as the Hub lists it."""
-    found = {"rfilename": path, "size": len(content), "blobId": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
+    found = {
+        "rfilename": path,
+        "size": len(content),
+        "blobId": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
+    }
     if not plain:
         found["lfs"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 130}
     return found
@@ -163,5 +171,7 @@ def hub(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with served_hub() as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}")
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        )
         yield hub

@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from ...lib.addresses import LIMITS, Limits
 from ...lib.documents import read_json
@@ -57,23 +57,13 @@ COPIES = {
 }
 
 
-def _repository(name: str) -> str:
+def _check_repository(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", name, re.ASCII) or ".." in name:
         raise ValueError(f"{name!r} is not <owner>/<name> of a dataset on the Hub")
     return name
 
 
-def _revision(name: str | None) -> str | None:
-    if name is None or COMMIT.fullmatch(name):
-        return name
-    if re.fullmatch("[0-9A-Fa-f]{6,}", name):
-        raise ValueError(f"{name!r} is not a whole commit; write all of its 40 digits, 0 to 9 and a to f")
-    if not re.fullmatch(r"[A-Za-z0-9][\w./-]{0,200}", name, re.ASCII) or ".." in name:
-        raise ValueError(f"{name!r} is neither a commit of 40 digits nor a name that a branch could have")
-    return name
-
-
-def _patterns(given: object) -> object:
+def _list_patterns(given: object) -> object:
     if not isinstance(given, dict):
         return given
     return {split: [patterns] if isinstance(patterns, str) else patterns for split, patterns in given.items()}
@@ -85,22 +75,37 @@ class HuggingFace(Source):
     repository's files of each split (`*` for any characters); for a known copy only what is to be different.
     """
 
-    repository: Annotated[str, AfterValidator(_repository)] = "agkphysics/AudioSet"
-    revision: Annotated[str | None, AfterValidator(_revision)] = None
-    splits: Annotated[dict[str, list[str]], BeforeValidator(_patterns)] = Field(default_factory=dict)
+    repository: Annotated[str, AfterValidator(_check_repository)] = "agkphysics/AudioSet"
+    revision: str | None = Field(default=None, validate_default=True)
+    splits: Annotated[dict[str, list[str]], BeforeValidator(_list_patterns)] = Field(
+        default_factory=dict, validate_default=True
+    )
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.repository not in COPIES and self.revision is None:
-            raise ValueError(
-                f"revision is missing; {self.repository} is not one of {', '.join(COPIES)}, whose commits are known: write a "
-                "commit of it, 40 digits (or a branch, which may change)"
-            )
-        kinds = {PurePosixPath(pattern).suffix for patterns in self._files().values() for pattern in patterns}
-        if len(kinds) != 1 or not kinds <= READERS.keys():
-            found = ", ".join(sorted(kinds)) or "nothing"
-            raise ValueError(f"splits: all patterns must end with one of {', '.join(READERS)}, found {found}")
-        return self
+    @field_validator("revision")
+    @classmethod
+    def _check_revision(cls, name: str | None, info: ValidationInfo) -> str | None:
+        repository = info.data.get("repository", "")
+        if name is None:
+            if repository and repository not in COPIES:
+                raise ValueError(
+                    f"missing; {repository} is not one of {', '.join(COPIES)}, of which a commit is known: write the commit, "
+                    "40 digits (or a branch, which may change)"
+                )
+        elif re.fullmatch("[0-9A-Fa-f]{6,}", name) and not COMMIT.fullmatch(name):
+            raise ValueError(f"{name!r} is not a whole commit; write all of its 40 digits, 0 to 9 and a to f")
+        elif not re.fullmatch(r"[A-Za-z0-9][\w./-]{0,200}", name, re.ASCII) or ".." in name:
+            raise ValueError(f"{name!r} is neither a commit of 40 digits nor a name that a branch could have")
+        return name
+
+    @field_validator("splits")
+    @classmethod
+    def _check_splits(cls, given: dict[str, list[str]], info: ValidationInfo) -> dict[str, list[str]]:
+        patterns = _patterns(info.data.get("repository", ""), given)
+        endings = {PurePosixPath(pattern).suffix for of_split in patterns.values() for pattern in of_split}
+        if len(endings) != 1 or not endings <= READERS.keys():
+            found = ", ".join(sorted(endings)) or "no pattern"
+            raise ValueError(f"all patterns must end alike, with one of {', '.join(READERS)}; found {found}")
+        return given
 
     @property
     def fetches(self) -> bool:
@@ -112,16 +117,16 @@ class HuggingFace(Source):
         Raises:
             GlatError: a split of which no files are known or there, or what `Repository` raises.
         """
-        commit, listed = Repository(self.repository, self._revision).list_files()
+        commit, listed = Repository(self.repository, self._asked_revision).list_files()
         files = {split: self._of_split(split, listed) for split in splits}
-        if commit != self._revision:
+        if commit != self._asked_revision:
             warn(
-                f"{self.repository}: {self._revision!r} may change, and is now commit {commit}; to keep to it, write "
+                f"{self.repository}: {self._asked_revision!r} may change, and is now commit {commit}; to keep to it, write "
                 f"`revision: {commit}`"
             )
         needed = {file.path: file for of_split in files.values() for file in of_split}
         Repository(self.repository, commit).fetch(list(needed.values()), store, limits)
-        record = {**self._asked(), "commit": commit}
+        record = {**self._origin(), "commit": commit}
         record["files"] = {split: {file.path: file.checksum for file in of_split} for split, of_split in files.items()}
         with whole(store / RECORD) as part:
             part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
@@ -136,7 +141,7 @@ class HuggingFace(Source):
         path = shard.store / RECORD
         again = "run `glat fetch`"
         record = read_json(path, again, again)
-        if {key: record.get(key) for key in self._asked()} != self._asked() or shard.split not in record["files"]:
+        if {key: record.get(key) for key in self._origin()} != self._origin() or shard.split not in record["files"]:
             raise GlatError(f"{path}: of another repository or revision, or without split {shard.split!r}; {again}")
         files = [shard.store / name for name in record["files"][shard.split]]
         if lost := [file for file in files if not file.is_file()]:
@@ -150,32 +155,34 @@ class HuggingFace(Source):
         return self._reader(["-"]).read(listing, folder, seconds)
 
     @property
-    def _revision(self) -> str:
+    def _asked_revision(self) -> str:
         return self.revision or COPIES[self.repository].revision
 
-    def _files(self) -> dict[str, list[str]]:
-        """Patterns of the files of each split."""
-        known = COPIES[self.repository].splits if self.repository in COPIES else {}
-        return {**known, **self.splits}
-
     def _of_split(self, split: str, listed: list[HubFile]) -> list[HubFile]:
-        if split not in self._files():
+        """The files of a split."""
+        known = _patterns(self.repository, self.splits)
+        if split not in known:
             raise GlatError(
                 f"datasets.*.source.splits.{split}: missing; write which files of {self.repository} belong to this split "
-                f"(known are those of {', '.join(self._files())})"
+                f"(known are those of {', '.join(known)})"
             )
-        found = [file for file in listed if any(fnmatchcase(file.path, pattern) for pattern in self._files()[split])]
+        found = [file for file in listed if any(fnmatchcase(file.path, pattern) for pattern in known[split])]
         if not found:
-            patterns, there = ", ".join(self._files()[split]), listed[0].path if listed else "nothing"
+            there = f"none of its {len(listed)} files (one is {listed[0].path})" if listed else "no file there"
             raise GlatError(
-                f"{self.repository} at {self._revision}: none of its {len(listed)} files (one is {there}) fits {patterns}; "
-                f"set datasets.*.source.splits.{split}"
+                f"{self.repository} at {self._asked_revision}: {there} fits {', '.join(known[split])}; set "
+                f"datasets.*.source.splits.{split}"
             )
         return found
 
-    def _asked(self) -> dict[str, Any]:
-        return {"repository": self.repository, "revision": self._revision}
+    def _origin(self) -> dict[str, Any]:
+        return {"repository": self.repository, "revision": self._asked_revision}
 
     def _reader(self, files: list[str]) -> Container:
-        pattern = next(iter(self._files().values()))[0]
-        return READERS[PurePosixPath(pattern).suffix](audio=files)
+        patterns = next(iter(_patterns(self.repository, self.splits).values()))
+        return READERS[PurePosixPath(patterns[0]).suffix](audio=files)
+
+
+def _patterns(repository: str, splits: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Patterns of the files of each split: the known ones, and in their place those that are given."""
+    return {**(COPIES[repository].splits if repository in COPIES else {}), **splits}
