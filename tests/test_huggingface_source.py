@@ -205,9 +205,10 @@ def test_a_token_is_of_the_environment_and_in_no_file(copies, project, tmp_path)
         ({"revision": 7}, "revision: "),
         ({"splits": "data"}, "splits: "),
         ({"splits": {"eval": 3}}, "splits"),
-        ({"splits": {"eval": "data/*.zip"}}, "splits: all patterns must end alike, .*; found .parquet, .zip"),
+        ({"splits": {"eval": "data/*.zip"}}, "splits: each needs a pattern, and all must end alike, .*; found .parquet, .zip"),
         ({"splits": {"eval": "20k/test/*.tar"}}, "found .parquet, .tar"),
-        ({"repository": "my/copy", "revision": COMMIT}, "splits: all patterns must end alike, .*; found no pattern"),
+        ({"splits": {"eval": []}}, "splits: each needs a pattern"),
+        ({"repository": "my/copy", "revision": COMMIT}, "splits: each needs a pattern, .*; found no pattern"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_told(settings, told):

@@ -67,8 +67,8 @@ class Repository(NamedTuple):
                     f"{self.name}: the answer of {where} is no list of files ({brief(error)}); check HF_ENDPOINT"
                 ) from None
         faults = [fault for file in files if (fault := file.fault())]
-        if not COMMIT.fullmatch(commit):
-            faults.append(f"{commit!r} is no commit")
+        if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(self.revision) and commit != self.revision):
+            faults.append(f"it is of {commit!r}, which is not the commit that was asked for, or none")
         if faults:
             raise GlatError(f"{self.name}: the list of files from {where} is wrong: {faults[0]}; check HF_ENDPOINT")
         return commit, files
@@ -116,6 +116,7 @@ class Repository(NamedTuple):
         ended: queue.SimpleQueue[tuple[HubFile, BaseException | None]] = queue.SimpleQueue()
         waiting, progress = iter(files), _Progress(bar)
         running: dict[HubFile, float] = {}
+        threads: list[threading.Thread] = []
 
         def run(file: HubFile) -> None:
             try:
@@ -127,7 +128,8 @@ class Repository(NamedTuple):
         def start(some: int) -> None:
             for _, file in zip(range(some), waiting, strict=False):
                 running[file] = time.monotonic() + 3600 * hours
-                threading.Thread(target=run, args=(file,), daemon=True).start()
+                threads.append(threading.Thread(target=run, args=(file,), daemon=True))
+                threads[-1].start()
 
         try:
             start(PARALLEL)
@@ -150,6 +152,8 @@ class Repository(NamedTuple):
                     tell(f"{self.name}: {done} of {len(files)} files fetched")
         finally:
             progress.stop.set()
+            for thread in threads:
+                thread.join(0.5)
 
     def _fetch_file(self, file: HubFile, store: Path, progress: _Progress) -> None:
         """Fetch, check and move one file into place; once more from the beginning if it is damaged."""

@@ -54,7 +54,7 @@ class HubFile(NamedTuple):
             return False
         notice = _notice(path)
         if notice.is_file() and notice.stat().st_mtime_ns >= path.stat().st_mtime_ns:
-            return notice.read_text() == self.checksum
+            return notice.read_bytes() == self.checksum.encode()
         if not self._is(path):
             return False
         self._note(path)

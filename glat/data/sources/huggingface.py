@@ -102,9 +102,11 @@ class HuggingFace(Source):
     def _check_splits(cls, given: dict[str, list[str]], info: ValidationInfo) -> dict[str, list[str]]:
         patterns = _patterns(info.data.get("repository", ""), given)
         endings = {PurePosixPath(pattern).suffix for of_split in patterns.values() for pattern in of_split}
-        if len(endings) != 1 or not endings <= READERS.keys():
+        if len(endings) != 1 or not endings <= READERS.keys() or not all(patterns.values()):
             found = ", ".join(sorted(endings)) or "no pattern"
-            raise ValueError(f"all patterns must end alike, with one of {', '.join(READERS)}; found {found}")
+            raise ValueError(
+                f"each needs a pattern, and all must end alike, in one of {', '.join(READERS)}; found {found}"
+            )
         return given
 
     @property
@@ -141,9 +143,10 @@ class HuggingFace(Source):
         path = shard.store / RECORD
         again = "run `glat fetch`"
         record = read_json(path, again, again)
-        if {key: record.get(key) for key in self._origin()} != self._origin() or shard.split not in record["files"]:
+        fetched = record.get("files", {})
+        if {key: record.get(key) for key in self._origin()} != self._origin() or shard.split not in fetched:
             raise GlatError(f"{path}: of another repository or revision, or without split {shard.split!r}; {again}")
-        files = [shard.store / name for name in record["files"][shard.split]]
+        files = [shard.store / name for name in fetched[shard.split]]
         if lost := [file for file in files if not file.is_file()]:
             raise GlatError(f"{lost[0]}: not there any more; {again}")
         try:
