@@ -20,6 +20,8 @@ SOURCES = {
     "panns_hdf5": "glat.data.sources.panns_hdf5:PannsHdf5",
     "passt_hdf5": "glat.data.sources.passt_hdf5:PasstHdf5",
     "parquet": "glat.data.sources.parquet:Parquet",
+    "webdataset": "glat.data.sources.webdataset:WebDataset",
+    "huggingface": "glat.data.sources.huggingface:HuggingFace",
 }
 
 
