@@ -65,7 +65,7 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
     given = [columns.file, columns.label if isinstance(columns.label, str) else None]
     file, label = (
         Column(name, optional=optional) if name else Column(usual[0], usual[1:], optional=optional)
-        for name, usual, optional in zip(given, (FILE, LABEL), (False, columns.label is None), strict=True)
+        for name, usual, optional in zip(given, (FILE, LABEL), (False, not isinstance(columns.label, str)), strict=True)
     )
     reader = Rows(path, [file, label], "a table of labels")
     header = [name.strip() for name in reader.header]

@@ -17,6 +17,7 @@ from ...config.types import InputPath, Natural, Settings, UniqueList
 from ...lib.errors import GlatError, tell, warn
 from ...lib.files import whole
 from ...lib.layout import CLASS_LIST, segment_list, strong_list
+from ..audio.formats import extension
 from ..audio.length import Length, measure
 from ..kinds import Kind
 from ..lists import audioset
@@ -104,7 +105,7 @@ class RecordingTable(ListedSource):
                 f"there is {folder.files[0]!r}; set datasets.*.source.audio or source.file"
             )
         ids = [
-            folder.name(path) if path else clip_id(re.sub(r"\\", "/", name))
+            folder.name(path) if path else clip_id(name.replace("\\", "/"), extension(name))
             for path, name in zip(paths, rows["file"], strict=True)
         ]
         clips = rows.assign(path=paths, id=ids)
