@@ -31,6 +31,7 @@ class Use(IntEnum):
     AUDIT = 11  # the clips that an audit listens to; numbers: clips there are
     WATCH = 12  # the evaluation clips scored while training
     HELD_OUT = 13  # the training clips that `schedule: plateau` holds out; numbers: of a clip, for its windows
+    VALIDATION = 14  # windows of the looks at validation clips; numbers: of a clip
 
 
 def generator(use: Use, seed: int, *numbers: int) -> np.random.Generator:

@@ -149,7 +149,7 @@ def evaluate(
             another run than config.yaml beside it, or classes and rate that differ between checkpoint and pack.
     """
     hardware.use_threads(threads)
-    tagger, run, classes, trained, digest = checkpoints.restore(checkpoint)
+    tagger, run, classes, trained, digest, selected = checkpoints.restore(checkpoint)
     if (folder / "config.yaml").exists():
         _same_run(run, read_run(folder / "config.yaml"), checkpoint)
     corpus = Packs(packs)
@@ -189,6 +189,7 @@ def evaluate(
         "glat": run.glat.model_dump() if run.glat else None,
         "seed": run.seed,
         "steps": run.training.steps,
+        "selected": selected,
         "parameters": tagger.parameter_count(),
         "clips": len(clips),
         "clips_hash": same,

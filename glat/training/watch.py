@@ -3,9 +3,9 @@
 It may mark a training as not converged, which takes the verdicts on it (`glat.training.convergence`); nothing else
 depends on it.
 
-There is no validation set (AudioSet has none), so what is watched is part of the evaluation set. The clips are the same
-at every look and for every run of a dataset. A look leaves the training as it was: it draws from its own generator, and
-the network is used as in evaluation.
+AudioSet has no validation set, so what is watched is part of the evaluation set, of every dataset; a network is selected on
+clips of their own (`glat.training.best`). The clips are the same at every look and for every run of a dataset. A look leaves
+the training as it was: it draws from its own generator, and the network is used as in evaluation.
 """
 
 from __future__ import annotations
