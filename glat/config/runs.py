@@ -23,6 +23,8 @@ from .settings import Waveform
 from .training import Glat, Training
 from .types import Count, Dropout, Hop, Name, Natural, Settings
 
+Stream = Literal["global", "local"]
+
 
 class Run(Settings):
     """The resolved settings of one training: the content of a run's config.yaml."""
@@ -36,10 +38,8 @@ class Run(Settings):
     classes: Count
     seed: Natural
     glat: Glat | None
-    init: dict[Literal["global", "local"], str | None]  # weights that a stream starts from
-    init_classes: dict[Literal["global", "local"], str] = Field(
-        default={}
-    )  # class lists of those that have none of their own
+    init: dict[Stream, str | None]  # weights that a stream starts from
+    init_classes: dict[Stream, str] = Field(default={})  # class lists of those that have none of their own
     audio: Waveform
     training: Training
     packs: list[str]  # the training shards, relative to the project's root
@@ -104,7 +104,7 @@ def resolve(
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")
     begin = str(start_from.folder / layout.CHECKPOINT) if start_from else params.init.global_.get(backbone)
-    init = {"global": begin, "local": params.init.local.get(backbone) if method else None}
+    init: dict[Stream, str | None] = {"global": begin, "local": params.init.local.get(backbone) if method else None}
     lists = {stream: _class_list(params, backbone, path) for stream, path in init.items()}
     entry = params.corpus
     return Run(

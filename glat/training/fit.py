@@ -160,7 +160,7 @@ def _train(
             raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
         best = next((one for one in changing if isinstance(one, Best)), None)
         selected = best.take(module, trainer.global_step) if best else None
-        save(selected["step"] if selected else settings.steps, done, selected=selected)
+        save(best.step if best else settings.steps, done, selected=selected)
         curve.finish()
         if not point.keep:
             point.remove()

@@ -77,7 +77,8 @@ def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
 def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[lightning.Callback]:
     """What changes a training from outside its steps: a backbone that is frozen at first, a learning rate that falls on a
     plateau, and the choice of a network by validation clips."""
-    settings, found = run.training, []
+    settings = run.training
+    found: list[lightning.Callback] = []
     if settings.freeze_backbone:
         found.append(FrozenBackbone(settings.freeze_backbone))
     if settings.schedule == "plateau":

@@ -145,7 +145,7 @@ rule audit:
     params:
         code=code("glat.audit.report"),
         audit=PARAMS.audit.model_dump_json(),
-        roles=[PARAMS.corpus.train, PARAMS.corpus.evaluate],
+        roles=[PARAMS.corpus.train, PARAMS.corpus.evaluate, PARAMS.corpus.validation],
     resources:
         mem_mb=8000,
         runtime=time_limit(60),
