@@ -1,6 +1,7 @@
 """params.yaml: a wrong key or value is one sentence with its path; runs follow from the settings."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -86,6 +87,14 @@ def changed(**values):
         ("training.plateau", {"factor": 1.0}, "training.plateau.factor: 1.0 is not allowed"),
         ("datasets.mini.dropout", 3.0, "datasets.mini.dropout: 3.0 is not allowed"),
         ("datasets.mini.train", ["train", "train"], "datasets.mini.train: duplicate entry"),
+        ("datasets.mini.validate", ["val"], "datasets.mini.validate: 'val' is not one of its splits: train, eval"),
+        ("datasets.mini.validate", ["eval"], "datasets.mini.validate: 'eval' is one of its splits of `evaluate` too; validate on"),
+        ("datasets.mini.validate", ["train"], "datasets.mini.validate: 'train' is one of its splits of `train` too; validate on"),
+        ("training.select", "best", "training.select: 'best' needs validation clips; name splits for them in datasets.mini.va"),
+        ("training.select", "first", "training.select: 'first' is not allowed: input should be 'last' or 'best'"),
+        ("training.validation", {"patience": 0}, "training.validation.patience: 0 is not allowed"),
+        ("training.backbone_learning_rate", 0, "training.backbone_learning_rate: 0 is not allowed"),
+        ("weights.cnn10", {"file": "a.pth", "classes": "{x}.csv"}, "weights.cnn10.classes: '{x}.csv' has a brace"),
         ("execution.precision", "fp8", "execution.precision: 'fp8' is not allowed"),
         ("training.workers", 3, "unknown key training.workers"),
         ("glat.tau", 0.2, "glat.tau: 0.2 s, but CNN10 needs windows of at least 0.64 s"),
@@ -152,6 +161,62 @@ def test_weights_of_the_local_stream_are_no_part_of_a_plain_run():
     params = load(PARAMS, {"init.local": {"cnn10": "weights/a.pth"}, "init.global": {"cnn10": "weights/b.pth"}})
     assert resolve(params, "cnn10", 0).init == {"global": "weights/b.pth", "local": None}
     assert resolve(params, "cnn10", 0, {}).init == {"global": "weights/b.pth", "local": "weights/a.pth"}
+
+
+def test_a_backbone_of_random_weights_is_not_frozen():
+    frozen = {"training.freeze_backbone": 10, "backbones": ["cnn10"], "init.global": {"cnn10": "w.pth"}}
+    told = "training.freeze_backbone: 10 steps, but the {} stream of cnn10 starts from random weights; name others in init.{}"
+    assert refused(changed(**frozen), "table2")[0].startswith(told.format("local", "local.cnn10"))
+    assert refused(changed(**frozen | {"init.global": {}}), "table2")[0].startswith(
+        told.format("global", "global.cnn10")
+    )
+    for glat in ({"glat.sharing": "backbone"}, {"glat.training": "frozen_global"}, {"init.local": {"cnn10": "w.pth"}}):
+        assert refused(changed(**frozen | glat), "table2") == []
+    assert refused(changed(**frozen | {"glat.sharing": "classifier"}), "table2")
+
+
+VALIDATED = {
+    "datasets.mini.splits": {"train": 400, "val": 100, "eval": 600}, "datasets.mini.validate": ["val"],
+    "training.select": "best",
+}  # fmt: skip
+
+
+def test_a_training_must_last_until_its_first_look_at_validation_clips():
+    assert refused(changed(**VALIDATED), "table1") == []
+    late = changed(**VALIDATED, **{"training.validation": {"every": 1001}})
+    told = "training.validation.every: 1001, but the training of cnn10-s0 ends after 1000 steps"
+    assert told in refused(
+        late, "table1"
+    ) and "training.validation.every: 1001, but the training of cnn10-steps" not in (
+        " ".join(refused(late, "controls"))
+    )
+
+
+def test_published_weights_come_with_a_class_list_where_a_dataset_may_have_other_classes():
+    of = lambda **changes: resolve(load(PARAMS, changes), "cnn10", 0, {})
+    file = "weights/Cnn10_mAP=0.380.pth"
+    start = {"init.global": {"cnn10": file}, "init.local": {"cnn10": "mine.pth"}}
+    run = of(**start)
+    assert re.fullmatch(r"weights/class_labels_indices-[0-9a-f]{8}\.csv", run.init_classes["global"])
+    assert run.init_classes.keys() == {"global"}, "of a file of one's own nothing is known"
+    assert of(**start, **{"weights.cnn10.classes": "lists/own.csv"}).init_classes == {"global": "lists/own.csv"}
+    assert of(**start, **{"weights.cnn10.classes": None}).init_classes == {}
+    own = {"weights.cnn10.file": "./mine.pth", "weights.cnn10.classes": "own.csv"}
+    assert of(**start, **own).init_classes == {"local": "own.csv"}
+    # The dataset's classes come from the same list: they are the same, and nothing is fetched for them.
+    assert of(**start, dataset="audioset").init_classes == {} == of(**start, dataset="audioset_balanced").init_classes
+
+
+def test_runs_of_before_are_runs_still(tmp_path):
+    run = resolve(load(PARAMS), "cnn10", 0, {})
+    assert run.init_classes == {} and run.validation_packs == []
+    settings = run.model_dump(by_alias=True)
+    for key in ("init_classes", "validation_packs"):
+        del settings[key]
+    for key in ("freeze_backbone", "backbone_learning_rate", "select", "validation"):
+        del settings["training"][key]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert read_run(tmp_path / "config.yaml") == run
 
 
 def test_an_error_says_where_settings_may_come_from():

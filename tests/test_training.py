@@ -559,7 +559,9 @@ def test_networks_on_the_way_are_kept_as_runs_of_their_own(project, params):
 def test_what_a_training_keeps_in_memory_does_not_grow(project, params):
     curve = progress.Curve(project / "train.csv", every=100, batch_size=4)
     strategy = SimpleNamespace(root_device="cpu")
-    other = SimpleNamespace(global_step=0, max_steps=1000, is_global_zero=False, world_size=1, strategy=strategy)
+    other = SimpleNamespace(
+        global_step=0, max_steps=1000, is_global_zero=False, world_size=1, strategy=strategy, should_stop=False
+    )
     stage = SimpleNamespace(row={"loss": torch.tensor(1.0)}, check=lambda values, step: None)
     for step in range(1, 351):
         other.global_step = step

@@ -32,12 +32,12 @@ def train(config: RunFile, threads: Threads = 0) -> None:
     """Train a run; a training that was interrupted is resumed."""
     from ..config.runs import read_run
     from ..config.training import Execution
+    from ..lib.hardware import first_process
 
     run, params = read_run(config), _settings_if_any()
     execution = params.execution_of(run.dataset, run.backbone) if params else Execution()
     from ..tracking.following import follow
     from ..training import convergence, fit  # take seconds to import
-    from ..training.progress import first_process
 
     with follow(run, config.parent, params) as callbacks:
         fit.train(run, config.parent, execution=execution, threads=threads, callbacks=callbacks)

@@ -35,29 +35,42 @@ from .types import (
     check_path,
 )
 
+AUDIOSET_CLASSES = "https://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv"
+
 
 class Weights(Settings):
-    """Published weights: an address or a path, and the checksums that their publisher gives."""
+    """Published weights: an address or a path, and the checksums that their publisher gives. classes: the address or path of
+    the class list of their outputs, which such a file does not hold; None: it is not known."""
 
     file: InputPath
     md5: Md5 | None = None
     sha256: Sha256 | None = None
+    classes: InputPath | None = AUDIOSET_CLASSES
 
     @property
     def path(self) -> Path:
-        """Where the file lies once it is there: a path is itself, an address has a place in `weights/`. Of those without
-        a checksum, the name tells the address too: nothing else would tell two files of one name apart.
+        """Where the file lies once it is there (`_place`)."""
+        return _place(self.file, bool(self.md5 or self.sha256), "the checkpoint")
 
-        Raises:
-            GlatError: an address that does not name a file.
-        """
-        if not addresses.is_address(self.file):
-            return Path(self.file)
-        if not (name := addresses.file_name(self.file)):
-            raise GlatError(f"{self.file}: this address does not name a file; give the address of the checkpoint")
-        path = WEIGHTS / name
-        known = self.md5 or self.sha256
-        return path if known else path.with_name(f"{path.stem}-{addresses.address_hash(self.file)}{path.suffix}")
+    @property
+    def class_list(self) -> Path | None:
+        """Where the class list lies once it is there, in the same way."""
+        return _place(self.classes, False, "the class list") if self.classes else None
+
+
+def _place(file: str, checked: bool, what: str) -> Path:
+    """Where a file lies once it is there: a path is itself, an address has a place in `weights/`. Of those without a checksum,
+    the name tells the address too: nothing else would tell two files of one name apart.
+
+    Raises:
+        GlatError: an address that does not name a file.
+    """
+    if not addresses.is_address(file):
+        return Path(file)
+    if not (name := addresses.file_name(file)):
+        raise GlatError(f"{file}: this address does not name a file; give the address of {what}")
+    path = WEIGHTS / name
+    return path if checked else path.with_name(f"{path.stem}-{addresses.address_hash(file)}{path.suffix}")
 
 
 class Listed(Settings):
@@ -188,8 +201,9 @@ class Dataset(Settings):
     """A dataset: its source, its splits, and the size of the networks that are trained on it.
 
     metadata: where the lists come from, unless the source makes them. train, evaluate: the splits used for each. folds: in
-    their place, splits of a cross-validation: each is evaluated on by a run that is trained on the others. width:
-    channels relative to the published networks, one number or one per backbone, with `default` for the others. dropout: a
+    their place, splits of a cross-validation: each is evaluated on by a run that is trained on the others. validate: those
+    by which `training.select: best` chooses a network; nothing trains on them or is evaluated by them. width: channels
+    relative to the published networks, one number or one per backbone, with `default` for the others. dropout: a
     factor on the published rates. hop: of the log-mel front end, in samples at 32 kHz; a backbone with a hop of its own
     ignores it. Behind these, the dataset's own values for the sections of params.yaml of these names (`OWN_SECTIONS`,
     training, execution).
@@ -203,6 +217,7 @@ class Dataset(Settings):
     train: UniqueList[Name] = Field(default=[])
     evaluate: UniqueList[Name] = Field(default=[])
     folds: Annotated[UniqueList[Name], Field(min_length=2)] | None = None
+    validation: UniqueList[Name] = Field(default=[], alias="validate")
     width: Width | dict[str, Width] = 1.0
     dropout: Dropout = 1.0
     hop: Hop = 320
@@ -219,7 +234,7 @@ class Dataset(Settings):
     training: Override[Trainings] = Field(default={})  # type: ignore[assignment]
     execution: Override[Executions] = Field(default={})  # type: ignore[assignment]
 
-    @field_validator("train", "evaluate", "folds")
+    @field_validator("train", "evaluate", "folds", "validation")
     @classmethod
     def _check_splits(cls, named: list[str] | None, info: ValidationInfo) -> list[str] | None:
         splits = info.data.get("splits", named)  # where the splits are wrong themselves, that alone is said
@@ -245,6 +260,14 @@ class Dataset(Settings):
     def evaluation_splits(self, fold: str | None = None) -> list[str]:
         """The splits that a run is evaluated on: its fold; without one, all of them."""
         return [fold] if fold else self.folds or self.evaluate
+
+    @field_validator("validation")
+    @classmethod
+    def _check_apart(cls, named: list[str], info: ValidationInfo) -> list[str]:
+        for role in ("train", "evaluate", "folds"):
+            if shared := [split for split in named if split in (info.data.get(role) or [])]:
+                raise ValueError(f"{shared[0]!r} is one of its splits of `{role}` too; validate on clips of their own")
+        return named
 
     def lists(self) -> dict[str, str]:
         """Where each list comes from, by name: a path or an address. Empty for a source that makes its own.

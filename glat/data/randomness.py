@@ -32,6 +32,7 @@ class Use(IntEnum):
     WATCH = 12  # the evaluation clips scored while training
     CROPS = 14  # which part of a longer clip is trained on; numbers: step
     HELD_OUT = 13  # the training clips that `schedule: plateau` holds out; numbers: of a clip, for its windows
+    VALIDATION = 14  # windows of the looks at validation clips; numbers: of a clip
 
 
 def generator(use: Use, seed: int, *numbers: int) -> np.random.Generator:

@@ -30,6 +30,7 @@ from .intervals import d_prime_interval, interval
 from .jackknife import Estimate, Jackknife, accuracy, checked_estimates, over_classes
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes
+from .parts import pool_parts
 from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
 
 
@@ -79,32 +80,18 @@ def predict(
                 if value is not None and not (name == "global_" and streams.local is None):
                     parts.setdefault(name.rstrip("_"), []).append(value.cpu().numpy())
     found = {name: np.concatenate(values) for name, values in parts.items()}
-    first = np.flatnonzero(np.diff(clip, prepend=-1))  # part of each clip
     for name in found.keys() & set(STREAMS):
-        found[name] = pool_parts(found[name], first, pool)
+        found[name] = pool_parts(found[name], clip, pool)
     if packs.longer and "windows" in found:
         number = np.cumsum(np.diff(clip, prepend=clip[:1]) != 0)
         found |= {"part": number, "begin": offset / packs.sample_rate}
-    return found, watch.seconds_per_clip * len(clip) / len(first)
+    return found, watch.seconds_per_clip * len(clip) / len(found["fused"])
 
 
 def part_names(packs: Packs, batch: dict[str, torch.Tensor]) -> list[str]:
     """What random windows are drawn by: the clip's name and, behind its first part, where the part begins."""
     rows = zip(packs.clips[batch["index"].numpy()], batch["offset"].tolist(), strict=True)
     return [f"{name}+{offset}" if offset else name for name, offset in rows]
-
-
-def pool_parts(scores: np.ndarray, first: np.ndarray, pool: str) -> np.ndarray:
-    """The mean or the maximum of the scores (P, L) of each clip's parts, which begin at the rows `first` (clips,).
-
-    >>> pool_parts(np.array([[0.25], [0.75], [0.5]]), np.array([0, 2]), "mean").ravel().tolist()
-    [0.5, 0.5]
-    """
-    if len(first) == len(scores):
-        return scores
-    if pool == "maximum":
-        return np.maximum.reduceat(scores, first)
-    return np.add.reduceat(scores, first) / np.diff(first, append=len(scores))[:, None].astype(scores.dtype)
 
 
 def score(
@@ -188,7 +175,7 @@ def evaluate(
             another run than config.yaml beside it, or classes and rate that differ between checkpoint and pack.
     """
     hardware.use_threads(threads)
-    tagger, run, classes, trained, digest = checkpoints.restore(checkpoint)
+    tagger, run, classes, trained, digest, selected = checkpoints.restore(checkpoint)
     if (folder / "config.yaml").exists():
         _same_run(run, read_run(folder / "config.yaml"), checkpoint)
     corpus = Packs(packs)
@@ -230,6 +217,7 @@ def evaluate(
         "glat": run.glat.model_dump() if run.glat else None,
         "seed": run.seed,
         "steps": run.training.steps,
+        "selected": selected,
         "parameters": tagger.parameter_count(),
         "clips": len(clips),
         "clips_hash": same,

@@ -14,9 +14,9 @@ import lightning
 from ..config.params import Params
 from ..config.runs import Run, evaluation_packs
 from ..lib.errors import GlatError, warn
+from ..lib.hardware import first_process
 from ..lib.redaction import redact
 from ..training import attempt
-from ..training.progress import first_process
 from ..training.watch import Watch
 from .send import Sending
 from .store import Store

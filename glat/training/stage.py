@@ -28,6 +28,8 @@ from ..models.twostream import Streams
 from . import checkpoints
 from .augmentation import augment
 from .batchnorm import synchronise
+from .best import Best
+from .freezing import FrozenBackbone, rates
 from .heldout import HeldOut, held_out_clips
 
 if TYPE_CHECKING:
@@ -72,9 +74,16 @@ def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
         backbone.features = lambda *x, b=backbone, c=compiled, p=plain: (c if b.training else p)(*x)  # type: ignore[method-assign]
 
 
-def callbacks(run: Run, packs: Packs) -> list[lightning.Callback]:
-    """What changes a training from outside its steps: a learning rate that falls on a plateau."""
-    return [HeldOut(run, packs)] if run.training.schedule == "plateau" else []
+def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[lightning.Callback]:
+    """What changes a training from outside its steps: a backbone that is frozen at first, a learning rate that falls on a
+    plateau, and the choice of a network by validation clips."""
+    settings = run.training
+    found: list[lightning.Callback] = []
+    if settings.freeze_backbone:
+        found.append(FrozenBackbone(settings.freeze_backbone))
+    if settings.schedule == "plateau":
+        found.append(HeldOut(run, packs))
+    return [*found, Best(run, validation)] if validation else found
 
 
 class LogMels:
@@ -185,7 +194,7 @@ class Stage(lightning.LightningModule):
 
     def configure_optimizers(self):
         settings = self.run.training
-        weights = [p for p in self.tagger.parameters() if p.requires_grad]
+        weights = rates(self.tagger, settings.learning_rate, settings.backbone_learning_rate)
         fused = {"fused": True} if self.device.type == "cuda" else {}
         optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad, **fused)
 

@@ -43,7 +43,11 @@ try:
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
-    FETCHED = {one.path.name: b for b, one in PARAMS.weights.items() if is_address(one.file)}
+    # What is fetched into weights/, by its name there: of which backbone, and how far `glat weights` goes for it.
+    FETCHED = {one.path.name: (b, "file") for b, one in PARAMS.weights.items() if is_address(one.file)}
+    FETCHED |= {
+        one.class_list.name: (b, "classes") for b, one in PARAMS.weights.items() if is_address(one.classes or "")
+    }
     if PARAMS.evaluation.only:
         # Once metrics exist, Snakemake treats a missing input as up to date, so a missing list is reported here.
         manifest.read_list(PARAMS.evaluation.only)
@@ -240,8 +244,9 @@ def checked_run(wildcards):
 
 
 def training_packs(wildcards):
-    """The packs that a run trains on."""
-    return checked_run(wildcards).packs
+    """The packs that a run trains on, and those that it is selected by."""
+    run = checked_run(wildcards)
+    return run.packs + run.validation_packs
 
 
 def packs_to_evaluate(wildcards):
@@ -256,8 +261,15 @@ def run_settings(wildcards):
 
 
 def initial_weights(wildcards):
-    """The files of weights that a run starts from, if any."""
-    return sorted({path for path in RUNS[wildcards.run].init.values() if path})
+    """The files of weights that a run starts from, if any, and their class lists."""
+    run = RUNS[wildcards.run]
+    return sorted({path for path in [*run.init.values(), *run.init_classes.values()] if path})
+
+
+def published_weights(backbone, what="file"):
+    """The settings of the file of published weights, or of its class list, without secrets, as a parameter."""
+    settings = {"classes"} if what == "classes" else {"file", "md5", "sha256"}
+    return json.dumps(redact(PARAMS.weights[backbone].model_dump(include=settings)))
 
 
 def systems(result):

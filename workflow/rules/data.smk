@@ -146,7 +146,7 @@ rule audit:
     params:
         code=code("glat.audit.report"),
         audit=PARAMS.audit.model_dump_json(),
-        roles=[PARAMS.corpus.training_splits(), PARAMS.corpus.evaluation_splits()],
+        roles=[PARAMS.corpus.training_splits(), PARAMS.corpus.evaluation_splits(), PARAMS.corpus.validation],
     resources:
         mem_mb=8000,
         runtime=time_limit(60),
