@@ -19,6 +19,9 @@ SOURCES = {
     "panns_hdf5": "glat.data.sources.panns_hdf5:PannsHdf5",
     "passt_hdf5": "glat.data.sources.passt_hdf5:PasstHdf5",
     "parquet": "glat.data.sources.parquet:Parquet",
+    "archive": "glat.data.sources.archive:Archives",
+    "esc50": "glat.data.sources.esc50:ESC50",
+    "fsd50k": "glat.data.sources.fsd50k:FSD50K",
 }
 
 
