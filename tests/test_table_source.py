@@ -228,9 +228,7 @@ def test_damaged_and_absent_files_are_losses_with_their_reason(sounds):
     (sounds / "own/stray.wav").write_bytes((sounds / "own/a/one.wav").read_bytes())
     table(sounds / "labels.csv", [*ROWS, ("gone/nine.wav", "siren", "test")])
     shown = shown_by("dataset", "new", "mine", "--audio", "own", "--labels", "labels.csv")
-    assert (
-        "labels without a file 1: line 10: gone/nine.wav" in shown and "files without a label 1: stray.wav" in shown
-    )
+    assert "labels without a file 1: line 10: gone/nine.wav" in shown and "files without a label 1: stray.wav" in shown
     assert "files without sound 1: c/7.wav (undecodable" in shown
     change = ["--set", "dataset=mine"]
     assert step(*change, "metadata") is None

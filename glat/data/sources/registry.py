@@ -22,6 +22,9 @@ SOURCES = {
     "parquet": "glat.data.sources.parquet:Parquet",
     "webdataset": "glat.data.sources.webdataset:WebDataset",
     "huggingface": "glat.data.sources.huggingface:HuggingFace",
+    "archive": "glat.data.sources.archive:Archives",
+    "esc50": "glat.data.sources.esc50:ESC50",
+    "fsd50k": "glat.data.sources.fsd50k:FSD50K",
 }
 
 
