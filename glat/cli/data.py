@@ -54,7 +54,7 @@ def fetch() -> None:
         return
     data.source.mkdir(parents=True, exist_ok=True)
     with locked(data.source / ".lock", f"{data.source}: another process fetches it; waiting for it to end"):
-        found = source.fetch_all(data.source, params.fetch.limits)
+        found = source.fetch_all(data.source, params.fetch.limits, list(params.corpus.splits))
     with whole(data.fetched) as part:
         part.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 

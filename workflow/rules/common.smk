@@ -180,8 +180,11 @@ def dataset_settings(wildcards):
 
 
 def list_paths(wildcards):
-    """The user's own lists, where they are files: a list that changes is copied again."""
-    return [path for path in dataset_settings(wildcards).lists().values() if Path(path).is_file()]
+    """The user's own lists, where they are files: a list that changes is copied again. Of recordings that a source mixes, all
+    lists in their folder."""
+    dataset = dataset_settings(wildcards)
+    inside = sorted(Path(dataset.source["metadata"]).glob("*.csv")) if dataset.source.get("metadata") else []
+    return [path for path in [*dataset.lists().values(), *inside] if Path(path).is_file()]
 
 
 def makes_lists(wildcards):
@@ -204,8 +207,8 @@ def list_origins(wildcards):
 
 
 def source_code(wildcards):
-    """`code` of a dataset's source of audio."""
-    return code(sources.module(dataset_settings(wildcards).source["kind"]))
+    """`code` of a dataset's source of audio, and of a source inside it."""
+    return code(*sources.modules(dataset_settings(wildcards).source))
 
 
 def ledger_paths():

@@ -15,6 +15,7 @@ rule fetch:
         "logs/{dataset}/fetch.log",
     params:
         source=lambda wildcards: json.dumps(sources.identity(dataset_settings(wildcards).source)),
+        splits=lambda wildcards: list(dataset_settings(wildcards).splits),
     priority: 2
     resources:
         mem_mb=2000,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -76,9 +76,10 @@ class Source(Settings):
         """Whether there is something to fetch for all shards at once: `fetch_all`."""
         return False
 
-    def fetch_all(self, store: Path, limits: Limits = LIMITS) -> dict[str, Any]:
+    def fetch_all(self, store: Path, limits: Limits = LIMITS, splits: Sequence[str] = ()) -> dict[str, Any]:
         """Fetch into the folder `store` what all shards, and the lists, are made from, such as archives. What is there
-        already and whole is kept. Returns what was fetched, as JSON: file and checksum, for a record.
+        already and whole is kept. splits: those of the dataset, for a source that has files of each. Returns what was
+        fetched, as JSON: file and checksum, for a record.
 
         Raises:
             GlatError: what cannot be fetched, is damaged, or does not fit on the disk.
