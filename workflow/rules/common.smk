@@ -210,8 +210,8 @@ def list_origins(wildcards):
 
 
 def source_code(wildcards):
-    """`code` of a dataset's source of audio."""
-    return code(sources.module(dataset_settings(wildcards).source["kind"]))
+    """`code` of a dataset's source of audio, and of a source inside it."""
+    return code(*sources.modules(dataset_settings(wildcards).source))
 
 
 def ledger_paths():
