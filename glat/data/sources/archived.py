@@ -6,9 +6,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
+from pydantic import Field
 
 from ...config.types import Positive
 from ...lib.addresses import LIMITS, Limits
@@ -49,7 +50,7 @@ class Corpus(Archived, ListedSource):
     folder: where it is unpacked already, in its own layout; null: it is fetched. Audio may have any format there.
     """
 
-    folder: str | None = None
+    folder: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def recordings(self) -> bool:
