@@ -344,6 +344,14 @@ def test_an_archive_without_a_file(tmp_path):
         assert refusal(tmp_path, content) == "holds no file; name another archive"
 
 
+def test_a_directory_that_leaves_out_a_file(tmp_path):
+    content = zipped({"a.wav": b"1" * 99, "b.wav": b"2" * 99})
+    end = content.index(b"PK\5\6")
+    size = end - content.rindex(b"PK\1\2")
+    content = content[: end + 12] + struct.pack("<L", size) + content[end + 16 :]
+    assert refusal(tmp_path, content) == "cannot be read (it promises 2 members and lists 1)"
+
+
 @pytest.mark.parametrize("kind", ["x.zip", "x.tar", "x.tgz", "split", "zip64"])
 def test_any_damage_is_one_sentence(tmp_path, kind):
     """One byte changed, anywhere in the last part: unpacked as it was, or refused."""
@@ -360,6 +368,7 @@ def test_any_damage_is_one_sentence(tmp_path, kind):
         told = ""
         try:
             unpack(paths, tmp_path / "out", 1e6)
+            assert kind == "x.tar" or written(tmp_path / "out") == files  # a tar has no checksum of the sound
             shutil.rmtree(tmp_path / "out")
         except GlatError as error:
             told = str(error)

@@ -55,14 +55,14 @@ def opened(paths: Sequence[Path], most: float) -> Iterator[list[Member]]:
     found = Found(str(paths[-1]), most)
     with as_sentence(found.named):
         begin = _first_bytes(paths[0])
-        is_zip = len(paths) > 1 or begin.startswith(b"PK") or zipfile.is_zipfile(paths[0])
-        file: Any = open_zip(paths) if is_zip else _open_tar(paths[0], begin)
+        if len(paths) > 1 or begin.startswith(b"PK") or zipfile.is_zipfile(paths[0]):
+            file, promised = open_zip(paths)
+            read: Callable[[Any, Found], None] = partial(_read_zip, promised)
+        else:
+            file, read = _open_tar(paths[0], begin), _read_tar
     with file:
         with as_sentence(found.named):
-            if is_zip:
-                _read_zip(file, found)
-            else:
-                _read_tar(file, found)
+            read(file, found)
             found.check()
         yield found.members
 
@@ -146,8 +146,10 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(tarfile.BLOCKSIZE)
 
 
-def _read_zip(file: IO[bytes], found: Found) -> None:
+def _read_zip(promised: int, file: IO[bytes], found: Found) -> None:
     archive = zipfile.ZipFile(file)
+    if (count := len(archive.infolist())) % 2**16 != promised % 2**16:  # some writers count no further
+        raise zipfile.BadZipFile(f"it promises {promised} members and lists {count}")
     for info in archive.infolist():
         mode = info.external_attr >> 16 if info.create_system == UNIX else 0
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
