@@ -168,6 +168,12 @@ def test_bytes_in_front_of_a_zip_are_none_of_it(tmp_path):
     assert written(tmp_path / "out") == FILES
 
 
+def test_a_zip_in_a_tar_is_a_file_of_the_tar(tmp_path):
+    files = {"a.wav": b"1", "b.zip": zipped({"c.wav": b"2"})}
+    unpack(put(tmp_path, {"x.tar": tarred(files, "w")}), tmp_path / "out", 1e9)
+    assert written(tmp_path / "out") == files
+
+
 # What is refused
 
 EVIL = {
