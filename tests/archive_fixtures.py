@@ -35,7 +35,7 @@ def split(content: bytes, size: int, zip64: bool = False) -> list[bytes]:
     """A zip as PKWARE splits one, into parts of `size` bytes: a mark in front, and in its directory the number of the part
     that a file begins in, and where in that part. zip64: both in the extra field that ZIP64 has for large numbers."""
     end = content.rindex(b"PK\5\6")
-    count, length, begin = struct.unpack("<H2L", content[end + 10 : end + 20])
+    count, _, begin = struct.unpack("<H2L", content[end + 10 : end + 20])
     place = lambda at: divmod(at, size)  # of a byte of the whole, mark included
     data, directory, at = b"PK\7\x08" + content[:begin], b"", begin
     for _ in range(count):

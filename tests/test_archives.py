@@ -21,10 +21,9 @@ import soundfile
 from archive_fixtures import OnShelf, Shelf, named, noise, split, tarred, wav, written, zipped
 from conftest import ROOT
 from http_fixtures import served
-from source_fixtures import IDS, RATE, all_steps, ledger, make_project, segments, step
+from source_fixtures import IDS, RATE, all_steps, ledger, make_project, step
 
-from glat.data.archives import Damaged, Part, group, members
-from glat.data.archives import unpack as unpacking
+from glat.data.archives import Damaged, Part, group, members, unpack as unpacking
 from glat.data.archives.store import Store
 from glat.data.archives.unpack import unpack
 from glat.data.packs.read import Packs
@@ -167,6 +166,12 @@ def test_names_are_taken_as_paths_below_the_folder(tmp_path):
 def test_bytes_in_front_of_a_zip_are_none_of_it(tmp_path):
     unpack(put(tmp_path, {"x.exe": b"MZ" + noise(0, 999) + zipped(FILES)}), tmp_path / "out", 1e9)
     assert written(tmp_path / "out") == FILES
+
+
+def test_a_zip_in_a_tar_is_a_file_of_the_tar(tmp_path):
+    files = {"a.wav": b"1", "b.zip": zipped({"c.wav": b"2"})}
+    unpack(put(tmp_path, {"x.tar": tarred(files, "w")}), tmp_path / "out", 1e9)
+    assert written(tmp_path / "out") == files
 
 
 # What is refused
@@ -345,20 +350,36 @@ def test_an_archive_without_a_file(tmp_path):
         assert refusal(tmp_path, content) == "holds no file; name another archive"
 
 
-def test_any_damage_is_one_sentence(tmp_path):
-    """One byte changed, anywhere, in each kind: unpacked as it was, or refused."""
+def test_a_directory_that_leaves_out_a_file(tmp_path):
+    content = zipped({"a.wav": b"1" * 99, "b.wav": b"2" * 99})
+    end = content.index(b"PK\5\6")
+    size = end - content.rindex(b"PK\1\2")
+    content = content[: end + 12] + struct.pack("<L", size) + content[end + 16 :]
+    assert refusal(tmp_path, content) == "cannot be read (it promises 2 members and lists 1)"
+
+
+@pytest.mark.parametrize("kind", ["x.zip", "x.tar", "x.tgz", "split", "zip64"])
+def test_any_damage_is_one_sentence(tmp_path, kind):
+    """One byte changed, anywhere in the last part: unpacked as it was, or refused."""
     files = {"a/b.wav": noise(3, 200), "c.wav": b"1" * 300}
-    kinds = {"x.zip": zipped(files), "x.tar": tarred(files, "w"), "x.tgz": tarred(files)}
-    for name, content in kinds.items():
-        for at in range(0, len(content), 7):
-            changed = content[:at] + bytes([content[at] ^ 0x41]) + content[at + 1 :]
-            path = put(tmp_path, {name: changed})
-            try:
-                unpack(path, tmp_path / "out", 1e6)
-            except GlatError as told:
-                assert str(tmp_path / name) in str(told) and not (tmp_path / "out").exists()
-            else:
-                shutil.rmtree(tmp_path / "out")
+    if kind in ("split", "zip64"):
+        parts = named("x", split(zipped(files), 350, kind == "zip64"))
+        assert len(parts) > 1
+    else:
+        parts = {kind: zipped(files) if kind == "x.zip" else tarred(files, "w" if kind == "x.tar" else "w:gz")}
+    paths = put(tmp_path, parts)
+    content = paths[-1].read_bytes()
+    for at in range(0, len(content), 1 + len(content) // 400):
+        paths[-1].write_bytes(content[:at] + bytes([content[at] ^ 0x41]) + content[at + 1 :])
+        told = ""
+        try:
+            unpack(paths, tmp_path / "out", 1e6)
+            assert kind == "x.tar" or written(tmp_path / "out") == files  # a tar has no checksum of the sound
+            shutil.rmtree(tmp_path / "out")
+        except GlatError as error:
+            told = str(error)
+        assert not told or told.startswith(str(paths[-1])), told
+        assert {found.name for found in tmp_path.iterdir()} == parts.keys()
 
 
 # Fetching
@@ -460,7 +481,8 @@ def test_a_server_without_ranges_and_sizes(shelf, tmp_path, capfd):
     shelf.cuts = {"x.z02": [5000]}
     store(tmp_path).fetch(group(parts_of(shelf)))
     assert len(written(tmp_path / "files/x")) == len(FILES)
-    assert "of 6 files their servers do not tell the size" in capfd.readouterr().err
+    assert "besides 6 files whose sizes their servers do not tell" in capfd.readouterr().err
+    assert [name for method, name, _ in shelf.asked if method == "HEAD"] == ["x.z01"]
 
 
 def test_a_dead_address(shelf, tmp_path):
@@ -494,7 +516,7 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_the_archives(shelf, tmp_pat
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(unpacking, "open", lambda path, mode: Full(path, mode), raising=False)
+        patch.setattr(unpacking, "open", Full, raising=False)
         with pytest.raises(
             GlatError, match=r"/a/0\.wav: the disk is full; make room and run again: what was fetched is"
         ):
@@ -551,8 +573,12 @@ def test_what_is_no_longer_asked_for_is_removed(shelf, tmp_path):
 def test_an_archive_without_a_checksum_is_known_by_its_address(shelf, tmp_path, capfd):
     shelf.files = {"y.tar.gz": shelf.files["y.tar.gz"]}
     found = store(tmp_path).fetch(group(parts_of(shelf, checked=False)))
-    assert found["y"]["parts"][0]["sha256"] == hashlib.sha256(shelf.files["y.tar.gz"]).hexdigest()
-    assert f"{SETTING} gives no checksum, so nothing tells whether it is the right file" in capfd.readouterr().err
+    sha256 = hashlib.sha256(shelf.files["y.tar.gz"]).hexdigest()
+    assert found["y"]["parts"][0]["sha256"] == sha256
+    assert (
+        f"y.tar.gz?download=1: fetched without a checksum to know it by; its SHA-256 is {sha256}"
+        in capfd.readouterr().err
+    )
     store(tmp_path).fetch(group(parts_of(shelf, checked=False)))
     assert shelf.fetched() == ["y.tar.gz"]
     # Another address of the same bytes; and another address of which nothing is known.
@@ -628,10 +654,8 @@ def test_from_archives_to_packs(shelf, tmp_path, monkeypatch):
     audio, _ = soundfile.read(io.BytesIO(packed(3)[f"corpus/eval/{IDS[3]}_30.wav"]), dtype="float32")
     assert abs(packs.read([3])[0] - audio).max() < 1e-4
     assert ledger(tmp_path) == {rows["clip"][5]: "no file"}
-    record = json.loads((tmp_path / "data/tiny/source.json").read_text())
-    assert record["archives"]["y"]["parts"] == [
-        {"file": parts[-1]["file"], "bytes": len(shelf.files["y.tar"]), "md5": parts[-1]["md5"]}
-    ]
+    record = json.loads((tmp_path / "data/tiny/source.json").read_text())["archives"]["y"]
+    assert record["parts"] == [parts[-1] | {"bytes": len(shelf.files["y.tar"])}]
     shelf.asked.clear()
     assert step("fetch") is None and shelf.asked == []
 
@@ -644,8 +668,10 @@ def test_a_folder_in_the_archives(tmp_path, monkeypatch):
         assert step(name) is None
     place = "datasets.tiny.source.audio"
     for folder, told in (
-        ("corpus/eval", "'corpus/eval' is in several of the archives a, b"), ("nowhere", "'nowhere' is in none of the archives"),
-        ("only", "only: none of its 1 audio files is of the 4 segments"), ("../a", "'../a' is not a folder inside the archives"),
+        ("corpus/eval", "'corpus/eval' is in several of the archives a, b"),
+        ("nowhere", "'nowhere' is in none of the archives"),
+        ("only", "only: none of its 1 audio files is of the 4 segments"),
+        ("../a", "'../a' is not a folder inside the archives"),
         ("/etc", "'/etc' is not a folder inside the archives"),
     ):  # fmt: skip
         assert told in step("--set", f"{place}={folder}", "download", "eval", 0)

@@ -53,16 +53,16 @@ def opened(paths: Sequence[Path], most: float) -> Iterator[list[Member]]:
         GlatError: a file that is refused, or too many bytes.
     """
     found = Found(str(paths[-1]), most)
+    read: Callable[[Any, Found], None]
     with as_sentence(found.named):
-        begin = _first_bytes(paths[0])
-        is_zip = len(paths) > 1 or begin.startswith(b"PK") or zipfile.is_zipfile(paths[0])
-        file: Any = open_zip(paths) if is_zip else _open_tar(paths[0], begin)
+        if len(paths) == 1 and (tar := _open_tar(paths[0])):
+            file, read = tar, _read_tar
+        else:
+            file, promised = open_zip(paths)
+            read = partial(_read_zip, promised)
     with file:
         with as_sentence(found.named):
-            if is_zip:
-                _read_zip(file, found)
-            else:
-                _read_tar(file, found)
+            read(file, found)
             found.check()
         yield found.members
 
@@ -141,13 +141,10 @@ def parents(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _first_bytes(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(tarfile.BLOCKSIZE)
-
-
-def _read_zip(file: IO[bytes], found: Found) -> None:
+def _read_zip(promised: int, file: IO[bytes], found: Found) -> None:
     archive = zipfile.ZipFile(file)
+    if (count := len(archive.infolist())) % 2**16 != promised % 2**16:  # some writers count no further
+        raise zipfile.BadZipFile(f"it promises {promised} members and lists {count}")
     for info in archive.infolist():
         mode = info.external_attr >> 16 if info.create_system == UNIX else 0
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -162,17 +159,25 @@ def _read_zip(file: IO[bytes], found: Found) -> None:
         found.add(info.filename, info.file_size, partial(archive.open, info))
 
 
-def _open_tar(path: Path, begin: bytes) -> Any:
-    """A tar as a file of what is not compressed. Raises tarfile.ReadError for none."""
+def _open_tar(path: Path) -> Any:
+    """A tar as a file of what is not compressed; None for a zip, known by its end alone, which a tar may have too.
+
+    Raises:
+        tarfile.ReadError: neither of them.
+    """
+    with open(path, "rb") as file:
+        begin = file.read(tarfile.BLOCKSIZE)
     if begin.startswith(b"\x1f\x8b"):
         return gzip.open(path)
     if begin.startswith(b"BZh"):
         return bz2.open(path)
     try:
         tarfile.TarInfo.frombuf(begin, tarfile.ENCODING, "surrogateescape")
+        return open(path, "rb")
     except tarfile.TarError:
+        if begin.startswith(b"PK") or zipfile.is_zipfile(path):
+            return None
         raise tarfile.ReadError("it is none of .zip, .tar, .tar.gz and .tar.bz2") from None
-    return open(path, "rb")
 
 
 class _Ahead:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ...lib.addresses import Limits
 from ...lib.errors import GlatError, tell
@@ -30,6 +31,7 @@ class Store:
 
     def __init__(self, folder: Path, limits: Limits, most: float, keep: bool, setting: str):
         self.folder, self.limits, self.most, self.keep, self.setting = folder, limits, most, keep, setting
+        self._silent: set[str] = set()  # hosts that did not tell a size, and are not asked again
 
     def fetch(self, archives: list[Archive]) -> dict[str, Any]:
         """Fetch and unpack what is not there yet. Returns what is there, by the name of the archive: its parts, with
@@ -48,6 +50,9 @@ class Store:
     def _make(self, archive: Archive) -> dict[str, Any]:
         paths = [self._fetch_part(part) for part in archive.parts]
         parts = [_facts(part, path) for part, path in zip(archive.parts, paths, strict=True)]
+        for part, facts in zip(archive.parts, parts, strict=True):
+            if not (part.path or part.sha256 or part.md5):
+                tell(f"{part.file}: fetched without a checksum to know it by; its SHA-256 is {facts['sha256']}")
         note = self._note(archive.name)
         remove(note)
         try:
@@ -85,8 +90,6 @@ class Store:
                 if not once_more:
                     raise
                 tell(f"{error}: it alone is fetched again")
-        if not (part.sha256 or part.md5):
-            tell(f"{part.file}: {self.setting} gives no checksum, so nothing tells whether it is the right file")
         return place
 
     def _need_space(self, archives: list[Archive]) -> None:
@@ -104,7 +107,7 @@ class Store:
             now += packed + (here if self.keep else 0)
         tell(
             f"{self.folder}: {fetched / 1e9:.3g} GB to fetch, {peak / 1e9:.3g} GB at least for that and what is unpacked"
-            + (f"; of {unknown} files their servers do not tell the size" if unknown else "")
+            + (f"; besides {unknown} files whose sizes their servers do not tell" if unknown else "")
         )
         need_space(self.folder / ARCHIVES, peak)
 
@@ -113,7 +116,10 @@ class Store:
         place = self._place(part)
         if place.is_file():
             return 0, place.stat().st_size
-        if part.path or (size := file_size(part.file)) is None:
+        if part.path or (host := urlsplit(part.file).netloc) in self._silent:
+            return 0, None
+        if (size := file_size(part.file)) is None:
+            self._silent.add(host)
             return 0, None
         if size > 1e9 * self.limits.max_gigabytes:
             raise GlatError(

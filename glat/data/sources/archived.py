@@ -6,9 +6,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
+from pydantic import Field
 
 from ...config.types import Positive
 from ...lib.addresses import LIMITS, Limits
@@ -49,7 +50,7 @@ class Corpus(Archived, ListedSource):
     folder: where it is unpacked already, in its own layout; null: it is fetched. Audio may have any format there.
     """
 
-    folder: str | None = None
+    folder: Annotated[str, Field(min_length=1)] | None = None
 
     lists: ClassVar[tuple[str, ...]]  # the files of the corpus that lists are made from
 
@@ -87,15 +88,18 @@ class Corpus(Archived, ListedSource):
         return pd.DataFrame(table, columns=["clip", "file", "part", "kind", "reason"])
 
     def find(self, store: Path, inside: str) -> Path:
-        """What the corpus calls `inside`, in `folder` or what was unpacked, or up to two folders below.
+        """The file that the corpus calls `inside`, or the folder with audio, in `folder` or what was unpacked, or up to two
+        folders below.
 
         Raises:
             GlatError: it is not there.
         """
         root = Path(self.folder) if self.folder is not None else store / FILES
         for above in ("", "*/", "*/*/"):
-            if found := sorted(root.glob(above + inside)):
-                return found[0]
+            for path in sorted(root.glob(above + inside)):
+                # An archive's own folder may have the name of the folder in it.
+                if path.is_file() or files_by_stem(path):
+                    return path
         raise GlatError(f"{root}: holds no {inside}; {self.advice()}")
 
     def advice(self) -> str:
@@ -112,8 +116,8 @@ class Corpus(Archived, ListedSource):
         if absent:
             named, line, name = absent[0]
             warn(
-                f"{named}: line {line}: {name} is not in {folder}; of {len(asked)} clips, {len(absent)} have no file and will "
-                "be lost"
+                f"{named}: line {line}: {name} is not in {folder}; of {len(asked)} clips, {len(absent)} will be lost, as they "
+                "have no file"
             )
 
 

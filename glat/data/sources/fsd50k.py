@@ -68,6 +68,7 @@ class FSD50K(Corpus):
         lists = {which: self.find(store, f"FSD50K.ground_truth/{which}.csv") for which in ("dev", "eval")}
         needed = {SPLITS[split] for split in splits}
         rows = {which: read(path, classes, which) for which, path in lists.items() if which in needed}
+        _refuse_both(rows, lists)
         for split in splits:
             which = SPLITS[split]
             chosen = [row for row in rows[which] if row.split == split]
@@ -133,6 +134,15 @@ def read(path: Path, classes: dict[str, str], which: str) -> list[Row]:
             raise GlatError(f"{path}: line {line}: {name} is in the list twice, first in line {before}")
         found.append(Row(line, name, ids, split))
     return found
+
+
+def _refuse_both(rows: dict[str, list[Row]], lists: dict[str, Path]) -> None:
+    """Raise GlatError for a recording of the evaluation that is in the development set, too."""
+    lines = {row.name: row.line for row in rows.get("dev", [])}
+    for row in rows.get("eval", []):
+        if row.name in lines:
+            also = f"{row.name} is in {lists['dev']} too, line {lines[row.name]}"
+            raise GlatError(f"{lists['eval']}: line {row.line}: {also}")
 
 
 def _split(text: str) -> list[str]:
