@@ -29,7 +29,7 @@ from . import plan
 from .recordings import Places, find, write_table
 from .render import make
 
-CLIP_BYTES = 1.4 * RATE  # of a second of FLAC: noise of 16 bits is not much smaller than its samples
+SECOND_BYTES = 1.4 * RATE  # of FLAC, at most about: noise is not much smaller than its samples of 16 bits
 
 
 def _source(value: Any) -> Any:
@@ -64,10 +64,11 @@ class Soundscapes(mixer.Mixture, ListedSource):
 
     recordings: the settings of the source that they come from. metadata: the folder with their lists, if that source does
     not write them. from: which of the recordings' splits serve each split of the dataset. group: a regular expression whose
-    pair of parentheses finds, in a recording's name, what it was cut from, as `^[0-9]-([0-9]+)` does for ESC-50; null: the file.
-    classes: names or ids of those that events are of; null: all that are no background. The first has rank 1 (`skew`).
-    event_seconds: of a longer sound, a piece of this length is an event. backgrounds: classes whose recordings lie under the
-    events, without a label; `noise` makes coloured noise. clip_seconds: `audio.clip_seconds`, or no more than that.
+    pair of parentheses finds, in a recording's name, what it was cut from, as `^[0-9]-([0-9]+)` does for ESC-50; null: its
+    file. classes: names or ids of those that events are of, the most frequent first (`skew`); null: all that are no
+    background, in the order of the class list. event_seconds: of a longer sound, a piece of this length is an event.
+    backgrounds: classes whose recordings lie under the events, without a label; `noise` makes coloured noise. clip_seconds:
+    of the longest clips, as `audio.clip_seconds`.
     """
 
     material: Annotated[InstanceOf[Source], BeforeValidator(_source)] = Field(alias="recordings")
@@ -136,7 +137,7 @@ class Soundscapes(mixer.Mixture, ListedSource):
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{clip.clip}.flac" for clip in clips]
         to_come = sum(clip.seconds for clip, path in zip(clips, paths, strict=True) if not path.exists())
-        need_space(folder / "clips", round(CLIP_BYTES * to_come))
+        need_space(folder, round(SECOND_BYTES * to_come))
         jobs = [
             (path, clip, (self.seed, split, index), self.snr_db, self.material, places.audio)
             for index, (path, clip) in enumerate(zip(paths, clips, strict=True), start=shard.first)

@@ -61,7 +61,8 @@ def _read(piece: Piece, recordings: Source, audio: Path) -> np.ndarray:
         (source,) = recordings.read(row, audio / piece.fold)
         return read_piece(source, piece.begin, piece.seconds, RATE)
     except AudioError as error:
-        raise AudioError(error.kind, f"recording {piece.recording} ({piece.fold}): {error.detail}") from None
+        advice = "; if it was moved, run `glat metadata` again" if error.kind == Kind.MISSING else ""
+        raise AudioError(error.kind, f"recording {piece.recording} ({piece.fold}): {error.detail}{advice}") from None
     except GlatError as error:
         raise AudioError(Kind.UNREADABLE, f"recording {piece.recording} ({piece.fold}): {error}") from None
 
