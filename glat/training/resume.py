@@ -1,9 +1,10 @@
 """Where a training is resumed: `resume.ckpt` in its run's folder, and what must be the same for it to be used.
 
 A resume point holds the network, the optimiser and all else that the next step depends on, three times the size of
-checkpoint.pt. It is written every `execution.checkpoint_every` steps. At the end of a training it is removed where the
-learning rate follows the number of steps (`schedule: cosine`), and kept otherwise: with `training.steps` raised, the
-training then goes on as if it had never ended. Without it, that one starts anew; nothing else needs it.
+checkpoint.pt, and with `training.select: best` the best network so far. It is written every `execution.checkpoint_every`
+steps. At the end of a training it is removed where the learning rate follows the number of steps (`schedule: cosine`), and kept
+otherwise: with `training.steps` raised, the training then goes on as if it had never ended. Without it, that one starts anew;
+nothing else needs it.
 """
 
 from __future__ import annotations
