@@ -144,7 +144,9 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
 
 def write_table1(params: Params, folder: Path) -> None:
     """Write table1.csv and table1.md into `folder`."""
-    _write(experiments.table1(params), table1, markdown1, folder / "table1")
+    beside = published.BESIDE.get(params.corpus.source["kind"], "")
+    markdown = lambda table, level: markdown1(table, level) + (f"\n{beside}\n" if beside else "")
+    _write(experiments.table1(params), table1, markdown, folder / "table1")
 
 
 def write_table2(params: Params, folder: Path) -> None:
