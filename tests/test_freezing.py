@@ -5,7 +5,8 @@ import torch
 from test_training import equal, killed_at, rows, run_with, train, weights
 
 from glat.data.packs.read import Packs
-from glat.models import Backbone
+from glat.lib.errors import GlatError
+from glat.models import Backbone, build
 from glat.training import stage
 from glat.training.freezing import trained_weights
 
@@ -133,10 +134,13 @@ def test_a_backbone_of_one_s_own_says_what_its_classifier_is(params):
         def clip_scores(self, features):
             return (self.frame_scores(features) * self.attend(features)).mean(1)
 
-    from glat.models import build
-
     tagger = build(Mine, classes=3)
     heads, rest = trained_weights(tagger)
     names = {weight: name for name, weight in tagger.network.named_parameters()}
     assert {names[one] for one in heads} == {"out.weight", "out.bias", "attend.0.weight", "attend.0.bias"}
     assert {names[one].partition(".")[0] for one in rest} == {"conv"} and len(rest) == 4
+    Mine.classifier = ("fc",)
+    with pytest.raises(
+        GlatError, match=r"Mine\.classifier names 'fc', which is none of its modules; name those that class"
+    ):
+        trained_weights(tagger)

@@ -8,14 +8,24 @@ import lightning
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..lib.errors import tell
+from ..lib.errors import GlatError, tell
 from ..models.tagger import Tagger
 
 
 def classifiers(tagger: Tagger) -> list[nn.Module]:
-    """The modules of both streams' classifiers, as `Backbone.classifier` names them, with all that is in them."""
-    heads = [getattr(backbone, name) for backbone in tagger.backbones().values() for name in backbone.classifier]
-    return [module for head in heads for module in head.modules()]
+    """The modules of both streams' classifiers, as `Backbone.classifier` names them, with all that is in them.
+
+    Raises:
+        GlatError: a name of no module of the backbone.
+    """
+    found: list[nn.Module] = []
+    for backbone in tagger.backbones().values():
+        for name in backbone.classifier:
+            if not hasattr(backbone, name):
+                what = f"{type(backbone).__name__}.classifier names {name!r}, which is none of its modules"
+                raise GlatError(f"{what}; name those that classify (docs/backbones.md)")
+            found += getattr(backbone, name).modules()
+    return found
 
 
 def trained_weights(tagger: Tagger) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
