@@ -13,6 +13,7 @@ from data_fixtures import tone
 from http_fixtures import served
 from source_fixtures import step
 
+from glat.config import experiments
 from glat.config.params import load
 from glat.data.lists import audioset, metadata
 from glat.data.packs.read import Packs
@@ -274,10 +275,15 @@ def test_an_archive_that_is_none_of_esc50(here):
     assert step("metadata").startswith("data/tiny/source/files: holds no meta/esc50.csv; run `glat fetch` first;")
 
 
-def test_the_preset():
-    entry = load(ROOT / "params.yaml", {"dataset": "esc50"}).corpus
-    assert entry.classes == 50 and entry.splits == dict.fromkeys(FOLDS, 400) and set(entry.train) == set(FOLDS[:4])
-    assert [archive.name for archive in open_source(entry.source, "esc50").archives()] == ["master"]
+@pytest.mark.parametrize(("name", "classes", "clips"), [("esc50", 50, 400), ("esc10", 10, 80)])
+def test_the_presets(name, classes, clips):
+    params = load(ROOT / "params.yaml", {"dataset": name})
+    entry, source = params.corpus, open_source(params.corpus.source, name)
+    assert entry.classes == classes and entry.splits == dict.fromkeys(FOLDS, clips) and entry.folds == list(FOLDS)
+    assert params.audio.clip_seconds == 5.0 and params.glat.tau == 1.5
+    assert [archive.name for archive in source.archives()] == ["master"]
+    run = experiments.table1(params)[0].runs[1]
+    assert run.fold == "fold2" and entry.training_splits(run.fold) == ["fold1", "fold3", "fold4", "fold5"]
 
 
 @pytest.mark.skipif(not (SHARED / "esc10/meta").is_dir(), reason=f"not there: {SHARED / 'esc10'}")

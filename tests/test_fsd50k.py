@@ -14,6 +14,7 @@ from http_fixtures import served
 from source_fixtures import step
 
 from glat.config.params import load
+from glat.config.runs import resolve
 from glat.data.archives import group
 from glat.data.lists import audioset
 from glat.data.packs.read import Packs
@@ -270,3 +271,5 @@ def test_the_preset():
     entry = load(ROOT / "params.yaml", {"dataset": "fsd50k"}).corpus
     assert entry.classes == 200 and entry.splits == {"train": 36796, "val": 4170, "eval": 10231}
     assert entry.train == ["train"] and entry.evaluate == ["eval"] and open_source(entry.source, "fsd50k").fetches
+    run = resolve(load(ROOT / "params.yaml", {"dataset": "fsd50k"}), "cnn10", 0)
+    assert run.training.select == "best" and run.validation_packs == ["data/fsd50k/packs/val/000.h5"]
