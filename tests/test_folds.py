@@ -13,11 +13,12 @@ from glat.config import experiments
 from glat.config.params import load
 from glat.config.runs import evaluation_packs
 from glat.lib.errors import GlatError
-from glat.results.folds import combine_estimates, combine_predictions
+from glat.results.folds import combine_estimates, combine_influences, combine_predictions
 from glat.results.measured import predictions, read, spread
 from glat.results.registry import RESULTS
 from glat.scoring.intervals import interval
 from glat.scoring.jackknife import accuracy, jackknife
+from glat.scoring.metrics import d_primes
 from glat.scoring.predictions import Influence, read_influence, write_influence
 
 FOLDS = {
@@ -65,6 +66,19 @@ def test_a_mean_over_folds_has_the_variance_of_independent_folds():
     assert drawn[0].influence.shape == (180,)
     claimed = np.mean([one.influence @ one.influence / 180**2 for one in drawn]) ** 0.5
     assert claimed == pytest.approx(np.std([one.value for one in drawn]), rel=0.1)
+
+
+def test_d_prime_is_that_of_the_mean_auc_and_accuracy_needs_one_label_in_every_fold():
+    rng = np.random.default_rng(2)
+    target = np.eye(3, dtype=bool)[rng.integers(3, size=40)]
+    noisy = jackknife(target, target + rng.normal(size=target.shape))
+    perfect = jackknife(target, target.astype(float))  # d' of its own would be infinite
+    folds = [Influence("x", {"fused": noisy}, {"fused": accuracy(target, target.astype(float))})]
+    folds.append(Influence("y", {"fused": perfect}))
+    found = combine_influences(folds)
+    assert found.accuracy == {}
+    mean = (noisy.mAUC.value + 1) / 2
+    assert found.streams["fused"].d_prime.value == pytest.approx(float(d_primes(np.array([mean]))[0]))
 
 
 def test_accuracy_is_that_of_the_highest_score_with_wilsons_interval(tmp_path):

@@ -79,7 +79,7 @@ def new(
         "separator": separator,
         "split": split,
         "group": group,
-        "strong": strong,
+        "strong": proposal.own_path(strong) if strong else None,
     }
     given = {"kind": "table", "audio": proposal.own_path(audio), "labels": proposal.own_path(labels)}
     given |= {key: value for key, value in columns.items() if value is not None}
@@ -92,7 +92,7 @@ def new(
     proposal.insert(path, name, proposal.as_yaml(name, entry, found))
     print(f"\nNew entry in {path}: datasets.{name}. Look at it, then train on it and explain what was learnt:\n")
     print(f"  snakemake results/table1.csv --cores 8 --config dataset={name}")
-    print(f"  glat explain runs/{name}/cnn10-glat-s{proposal.SEED} {proposal.example(given, found)}")
+    print(f"  glat explain {proposal.example_run(path, name)} {proposal.example(given, found)}")
 
 
 @app.command()
@@ -130,6 +130,7 @@ def metadata() -> None:
     with locked(place.with_name(".metadata.lock"), waiting), whole(place) as folder:
         folder.mkdir()
         if isinstance(source, ListedSource):
+            source.check_clips(params.audio.clip_seconds)
             source.write_lists(folder, dict(entry.splits), Data(params.dataset).source)
             lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:

@@ -59,7 +59,8 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
     """Score a trained run on the evaluation clips, with intervals."""
     from ..config.runs import evaluation_packs, read_run
 
-    run, params = read_run(config), load_params()
+    run = read_run(config)
+    params = load_params(run.dataset)
     if run.dataset not in params.datasets:
         raise GlatError(
             f"{config}: dataset {run.dataset!r} is not an entry of datasets in {invocation['path']}; add it there, or have "

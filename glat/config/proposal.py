@@ -17,14 +17,17 @@ from ..lib.documents import read_yaml
 from ..lib.errors import GlatError
 from ..lib.escaping import NAME
 from ..lib.files import whole
+from . import experiments
 from .params import load
+from .settings import Audio
 from .types import check_path
 
-SEED = 0
-TRAIN = re.compile(r"(train|training|dev|development|fit)\d*", re.IGNORECASE)
+TRAIN = re.compile(r"(train|training|fit)\d*", re.IGNORECASE)
+DEVELOPMENT = re.compile(r"(dev|development)\d*", re.IGNORECASE)  # for training only where nothing else is
 EVALUATION = re.compile(r"(test|testing|eval|evaluation|holdout|hold_out)\d*", re.IGNORECASE)
 VALIDATION = re.compile(r"(val|valid|validation)\d*", re.IGNORECASE)
-EPOCHS, FEWEST_STEPS = 60, 400
+FOLD = re.compile(r"fold\d+", re.IGNORECASE)
+EPOCHS, FEWEST_STEPS, LOOKS = 60, 400, 20
 
 
 def check_name(path: Path, name: str) -> None:
@@ -60,7 +63,8 @@ def entry(
     clips, classes = found.clips, len(found.classes)
     counts = {str(name): len(of) for name, of in clips.groupby("split", sort=False)}
     roles = _roles(found, list(counts), train, evaluate)
-    training_clips = sum(counts[name] for name in roles["train"])
+    folds = roles.get("folds", [])
+    training_clips = sum(counts[name] for name in folds or roles["train"]) * (len(folds) - 1 or 1) // (len(folds) or 1)
     seconds = _clip_seconds(found)
     windows = min(5, classes)
     tau = _round(0.3 * seconds)
@@ -72,6 +76,8 @@ def entry(
     }  # fmt: skip
     if small:  # what holds networks back, which pays in long trainings only
         training |= {"mixup_alpha": 0.0, "spec_augment": {"time_stripes": 0, "mel_stripes": 0}}
+    if "validate" in roles:
+        training |= {"select": "best", "validation": {"every": -(-training["steps"] // LOOKS)}}
     width = 0.125 if small else 0.25 if training_clips < 10_000 else 0.5 if training_clips < 50_000 else 1.0
     sweep = sorted({_round(share * seconds) for share in (0.1, 0.2, 0.3, 0.5, 1.0)})
     return {
@@ -80,7 +86,7 @@ def entry(
         "shard_size": 1000,
         "splits": counts,
         **roles,
-        "audio": {"clip_seconds": seconds},
+        "audio": {"clip_seconds": seconds} | _min_seconds(found),
         "backbones": ["cnn10"],
         "table1": {"two_networks": []},
         "glat": {"n": windows, "tau": tau},
@@ -95,6 +101,8 @@ def entry(
 
 COMMENTS = {
     "splits": "clips in each",
+    "folds": "each is evaluated on by a network that is trained on the others",
+    "validate": "the network is selected on these, and evaluated on others",
     "audio": "longer recordings are trained on in random parts and evaluated as a whole",
     "backbones": "or [talnet, cnn10, resnet38, atsca], for all of Table 1",
     "glat": "windows a clip, and their length in seconds",
@@ -145,11 +153,23 @@ def insert(path: Path, name: str, text: str) -> None:
         load(part, {"dataset": name})
 
 
+def example_run(path: Path, name: str) -> str:
+    """The folder of a run of GL-AT that Table 1 of the new dataset has."""
+    params = load(path, {"dataset": name})
+    return str(experiments.table1(params)[1].runs[0].folder)
+
+
 def example(source: dict[str, Any], found: Survey) -> str:
     """A recording of the evaluation, as a word of a command line."""
     clips = found.clips[found.clips["seconds"].notna()]
     path = clips.sort_values("split", key=lambda names: names.map(lambda name: not EVALUATION.fullmatch(name)))["path"]
     return shlex.quote(str(Path(source["audio"]) / path.iloc[0]))
+
+
+def _min_seconds(found: Survey) -> dict[str, float]:
+    """The shortest that a recording may be, where some are shorter than what is usual."""
+    shortest = float(found.clips["seconds"].min())
+    return {"min_seconds": max(0.01, math.floor(100 * shortest) / 100)} if shortest < Audio().min_seconds else {}
 
 
 def _roles(
@@ -162,7 +182,14 @@ def _roles(
         kind: [name for name in names if pattern.fullmatch(name)]
         for kind, pattern in (("train", TRAIN), ("evaluate", EVALUATION), ("validate", VALIDATION))
     }
-    roles = {"train": train or of["train"], "evaluate": evaluate or of["evaluate"] or of["validate"]}
+    if not train and not evaluate and len(names) > 1 and all(map(FOLD.fullmatch, names)):
+        return {"folds": sorted(names, key=lambda name: int(name[4:]))}
+    development = [name for name in names if DEVELOPMENT.fullmatch(name)]
+    if of["train"]:
+        of["validate"] += development
+    roles = {"train": train or of["train"] or development, "evaluate": evaluate or of["evaluate"] or of["validate"]}
+    rest = [name for name in of["validate"] if name not in (*roles["train"], *roles["evaluate"])]
+    roles |= {"validate": rest} if rest else {}
     if not roles["train"] or not roles["evaluate"]:
         lacking = "to train on" if not roles["train"] else "to evaluate on"
         raise GlatError(

@@ -79,7 +79,11 @@ def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["
 
 
 def evaluation_packs(params: Params, run: Run) -> list[str]:
-    """The shards that a run is evaluated on."""
+    """The shards that a run is evaluated on. Raises GlatError for a run of a fold that its dataset no longer has."""
+    if run.fold and run.fold not in params.datasets[run.dataset].splits:
+        raise GlatError(
+            f"{run.folder}: evaluated on {run.fold}, which is not one of datasets.{run.dataset}.splits any more; add it there"
+        )
     return split_packs(params, run.dataset, params.datasets[run.dataset].evaluation_splits(run.fold))
 
 
@@ -162,6 +166,9 @@ def faults_of(params: Params, run: Run) -> list[str]:
             what = f"{path} is a run that these settings would change"
             faults.append(f"init.{key}.{run.backbone}: {what}; copy the file elsewhere")
     faults += _training_faults(run)
+    if run.training.select == "best" and params.evaluation.pool != "mean":
+        what = "training.select 'best' scores the parts of a clip by their mean"
+        faults.append(f"evaluation.pool: {params.evaluation.pool!r}, but {what}; set mean, or training.select: last")
     if run.glat is None:
         return faults
     # A value that `glat` has itself is its own; another one is of a sweep.

@@ -123,7 +123,8 @@ def resample_shard(
     with whole(out_folder) as folder:
         folder.mkdir()
         with open(folder / f"waveform{SUFFIX[codec]}", "wb") as waveform:
-            results = in_order(_prepare, jobs, workers, lambda clip, *_: f"clip {clip}")
+            # Recordings may be long: few results wait in memory.
+            results = in_order(_prepare, jobs, workers, lambda clip, *_: f"clip {clip}", 1 if recordings else 4)
             for place in progress(list(listing.itertuples()), f"resample {out_folder.name}"):
                 if place.kind or not place.file:
                     continue

@@ -23,7 +23,7 @@ SHOWN = 12  # classes that are listed by name
 class Survey(NamedTuple):
     """clips: the table's rows with `path` and `id` (`RecordingTable.clips`), and `seconds`, the length of each clip, NaN
     where there is none. rates: how many files have which rate in Hz. unlabelled: files that no row names. unreadable: files
-    that give no sound, with the reason."""
+    that give no sound, with the reason. hidden: what of the folder could not be looked into (`Folder.hidden`)."""
 
     table: Table
     classes: pd.DataFrame
@@ -31,6 +31,7 @@ class Survey(NamedTuple):
     rates: Counter[int]
     unlabelled: list[str]
     unreadable: list[tuple[str, str]]
+    hidden: list[str]
 
 
 def survey(source: RecordingTable) -> Survey:
@@ -42,6 +43,7 @@ def survey(source: RecordingTable) -> Survey:
     """
     table = source.table()
     classes, clips, folder = source.class_list(table), source.clips(table), source.folder()
+    source.events(clips, source.names(classes))
     if len(classes) == 1 and table.rows["labels"].map(bool).all():
         raise GlatError(
             f"{table.path}: all clips have the one label {classes['display_name'].iloc[0]!r}, so there is nothing to tell "
@@ -60,7 +62,8 @@ def survey(source: RecordingTable) -> Survey:
     if clips["seconds"].notna().sum() < 2:
         first = f"; {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
         raise GlatError(f"{table.path}: fewer than two of its files are there and give sound{first}")
-    return Survey(table, classes, clips, rates, sorted(set(folder.files) - set(clips["path"])), unreadable)
+    unlabelled = sorted(set(folder.files) - set(clips["path"]))
+    return Survey(table, classes, clips, rates, unlabelled, unreadable, folder.hidden)
 
 
 def describe(found: Survey) -> list[str]:
@@ -93,6 +96,8 @@ def describe(found: Survey) -> list[str]:
     }
     if columns.group:
         lines["recordings"] = f"{clips['group'].nunique()} (column {columns.group!r}); each in one split"
+    if found.hidden:
+        lines["not looked into"] = _listed(found.hidden)
     if found.table.merged:
         lines["rows merged"] = f"{found.table.merged}, further labels of the same file"
     if rare:

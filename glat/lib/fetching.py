@@ -1,4 +1,8 @@
-"""Fetching one file over HTTP: resumed where it was cut off, checked, and whole or absent."""
+"""Fetching one file over HTTP: resumed where it was cut off, checked, and whole or absent.
+
+pooch, the usual library for it, begins a file anew after each interruption and bounds neither its size nor its time, so
+requests and urllib3's Retry are used here.
+"""
 
 from __future__ import annotations
 

@@ -13,18 +13,10 @@ from ..config import experiments
 from ..config.params import Params
 from ..config.runs import Run
 from ..models.registry import BACKBONES, OUR_READING
+from ..scoring.predictions import read_predictions
 from ..training import convergence
 from . import tables, text
-from .measured import (
-    Measured,
-    convergence_columns,
-    missing_reason,
-    predictions,
-    provenance_columns,
-    read,
-    read_curve,
-    same_clips,
-)
+from .measured import Measured, convergence_columns, missing_reason, provenance_columns, read, read_curve, same_clips
 from .plots import COLOURS, figure, foot, open_marks
 
 RECALL = np.linspace(0.01, 1, 100)  # without 0, where nothing is found and precision is undefined
@@ -94,7 +86,7 @@ def write_pr(params: Params, folder: Path) -> None:
     same_clips(measured)
     curves = {}
     for one in measured:
-        found = predictions(one.system).values()
+        found = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
         of_runs = [macro_pr(p["target"].astype(bool), p[one.system.stream]) for p in found]
         curves[one.system.label] = np.mean(of_runs, 0)
     lines = []

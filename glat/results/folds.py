@@ -1,7 +1,8 @@
 """The runs of a cross-validation as one: each is trained on all folds but one and scored on that.
 
-A metric is the mean over folds, as the field reports it. Each clip is evaluated once, so the influence of clip i of fold f,
-with n_f of n clips, on the mean over F folds is u_i n / (F n_f), and the variance over clips is that of independent folds.
+A metric is the mean over folds, as the field reports it; d' is that of the mean AUC. Each clip is evaluated once, so the
+influence of clip i of fold f, with n_f of n clips, on the mean over F folds is u_i n / (F n_f), and the variance over clips is
+that of independent folds.
 That the folds' networks are trained on clips in common, which correlates them, is not in it (Bengio and Grandvalet, JMLR
 2004); the standard deviation over folds is told beside it, and further seeds add their own.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..scoring.jackknife import Estimate, Jackknife
+from ..scoring.jackknife import Estimate, Jackknife, d_prime_of
 from ..scoring.predictions import Influence
 from ..training import convergence
 
@@ -38,9 +39,14 @@ def combine_influences(folds: list[Influence]) -> Influence:
         return folds[0]
     streams = {}
     for name in folds[0].streams:
-        metrics = zip(*(one.streams[name] for one in folds), strict=True)
-        streams[name] = Jackknife(*(combine_estimates(list(metric)) for metric in metrics))
-    accuracy = {name: combine_estimates([one.accuracy[name] for one in folds]) for name in folds[0].accuracy}
+        of = [one.streams[name] for one in folds]
+        ap, auc = (combine_estimates([getattr(one, metric) for one in of]) for metric in ("mAP", "mAUC"))
+        streams[name] = Jackknife(ap, auc, d_prime_of(auc))
+    accuracy = {
+        name: combine_estimates([one.accuracy[name] for one in folds])
+        for name in folds[0].accuracy
+        if all(name in one.accuracy for one in folds)
+    }
     return Influence(_hash(one.clips for one in folds), streams, accuracy)
 
 

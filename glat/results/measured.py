@@ -234,14 +234,18 @@ def spread(one: Measured, metric: str) -> Spread:
     return Spread(*bounds, float(np.mean([estimate.centre for estimate in found])), std)
 
 
-def fold_deviation(one: Measured) -> float:
-    """The standard deviation of mAP over folds, the mean over seeds."""
-    of_seeds = []
-    for seed, runs in by_seed(one.system).items():
-        if seed in one.metrics:
-            streams = [read_metrics(run.folder / "metrics.json")["streams"] for run in runs]
-            of_seeds.append(np.std([stream[one.system.stream]["mAP"]["value"] for stream in streams], ddof=1))
-    return float(np.mean(of_seeds))
+def fold_deviations(one: Measured) -> dict[str, float]:
+    """The standard deviation over folds of mAP, and of accuracy where there is one, as the mean over seeds."""
+    of_seeds = [
+        [read_metrics(run.folder / "metrics.json")["streams"][one.system.stream] for run in runs]
+        for seed, runs in by_seed(one.system).items()
+        if seed in one.metrics
+    ]
+    return {
+        f"{metric}_std_folds": float(np.mean([np.std([f[metric]["value"] for f in of], ddof=1) for of in of_seeds]))
+        for metric in ("mAP", "accuracy")
+        if all(metric in fold for of in of_seeds for fold in of)
+    }
 
 
 def provenance_columns(one: Measured) -> dict[str, Any]:
@@ -296,7 +300,7 @@ def score_columns(one: Measured) -> dict[str, Any]:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
         columns |= {key: one.first[key] for key in ("classes_scored", "dataset")} | provenance_columns(one)
         if (count := one.first.get("folds", 1)) > 1:
-            columns |= {"folds": count, "mAP_std_folds": fold_deviation(one)}
+            columns |= {"folds": count} | fold_deviations(one)
         columns["parameters"] = one.first["parameters"]
     columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
     return columns

@@ -22,6 +22,8 @@ def score(row: dict[str, Any], metric: str) -> str:
     """A metric in a table's row: value ± standard deviation over seeds [interval]."""
     deviation = row[f"{metric}_std"]
     over_seeds = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
+    of_folds = row.get(f"{metric}_std_folds", math.nan)
+    over_seeds += "" if math.isnan(of_folds) else f" (folds ± {of_folds:.3f})"
     return f"{number(row[metric])}{over_seeds} [{number(row[f'{metric}_low'])}, {number(row[f'{metric}_high'])}]"
 
 

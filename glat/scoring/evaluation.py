@@ -229,7 +229,9 @@ def evaluate(
         "convergence": convergence.judge(run, folder),
         "streams": score(found, settings.confidence, right),
         "cost": {
-            "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds),
+            "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds)
+            * len(corpus.parts(heard)[0])
+            / len(heard),
             "seconds_per_clip": seconds,
             "clock": Stopwatch(device).clock,
         },

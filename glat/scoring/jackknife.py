@@ -79,7 +79,7 @@ def over_classes(classes: Iterable[tuple[Estimate, Estimate] | None], clips: int
         if found:
             ap.add(found[0])
             auc.add(found[1])
-    return Jackknife(ap.mean(), auc.mean(), _d_prime(auc.mean()))
+    return Jackknife(ap.mean(), auc.mean(), d_prime_of(auc.mean()))
 
 
 class _Mean:
@@ -103,7 +103,7 @@ class _Mean:
         return Estimate(value, centre, influence, doubt, spare, self.freedom)
 
 
-def _d_prime(auc: Estimate) -> Estimate:
+def d_prime_of(auc: Estimate) -> Estimate:
     """d' of a mean AUC, by the delta method: d(d') / d(AUC) = sqrt(2) / phi(Phi^-1(AUC)) = 2 sqrt(pi) exp(d'^2 / 4)."""
     value, centre = (float(x) for x in d_primes(np.array([auc.value, auc.centre])))
     if not np.isfinite(value):

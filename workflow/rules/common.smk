@@ -51,7 +51,9 @@ try:
     if PARAMS.evaluation.only:
         # Once metrics exist, Snakemake treats a missing input as up to date, so a missing list is reported here.
         manifest.read_list(PARAMS.evaluation.only)
-    sources.open_source(PARAMS.corpus.source, PARAMS.dataset)  # report a wrong key before any job starts
+    SOURCE = sources.open_source(PARAMS.corpus.source, PARAMS.dataset)  # report a wrong key before any job starts
+    SOURCE.check_clips(PARAMS.audio.clip_seconds)
+    OWN_LISTS = [path for path in [*PARAMS.corpus.lists().values(), *SOURCE.inputs] if Path(path).is_file()]
     if workflow.is_main_process and PARAMS.corpus.lists():
         from glat.data.lists import metadata
 
@@ -148,7 +150,9 @@ def node_gpus(wildcards):
 def launcher(wildcards, threads):
     """What starts the command of a training: on several nodes `srun`, as one task for each process."""
     how = execution(wildcards)
-    shape = f"--nodes={how.nodes} --ntasks-per-node={how.devices} --cpus-per-task={threads} {node_gpus(wildcards) or ''}"
+    shape = (
+        f"--nodes={how.nodes} --ntasks-per-node={how.devices} --cpus-per-task={threads} {node_gpus(wildcards) or ''}"
+    )
     return f"srun --kill-on-bad-exit=1 {shape} " if how.nodes > 1 else ""
 
 
@@ -185,9 +189,7 @@ def dataset_settings(wildcards):
 
 def list_paths(wildcards):
     """The user's own lists, where they are files: a list that changes is copied again."""
-    settings = dataset_settings(wildcards)
-    own = sources.open_source(settings.source, wildcards.dataset).inputs
-    return [path for path in [*settings.lists().values(), *own] if Path(path).is_file()]
+    return OWN_LISTS
 
 
 def makes_lists(wildcards):
@@ -197,9 +199,7 @@ def makes_lists(wildcards):
 
 def fetched(wildcards):
     """The record of what a source fetches for all shards, if it fetches anything."""
-    dataset = wildcards.dataset
-    fetches = sources.open_source(dataset_settings(wildcards).source, dataset).fetches
-    return [layout.Data(dataset).fetched] if fetches else []
+    return [layout.Data(wildcards.dataset).fetched] if SOURCE.fetches else []
 
 
 def list_origins(wildcards):

@@ -9,6 +9,8 @@ if workflow.is_main_process:
 
 # What a source has as whole files, such as archives, for all shards: into data/<dataset>/source/.
 rule fetch:
+    input:
+        SOURCE.own_files,
     output:
         "data/{dataset}/source.json",
     log:
@@ -99,7 +101,7 @@ rule resample:
     threads: 4
     priority: 2
     resources:
-        mem_mb=3000,
+        mem_mb=8000 if SOURCE.recordings else 3000,  # recordings may last hours
         runtime=time_limit(6 * 60),
         processors=usable_cores,
     conda:

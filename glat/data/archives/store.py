@@ -36,15 +36,13 @@ class Store:
     def fetch(self, archives: list[Archive]) -> dict[str, Any]:
         """Fetch and unpack what is not there yet. Returns what is there, by the name of the archive: its parts, with
         checksums, and the number of its files and bytes."""
-        self._remove_others({archive.name for archive in archives})
         records = {archive.name: self._record(archive) for archive in archives}
         lacking = [archive for archive in archives if not records[archive.name]]
         if lacking:
             self._need_space(lacking)
         for archive in lacking:
             records[archive.name] = self._make(archive)
-        if not self.keep:
-            remove(self.folder / ARCHIVES)
+        self._remove_others(archives)
         return records
 
     def _make(self, archive: Archive) -> dict[str, Any]:
@@ -137,8 +135,17 @@ class Store:
             return None
         return record if same and self._folder(archive.name).is_dir() else None
 
-    def _remove_others(self, names: set[str]) -> None:
-        """Remove what was unpacked of archives that are no longer asked for: their audio would be found too."""
+    def _remove_others(self, archives: list[Archive]) -> None:
+        """Remove what was unpacked of archives that are no longer asked for, whose audio would be found too, and what was
+        fetched, unless it is to be kept or the settings name it by its path."""
+        names, own = (
+            {archive.name for archive in archives},
+            {part.path for one in archives for part in one.parts if part.path},
+        )
+        fetched = () if self.keep else (self.folder / ARCHIVES).glob("*")
+        for path in fetched:
+            if path.absolute() not in {one.absolute() for one in own}:
+                remove(path)
         for place in (self.folder / FILES, self.folder / UNPACKED):
             for path in place.glob("*"):
                 if (path.name if place.name == FILES else path.name.removesuffix(".json")) not in names:

@@ -151,9 +151,10 @@ def prepare(
                 mono.forget()
     found = mono.samples / source_rate
     if found < min_seconds:
-        raise AudioError(Kind.TOO_SHORT, f"{found:.2f} s, at least {min_seconds:g} s needed")
+        raise AudioError(Kind.TOO_SHORT, f"{found:.2f} s, at least {min_seconds:g} s needed (audio.min_seconds)")
     if not mono.holds:
         samples = _stream(source, mono, source_rate, rate, longest, limits)
+        samples = np.pad(samples, (0, max(0, round(rate * seconds) - len(samples))))
         return Clip(samples, source_rate, found, mono.wraps)
     mixed = mono.mix()
     _check_extremes(mixed.min(), mixed.max())

@@ -16,7 +16,8 @@ _SAFE = " !$&'()*+-.:;<=>?@[]^_`{|}~"
 
 
 class Folder:
-    """The audio files below `root`: `files`, their paths from there, sorted; `unreadable`: folders that can't be looked into.
+    """The audio files below `root`: `files`, their paths from there, sorted; `hidden`: what can't be looked into, folders
+    without the right to and files whose names are not UTF-8.
 
     Raises GlatError if there is no such folder, or no audio in it.
     """
@@ -25,9 +26,11 @@ class Folder:
         self.root = os.path.abspath(root)
         if not os.path.isdir(self.root):
             raise GlatError(f"{root}: no such folder of audio files")
-        self.unreadable: list[str] = []
-        found = (f"{below}{name}" for below, name in walk(self.root, self.unreadable) if extension(name))
+        self.hidden: list[str] = []
+        found = [f"{below}{name}" for below, name in walk(self.root, self.hidden) if extension(name)]
         self.files = sorted(path for path in found if _is_text(path))
+        self.hidden = [ascii(path)[1:-1] for path in self.hidden]
+        self.hidden += [f"{path!a} (its name is not UTF-8)" for path in found if not _is_text(path)]
         if not self.files:
             raise GlatError(f"{root}: holds no audio file")
         self._by_name: defaultdict[str, list[str]] = defaultdict(list)
@@ -84,7 +87,9 @@ def clip_id(path: str, suffix: str = "") -> str:
     stem = path.removesuffix(suffix) if suffix else path
     ends = suffix.replace(".", "%2E", 1)
     coded = "".join(c if c.isalnum() or c in _SAFE else quote(c, safe="") for c in stem) + ends
-    return re.sub(r"^ | $", "%20", coded)
+    coded = re.sub(r"^ | $", "%20", coded)
+    head, dot, tail = coded.rpartition(".")
+    return f"{head}%2E{tail}" if dot and extension(coded) else coded  # no list may take the end for a suffix
 
 
 def path_of(clip: str) -> str:

@@ -64,7 +64,7 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
     """
     given = [columns.file, columns.label if isinstance(columns.label, str) else None]
     file, label = (
-        Column(name, optional=optional) if name else Column(usual[0], usual[1:], optional=optional)
+        Column(name, optional=optional) if name else Column(usual[0], usual[1:], optional=optional, first=True)
         for name, usual, optional in zip(given, (FILE, LABEL), (False, not isinstance(columns.label, str)), strict=True)
     )
     reader = Rows(path, [file, label], "a table of labels")
@@ -77,10 +77,13 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
     lines = list(reader)
     if not lines:
         raise GlatError(f"{path}: holds no row; a table of labels has a file and its labels in each")
+    if columns.group is None and at["group"] >= 0 and len({fields[at["group"]] for _, fields in lines}) < 2:
+        at["group"] = -1  # one value for all says nothing of recordings
     one_hot = _one_hot(reader, header, lines, at, columns.label)
     texts = [fields[at["label"]].strip() for _, fields in lines] if not one_hot else []
     separator = (guess_separator(texts) if columns.separator is None else columns.separator) if texts else ""
     rows: dict[tuple[str, float, float], dict[str, Any]] = {}
+    splits: dict[str, str] = {}
     for number, (line, fields) in enumerate(lines):
         name = fields[at["file"]].strip()
         if not name:
@@ -89,7 +92,11 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
         start, end = _times(reader, line, fields, header, at)
         split, group = (fields[at[key]].strip() if at[key] >= 0 else "" for key in ("split", "group"))
         if at["split"] >= 0:
-            split = _split_name(reader, line, split, header[at["split"]])
+            text, split = split, _split_name(reader, line, split, header[at["split"]])
+            if (other := splits.setdefault(split, text)) != text:
+                raise GlatError(
+                    f"{path}: line {line}: splits {other!r} and {text!r} would both be called {split}; rename one"
+                )
         row = {"file": name, "split": split, "group": group, "start": start, "end": end, "line": line}
         place = (name, -1.0, -1.0) if math.isnan(start) else (name, start, end)
         before = rows.setdefault(place, row | {"labels": set()})
@@ -191,5 +198,5 @@ def _split_name(reader: Rows, line: int, text: str, column: str) -> str:
     if name and name[0].isdecimal():
         name = f"{plain(column)}{name}"  # a fold is fold1, not 1
     if not NAME.fullmatch(name):
-        raise reader.fault(line, f"a split in column {column!r}", text)
+        raise reader.fault(line, f"a split in column {column!r}, with letters from a to z or digits in it", text)
     return name

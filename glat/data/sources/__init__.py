@@ -77,6 +77,14 @@ class Source(Settings):
         return []
 
     @property
+    def own_files(self) -> list[str]:
+        """The user's own files that `fetch_all` reads: one that changes has it done again."""
+        return []
+
+    def check_clips(self, seconds: float) -> None:
+        """Raise GlatError if the source makes clips that are not of `audio.clip_seconds`."""
+
+    @property
     def fetches(self) -> bool:
         """Whether there is something to fetch for all shards at once: `fetch_all`."""
         return False

@@ -35,6 +35,10 @@ class Archived(Source):
         """The archives to fetch and unpack; none where the audio is there already."""
 
     @property
+    def own_files(self) -> list[str]:
+        return [part.file for archive in self.archives() for part in archive.parts if part.path]
+
+    @property
     def fetches(self) -> bool:
         return bool(self.archives())
 

@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import AfterValidator, Field
 
 from ...config.types import InputPath, Natural, Settings, UniqueList
-from ...lib.errors import GlatError, tell, warn
+from ...lib.errors import GlatError, warn
 from ...lib.files import whole
 from ...lib.layout import CLASS_LIST, segment_list, strong_list
 from ..audio.formats import extension
@@ -23,7 +23,7 @@ from ..kinds import Kind
 from ..lists import audioset
 from ..lists.folders import Folder, clip_id, path_of
 from ..lists.rows import Column, Rows
-from ..lists.splits import propose
+from ..lists.splits import propose, recordings
 from ..lists.table import Columns, Table, read_table
 from ..shards import progress
 from . import ListedSource, Shard
@@ -81,8 +81,8 @@ class RecordingTable(ListedSource):
         columns = Columns(**{key: getattr(self, key) for key in Columns._fields})
         table = read_table(self.labels, columns)
         if table.columns.split is None:
-            groups = table.rows["group"].where(table.rows["group"] != "", table.rows["file"])
-            table.rows["split"] = propose(table.rows["labels"], groups, self.splits.evaluate, self.splits.seed)
+            of = recordings(table.rows["file"].tolist(), table.rows["group"].tolist())
+            table.rows["split"] = propose(table.rows["labels"], of, self.splits.evaluate, self.splits.seed)
         return table
 
     def clips(self, table: Table) -> pd.DataFrame:
@@ -109,12 +109,13 @@ class RecordingTable(ListedSource):
             for path, name in zip(paths, rows["file"], strict=True)
         ]
         clips = rows.assign(path=paths, id=ids)
-        twice = clips[clips.duplicated(["id", "start"], keep=False)]
-        if len(twice):
-            first, second = twice[twice["id"] == twice["id"].iloc[0]].iloc[:2].itertuples()
+        begins = (1000 * clips["start"].fillna(0.0)).round()  # a clip's name has milliseconds
+        key = clips["id"] + "_" + begins.astype(int).astype(str)
+        if len(twice := clips[key.duplicated(keep=False)]):
+            first, second = twice[key[twice.index] == key[twice.index[0]]].iloc[:2].itertuples()
             raise GlatError(
                 f"{self.labels}: lines {first.line} and {second.line}: {first.file!r} and {second.file!r} are the same file "
-                f"({first.path}); remove one of them"
+                f"({first.path or first.file}), from the same time on; remove one of the lines"
             )
         self._check_shared(clips)
         return clips
@@ -146,19 +147,17 @@ class RecordingTable(ListedSource):
         table = self.table()
         classes, clips = self.class_list(table), self.clips(table)
         found = clips["split"].unique()
-        if unknown := [name for name in found if name not in splits]:
-            line = clips.loc[clips["split"] == unknown[0], "line"].iloc[0]
-            asked = ", ".join(splits)
-            raise GlatError(
-                f"{self.labels}: line {line}: split {unknown[0]!r} is not one of datasets.*.splits ({asked}); add it there"
+        if unused := [name for name in found if name not in splits]:
+            of = clips[clips["split"] == unused[0]]
+            warn(
+                f"{self.labels}: split {unused[0]!r} of line {of['line'].iloc[0]} and others, {len(of)} clips in all, is not "
+                f"asked for ({', '.join(splits)}) and left out"
             )
         if empty := [name for name in splits if name not in found]:
             raise GlatError(
                 f"{self.labels}: no row is of split {empty[0]!r} (datasets.*.splits); it has {', '.join(found)}"
             )
-        mid_of = {
-            name: mid for key in ("display_name", "mid") for name, mid in zip(classes[key], classes["mid"], strict=True)
-        }
+        mid_of = self.names(classes)
         ends = self._ends(clips)
         with whole(folder / CLASS_LIST) as part:
             classes.to_csv(part, index=False)
@@ -170,14 +169,23 @@ class RecordingTable(ListedSource):
             })  # fmt: skip
             with whole(folder / segment_list(split)) as part:
                 rows.to_csv(part, index=False)
-        if self.strong:
-            self._write_strong(folder, clips, mid_of)
+        for split, lines in self.events(clips, mid_of).items():
+            header = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel"
+            with whole(folder / strong_list(split)) as part:
+                part.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def names(classes: pd.DataFrame) -> dict[str, str]:
+        """The id of each class by its name and by its id."""
+        return {
+            name: mid for key in ("display_name", "mid") for name, mid in zip(classes[key], classes["mid"], strict=True)
+        }
 
     def fetch(self, shard: Shard) -> pd.DataFrame:
         """Find the file of each clip. Returns a table clip, file (absolute path), part (`<start>+<seconds>`, empty for all of
         the file), kind and reason ("no file")."""
-        clips = self.clips(self.table()).set_index("id")
-        root = os.path.abspath(self.audio)
+        clips, hidden = self.clips(self.table()).set_index("id"), self.folder().hidden
+        root, hint = os.path.abspath(self.audio), f"; not looked into: {hidden[0]}" if hidden else ""
         rows: list[tuple[str, ...]] = []
         for segment in shard.segments.itertuples():
             if segment.youtube_id not in clips.index:
@@ -187,7 +195,7 @@ class RecordingTable(ListedSource):
             of = clips.loc[[segment.youtube_id]]
             row = of[np.isclose(of["start"].fillna(0.0), segment.start, atol=1e-3)].iloc[0]
             if not row.path:
-                reason = f"{row.file} of line {row.line} of {self.labels} is not in {self.audio}"
+                reason = f"{row.file} of line {row.line} of {self.labels} is not in {self.audio}{hint}"
                 rows.append((segment.clip, "", "", Kind.NO_FILE, reason))
                 continue
             part = "" if math.isnan(row.start) else f"{segment.start:.10g}+{segment.end - segment.start:.10g}"
@@ -204,14 +212,14 @@ class RecordingTable(ListedSource):
 
     def _check_shared(self, clips: pd.DataFrame) -> None:
         """Refuse one recording in two splits, unless it is allowed."""
-        key = clips["group"].where(clips["group"] != "", clips["id"])
+        key = pd.Series(recordings(clips["id"].tolist(), clips["group"].tolist()), clips.index)
         shared = clips.groupby(key)["split"].nunique()
         if not len(shared := shared[shared > 1]):
             return
-        rows = clips[key == shared.index[0]].drop_duplicates("split").iloc[:2].itertuples()
-        first, second = rows
+        first, second = clips[key == shared.index[0]].drop_duplicates("split").iloc[:2].itertuples()
+        name = first.group if first.group and first.group == second.group else first.file
         what = (
-            f"{self.labels}: lines {first.line} and {second.line}: recording {shared.index[0]!r} is in both {first.split} and "
+            f"{self.labels}: lines {first.line} and {second.line}: recording {name!r} is in both {first.split} and "
             f"{second.split}, {len(shared)} such in all"
         )
         if not self.allow_shared:
@@ -220,8 +228,14 @@ class RecordingTable(ListedSource):
             )
         warn(what)
 
-    def _write_strong(self, folder: Path, clips: pd.DataFrame, mid_of: dict[str, str]) -> None:
-        files, table = self.folder(), Rows(self.strong or "", STRONG, "a table of events")
+    def events(self, clips: pd.DataFrame, mid_of: dict[str, str]) -> dict[str, list[str]]:
+        """The lines of strong labels by split, from the table of events; none without one.
+
+        Raises GlatError, by line, for an event that is none, of another label, or of a file that is not in the table.
+        """
+        if self.strong is None:
+            return {}
+        files, table = self.folder(), Rows(self.strong, STRONG, "a table of events")
         at = table.place
         of_path = {path: rows for path, rows in clips.groupby("path") if path}
         lines: dict[str, list[str]] = {}
@@ -243,11 +257,7 @@ class RecordingTable(ListedSource):
                 if on < off:
                     clip = f"{row.id}_{round(begin * 1000)}"
                     lines.setdefault(row.split, []).append(f"{clip}\t{on:.6g}\t{off:.6g}\t{mid_of[label]}")
-        for split, rows in lines.items():
-            header = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel"
-            with whole(folder / strong_list(split)) as part:
-                part.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-        tell(f"{self.strong}: events of {len(lines)} splits")
+        return lines
 
 
 def class_ids(names: list[str]) -> list[str]:

@@ -88,6 +88,17 @@ class Soundscapes(mixer.Mixture, ListedSource):
         return [*self.material.inputs, *map(str, inside)]
 
     @property
+    def own_files(self) -> list[str]:
+        return self.material.own_files
+
+    def check_clips(self, seconds: float) -> None:
+        if self.clip_seconds != seconds:
+            raise GlatError(
+                f"datasets.*.source.clip_seconds: {self.clip_seconds:g} s, but audio.clip_seconds is {seconds:g}; a network "
+                "would hear a part of a clip under the labels of all of it: set both to the same"
+            )
+
+    @property
     def fetches(self) -> bool:
         return self.material.fetches
 
