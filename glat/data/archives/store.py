@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -146,6 +147,8 @@ class Store:
         for path in fetched:
             if path.absolute() not in {one.absolute() for one in own}:
                 remove(path)
+        with suppress(OSError):  # there is none, or something in it stays
+            (self.folder / ARCHIVES).rmdir()
         for place in (self.folder / FILES, self.folder / UNPACKED):
             for path in place.glob("*"):
                 if (path.name if place.name == FILES else path.name.removesuffix(".json")) not in names:
