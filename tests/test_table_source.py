@@ -243,6 +243,8 @@ def test_what_is_wrong_is_told_before_anything_is_written(sounds):
     shared = [(file, labels, split, f"day{i % 4}") for i, (file, labels, split) in enumerate(ROWS)]
     table(sounds / "shared.csv", shared, ("file", "labels", "split", "recording"))
     told = refusal(*new, "shared.csv")
+    assert step(*new, "shared.csv", "--allow-shared") is None
+    (sounds / "params.yaml").write_bytes(before)
     assert "shared.csv: lines 2 and 6: recording 'day0' is in both train and test, 4 such in all" in told
     speakers = [("a/one.wav", "siren", "A", "train", 0, 1), ("a/one.wav", "dog bark", "B", "test", 1, 1.5)]
     table(sounds / "speakers.csv", speakers, ("file", "label", "speaker", "split", "start", "end"))
@@ -308,7 +310,10 @@ def test_damaged_and_absent_files_are_losses_with_their_reason(sounds):
     (sounds / "own/stray.wav").write_bytes((sounds / "own/a/one.wav").read_bytes())
     table(sounds / "labels.csv", [*ROWS, ("gone/nine.wav", "siren", "test")])
     shown = shown_by("dataset", "new", "mine", "--audio", "own", "--labels", "labels.csv")
-    assert "labels without a file 1: line 10: gone/nine.wav" in shown and "files without a label 1: stray.wav" in shown
+    assert (
+        "rows without their file 1: line 10: gone/nine.wav" in shown
+        and "files in no row, not used 1: stray.wav" in shown
+    )
     assert "files without sound 1: c/7.wav (undecodable" in shown
     change = ["--set", "dataset=mine", "--set", "audio.min_seconds=0.5"]
     assert step(*change, "metadata") is None

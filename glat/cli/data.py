@@ -59,9 +59,17 @@ def new(
     separator: Annotated[str | None, typer.Option(help="What stands between several labels.")] = None,
     split: Annotated[str | None, typer.Option(help="Its column of splits.")] = None,
     group: Annotated[str | None, typer.Option(help="Its column of recordings that clips are of.")] = None,
+    start: Annotated[str | None, typer.Option(help="Its column of times at which clips begin, in seconds.")] = None,
+    end: Annotated[str | None, typer.Option(help="Its column of times at which clips end.")] = None,
     train: Annotated[list[str] | None, typer.Option(help="A split to train on.")] = None,
     evaluate: Annotated[list[str] | None, typer.Option(help="A split to evaluate on.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="A class list with ids of your own, such as AudioSet's: mid, display_name.")
+    ] = None,
     strong: Annotated[str | None, typer.Option(help="A table of events: file, start, end, label.")] = None,
+    allow_shared: Annotated[
+        bool, typer.Option("--allow-shared", help="Parts of one recording may be trained and evaluated on.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="With which splits are drawn, where the table has none.")] = 0,
 ) -> None:
     """Look at a folder of recordings and its labels, and write an entry for it into params.yaml."""
@@ -73,15 +81,19 @@ def new(
     path = invocation["path"]
     proposal.check_name(path, name)
     labels_in = label[0] if label and len(label) == 1 else label
-    columns = {
+    columns: dict[str, object] = {
         "file": file,
         "label": labels_in,
         "separator": separator,
         "split": split,
         "group": group,
+        "start": start,
+        "end": end,
+        "classes": proposal.own_path(classes) if classes else None,
         "strong": proposal.own_path(strong) if strong else None,
+        "allow_shared": allow_shared or None,
     }
-    given = {"kind": "table", "audio": proposal.own_path(audio), "labels": proposal.own_path(labels)}
+    given: dict[str, object] = {"kind": "table", "audio": proposal.own_path(audio), "labels": proposal.own_path(labels)}
     given |= {key: value for key, value in columns.items() if value is not None}
     given |= {"splits": {"seed": seed}} if seed else {}
     source = open_source(given, name)

@@ -84,14 +84,14 @@ def describe(found: Survey) -> list[str]:
         "clips": f"{len(clips)}, {there['seconds'].sum() / 60:.1f} minutes in all",
         "files": f"column {columns.file!r}; {clips['path'].nunique() - bool(len(absent))} of them there",
         "labels": f"{label}{several}; {_range(clips['labels'].map(len))} a clip, {int((clips['labels'].map(len) == 0).sum())} "
-        "clips without",
+        "clips without (negatives)",
         "classes": f"{len(found.classes)}: {', '.join(classes)}{f' and {more} more' if more else ''}",
         "lengths": f"{quantiles[0]:.3g} to {quantiles[2]:.3g} s, half of them up to {quantiles[1]:.3g} s",
         "rates": ", ".join(f"{rate / 1000:g} kHz {count}" for rate, count in found.rates.most_common()),
         "splits": ", ".join(f"{name} {len(of)}" for name, of in clips.groupby("split"))
         + (f" (column {columns.split!r})" if columns.split else " (drawn: whole recordings, each class by its share)"),
-        "files without a label": _listed(found.unlabelled),
-        "labels without a file": _listed(f"line {row.line}: {row.file}" for row in absent.itertuples()),
+        "files in no row, not used": _listed(found.unlabelled),
+        "rows without their file": _listed(f"line {row.line}: {row.file}" for row in absent.itertuples()),
         "files without sound": _listed(f"{path} ({why})" for path, why in found.unreadable),
     }
     if columns.group:
