@@ -51,7 +51,7 @@ rule fetch_weights:
     conda:
         ENVIRONMENT
     shell:
-        "glat weights {params.backbone:q} --until {params.until} > {log:q} 2>&1"
+        "glat weights {params.backbone:q} --until {params.until:q} > {log:q} 2>&1"
 
 
 # Makes an ordinary run of PANNs' weights, which `evaluate` scores like any other.
