@@ -6,6 +6,7 @@ Table 1, and have one name and one folder wherever they are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..lib.errors import GlatError
@@ -51,7 +52,7 @@ def system(
     params: Params, backbone: str, glat: dict[str, Any] | None, seeds: list[int] | None = None, **settings: Any
 ) -> System:
     """The runs of a backbone alone (`glat` None) or in GL-AT, for `seeds` (default: those of params.yaml)."""
-    folds = params.corpus.folds or [None]
+    folds: Sequence[str | None] = params.corpus.folds or [None]
     runs = [
         resolve(params, backbone, seed, glat, fold=fold, **settings) for seed in seeds or params.seeds for fold in folds
     ]

@@ -237,7 +237,7 @@ class Dataset(Settings):
     @field_validator("train", "evaluate", "folds", "validation")
     @classmethod
     def _check_splits(cls, named: list[str] | None, info: ValidationInfo) -> list[str] | None:
-        splits = info.data.get("splits", named)  # where the splits are wrong themselves, that alone is said
+        splits = info.data.get("splits", named) or []  # where the splits are wrong themselves, that alone is said
         if unknown := [split for split in named or [] if split not in splits]:
             raise ValueError(f"{unknown[0]!r} is not one of its splits: {', '.join(splits)}")
         return named

@@ -102,7 +102,8 @@ def read_influence(path: str | Path) -> Influence:
         with np.load(path, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
                 raise GlatError(f"{path}: of version {file['version']}, expected {VERSION}; evaluate the run again")
-            streams, accuracy = {}, {}
+            streams: dict[str, Jackknife] = {}
+            accuracy: dict[str, Estimate] = {}
             for name in set(STREAMS) & set(file.files):
                 influence, numbers = file[name].astype(np.float64), file[f"{name}_numbers"].tolist()
                 estimates = [

@@ -1,5 +1,5 @@
-"""ESC-50 from an archive on the web to Table 1, by the README's command: some minutes, so not among the tests that run with each
-change (CONTRIBUTING.md)."""
+"""ESC-50 from an archive on the web to Table 1, by the README's command: some minutes, so not among the tests that run
+with each change (CONTRIBUTING.md)."""
 
 import pandas as pd
 import yaml

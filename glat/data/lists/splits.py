@@ -64,7 +64,7 @@ def propose(labels: Sequence[tuple[str, ...]], of: Sequence[int], share: float, 
 
 def _fill(held: list[Counter[str]], split_of: list[str]) -> None:
     """Move recordings to splits that lack one of their classes, none that would leave another class without a clip."""
-    has = {split: Counter() for split in (TRAIN, EVALUATION)}
+    has: dict[str, Counter[str]] = {split: Counter() for split in (TRAIN, EVALUATION)}
     for classes, split in zip(held, split_of, strict=True):
         has[split].update(dict.fromkeys(classes, 1))
     for label in sorted(has[TRAIN] | has[EVALUATION]):
