@@ -1,4 +1,5 @@
 import io
+import math
 import subprocess
 
 import av
@@ -10,7 +11,7 @@ import soundfile
 from data_fixtures import ENCODERS, adts, encode, tone, written
 
 from glat.data.audio import sndfile as by_sndfile
-from glat.data.audio.clips import AudioError, Cut, decode, prepare, to_int16
+from glat.data.audio.clips import AudioError, Cut, decode, prepare, statistics, to_int16
 from glat.data.audio.frames import Decoding
 from glat.data.audio.headers import wav_seconds
 
@@ -272,3 +273,30 @@ def test_sound_that_begins_behind_the_picture_is_cut_by_the_time_of_the_picture(
     assert prepare(Cut(video, 15.0, 10.0), 32000, 10.0)[2] == pytest.approx(7.0, abs=0.06)
     # The sound alone is short enough to be a clip of 19 s; with the silence before it, it is a video.
     assert is_cut_from(decode(Cut(video, 2.2, 19.5, or_whole=True)).samples[:, : 3 * 44100], 2.2)
+
+
+@pytest.mark.parametrize("channels", [1, 2, "opposite"])
+def test_a_long_recording_is_as_a_short_one_is(tmp_path, monkeypatch, channels):
+    """Block by block and decoded twice, against all at once: to a step of int16, where soxr rounds otherwise."""
+    path = tmp_path / "long.wav"
+    audio = tone(20.0, 22050, 1 if channels == 1 else 2, 3)
+    if channels == "opposite":
+        audio[1] = -audio[0]
+    soundfile.write(path, audio.T, 22050)
+    whole = prepare(path, 32000, 2.0, longest=math.inf)
+    monkeypatch.setattr("glat.data.audio.clips.LONG", 5.0)
+    monkeypatch.setattr("glat.data.audio.clips.CHUNK", 100_000)
+    parts = prepare(path, 32000, 2.0, longest=math.inf)
+    assert len(parts.samples) == len(whole.samples) == 640_000 and parts.seconds == whole.seconds == 20.0
+    assert np.abs(parts.samples.astype(int) - whole.samples).max() <= 1
+    assert len(prepare(path, 32000, 2.0, longest=19.5).samples) == 624_000
+    soundfile.write(path, np.zeros((200_000, 1)), 22050)
+    with pytest.raises(AudioError, match="silent"):
+        prepare(path, 32000, 2.0, longest=math.inf)
+
+
+def test_statistics_of_a_long_clip_are_those_of_all_of_it(monkeypatch):
+    samples = (np.random.default_rng(0).normal(size=250_000) * 9000).astype(np.int16)
+    whole = statistics(samples)
+    monkeypatch.setattr("glat.data.audio.clips.CHUNK", 60_000)
+    np.testing.assert_allclose(statistics(samples), whole, rtol=1e-5, atol=1e-7)

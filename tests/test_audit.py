@@ -266,6 +266,17 @@ def test_training_on_evaluation_clips_is_told_by_audio_and_by_video(healthy, tmp
     assert set(shared) == {("shared by video", "not fit"), ("shared by audio", "not fit")}
     assert "eval_004_40000" in shared["shared by video", "not fit"]
     assert "eval_002_20000" in shared["shared by audio", "not fit"]
+    # And so is a network that was selected by clips that it trains on, or is evaluated by.
+    from glat.audit.contents import overlap
+
+    for train, evaluate, of in (
+        (["train"], [], "train, eval"),
+        ([], ["train"], "eval, train"),
+        ([], [], "train, eval"),
+    ):
+        rows = [row for row in overlap(list(found.splits.values()), train, evaluate, ["eval"]) if row.split == "all"]
+        grade = "not fit" if train or evaluate else ""
+        assert {(row.key, row.verdict.grade) for row in rows} == {(of, grade)}
 
 
 def test_published_counts_stand_beside_audiosets_own_splits(healthy, params):

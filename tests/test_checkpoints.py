@@ -11,8 +11,9 @@ import torch
 
 from glat.config.runs import Run, read_run, resolve
 from glat.lib.errors import GlatError
-from glat.models import LogMel, build
-from glat.training import checkpoints
+from glat.models import LogMel, backbone_class, build
+from glat.models.transfer import class_axes
+from glat.training import checkpoints, stage
 from glat.training.resume import ResumePoint
 
 CLASSES = [{"mid": f"/m/{i}", "display_name": f"Class {i}"} for i in range(14)]
@@ -195,6 +196,8 @@ def of_a_lost_weight(content):
         (without("model"), "it lacks model"),
         (without("run"), "it lacks run"),
         (without("classes"), "it lacks classes"),
+        (replaced(selected=[3]), "what it says of its selection is not numbers by name"),
+        (replaced(selected={"step": torch.zeros(2)}), "what it says of its selection is not numbers by name"),
         (of_run(loudness=3), "unknown key run.loudness"),
         (with_a_bad_setting, "tau is 0.01"),
         (of_run(backbone="cnn11"), "'cnn11' is not known"),
@@ -301,9 +304,112 @@ def test_weights_trained_on_other_log_mels_at_the_same_hop_are_refused(saved, pa
             checkpoints.load(path)
 
 
-def test_weights_trained_on_other_classes_are_refused(saved, params):
+NEW = {"mid": "/m/new", "display_name": "New"}
+OTHERS = [CLASSES[9], NEW, CLASSES[2], CLASSES[5]]
+
+
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+@pytest.mark.parametrize("glat", [None, {"n": 2, "tau": 1.5}, {"n": 2, "tau": 1.5, "sharing": "classifier"}])
+def test_a_class_list_of_another_order_is_mapped_by_id(saved, params, capsys, backbone, glat):
+    path, source = saved(backbone, glat)
+    init = {"global": str(path), "local": str(path) if glat else None}
+    tagger = checkpoints.build(run_of(params, backbone, glat, init=init), CLASSES[::-1]).eval()
+    with torch.no_grad():
+        for ours, theirs in zip(tagger.streams(waveform())[:3], source.streams(waveform())[:3], strict=True):
+            assert ours is theirs is None or torch.equal(ours, theirs.flip(1))
+    told = f"init.global: {path}: of 14 classes, the classifier's rows of 14 are taken over (Class 13, Class 12, Class 11, "
+    assert f"{told}Class 10, Class 9 and 9 more), those of 0 are made anew\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backbone", ["talnet", "cnn10", "resnet38", "atsca"])
+def test_rows_of_new_classes_are_those_that_the_seed_draws_and_the_rest_is_kept(saved, params, capsys, backbone):
+    """METHOD: what the weights know is theirs to the bit, and what they don't is as without them."""
+    path, source = saved(backbone)
+    run = run_of(params, backbone, classes=len(OTHERS), init={"global": str(path)})
+    begun, drawn = stage.network(run, OTHERS), stage.network(run.model_copy(update={"init": {}}), OTHERS)
+    last = [f"{backbone_class(backbone).classifier[-1]}.{kind}" for kind in ("weight", "bias")]
+    for key, value in begun.network.state_dict().items():
+        theirs = source.network.state_dict()[key]
+        if key in last:
+            assert torch.equal(value[[0, 2, 3]], theirs[[9, 2, 5]])
+            assert torch.equal(value[1], drawn.network.state_dict()[key][1])
+        else:
+            assert torch.equal(value, theirs), key
+    told = "of 4 classes, the classifier's rows of 3 are taken over (Class 9, Class 2, Class 5), those of 1 are made anew (New)"
+    assert told in capsys.readouterr().err
+
+
+def test_weights_of_no_common_class_give_their_backbone(saved, params, capsys):
+    path, source = saved()
+    run, classes = run_of(params, classes=2, init={"global": str(path)}), [NEW, NEW | {"mid": "/m/newer"}]
+    tagger = checkpoints.build(run, classes)
+    assert torch.equal(tagger.network.conv_block4.conv2.weight, source.network.conv_block4.conv2.weight)
+    assert "rows of 0 are taken over, those of 2 are made anew (New, New)" in capsys.readouterr().err
+
+
+def test_the_same_classes_are_taken_over_without_a_word_and_clips_may_be_of_another_length(saved, params, capsys):
+    path, source = saved()
+    shorter = params.audio.waveform.model_copy(update={"clip_seconds": 5.0})
+    tagger = checkpoints.build(run_of(params, init={"global": str(path)}, audio=shorter), CLASSES)
+    assert same(tagger.network, source.network.state_dict()) and not capsys.readouterr().err
+
+
+@pytest.fixture
+def class_list(tmp_path):
+    """A function: how many of CLASSES -> path of a list of them."""
+
+    def write(count):
+        rows = [f'{i},{one["mid"]},"{one["display_name"]}"' for i, one in enumerate(CLASSES[:count])]
+        (path := tmp_path / "classes.csv").write_text("\n".join(["index,mid,display_name", *rows]) + "\n")
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("streams", [("global",), ("local",), ("global", "local")])
+def test_a_panns_checkpoint_is_taken_over_by_the_class_list_beside_it(params, tmp_path, class_list, streams):
+    path = tmp_path / "Cnn10.pth"
+    weights = panns_file(path)
+    how = {"glat": {"n": 2}, "width": 1.0, "hop": 320, "classes": len(OTHERS)}
+    lists = dict.fromkeys(streams, class_list(14))
+    run = run_of(params, init=dict.fromkeys(streams, str(path)), init_classes=lists, **how)
+    for name, backbone in checkpoints.build(run, OTHERS).backbones().items():
+        if name in streams:
+            own = backbone.state_dict()
+            assert torch.equal(own["fc_audioset.weight"][[0, 2, 3]], weights["fc_audioset.weight"][[9, 2, 5]])
+            assert torch.equal(own["fc1.weight"], weights["fc1.weight"])
+    with refused(path, r"init\.\w+: trained on log-mels of hop 320, .* has hop 640"):
+        checkpoints.build(run.model_copy(update={"hop": 640}), OTHERS)
+    with refused(path, rf"it scores 14 classes, but {lists[streams[0]]} names 13; give the list of its classes"):
+        class_list(13)
+        checkpoints.build(run, OTHERS)
+    gone = dict.fromkeys(streams, "weights/gone.csv")
+    with refused(path, "weights/gone.csv: no such class list of .*; `glat weights cnn10 --until classes` fetches it"):
+        checkpoints.build(run.model_copy(update={"init_classes": gone}), OTHERS)
+
+
+def test_a_panns_checkpoint_of_classes_that_nobody_lists_is_refused(params, tmp_path):
+    panns_file(path := tmp_path / "Cnn10.pth")
+    run = run_of(params, width=1.0, hop=320, init={"global": str(path)})
+    told = r"init\.global: it scores 14 classes and does not say which, and this run has 4; make it weights\.cnn10\.file of "
+    with refused(path, told):
+        checkpoints.build(run.model_copy(update={"classes": 4}), OTHERS)
+    # Of another network, that is what is wrong with it.
+    for other, told in (("resnet38", "not a checkpoint of ResNet38"), ("atsca", "not a checkpoint of Atsca")):
+        with refused(path, told):
+            checkpoints.build(run.model_copy(update={"classes": 4, "backbone": other}), OTHERS)
+
+
+def test_a_frozen_global_stream_must_know_all_classes(saved, params):
     path, _ = saved()
-    run = run_of(params, init={"global": str(path), "local": None})
-    assert checkpoints.build(run, CLASSES)
-    with pytest.raises(GlatError, match=r"init\.global: trained on other classes, or on the same in another order"):
-        checkpoints.build(run, CLASSES[::-1])
+    run = run_of(params, glat={"training": "frozen_global", "n": 1}, classes=4, init={"global": str(path)})
+    told = r"init\.global: not trained on 1 of the 4 classes, 'New' the first, which a frozen global stream would never learn"
+    with refused(path, told):
+        checkpoints.build(run, OTHERS)
+    known = [one for one in OTHERS if one is not NEW]
+    assert checkpoints.build(run.model_copy(update={"classes": 3}), known)
+
+
+def test_weights_that_follow_the_number_of_classes_otherwise_are_refused():
+    with pytest.raises(ValueError, match=r"^weight follows the number of classes, but has no part for each"):
+        class_axes(lambda classes: torch.nn.Linear(classes, classes))

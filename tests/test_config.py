@@ -1,6 +1,7 @@
 """params.yaml: a wrong key or value is one sentence with its path; runs follow from the settings."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -86,6 +87,14 @@ def changed(**values):
         ("training.plateau", {"factor": 1.0}, "training.plateau.factor: 1.0 is not allowed"),
         ("datasets.mini.dropout", 3.0, "datasets.mini.dropout: 3.0 is not allowed"),
         ("datasets.mini.train", ["train", "train"], "datasets.mini.train: duplicate entry"),
+        ("datasets.mini.validate", ["val"], "datasets.mini.validate: 'val' is not one of its splits: train, eval"),
+        ("datasets.mini.validate", ["eval"], "datasets.mini.validate: 'eval' is one of its splits of `evaluate` too"),
+        ("datasets.mini.validate", ["train"], "datasets.mini.validate: 'train' is one of its splits of `train` too"),
+        ("training.select", "best", "training.select: 'best' needs validation clips; name splits for them in datasets.mini.va"),
+        ("training.select", "first", "training.select: 'first' is not allowed: input should be 'last' or 'best'"),
+        ("training.validation", {"patience": 0}, "training.validation.patience: 0 is not allowed"),
+        ("training.backbone_learning_rate", 0, "training.backbone_learning_rate: 0 is not allowed"),
+        ("weights.cnn10", {"file": "a.pth", "classes": "{x}.csv"}, "weights.cnn10.classes: '{x}.csv' has a brace"),
         ("execution.precision", "fp8", "execution.precision: 'fp8' is not allowed"),
         ("training.workers", 3, "unknown key training.workers"),
         ("glat.tau", 0.2, "glat.tau: 0.2 s, but CNN10 needs windows of at least 0.64 s"),
@@ -152,6 +161,62 @@ def test_weights_of_the_local_stream_are_no_part_of_a_plain_run():
     params = load(PARAMS, {"init.local": {"cnn10": "weights/a.pth"}, "init.global": {"cnn10": "weights/b.pth"}})
     assert resolve(params, "cnn10", 0).init == {"global": "weights/b.pth", "local": None}
     assert resolve(params, "cnn10", 0, {}).init == {"global": "weights/b.pth", "local": "weights/a.pth"}
+
+
+def test_a_backbone_of_random_weights_is_not_frozen():
+    frozen = {"training.freeze_backbone": 10, "backbones": ["cnn10"], "init.global": {"cnn10": "w.pth"}}
+    told = "training.freeze_backbone: 10 steps, but the {} stream of cnn10 starts from random weights; name others in init.{}"
+    assert refused(changed(**frozen), "table2")[0].startswith(told.format("local", "local.cnn10"))
+    assert refused(changed(**frozen | {"init.global": {}}), "table2")[0].startswith(
+        told.format("global", "global.cnn10")
+    )
+    for glat in ({"glat.sharing": "backbone"}, {"glat.training": "frozen_global"}, {"init.local": {"cnn10": "w.pth"}}):
+        assert refused(changed(**frozen | glat), "table2") == []
+    assert refused(changed(**frozen | {"glat.sharing": "classifier"}), "table2")
+
+
+VALIDATED = {
+    "datasets.mini.splits": {"train": 400, "val": 100, "eval": 600}, "datasets.mini.validate": ["val"],
+    "training.select": "best",
+}  # fmt: skip
+
+
+def test_a_training_must_last_until_its_first_look_at_validation_clips():
+    assert refused(changed(**VALIDATED), "table1") == []
+    late = changed(**VALIDATED, **{"training.validation": {"every": 1001}})
+    told = "training.validation.every: 1001, but the training of cnn10-s0 ends after 1000 steps"
+    assert told in refused(
+        late, "table1"
+    ) and "training.validation.every: 1001, but the training of cnn10-steps" not in (
+        " ".join(refused(late, "controls"))
+    )
+
+
+def test_published_weights_come_with_a_class_list_where_a_dataset_may_have_other_classes():
+    of = lambda **changes: resolve(load(PARAMS, changes), "cnn10", 0, {})
+    file = "weights/Cnn10_mAP=0.380.pth"
+    start = {"init.global": {"cnn10": file}, "init.local": {"cnn10": "mine.pth"}}
+    run = of(**start)
+    assert re.fullmatch(r"weights/class_labels_indices-[0-9a-f]{8}\.csv", run.init_classes["global"])
+    assert run.init_classes.keys() == {"global"}, "of a file of one's own nothing is known"
+    assert of(**start, **{"weights.cnn10.classes": "lists/own.csv"}).init_classes == {"global": "lists/own.csv"}
+    assert of(**start, **{"weights.cnn10.classes": None}).init_classes == {}
+    own = {"weights.cnn10.file": "./mine.pth", "weights.cnn10.classes": "own.csv"}
+    assert of(**start, **own).init_classes == {"local": "own.csv"}
+    # The dataset's classes come from the same list: they are the same, and nothing is fetched for them.
+    assert of(**start, dataset="audioset").init_classes == {} == of(**start, dataset="audioset_balanced").init_classes
+
+
+def test_runs_of_before_are_runs_still(tmp_path):
+    run = resolve(load(PARAMS), "cnn10", 0, {})
+    assert run.init_classes == {} and run.validation_packs == []
+    settings = run.model_dump(by_alias=True)
+    for key in ("init_classes", "validation_packs"):
+        del settings[key]
+    for key in ("freeze_backbone", "backbone_learning_rate", "select", "validation"):
+        del settings["training"][key]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert read_run(tmp_path / "config.yaml") == run
 
 
 def test_an_error_says_where_settings_may_come_from():
@@ -284,16 +349,23 @@ def test_text_from_the_command_line_becomes_what_it_says():
     }  # fmt: skip
 
 
-def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_before_that():
-    layers = {
+def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_before_that(tmp_path):
+    common = {
         "training": {"steps": 1, "batch_size": 1, "warmup": 1, "learning_rate": 1, "mixup_alpha": 0.1,
                      "by_backbone": {"cnn10": {"warmup": 3, "learning_rate": 3, "spec_augment": {"mel_width": 3}}}},
+        "execution": {"workers": 1, "log_every": 1, "by_backbone": {"cnn10": {"log_every": 3}}},
+    }  # fmt: skip
+    own = {
         "datasets.mini.training": {"batch_size": 2, "warmup": 2, "learning_rate": 2,
                                    "by_backbone": {"cnn10": {"learning_rate": 4, "spec_augment": {"time_width": 4}}}},
-        "execution": {"workers": 1, "log_every": 1, "by_backbone": {"cnn10": {"log_every": 3}}},
         "datasets.mini.execution": {"workers": 2, "log_every": 2},
     }  # fmt: skip
-    params = load(PARAMS, layers)
+    settings = yaml.safe_load(PARAMS.read_text())
+    common["training"]["by_backbone"] |= settings["training"]["by_backbone"]
+    for section, values in common.items():
+        settings[section] |= values
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    params = load(tmp_path / "params.yaml", own)
     told = lambda training: [training.batch_size, training.warmup, training.learning_rate, training.mixup_alpha]
     own, other = params.training_of("mini", "cnn10"), params.training_of("mini", "atsca")
     assert told(own) == [2, 3, 4, 0.0] and told(other) == [2, 2, 2, 0.0] and other == params.training_of("mini")
@@ -305,7 +377,56 @@ def test_training_by_backbone_goes_before_the_datasets_and_the_datasets_own_befo
     # A run has its own backbone's training, and nothing of the others'.
     run = resolve(params, "cnn10", 0)
     assert run.training == own and "by_backbone" not in run.training.model_dump()
-    assert params.special("mini") == ["talnet", "cnn10"]
+    assert sorted(params.special("mini")) == ["cnn10", "talnet"]
+
+
+OWN = {
+    "audio": {"clip_seconds": 5.0}, "glat": {"n": 2, "tau": 1.5}, "fig2": {"n": [1, 2]}, "backbones": ["talnet"],
+    "seeds": [3], "evaluation": {"seed": 7}, "table1": {"two_networks": []},
+}  # fmt: skip
+
+
+def test_a_datasets_own_values_are_used_for_it_alone():
+    own = {f"datasets.mini.{key}": value for key, value in OWN.items()}
+    params, other = load(PARAMS, own), load(PARAMS, own | {"dataset": "audioset"})
+    assert (params.audio.clip_seconds, params.audio.sample_rate) == (5.0, 32000)
+    assert (params.glat.n, params.glat.tau, params.glat.selection) == (2, 1.5, "attention")
+    assert (params.fig2.n, params.fig2.tau) == ([1, 2], [1, 2, 3, 4, 5, 10])
+    assert (params.seeds, params.backbones, params.evaluation.seed) == ([3], ["talnet"], 7)
+    assert [system.label for system in experiments.table1(params)] == ["TALNet", "TALNet + GL-AT"]
+    run = resolve(params, "talnet", 3, {})
+    assert run.name == "talnet-glat-s3" and run.glat.n == 2 and run.audio.clip_seconds == 5.0
+    assert other.glat == load(PARAMS).glat and other.audio == load(PARAMS).audio and other.seeds == [0]
+
+
+@pytest.mark.parametrize("section", ["glat", "training", "execution"])
+def test_the_command_line_goes_before_a_datasets_own_values(section, tmp_path):
+    own = {
+        "glat": {"n": 2, "tau": 1.0},
+        "training": {"steps": 7, "warmup": 3},
+        "execution": {"log_every": 7, "workers": 1},
+    }
+    settings = yaml.safe_load(PARAMS.read_text())
+    settings["datasets"]["mini"][section] = own[section]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    key = next(iter(own[section]))
+    params = load(tmp_path / "params.yaml", {section: {key: 3}})
+    found = {"glat": params.glat, "training": params.training_of("mini"), "execution": params.execution_of("mini")}[
+        section
+    ]
+    changed, kept = own[section]
+    assert getattr(found, changed) == 3 and getattr(found, kept) == own[section][kept]
+    both = load(tmp_path / "params.yaml", {section: {key: 3}, f"datasets.mini.{section}": {key: 4}})
+    again = {"glat": both.glat, "training": both.training_of("mini"), "execution": both.execution_of("mini")}[section]
+    assert getattr(again, changed) == 4
+
+
+def test_a_wrong_own_value_is_named_once_by_its_place():
+    with pytest.raises(GlatError, match=r"params.yaml.*: datasets.mini.glat.n: .*") as error:
+        load(PARAMS, {"datasets.mini.glat": {"n": 0}})
+    assert str(error.value).count("\n") == 0
+    with pytest.raises(GlatError, match="datasets.mini.audio.rate"):
+        load(PARAMS, {"datasets.mini.audio": {"rate": 8000}})
 
 
 def test_equal_compute_is_of_the_backbones_own_steps():

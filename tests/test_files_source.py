@@ -344,7 +344,7 @@ def test_two_segments_of_one_video_in_two_shards(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["r.wav", "r.mp3"])
 def test_segments_that_fill_their_recording(tmp_path, monkeypatch, name):
-    """Two segments of 2 s of a recording of 4 s; and a setting too small, which is named."""
+    """Two segments of 2 s of a recording of 4 s; and one of 4.5 s, which is longer than a clip and kept whole."""
     monkeypatch.chdir(tmp_path)
     rows = pd.concat([segments(["r", "s"], start=0.0), segments(["r"], start=2.0)], ignore_index=True)
     rows.loc[1, "end"] = 4.5
@@ -353,11 +353,16 @@ def test_segments_that_fill_their_recording(tmp_path, monkeypatch, name):
     encode(tmp_path / "audio" / name, tone(4, RATE, 1), RATE, {"write_xing": "0"} if name == "r.mp3" else None)
     soundfile.write(tmp_path / "audio/s.wav", sound(1, 4.5), RATE)
     packs = Packs(all_steps(tmp_path, 1))
-    assert packs.clips.tolist() == ["r_0", "r_2000"]
+    assert packs.clips.tolist() == ["r_0", "s_0", "r_2000"]
     whole = prepare(tmp_path / "audio" / name, RATE, 4.0).samples / 2**15
-    np.testing.assert_allclose(packs.read([0, 1]).reshape(-1), whole, atol=1e-4)
-    told = "too long: its segment has 4.5 s, and a clip 2 s; set audio.clip_seconds to 4.5 to keep it"
-    assert ledger(tmp_path) == {"s_0": told}
+    np.testing.assert_allclose(packs.read([0, 2]).reshape(-1), whole, atol=1e-4)
+    assert packs.longer and packs.length.tolist() == [2 * RATE, 4.5 * RATE, 2 * RATE]
+    clip, offset = packs.parts(np.arange(3))
+    assert clip.tolist() == [0, 1, 1, 1, 2] and offset.tolist() == [0, 0, 2 * RATE, 2.5 * RATE, 0]
+    parts = packs.read(clip[1:4], offset[1:4])
+    heard = np.concatenate([parts[0], parts[1], parts[2][round(1.5 * RATE) :]])
+    np.testing.assert_allclose(heard, sound(1, 4.5), atol=1e-4)
+    assert ledger(tmp_path) == {}
 
 
 def test_a_big_tree_is_indexed_fast(tmp_path, monkeypatch):

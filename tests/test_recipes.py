@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glat.config.experiments import systems_of
+from glat.config.experiments import faults, runs_of, systems_of
 from glat.config.params import load
 from glat.config.runs import Run
 
@@ -50,6 +50,33 @@ def test_from_panns_trains_as_the_released_code_does(dataset):
             assert (method.n, method.tau, method.selection, method.sharing) == (5, 3.0, "attention", "none")
             assert method.training == "frozen_global" and method.frame_time == "start"
             assert method.suppress and method.frame_classifier == "local" and method.frame_dropout
+
+
+ESC50 = {
+    "source": {"kind": "files", "audio": "esc50"}, "metadata": "esc50/lists", "classes": 50, "shard_size": 2000,
+    "splits": {"train": 1600, "eval": 400}, "train": ["train"], "evaluate": ["eval"],
+}  # fmt: skip
+
+
+def test_esc50_starts_from_panns_with_a_frozen_backbone_and_a_small_rate():
+    recipe = yaml.safe_load((ROOT / "recipes/esc50_from_panns.yaml").read_text())
+    if "esc50" not in load(ROOT / "params.yaml").datasets:
+        recipe["datasets"]["esc50"] |= ESC50
+        recipe["audio"] = {"clip_seconds": 5.0}
+    params = load(ROOT / "params.yaml", recipe)
+    assert faults(params, "table1") == [], "what the recipe sets fits together"
+    made = runs_of(systems_of(params, "table1"))
+    assert {run.backbone for run in made} == {"cnn10"} and {run.glat is not None for run in made} == {False, True}
+    for run in made:
+        training, streams = run.training, {"global", "local"} if run.glat else {"global"}
+        assert {
+            stream for stream, path in run.init.items() if path == params.weights["cnn10"].path.as_posix()
+        } == streams
+        assert run.init_classes.keys() == streams, "the rows of classes that AudioSet has are taken over"
+        assert (run.width, run.dropout, run.hop, run.audio.clip_seconds) == (1.0, 1.0, 320, 5.0)
+        assert (training.schedule, training.steps) == ("cosine", 2500)
+        assert 0 < training.freeze_backbone < training.steps / 5 and 0 < training.warmup < training.steps / 5
+        assert training.learning_rate * training.backbone_learning_rate == pytest.approx(1e-4)
 
 
 def test_talnet_trains_as_its_authors_code_does():

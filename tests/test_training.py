@@ -480,7 +480,8 @@ def test_the_learning_rate_falls_on_a_plateau_of_clips_that_no_step_trains_on(pr
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.1, 0.1])  # the second look without a better one is at step 8, the next at 12
     monkeypatch.setattr(HeldOut, "look", lambda self, stage: next(scores))
     seen, read = set(), Packs.read_int16
-    monkeypatch.setattr(Packs, "read_int16", lambda self, clips: (seen.update(clips.tolist()), read(self, clips))[1])
+    note = lambda self, clips, *more: (seen.update(clips.tolist()), read(self, clips, *more))[1]
+    monkeypatch.setattr(Packs, "read_int16", note)
     train(run, project / "a", log_every=1)
     held = held_out_clips(run, 24)
     assert len(held) == 6 and seen == set(range(24)) - set(held.tolist())
@@ -501,7 +502,7 @@ def test_no_batch_holds_a_held_out_clip_and_clips_without_a_label_stay(project, 
     packs.labels = packs.labels.without(unlabelled)
     batches = stage.Batches(run, packs, 0)
     batches.trainer = SimpleNamespace(global_rank=0, world_size=1)
-    drawn = np.concatenate(list(batches.train_dataloader().batch_sampler))
+    drawn = np.array([clip for batch in batches.train_dataloader().batch_sampler for clip, _ in batch])
     assert len(drawn) == 240 and np.unique(drawn).tolist() == kept.tolist()
     if not balanced:  # every clip equally often: 240 draws over 18 clips
         assert set(np.unique(drawn, return_counts=True)[1]) == {13, 14}
@@ -559,7 +560,9 @@ def test_networks_on_the_way_are_kept_as_runs_of_their_own(project, params):
 def test_what_a_training_keeps_in_memory_does_not_grow(project, params):
     curve = progress.Curve(project / "train.csv", every=100, batch_size=4)
     strategy = SimpleNamespace(root_device="cpu")
-    other = SimpleNamespace(global_step=0, max_steps=1000, is_global_zero=False, world_size=1, strategy=strategy)
+    other = SimpleNamespace(
+        global_step=0, max_steps=1000, is_global_zero=False, world_size=1, strategy=strategy, should_stop=False
+    )
     stage = SimpleNamespace(row={"loss": torch.tensor(1.0)}, check=lambda values, step: None)
     for step in range(1, 351):
         other.global_step = step

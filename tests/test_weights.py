@@ -286,6 +286,96 @@ def test_gl_at_trains_from_the_published_weights_as_the_recipe_says(project, pub
     assert set(json.loads((run / "metrics.json").read_text())["streams"]) == {"fused", "global", "local"}
 
 
+def class_list(rows=CLASSES):
+    """Its content."""
+    return rows.to_csv(index=False).encode()
+
+
+def test_the_class_list_of_weights_is_fetched_once_read_and_needs_no_packs(project, server):
+    Path("data").unlink()
+    server.content = class_list()
+    known = {"weights.cnn10.classes": server.address}
+    for _ in range(2):
+        output, error = glat("weights", "cnn10", "--until", "classes", **known)
+        assert error is None and re.search(r"weights/weights=1-[0-9a-f]{8}\.pth: the class list of cnn10", output)
+    assert len(server.asked) == 1 and len(list(Path("weights").glob("[!.]*"))) == 1
+    # What is none leaves nothing, so that the next try fetches it anew.
+    (path,) = Path("weights").glob("[!.]*")
+    path.unlink()
+    server.content = b"index,mid,display_name\n0,/m/a,A\n2,/m/b,B\n"
+    _, error = glat("weights", "cnn10", "--until", "classes", **known)
+    assert "line 3: expected index 1" in error and server.address.partition("?")[0] in error
+    assert "(weights.cnn10.classes)" in error and not path.exists()
+    Path("own.csv").write_bytes(server.content)
+    _, error = glat("weights", "cnn10", "--until", "classes", **{"weights.cnn10.classes": "own.csv"})
+    assert "own.csv: line 3: expected index 1" in error and Path("own.csv").exists(), "of one's own, nothing is removed"
+    _, error = glat("weights", "cnn10", "--until", "classes", **{"weights.cnn10.classes": "gone.csv"})
+    assert error == "gone.csv: no such class list; give its path or address (weights.cnn10.classes)"
+    _, error = glat("weights", "cnn10", "--until", "classes", **{"weights.cnn10.classes": None})
+    assert error == "weights.cnn10.classes: params.yaml names no class list; give its path or address"
+
+
+def test_classes_of_one_s_own_train_from_the_published_weights_as_the_recipe_for_esc50_says(project, packs, published):
+    """A folder of six classes, of which AudioSet has four; clips of a second in the place of five."""
+    path, state = published
+    Path("data").unlink()
+    classes = pd.DataFrame([(0, "own/1", "Mine"), (1, "/m/x7", "Class 7"), (2, "/m/x0", "Class 0"),
+                            (3, "own/2", "Mine too"), (4, "/m/x3", "Class 3"), (5, "/m/x1", "Class 1")],
+                           columns=["index", "mid", "display_name"])  # fmt: skip
+    names = [f"b{i:010d}_{1000 * i}" for i in range(8)]
+    labels = pd.Series([(mid,) for mid in [*classes["mid"], "own/1", "own/2"]], dtype=object)
+    rows = pd.DataFrame({"clip": names, "youtube_id": [n[:11] for n in names], "start": np.arange(8.0),
+                         "end": np.arange(8) + 1.0, "labels": labels})  # fmt: skip
+    pack = Path("data/sounds/packs/train/000.h5")
+    pack_shard(packs / "resampled/balanced_train", rows, classes, pack, pack.with_suffix(".csv"), 32000, {})
+    Path("weights").mkdir()
+    os.symlink(path, FILE)
+    Path("weights/classes.csv").write_bytes(class_list())
+    recipe = yaml.safe_load((ROOT / "recipes/esc50_from_panns.yaml").read_text())
+    own = recipe["datasets"].pop("esc50") | {
+        "source": {"kind": "files", "audio": "."}, "metadata": "lists", "classes": 6, "shard_size": 10,
+        "splits": {"train": 8, "eval": 4}, "train": ["train"], "evaluate": ["eval"],
+    }  # fmt: skip
+    own["training"] |= {"steps": 3, "batch_size": 4, "freeze_backbone": 2, "warmup": 0}
+    recipe["datasets"]["sounds"] = own
+    changes = recipe | {"dataset": "sounds", "weights.cnn10.classes": "weights/classes.csv"}
+    run = Path("runs/sounds/cnn10-s0")
+    assert glat("configure", run.name, **changes)[1] is None
+    output, error = glat("train", run / "config.yaml", **changes | {"datasets.sounds.execution.keep_every": 1})
+    what = "of 6 classes, the classifier's rows of 4 are taken over (Class 7, Class 0, Class 3, Class 1)"
+    assert error is None and f"{run}: init.global: {FILE}: {what}, those of 2 are made anew (Mine, Mine too)" in output
+    assert f"{run}: up to step 2 only the classifier is trained" in output
+    files = (run / "kept/0000001/checkpoint.pt", run / "checkpoint.pt")
+    first, last = (checkpoints.load(file)[0].network.state_dict() for file in files)
+    kept = [key for key in first if not key.startswith(("fc1.", "fc_audioset."))]
+    assert all(torch.equal(first[key], state[key]) for key in kept)
+    moved = (first["fc_audioset.weight"][[1, 2, 4, 5]] - state["fc_audioset.weight"][[7, 0, 3, 1]]).abs().max().item()
+    assert 0 < moved <= 5e-4 * 1.01, "a step of Adam from there"
+    moved = max((last[key] - state[key]).abs().max().item() for key in kept if ".conv" in key)
+    assert 0 < moved <= 1e-4 * 1.01
+    # A list of other length is told, and so is one that is not there.
+    Path("weights/classes.csv").write_bytes(class_list(CLASSES[:526]))
+    (run / "resume.ckpt").unlink(missing_ok=True)
+    _, error = glat("train", run / "config.yaml")
+    assert (
+        error
+        == f"{FILE}: init.global: it scores 527 classes, but weights/classes.csv names 526; give the list of its classes"
+    )
+    Path("weights/classes.csv").unlink()
+    assert "weights/classes.csv: no such class list of" in glat("train", run / "config.yaml")[1]
+
+
+def test_the_workflow_fetches_the_class_list_where_a_training_needs_it(tmp_path, server):
+    project, server.content = copy_of_the_project(tmp_path), class_list()
+    changes = [f"init={{global: {{cnn10: '{FILE}'}}}}", f"weights={{cnn10: {{classes: '{server.address}'}}}}"]
+    target = "runs/mini/cnn10-s0/checkpoint.pt"
+    done = snakemake(project, "-n", "--cores", "2", target, "--config", *changes)
+    made = sorted(re.findall(r"output: (weights/\S+)", done.stdout))
+    assert made[0] == FILE and re.fullmatch(r"weights/weights=1-\w+\.pth", made[1]) and len(made) == 2
+    snakemake(project, "--cores", "2", made[1], "--config", *changes)
+    assert (project / made[1]).read_bytes() == server.content and len(server.asked) == 1
+
+
 def test_the_workflow_fetches_weights_where_a_result_needs_them(tmp_path):
     project = copy_of_the_project(tmp_path)
     targets = ["results/table1.csv", "results/panns.md", "weights/Cnn10_mAP=0.380.pth"]

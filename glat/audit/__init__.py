@@ -6,7 +6,7 @@ audit.html are made of them, and `verdict` sums them up. What makes a corpus unf
 - more than half of the clips lost, or more than half of the classes without a training or an evaluation clip;
 - a sign of damage in so many clips that it was done by the preparation (`signs`, `sound`);
 - audio that does not belong to its name: many clips with the same samples, many notes that labels differ;
-- one in a hundred evaluation clips that training has seen.
+- one in a hundred evaluation or validation clips that training has seen, or evaluation clips that are validation clips.
 
 All else that is odd is a warning, with its likely cause.
 """
@@ -52,7 +52,8 @@ def audit(params: Params, root: Path = Path()) -> Audit:
 
 
 def _rows(params: Params, splits: list[Split], sounds: dict[str, sound.Sound]) -> Iterator[Row]:
-    train, evaluate = params.corpus.train, params.corpus.evaluate
+    train, evaluate = params.corpus.training_splits(), params.corpus.evaluation_splits()
+    validate = params.corpus.validation
     for split in splits:
         yield from contents.losses(split)
         yield from signs.signs(split)
@@ -63,5 +64,5 @@ def _rows(params: Params, splits: list[Split], sounds: dict[str, sound.Sound]) -
     parts = ([(split, sounds[split.name]) for split in splits if split.name in role] for role in (train, evaluate))
     yield from sound.compare(*parts)
     yield from contents.duplicates(splits)
-    yield from contents.overlap(splits, train, evaluate)
+    yield from contents.overlap(splits, train, evaluate, validate)
     yield from contents.classes(splits, train, evaluate)

@@ -106,15 +106,19 @@ def duplicates(splits: list[Split]) -> Iterator[Row]:
             yield Row(split.name, "same audio", names[0], few(names[1:]))
 
 
-def overlap(splits: list[Split], train: list[str], evaluate: list[str]) -> Iterator[Row]:
-    """What training and evaluation share, by YouTube id and by audio, and what other pairs of splits do.
+def overlap(splits: list[Split], train: list[str], evaluate: list[str], validate: list[str]) -> Iterator[Row]:
+    """What training, validation and evaluation share, by YouTube id and by audio, and what other pairs of splits do.
 
-    A clip that was trained on is no test. One in a hundred moves a score by about as much as the differences that are
-    to be measured; fewer do not, and are named.
+    A clip that was trained on is no test, nor is one that the network was selected by. One in a hundred moves a score by about
+    as much as the differences that are to be measured; fewer do not, and are named.
     """
     for a, b in combinations(splits, 2):
-        first, second = (b, a) if a.name in evaluate else (a, b)
-        apart = (first.name in train and second.name in evaluate) or (second.name in train and first.name in evaluate)
+        tests = a.name in evaluate or (a.name in validate and b.name not in evaluate)
+        first, second = (b, a) if tests else (a, b)
+        apart = any(
+            (first.name in one and second.name in other) or (second.name in one and first.name in other)
+            for one, other in combinations((train, validate, evaluate), 2)
+        )
         for key, of, what in (("video", "videos", "come from a video that"), ("audio", "audio", "have audio that")):
             shared = _shared_indices(getattr(first, of), getattr(second, of))
             share = len(shared) / second.got

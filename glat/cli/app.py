@@ -107,7 +107,11 @@ def options(
             raise GlatError(f"--set {key}: {error}; put the value in quotes") from None
 
 
-def load_params():
+def load_params(dataset: str | None = None):
+    """The settings; with `dataset`, as they are where it is the chosen one, if there is such a dataset."""
     from ..config.params import load
 
-    return load(invocation["path"], invocation["overrides"])
+    params = load(invocation["path"], invocation["overrides"])
+    if dataset in (None, params.dataset) or dataset not in params.datasets:
+        return params
+    return load(invocation["path"], invocation["overrides"] | {"dataset": dataset})

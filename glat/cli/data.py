@@ -8,7 +8,7 @@ import typer
 
 from ..lib.errors import GlatError, tell
 from ..lib.layout import Data, results
-from .app import Shard, Split, Threads, Workers, app, load_params
+from .app import Application, InOrder, Shard, Split, Threads, Workers, app, invocation, load_params
 
 
 def _open_shard(split: str, shard: int):
@@ -25,9 +25,17 @@ def _open_shard(split: str, shard: int):
     return params, data, audioset.read_class_list(data.class_list), rows
 
 
-@app.command()
-def dataset() -> None:
+datasets = Application(cls=InOrder)
+app.add_typer(
+    datasets, name="dataset", help="A new dataset of your own; alone, it writes the settings that DVC tracks."
+)
+
+
+@datasets.callback(invoke_without_command=True)
+def dataset(context: typer.Context) -> None:
     """Write the chosen dataset's settings, without secrets, to a file that DVC tracks."""
+    if context.invoked_subcommand:
+        return
     import json
 
     from ..config.params import public
@@ -37,6 +45,86 @@ def dataset() -> None:
     entry = public(params)["datasets"][params.dataset]
     with whole(Data(params.dataset).settings) as part:
         part.write_text(json.dumps(entry, indent=1, sort_keys=True) + "\n")
+
+
+@datasets.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What the dataset is called in params.yaml.")],
+    audio: Annotated[str, typer.Option(help="The folder of recordings.")],
+    labels: Annotated[str, typer.Option(help="The table of labels: CSV or TSV.")],
+    file: Annotated[str | None, typer.Option(help="Its column of files.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Its column of labels; given several times: a column for each class.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="What stands between several labels.")] = None,
+    split: Annotated[str | None, typer.Option(help="Its column of splits.")] = None,
+    group: Annotated[str | None, typer.Option(help="Its column of recordings that clips are of.")] = None,
+    start: Annotated[str | None, typer.Option(help="Its column of times at which clips begin, in seconds.")] = None,
+    end: Annotated[str | None, typer.Option(help="Its column of times at which clips end.")] = None,
+    train: Annotated[list[str] | None, typer.Option(help="A split to train on.")] = None,
+    evaluate: Annotated[list[str] | None, typer.Option(help="A split to evaluate on.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="A class list with ids of your own, such as AudioSet's: mid, display_name.")
+    ] = None,
+    strong: Annotated[str | None, typer.Option(help="A table of events: file, start, end, label.")] = None,
+    allow_shared: Annotated[
+        bool, typer.Option("--allow-shared", help="Parts of one recording may be trained and evaluated on.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="With which splits are drawn, where the table has none.")] = 0,
+) -> None:
+    """Look at a folder of recordings and its labels, and write an entry for it into params.yaml."""
+    from ..config import proposal
+    from ..data import survey
+    from ..data.sources.registry import open_source
+    from ..data.sources.table import RecordingTable
+
+    path = invocation["path"]
+    proposal.check_name(path, name)
+    labels_in = label[0] if label and len(label) == 1 else label
+    columns: dict[str, object] = {
+        "file": file,
+        "label": labels_in,
+        "separator": separator,
+        "split": split,
+        "group": group,
+        "start": start,
+        "end": end,
+        "classes": proposal.own_path(classes) if classes else None,
+        "strong": proposal.own_path(strong) if strong else None,
+        "allow_shared": allow_shared or None,
+    }
+    given: dict[str, object] = {"kind": "table", "audio": proposal.own_path(audio), "labels": proposal.own_path(labels)}
+    given |= {key: value for key, value in columns.items() if value is not None}
+    given |= {"splits": {"seed": seed}} if seed else {}
+    source = open_source(given, name)
+    assert isinstance(source, RecordingTable)
+    found = survey.survey(source)
+    print("\n".join(survey.describe(found)))
+    entry = proposal.entry(given, found, train, evaluate)
+    proposal.insert(path, name, proposal.as_yaml(name, entry, found))
+    print(f"\nNew entry in {path}: datasets.{name}. Look at it, then train on it and explain what was learnt:\n")
+    print(f"  snakemake results/table1.csv --cores 8 --config dataset={name}")
+    print(f"  glat explain {proposal.example_run(path, name)} {proposal.example(given, found)}")
+
+
+@app.command()
+def fetch() -> None:
+    """Get what a dataset has as whole files, such as archives, for all of its shards."""
+    import json
+
+    from ..data.sources.registry import open_source
+    from ..lib.files import locked, whole
+
+    params = load_params()
+    source, data = open_source(params.corpus.source, params.dataset), Data(params.dataset)
+    if not source.fetches:
+        tell(f"{params.dataset}: its source has nothing to fetch")
+        return
+    data.source.mkdir(parents=True, exist_ok=True)
+    with locked(data.source / ".lock", f"{data.source}: another process fetches it; waiting for it to end"):
+        found = source.fetch_all(data.source, params.fetch.limits, list(params.corpus.splits))
+    with whole(data.fetched) as part:
+        part.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 @app.command()
@@ -54,7 +142,8 @@ def metadata() -> None:
     with locked(place.with_name(".metadata.lock"), waiting), whole(place) as folder:
         folder.mkdir()
         if isinstance(source, ListedSource):
-            source.write_lists(folder, dict(entry.splits))
+            source.check_clips(params.audio.clip_seconds)
+            source.write_lists(folder, dict(entry.splits), Data(params.dataset).source)
             lists.check(folder, params.dataset, entry.classes, dict(entry.splits))
         else:
             sizes = params.dataset, entry.classes, dict(entry.splits)
@@ -75,7 +164,7 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
     source = open_source(params.corpus.source, params.dataset)
     folder = data.audio(split, shard)
     folder.mkdir(parents=True, exist_ok=True)
-    listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything))
+    listing = source.fetch(Shard(segments, folder, split, rows.start, workers, classes, everything, data.source))
     with whole(data.listing(split, shard)) as part:
         listings.add_segments(listing, segments, rows.start, data.segments(split)).to_csv(part, index=False)
     lost = int((listing["file"] == "").sum())
@@ -107,6 +196,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         read=source.read,
         in_place=source.used_in_place,
         limits=Limits(**audio.limits.model_dump()),
+        recordings=source.recordings,
     )
     tell(f"{out}: {kept} clips, {lost} lost")
 

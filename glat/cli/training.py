@@ -32,12 +32,12 @@ def train(config: RunFile, threads: Threads = 0) -> None:
     """Train a run; a training that was interrupted is resumed."""
     from ..config.runs import read_run
     from ..config.training import Execution
+    from ..lib.hardware import first_process
 
     run, params = read_run(config), _settings_if_any()
     execution = params.execution_of(run.dataset, run.backbone) if params else Execution()
     from ..tracking.following import follow
     from ..training import convergence, fit  # take seconds to import
-    from ..training.progress import first_process
 
     with follow(run, config.parent, params) as callbacks:
         fit.train(run, config.parent, execution=execution, threads=threads, callbacks=callbacks)
@@ -57,15 +57,16 @@ def _settings_if_any():
 @app.command()
 def evaluate(config: RunFile, threads: Threads = 0) -> None:
     """Score a trained run on the evaluation clips, with intervals."""
-    from ..config.runs import read_run, split_packs
+    from ..config.runs import evaluation_packs, read_run
 
-    run, params = read_run(config), load_params()
+    run = read_run(config)
+    params = load_params(run.dataset)
     if run.dataset not in params.datasets:
         raise GlatError(
             f"{config}: dataset {run.dataset!r} is not an entry of datasets in {invocation['path']}; add it there, or have "
             "snakemake evaluate it with the --configfile that has it"
         )
-    packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
+    packs = evaluation_packs(params, run)
     from ..scoring import evaluation
     from ..tracking.following import send_now
 

@@ -93,6 +93,7 @@ def _one_line(file: Path) -> str:
 
 
 class Until(StrEnum):
+    classes = "classes"
     file = "file"
     run = "run"
     scores = "scores"
@@ -108,7 +109,7 @@ def weights(
     md5: Annotated[str | None, typer.Option(help="MD5 that the file must have.")] = None,
     sha256: Annotated[str | None, typer.Option(help="SHA-256 that the file must have.")] = None,
     until: Annotated[
-        Until, typer.Option(help="How far to go: have the file; make a run of it; score it.")
+        Until, typer.Option(help="How far to go: have its class list alone; have the file; make a run of it; score it.")
     ] = Until.scores,
     threads: Threads = 0,
 ) -> None:
@@ -119,9 +120,12 @@ def weights(
     params = load_params()
     if backbone not in PANNS:
         raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
-    if until is not Until.file:
+    if until in (Until.run, Until.scores):
         published.classes_of(params)  # before a long download
     requested = published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256)
+    if until is Until.classes:
+        tell(f"{published.obtain_class_list(requested, backbone, params.fetch.limits)}: the class list of {backbone}")
+        return
     file = published.obtain(requested, params.fetch.limits)
     tell(f"{file}: {published.describe_file(file, params.weights.get(backbone))}")
     if until is Until.file:

@@ -6,6 +6,7 @@ Table 1, and have one name and one folder wherever they are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..lib.errors import GlatError
@@ -17,8 +18,8 @@ FIG2 = {"a": "n", "b": "tau"}  # the setting along each panel of Fig. 2
 
 
 class System(NamedTuple):
-    """One method as a table or figure shows it: a label, its runs (one a seed), the stream that is scored, and, in a
-    table of the paper, the control that it is (`TWO_NETWORKS`)."""
+    """One method as a table or figure shows it: a label, its runs (one a seed, or one a seed and fold), the stream that is
+    scored, and, in a table of the paper, the control that it is (`TWO_NETWORKS`)."""
 
     label: str
     runs: list[Run]
@@ -51,7 +52,10 @@ def system(
     params: Params, backbone: str, glat: dict[str, Any] | None, seeds: list[int] | None = None, **settings: Any
 ) -> System:
     """The runs of a backbone alone (`glat` None) or in GL-AT, for `seeds` (default: those of params.yaml)."""
-    runs = [resolve(params, backbone, seed, glat, **settings) for seed in seeds or params.seeds]
+    folds: Sequence[str | None] = params.corpus.folds or [None]
+    runs = [
+        resolve(params, backbone, seed, glat, fold=fold, **settings) for seed in seeds or params.seeds for fold in folds
+    ]
     return System(title(runs[0]), runs)
 
 
@@ -138,8 +142,10 @@ def controls(params: Params) -> list[Control]:
             if wanted is not None and setting not in wanted:
                 continue
             frozen = change.get("training") == "frozen_global" and params.glat.training == "joint"
-            starts = {run.seed: run if frozen else None for run in plain.runs}
-            runs = [resolve(params, backbone, seed, change, start_from=run) for seed, run in starts.items()]
+            runs = [
+                resolve(params, backbone, of.seed, change, fold=of.fold, start_from=of if frozen else None)
+                for of in plain.runs
+            ]
             rows.append(Control(backbone, question, setting, System(f"{plain.label} + GL-AT", runs)))
     return rows
 

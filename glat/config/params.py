@@ -18,6 +18,7 @@ from ..lib.documents import parse_yaml, read_yaml, sentences
 from ..lib.errors import GlatError
 from ..lib.redaction import redact
 from .settings import (
+    OWN_SECTIONS,
     Audio,
     Audit,
     Controls,
@@ -32,7 +33,7 @@ from .settings import (
     Weights,
 )
 from .training import Execution, Executions, Glat, Init, Training, Trainings
-from .types import BackboneName, Name, PublishedName, Seeds, Settings, UniqueList
+from .types import Backbones, Name, PublishedName, Seeds, Settings
 
 
 class Params(Settings):
@@ -40,7 +41,7 @@ class Params(Settings):
 
     dataset: Name
     seeds: Seeds
-    backbones: UniqueList[BackboneName] = Field(min_length=1)
+    backbones: Backbones
     glat: Glat
     init: Init = Init()
     weights: dict[PublishedName, Weights] = Field(default={})
@@ -89,7 +90,8 @@ class Params(Settings):
 
 
 def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = None) -> Params:
-    """Read and check a params file; `overrides` maps dotted keys to values that replace the file's.
+    """Read and check a params file; `overrides` maps dotted keys to values that replace the file's, also where the file has
+    a value of the dataset's own.
 
     Raises:
         GlatError: no such file, not YAML, or a key or value that is not allowed.
@@ -97,13 +99,14 @@ def load(path: str | Path = "params.yaml", overrides: dict[str, Any] | None = No
     settings = read_yaml(path, "settings", "run from the project's root or name it with --params")
     if not isinstance(settings, dict):
         raise GlatError(f"{path}: expected keys and values, found {type(settings).__name__}")
-    of_the_file = settings
+    changes: dict[str, Any] = {}
     for key, value in (overrides or {}).items():
         nested: Any = value
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        settings = _merge(settings, nested)
-    return parse(settings, named(path, settings != of_the_file))
+        changes = _merge(changes, nested)
+    changed = _merge(_without_own(settings, changes), changes)
+    return parse(changed, named(path, changed != settings))
 
 
 def named(path: str | Path, changed: bool) -> str:
@@ -121,6 +124,7 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
     from . import experiments  # which is made from settings
 
     params, faults = _validate(settings)
+    params = params and _with_own(params)
     refused = [fault.partition(":")[0] for fault in faults]
     if params is not None:
         faults += _dataset_faults(params)
@@ -144,6 +148,36 @@ def _validate(settings: dict[str, Any]) -> tuple[Params | None, list[str]]:
         return Params.model_validate(rest), faults
     except ValidationError:
         return None, faults
+
+
+def _with_own(params: Params) -> Params:
+    """The settings with the chosen dataset's own values in their sections."""
+    if params.dataset not in params.datasets:
+        return params
+    settings, entry = params.model_dump(by_alias=True), params.corpus
+    own = {key: value for key in OWN_SECTIONS if (value := getattr(entry, key))}
+    return Params.model_validate(_merge(settings, own)) if own else params
+
+
+def _without_own(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a file without those values of the chosen dataset's own that `changes` gives for all datasets."""
+    datasets = settings.get("datasets")
+    name = changes.get("dataset", settings.get("dataset"))
+    if not isinstance(datasets, dict) or not isinstance(entry := datasets.get(name), dict):
+        return settings
+    sections = {key: changes[key] for key in (*OWN_SECTIONS, "training", "execution") if key in changes}
+    return settings | {"datasets": datasets | {name: _subtract(entry, sections)}}
+
+
+def _subtract(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the keys that are given, to any depth."""
+    rest = dict(settings)
+    for key in settings.keys() & given.keys():
+        if isinstance(settings[key], dict) and isinstance(given[key], dict):
+            rest[key] = _subtract(settings[key], given[key])
+        else:
+            del rest[key]
+    return rest
 
 
 def _dataset_faults(params: Params) -> list[str]:

@@ -23,6 +23,8 @@ from .settings import Waveform
 from .training import Glat, Training
 from .types import Count, Dropout, Hop, Name, Natural, Settings
 
+Stream = Literal["global", "local"]
+
 
 class Run(Settings):
     """The resolved settings of one training: the content of a run's config.yaml."""
@@ -35,11 +37,14 @@ class Run(Settings):
     hop: Hop
     classes: Count
     seed: Natural
+    fold: Name | None = None  # that it is evaluated on, in a cross-validation
     glat: Glat | None
-    init: dict[Literal["global", "local"], str | None]  # weights that a stream starts from
+    init: dict[Stream, str | None]  # weights that a stream starts from
+    init_classes: dict[Stream, str] = Field(default={})  # class lists of those that have none of their own
     audio: Waveform
     training: Training
     packs: list[str]  # the training shards, relative to the project's root
+    validation_packs: list[str] = Field(default=[])  # those that `training.select: best` chooses by
 
     @property
     def folder(self) -> Path:
@@ -47,8 +52,18 @@ class Run(Settings):
 
     @property
     def group(self) -> str:
-        """What names the runs that differ in the seed alone: `cnn10-glat` of `cnn10-glat-s0`."""
-        return self.name.removesuffix(f"-s{self.seed}")
+        """What names the runs that differ in seed and fold alone: `cnn10-glat` of `cnn10-glat-fold1-s0`."""
+        return self.name.removesuffix(f"-s{self.seed}").removesuffix(f"-{self.fold}")
+
+    @property
+    def streams_from_scratch(self) -> list[str]:
+        """The streams whose backbone starts from random weights."""
+        begun = {stream for stream, path in self.init.items() if path}
+        if self.glat and "global" in begun and self.glat.training == "frozen_global":
+            begun.add("local")  # both start from the same weights
+        if self.glat and begun and self.glat.sharing == "backbone":
+            return []
+        return [stream for stream in ("global", "local") if stream not in begun and (self.glat or stream == "global")]
 
     @property
     def published(self) -> bool:
@@ -63,20 +78,31 @@ def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["
     return [str(path(split, shard)) for split in splits for shard in range(entry.shards(split))]
 
 
+def evaluation_packs(params: Params, run: Run) -> list[str]:
+    """The shards that a run is evaluated on. Raises GlatError for a run of a fold that its dataset no longer has."""
+    if run.fold and run.fold not in params.datasets[run.dataset].splits:
+        raise GlatError(
+            f"{run.folder}: evaluated on {run.fold}, which is not one of datasets.{run.dataset}.splits any more; add it there"
+        )
+    return split_packs(params, run.dataset, params.datasets[run.dataset].evaluation_splits(run.fold))
+
+
 def resolve(
     params: Params,
     backbone: str,
     seed: int,
     glat: dict[str, Any] | None = None,
     *,
+    fold: str | None = None,
     steps: int | None = None,
     start_from: Run | None = None,
 ) -> Run:
     """One run of the chosen dataset: the backbone alone (`glat` None) or in GL-AT (what differs from `params.glat`).
 
-    `steps` replaces the step budget; the global stream starts from the trained `start_from` instead of `params.init`.
+    `fold` is the one of `folds` that it is evaluated on; `steps` replaces the step budget; the global stream starts from the
+    trained `start_from` instead of `params.init`.
 
-    The name holds the backbone, the settings that differ, and the seed, as in `cnn10-glat-n3-s0`: settings equal
+    The name holds the backbone, the settings that differ, the fold and the seed, as in `cnn10-glat-n3-s0`: settings equal
     to the defaults of params.yaml are not named, so that the same run has one name wherever it is asked for.
     """
     parts, method = [backbone], None
@@ -90,22 +116,35 @@ def resolve(
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")
     begin = str(start_from.folder / layout.CHECKPOINT) if start_from else params.init.global_.get(backbone)
+    init: dict[Stream, str | None] = {"global": begin, "local": params.init.local.get(backbone) if method else None}
+    lists = {stream: _class_list(params, backbone, path) for stream, path in init.items()}
     entry = params.corpus
     return Run(
         dataset=params.dataset,
-        name="-".join([*parts, f"s{seed}"]),
+        name="-".join([*parts, *([fold] if fold else []), f"s{seed}"]),
         backbone=backbone,
         width=entry.width_of(backbone) or math.inf,  # where there is none for it, `faults_of` says so
         dropout=entry.dropout,
         hop=entry.hop,
         classes=entry.classes,
         seed=seed,
+        fold=fold,
         glat=method,
-        init={"global": begin, "local": params.init.local.get(backbone) if method else None},
+        init=init,
+        init_classes={stream: path for stream, path in lists.items() if path},
         audio=params.audio.waveform,
         training=training,
-        packs=split_packs(params, params.dataset, entry.train),
+        packs=split_packs(params, params.dataset, entry.training_splits(fold)),
+        validation_packs=split_packs(params, params.dataset, entry.validation) if training.select == "best" else [],
     )
+
+
+def _class_list(params: Params, backbone: str, path: str | None) -> str | None:
+    """The class list of published weights; None for other weights, and where the dataset's classes come from the same list."""
+    known = params.weights.get(backbone)
+    if path is None or known is None or Path(path) != known.path or known.classes is None:
+        return None
+    return None if params.corpus.lists().get(layout.CLASS_LIST) == known.classes else str(known.class_list)
 
 
 def faults_of(params: Params, run: Run) -> list[str]:
@@ -126,6 +165,10 @@ def faults_of(params: Params, run: Run) -> list[str]:
         if path and path == named.get(run.backbone) and Path(path).is_relative_to(layout.RUNS / run.dataset):
             what = f"{path} is a run that these settings would change"
             faults.append(f"init.{key}.{run.backbone}: {what}; copy the file elsewhere")
+    faults += _training_faults(run)
+    if run.training.select == "best" and params.evaluation.pool != "mean":
+        what = "training.select 'best' scores the parts of a clip by their mean"
+        faults.append(f"evaluation.pool: {params.evaluation.pool!r}, but {what}; set mean, or training.select: last")
     if run.glat is None:
         return faults
     # A value that `glat` has itself is its own; another one is of a sweep.
@@ -144,6 +187,25 @@ def faults_of(params: Params, run: Run) -> list[str]:
         if run.init["global"] is None:
             needed = f"weights of the global stream for {run.backbone}"
             faults.append(f"init.global: glat.training 'frozen_global' needs {needed}")
+    return faults
+
+
+def _training_faults(run: Run) -> list[str]:
+    """What of a run's training can't be done with its weights to start from and its validation clips."""
+    training, faults = run.training, []
+    for stream in run.streams_from_scratch if training.freeze_backbone else ():
+        what = f"the {stream} stream of {run.backbone} starts from random weights"
+        remedy = f"name others in init.{stream}.{run.backbone}, or set 0 for it under training.by_backbone"
+        faults.append(f"training.freeze_backbone: {training.freeze_backbone} steps, but {what}; {remedy}")
+    if training.select == "best":
+        every, steps = training.validation.every, training.steps
+        if not run.validation_packs:
+            needed = f"validation clips; name splits for them in datasets.{run.dataset}.validate"
+            faults.append(f"training.select: 'best' needs {needed}")
+        if every > steps:
+            faults.append(
+                f"training.validation.every: {every}, but the training of {run.name} ends after {steps} steps"
+            )
     return faults
 
 

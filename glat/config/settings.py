@@ -4,16 +4,17 @@ them together. Defaults are those of params.yaml (a test compares them), for cal
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ..lib import addresses
 from ..lib.errors import GlatError
 from ..lib.layout import CLASS_LIST, WEIGHTS, segment_list, shard_count, strong_list
-from .training import Executions, Trainings
+from .training import Executions, Glat, Init, Trainings
 from .types import (
     BackboneName,
+    Backbones,
     ClipSeconds,
     Count,
     Dropout,
@@ -34,29 +35,42 @@ from .types import (
     check_path,
 )
 
+AUDIOSET_CLASSES = "https://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv"
+
 
 class Weights(Settings):
-    """Published weights: an address or a path, and the checksums that their publisher gives."""
+    """Published weights: an address or a path, and the checksums that their publisher gives. classes: the address or path of
+    the class list of their outputs, which such a file does not hold; None: it is not known."""
 
     file: InputPath
     md5: Md5 | None = None
     sha256: Sha256 | None = None
+    classes: InputPath | None = AUDIOSET_CLASSES
 
     @property
     def path(self) -> Path:
-        """Where the file lies once it is there: a path is itself, an address has a place in `weights/`. Of those without
-        a checksum, the name tells the address too: nothing else would tell two files of one name apart.
+        """Where the file lies once it is there (`_place`)."""
+        return _place(self.file, bool(self.md5 or self.sha256), "the checkpoint")
 
-        Raises:
-            GlatError: an address that does not name a file.
-        """
-        if not addresses.is_address(self.file):
-            return Path(self.file)
-        if not (name := addresses.file_name(self.file)):
-            raise GlatError(f"{self.file}: this address does not name a file; give the address of the checkpoint")
-        path = WEIGHTS / name
-        known = self.md5 or self.sha256
-        return path if known else path.with_name(f"{path.stem}-{addresses.address_hash(self.file)}{path.suffix}")
+    @property
+    def class_list(self) -> Path | None:
+        """Where the class list lies once it is there, in the same way."""
+        return _place(self.classes, False, "the class list") if self.classes else None
+
+
+def _place(file: str, checked: bool, what: str) -> Path:
+    """Where a file lies once it is there: a path is itself, an address has a place in `weights/`. Of those without a checksum,
+    the name tells the address too: nothing else would tell two files of one name apart.
+
+    Raises:
+        GlatError: an address that does not name a file.
+    """
+    if not addresses.is_address(file):
+        return Path(file)
+    if not (name := addresses.file_name(file)):
+        raise GlatError(f"{file}: this address does not name a file; give the address of {what}")
+    path = WEIGHTS / name
+    return path if checked else path.with_name(f"{path.stem}-{addresses.address_hash(file)}{path.suffix}")
 
 
 class Listed(Settings):
@@ -109,32 +123,33 @@ class Evaluation(Settings):
     batch_size: Count = 32
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: Natural = 0
+    pool: Literal["mean", "maximum"] = "mean"  # the scores of the parts of a clip that is longer than clip_seconds
     only: InputPath | None = None  # a file that lists the clips to score: `glat.scoring.manifest.read_list`
 
 
 class Table1(Settings):
     """Backbones of which Table 1, where it has them, shows two networks on the whole clip beside GL-AT."""
 
-    two_networks: list[BackboneName]
+    two_networks: list[BackboneName] = Field(default=["cnn10"])
 
 
 class Table2(Settings):
-    backbone: BackboneName
+    backbone: BackboneName = "cnn10"
 
 
 class Fig2(Settings):
     """The sweeps of Fig. 2: `n` at glat.tau and `tau` at glat.n, for the seeds given (null: all of `seeds`)."""
 
-    backbone: BackboneName
-    n: UniqueList[Count] = Field(min_length=1)
-    tau: UniqueList[Positive] = Field(min_length=1)
+    backbone: BackboneName = "cnn10"
+    n: UniqueList[Count] = Field(default=[1, 2, 3, 4, 5, 6, 7], min_length=1)
+    tau: UniqueList[Positive] = Field(default=[1, 2, 3, 4, 5, 10], min_length=1)
     seeds: Seeds | None = None
 
 
 class Controls(Settings):
     """Which controls, by the names of `glat.config.experiments.QUESTIONS` (null: all), of which backbones, with which seeds."""
 
-    backbones: UniqueList[BackboneName] = Field(min_length=1)
+    backbones: Backbones = Field(default=["cnn10"])
     settings: list[str] | None = None
     seeds: Seeds | None = None
 
@@ -177,13 +192,21 @@ def _check_places(metadata: str | dict[str, str | Listed] | None) -> str | dict[
     return metadata
 
 
+# Sections of params.yaml that a dataset may have values of its own for. `glat.config.params` puts them in their place;
+# `training` and `execution`, which have exceptions for backbones too, it layers for each backbone.
+OWN_SECTIONS = ("seeds", "backbones", "glat", "init", "audio", "evaluation", "table1", "table2", "fig2", "controls")
+
+
 class Dataset(Settings):
     """A dataset: its source, its splits, and the size of the networks that are trained on it.
 
-    metadata: where the lists come from, unless the source makes them. train, evaluate: the splits used for each. width:
-    channels relative to the published networks, one number or one per backbone, with `default` for the others. dropout: a
+    metadata: where the lists come from, unless the source makes them. train, evaluate: the splits used for each. folds: in
+    their place, splits of a cross-validation: each is evaluated on by a run that is trained on the others. validate: those
+    by which `training.select: best` chooses a network; nothing trains on them or is evaluated by them. width: channels
+    relative to the published networks, one number or one per backbone, with `default` for the others. dropout: a
     factor on the published rates. hop: of the log-mel front end, in samples at 32 kHz; a backbone with a hop of its own
-    ignores it. training, execution: overrides of the sections of these names.
+    ignores it. Behind these, the dataset's own values for the sections of params.yaml of these names (`OWN_SECTIONS`,
+    training, execution).
     """
 
     source: dict[str, Any]
@@ -191,20 +214,59 @@ class Dataset(Settings):
     classes: Count
     shard_size: Count
     splits: dict[Name, Count]
-    train: UniqueList[Name] = Field(min_length=1)
-    evaluate: UniqueList[Name] = Field(min_length=1)
+    train: UniqueList[Name] = Field(default=[])
+    evaluate: UniqueList[Name] = Field(default=[])
+    folds: Annotated[UniqueList[Name], Field(min_length=2)] | None = None
+    validation: UniqueList[Name] = Field(default=[], alias="validate")
     width: Width | dict[str, Width] = 1.0
     dropout: Dropout = 1.0
     hop: Hop = 320
-    training: Override[Trainings] = Field(default={})  # type: ignore[assignment]  # kept as given, a dict
+    seeds: Seeds | None = None
+    backbones: Backbones | None = None
+    glat: Override[Glat] = Field(default={})  # type: ignore[assignment]  # kept as given, a dict
+    init: Override[Init] = Field(default={})  # type: ignore[assignment]
+    audio: Override[Audio] = Field(default={})  # type: ignore[assignment]
+    evaluation: Override[Evaluation] = Field(default={})  # type: ignore[assignment]
+    table1: Override[Table1] = Field(default={})  # type: ignore[assignment]
+    table2: Override[Table2] = Field(default={})  # type: ignore[assignment]
+    fig2: Override[Fig2] = Field(default={})  # type: ignore[assignment]
+    controls: Override[Controls] = Field(default={})  # type: ignore[assignment]
+    training: Override[Trainings] = Field(default={})  # type: ignore[assignment]
     execution: Override[Executions] = Field(default={})  # type: ignore[assignment]
 
-    @field_validator("train", "evaluate")
+    @field_validator("train", "evaluate", "folds", "validation")
     @classmethod
-    def _check_splits(cls, named: list[str], info: ValidationInfo) -> list[str]:
-        splits = info.data.get("splits", named)  # where the splits are wrong themselves, that alone is said
-        if unknown := [split for split in named if split not in splits]:
+    def _check_splits(cls, named: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        splits = info.data.get("splits", named) or []  # where the splits are wrong themselves, that alone is said
+        if unknown := [split for split in named or [] if split not in splits]:
             raise ValueError(f"{unknown[0]!r} is not one of its splits: {', '.join(splits)}")
+        return named
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> Self:
+        if self.folds and (self.train or self.evaluate):
+            raise ValueError("has folds, which take turns: leave out train and evaluate, or folds")
+        if not self.folds and not (self.train and self.evaluate):
+            lacking = "evaluate" if self.train else "train"
+            raise ValueError(
+                f"{lacking}: missing; name at least one of its splits, or give folds for a cross-validation"
+            )
+        return self
+
+    def training_splits(self, fold: str | None = None) -> list[str]:
+        """The splits that a run is trained on: all folds but its own; without a fold, all of them."""
+        return [name for name in self.folds or self.train if name != fold]
+
+    def evaluation_splits(self, fold: str | None = None) -> list[str]:
+        """The splits that a run is evaluated on: its fold; without one, all of them."""
+        return [fold] if fold else self.folds or self.evaluate
+
+    @field_validator("validation")
+    @classmethod
+    def _check_apart(cls, named: list[str], info: ValidationInfo) -> list[str]:
+        for role in ("train", "evaluate", "folds"):
+            if shared := [split for split in named if split in (info.data.get(role) or [])]:
+                raise ValueError(f"{shared[0]!r} is one of its splits of `{role}` too; validate on clips of their own")
         return named
 
     def lists(self) -> dict[str, str]:

@@ -52,6 +52,14 @@ class Plateau(Settings):
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.01
 
 
+class Validation(Settings):
+    """`select: best`: every `every` steps, mAP on all clips of the dataset's `validate` splits; after `patience` looks in a row
+    without a better one, the training ends (None: only with its last step)."""
+
+    every: Count = 1000
+    patience: Count | None = None
+
+
 class Execution(Settings):
     """How trainings and evaluations are executed: nothing here changes the mathematics, so no run depends on it.
 
@@ -96,6 +104,10 @@ class Training(Settings):
     spec_augment: SpecAugment = SpecAugment()
     gradient_clip: Positive | None = None
     sync_batchnorm: bool = True
+    freeze_backbone: Natural = 0
+    backbone_learning_rate: Positive = 1.0
+    select: Literal["last", "best"] = "last"
+    validation: Validation = Validation()
 
     @property
     def extendable(self) -> bool:

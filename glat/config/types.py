@@ -70,6 +70,7 @@ BackboneName = Annotated[str, AfterValidator(_check_backbone)]
 PublishedName = Annotated[str, AfterValidator(_check_published)]
 InputPath = Annotated[str, AfterValidator(check_path)]
 UniqueList = Annotated[list[T], AfterValidator(_check_unique)]
+Backbones = Annotated[UniqueList[BackboneName], Field(min_length=1)]
 Seeds = Annotated[UniqueList[Natural], Field(min_length=1)]
 
 

@@ -31,6 +31,8 @@ class Use(IntEnum):
     AUDIT = 11  # the clips that an audit listens to; numbers: clips there are
     WATCH = 12  # the evaluation clips scored while training
     HELD_OUT = 13  # the training clips that `schedule: plateau` holds out; numbers: of a clip, for its windows
+    VALIDATION = 14  # windows of the looks at validation clips; numbers: of a clip
+    CROPS = 15  # which part of a longer clip is trained on; numbers: step
 
 
 def generator(use: Use, seed: int, *numbers: int) -> np.random.Generator:

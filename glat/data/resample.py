@@ -1,4 +1,4 @@
-"""From audio files to waveforms of one rate and length, a shard at a time.
+"""From audio files to waveforms of one rate, a shard at a time.
 
 What the download step leaves for a shard is `<shard>.csv`, columns clip, file, part, kind, reason. Of a clip that is there,
 `file` is the audio file (relative to the audio folder, or absolute) and `part` says where in it the clip is (empty: all of
@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -41,12 +42,13 @@ SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
 
 
 class Row(NamedTuple):
-    """What is known of a kept clip: rate in Hz and length in seconds of its source, its `audio.clips.Statistics`, a hash of
-    its int16 samples, the stored bytes, and where it came from."""
+    """What is known of a kept clip: rate in Hz and length in seconds of its source, how many samples it has, their
+    `audio.clips.Statistics` and hash, the stored bytes, and where it came from."""
 
     clip: str
     source_rate: int
     source_seconds: float
+    samples: int
     peak: float
     mean: float
     rms: float
@@ -62,6 +64,7 @@ class _Found(NamedTuple):
     payload: bytes
     source_rate: int
     source_seconds: float
+    samples: int
     statistics: Statistics
     blake2b: str
 
@@ -79,13 +82,15 @@ def resample_shard(
     read: Callable[[pd.DataFrame, Path, float], Iterator[Any]] = read_files,
     in_place: bool = False,
     limits: Limits = UNLIMITED,
+    recordings: bool = False,
 ) -> tuple[int, int]:
     """Decode and resample a shard's audio into `out_folder`; returns (clips kept, clips lost).
 
-    segments: the shard's rows (`audioset.read_segments`); listing: the download step's table; read:
-    the source's `read`, for audio that does not lie in files of its own; in_place: keep no waveform, only where it is;
-    limits: what one clip may cost. Clips are streamed through `workers` processes, and the bytes written do not depend on
-    how many there are. A clip that gives no audio goes to the ledger with its reason, and the others go on.
+    segments: the shard's rows (`audioset.read_segments`); listing: the download step's table; read: the source's `read`,
+    for audio that does not lie in files of its own; in_place: keep no waveform, only where it is; limits: what one clip may
+    cost; recordings: keep files without a part whole, however long. A clip has `seconds`, or as much of its segment as there
+    is, where that is longer. Clips are streamed through `workers` processes, and the bytes written do not depend on how many
+    there are. A clip that gives no audio goes to the ledger with its reason, and the others go on.
 
     Raises GlatError if the listing is not this shard's, every clip is lost, the disk is too small, a worker dies, or a
     clip that is to be used in place has another rate or length.
@@ -98,14 +103,19 @@ def resample_shard(
             f"the listing: clip {clip} is not in this shard's segments, or is listed twice; run `glat download`"
         )
     there = listing[(listing["kind"] == "") & (listing["file"] != "")]
+    length = dict(zip(segments["clip"], segments["end"] - segments["start"], strict=True))  # in seconds
     if not in_place:
         # FLAC takes half to two thirds of it, as the recordings' noise lets it.
-        need_space(out_folder, round(len(there) * rate * seconds * (2 if codec == "pcm16" else 1.2)))
-    sources: Iterator[Any] = zip(there.itertuples(), read(there, audio_folder, seconds + OVERHANG), strict=True)
+        clips = np.maximum(seconds, [0.0 if recordings else length[clip] for clip in there["clip"]])
+        need_space(out_folder, round(float(clips.sum()) * rate * (2 if codec == "pcm16" else 1.2)))
+    longest = {row.clip: math.inf if recordings and not row.part else length[row.clip] for row in there.itertuples()}
+    most = max([seconds, *longest.values()]) + OVERHANG
+    sources: Iterator[Any] = zip(there.itertuples(), read(there, audio_folder, most), strict=True)
     if in_place:
         sources = _fitting(sources, rate, round(rate * seconds))
     jobs = (
-        (row.clip, source, rate, seconds, min_seconds, None if in_place else codec, limits) for row, source in sources
+        (row.clip, source, rate, seconds, min_seconds, None if in_place else codec, limits, longest[row.clip])
+        for row, source in sources
     )
     losses = dict.fromkeys(segments["clip"], Loss.of(Kind.NOT_LISTED))
     losses |= {row.clip: Loss(Kind(row.kind), row.reason) for row in listing.itertuples() if row.kind}
@@ -113,7 +123,8 @@ def resample_shard(
     with whole(out_folder) as folder:
         folder.mkdir()
         with open(folder / f"waveform{SUFFIX[codec]}", "wb") as waveform:
-            results = in_order(_prepare, jobs, workers, lambda clip, *_: f"clip {clip}")
+            # Recordings may be long: few results wait in memory.
+            results = in_order(_prepare, jobs, workers, lambda clip, *_: f"clip {clip}", 1 if recordings else 4)
             for place in progress(list(listing.itertuples()), f"resample {out_folder.name}"):
                 if place.kind or not place.file:
                     continue
@@ -124,7 +135,7 @@ def resample_shard(
                 del losses[place.clip]
                 waveform.write(found.payload)
                 measured = (*found.statistics, found.blake2b, len(found.payload), place.file, place.part)
-                kept.append(Row(place.clip, found.source_rate, found.source_seconds, *measured))
+                kept.append(Row(place.clip, found.source_rate, found.source_seconds, found.samples, *measured))
         if in_place:
             (folder / f"waveform{SUFFIX[codec]}").unlink()
         places = {row.clip: (Path(row.file).name, row.part) for row in there.itertuples()}
@@ -169,10 +180,17 @@ def _fitting(sources: Iterator[tuple[Any, Any]], rate: int, samples: int) -> Ite
 
 
 def _prepare(
-    _clip: str, source: Any, rate: int, seconds: float, min_seconds: float, codec: str | None, limits: Limits
+    _clip: str,
+    source: Any,
+    rate: int,
+    seconds: float,
+    min_seconds: float,
+    codec: str | None,
+    limits: Limits,
+    longest: float,
 ) -> _Found | Loss:
     try:
-        samples, source_rate, found, wraps = prepare(source, rate, seconds, min_seconds, limits)
+        samples, source_rate, found, wraps = prepare(source, rate, seconds, min_seconds, limits, longest)
     except AudioError as error:
         return Loss(error.kind, str(error))
     except Exception as error:
@@ -181,7 +199,7 @@ def _prepare(
     digest = hashlib.blake2b(stored, digest_size=16).hexdigest()
     if codec == "flac":
         stored = encode_flac(samples, rate)
-    return _Found(stored if codec else b"", source_rate, found, statistics(samples, wraps), digest)
+    return _Found(stored if codec else b"", source_rate, found, len(samples), statistics(samples, wraps), digest)
 
 
 def encode_flac(samples: np.ndarray, rate: int) -> bytes:

@@ -87,14 +87,18 @@ class BalancedBatches:
 
 
 class Steps:
-    """An iterable of batches (lists of clip indices) of `BalancedBatches`, from one step to another."""
+    """An iterable of batches of `BalancedBatches`, from one step to another: lists of (clip index, place), where `place` is
+    drawn evenly from [0, 1) for each draw and says which part of a longer clip is taken (`packs.read.Crops`)."""
 
     def __init__(self, batches: BalancedBatches, start: int, stop: int, rank: int, world: int):
         self.batches, self.start, self.stop, self.rank, self.world = batches, start, stop, rank, world
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, float]]]:
         for k in range(self.start, self.stop):
-            yield self.batches.batch(k, self.rank, self.world).tolist()
+            clips = self.batches.batch(k, self.rank, self.world).tolist()
+            places = generator(Use.CROPS, self.batches.seed, k).random(self.batches.batch_size)
+            first = self.rank * len(clips)
+            yield list(zip(clips, places[first : first + len(clips)].tolist(), strict=True))
 
     def __len__(self) -> int:
         return max(0, self.stop - self.start)

@@ -41,9 +41,9 @@ def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterat
 
 
 def in_order(
-    work: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int, title: Callable[..., str]
+    work: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int, title: Callable[..., str], ahead: int = 4
 ) -> Iterator[T]:
-    """`work(*job)` of each job in their order, by `workers` processes that keep only a few results ahead of the reader.
+    """`work(*job)` of each job in their order, by `workers` processes, each at most `ahead` results ahead of the reader.
 
     title: what to call a job in an error. Raises GlatError, at about its job, where a process is killed.
     """
@@ -52,14 +52,14 @@ def in_order(
         return
     # Spawned, not forked: the parent may hold threads (torch, HDF5), which a fork would leave half alive.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _follow_parent)
-    jobs, ahead = iter(jobs), deque[tuple[tuple[Any, ...], Future[T]]]()
+    jobs, begun = iter(jobs), deque[tuple[tuple[Any, ...], Future[T]]]()
     try:
         while True:
-            while len(ahead) < 4 * workers and (job := next(jobs, None)) is not None:
-                ahead.append((job, pool.submit(work, *job)))
-            if not ahead:
+            while len(begun) < ahead * workers and (job := next(jobs, None)) is not None:
+                begun.append((job, pool.submit(work, *job)))
+            if not begun:
                 return
-            job, result = ahead.popleft()
+            job, result = begun.popleft()
             try:
                 yield result.result()
             except BrokenProcessPool:

@@ -1,4 +1,8 @@
-"""Fetching one file over HTTP: resumed where it was cut off, checked, and whole or absent."""
+"""Fetching one file over HTTP: resumed where it was cut off, checked, and whole or absent.
+
+pooch, the usual library for it, begins a file anew after each interruption and bounds neither its size nor its time, so
+requests and urllib3's Retry are used here.
+"""
 
 from __future__ import annotations
 
@@ -110,11 +114,34 @@ def _complete(address: str, path: Path, sha256: str | None, md5: str | None, lim
 
 
 def check_file(path: str | Path, sha256: str | None = None, md5: str | None = None, name: str | None = None) -> None:
-    """Raise GlatError, about `name`, unless a file has these checksums."""
+    """Raise `WrongChecksum`, about `name`, unless a file has these checksums."""
     for algorithm, title, wanted in (("sha256", "SHA-256", sha256), ("md5", "MD5", md5)):
         if wanted and (found := hash_file(path, algorithm)) != wanted.lower():
             what = f"its {title} is {found}, expected {wanted.lower()}"
-            raise GlatError(f"{name or path}: {what}; the file is damaged or another one")
+            raise WrongChecksum(f"{name or path}: {what}; the file is damaged or another one")
+
+
+class WrongChecksum(GlatError):
+    """A file that is not the one that a checksum was given for."""
+
+
+def file_size(address: str) -> int | None:
+    """Bytes of the file at an address, without fetching it; None where its server does not tell."""
+    found: list[int] = []
+
+    def ask() -> None:
+        headers = {"Accept-Encoding": "identity"}
+        with (
+            _Session() as session,
+            session.head(address, headers=headers, allow_redirects=True, timeout=TIMEOUT) as response,
+        ):
+            length = response.headers.get("Content-Length", "")
+            if response.status_code == 200 and length.isdecimal() and int(length):
+                found.append(int(length))
+
+    with suppress(TimeoutError, requests.RequestException):
+        _run_until(time.monotonic() + TIMEOUT, ask)
+    return found[0] if found else None
 
 
 class TooLarge(Exception):

@@ -49,6 +49,12 @@ def cluster(devices: int, nodes: int) -> ClusterEnvironment:
     return LightningEnvironment()
 
 
+def first_process() -> bool:
+    """Whether this is the first process of a training, whoever started its processes: Lightning, srun or torchrun."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
+
+
 def accelerator(setting: str) -> str:
     """Of "auto", "gpu" where CUDA has a device, else "cpu". Raises GlatError for "gpu" where there is none."""
     if setting == "gpu" and not torch.cuda.is_available():

@@ -2,6 +2,7 @@
 workflow/; a file's name also stands where the file is written.
 
     data/<dataset>/dataset.json                           settings, for DVC
+    data/<dataset>/source/, source.json                   what was fetched for all shards, and what that is
     data/<dataset>/metadata/                              the lists
     data/<dataset>/audio/<split>/<shard>.csv, <shard>/    what was got, and the audio
     data/<dataset>/resampled/<split>/<shard>/
@@ -45,6 +46,16 @@ class Data:
     @property
     def settings(self) -> Path:
         return self.folder / "dataset.json"
+
+    @property
+    def source(self) -> Path:
+        """The folder of what was fetched for all shards."""
+        return self.folder / "source"
+
+    @property
+    def fetched(self) -> Path:
+        """What was fetched for all shards, written once all of it is there."""
+        return self.folder / "source.json"
 
     @property
     def metadata(self) -> Path:

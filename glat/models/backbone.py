@@ -28,7 +28,8 @@ class Backbone(nn.Module, ABC):
     Class attributes:
         front_end: settings of `LogMel` that differ from its defaults.
         min_frames: the shortest log-mel input, in frames, that leaves one frame after all pooling.
-        classifier: names of the submodules that make up the classifier (for `sharing: classifier` and `frame_dropout`).
+        classifier: names of the submodules that make up the classifier (for `sharing: classifier`, `frame_dropout`, and for
+            what is frozen or trained at a rate of its own); the rest is what trained weights bring to other classes.
 
     SpecAugment is a mask `keep` (B, 1, frames, mels), 0 inside a stripe and 1 outside, by which the spectrogram is
     multiplied after its bands are normalised. A network that normalises its bands takes it as a second argument,

@@ -86,8 +86,8 @@ def write_pr(params: Params, folder: Path) -> None:
     same_clips(measured)
     curves = {}
     for one in measured:
-        predictions = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
-        of_runs = [macro_pr(p["target"].astype(bool), p[one.system.stream]) for p in predictions]
+        found = [read_predictions(run.folder / "predictions.h5") for run in one.system.runs]
+        of_runs = [macro_pr(p["target"].astype(bool), p[one.system.stream]) for p in found]
         curves[one.system.label] = np.mean(of_runs, 0)
     lines = []
     for one, (label, precision) in zip(measured, curves.items(), strict=True):

@@ -17,7 +17,17 @@ from ..scoring.localisation import LOCALISATION, class_table, localise, strong_l
 from ..scoring.predictions import read_predictions
 from ..training.convergence import NO_VERDICT
 from . import tables, text
-from .measured import Measured, confidence, convergence_columns, provenance_columns, read, same_clips
+from .folds import combine_estimates
+from .measured import (
+    Measured,
+    by_seed,
+    confidence,
+    convergence_columns,
+    predictions,
+    provenance_columns,
+    read,
+    same_clips,
+)
 from .plots import CHANCE, METHOD, figure, foot, open_marks
 from .verdicts import ONE_SEED, both_converged, decide, difference_columns
 
@@ -34,20 +44,22 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
     corrected by Holm's method over the classes (`verdicts.decide`).
     """
     seeds = [seed for seed in plain.metrics if seed in glat.metrics]
-    folders = [{run.seed: run.folder for run in one.system.runs} for one in (plain, glat)]
-    predictions = [[read_predictions(of[seed] / "predictions.h5") for seed in seeds] for of in folders]
-    level, rows = confidence([plain, glat]), []
-    for index, (mid, name) in enumerate(zip(predictions[0][0]["mid"], predictions[0][0]["display_name"], strict=True)):
+    runs = [[by_seed(one.system)[seed] for seed in seeds] for one in (plain, glat)]
+    scored = [[[read_predictions(run.folder / "predictions.h5") for run in of_folds] for of_folds in of] for of in runs]
+    level, rows, first = confidence([plain, glat]), [], scored[0][0][0]
+    for index, (mid, name) in enumerate(zip(first["mid"], first["display_name"], strict=True)):
         if mid not in duration:
             continue
         column = slice(index, index + 1)
         found = [
-            [next(class_estimates(one["target"][:, column], one["fused"][:, column])) for one in of]
-            for of in predictions
+            [[next(class_estimates(p["target"][:, column], p["fused"][:, column])) for p in folds] for folds in of]
+            for of in scored
         ]
-        if not all(found[0]):  # no positive
+        if not all(classwise for of in found for folds in of for classwise in folds):  # no positive
             continue
-        alone, both = ([classwise[0] for classwise in of if classwise] for of in found)
+        alone, both = (
+            [combine_estimates([classwise[0] for classwise in folds if classwise]) for folds in of] for of in found
+        )
         row = {"mid": mid, "display_name": name, "median_duration": duration[mid]}
         row |= {"AP_alone": np.mean([ap.value for ap in alone]), "AP_glat": np.mean([ap.value for ap in both])}
         gain = difference_columns("gain", difference(both, alone, level), mid, both_converged(plain, glat))
@@ -115,14 +127,14 @@ def write(params: Params, folder: Path) -> None:
     tau, seconds = params.glat.tau, params.audio.clip_seconds
     clips = provenance_columns(glat) | convergence_columns(glat)
     strong = strong_labels(params)
-    predictions = [read_predictions(run.folder / "predictions.h5") for run in glat.system.runs]
-    found = [localise(one, strong, tau, seconds) for one in predictions]
+    scored = list(predictions(glat.system).values())
+    found = [localise(one, strong, tau, seconds) for one in scored]
     if found[0].empty:
         _skip(f"{params.dataset} has no strong labels of its evaluation clips: localisation was skipped", folder)
         return
-    names = dict(zip(predictions[0]["mid"], predictions[0]["display_name"], strict=True))
+    names = dict(zip(scored[0]["mid"], scored[0]["display_name"], strict=True))
     level = confidence([plain, glat])
-    chosen = np.sum([windows_per_class(one, strong) for one in predictions], axis=0)
+    chosen = np.sum([windows_per_class(one, strong) for one in scored], axis=0)
     table = class_table(found, strong, names, chosen, level)
     draw_hits(table, tau, glat, folder / "localisation")
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])

@@ -22,8 +22,9 @@ from ..lib.provenance import hardware, versions
 from ..scoring.intervals import d_prime_interval, interval
 from ..scoring.jackknife import Estimate
 from ..scoring.manifest import DIGITS, common_clips
-from ..scoring.predictions import METRICS, VERSION, Influence, read_influence
+from ..scoring.predictions import METRICS, VERSION, Influence, read_influence, read_predictions
 from ..training import convergence
+from . import folds
 
 # The keys of metrics.json that tables and figures use.
 KEYS = (
@@ -34,7 +35,8 @@ YET = " yet"  # at the end of the reason why a run is missing that did not fail
 
 
 class Measured(NamedTuple):
-    """A system with the metrics of its runs, by training seed; runs that do not exist are in `missing`."""
+    """A system with the metrics of its runs, by training seed (those of all folds as one: `folds`); runs that do not exist
+    are in `missing`."""
 
     system: System
     metrics: dict[int, dict[str, Any]]  # metrics.json
@@ -104,15 +106,32 @@ def read(system: System, partial: bool = False) -> Measured:
         GlatError: a run that was not evaluated (unless `partial`), or whose files are damaged.
     """
     metrics, influence, missing = {}, {}, {}
-    for run in system.runs:
-        if partial and (reason := missing_reason(run)):
-            missing[run.name] = reason
+    for seed, runs in by_seed(system).items():
+        lost = {run.name: reason for run in runs if partial and (reason := missing_reason(run))}
+        missing |= lost
+        if lost:
             continue
-        metrics[run.seed] = read_metrics(run.folder / "metrics.json")
-        influence[run.seed] = read_influence(run.folder / "influence.npz")
-        if (other := _other_settings(run, metrics[run.seed])) is not None:
-            raise GlatError(f"{run.folder}/metrics.json: evaluated with {other}; evaluate the run again")
+        of_folds = [read_metrics(run.folder / "metrics.json") for run in runs]
+        for run, found in zip(runs, of_folds, strict=True):
+            if (other := _other_settings(run, found)) is not None:
+                raise GlatError(f"{run.folder}/metrics.json: evaluated with {other}; evaluate the run again")
+        metrics[seed] = folds.combine_metrics(of_folds)
+        influence[seed] = folds.combine_influences([read_influence(run.folder / "influence.npz") for run in runs])
     return Measured(system, metrics, influence, missing)
+
+
+def by_seed(system: System) -> dict[int, list[Run]]:
+    """The runs of each seed: one, or one a fold."""
+    seeds = dict.fromkeys(run.seed for run in system.runs)
+    return {seed: [run for run in system.runs if run.seed == seed] for seed in seeds}
+
+
+def predictions(system: System) -> dict[int, dict[str, Any]]:
+    """What `read_predictions` gives for the runs of each seed, of all folds as one."""
+    return {
+        seed: folds.combine_predictions([read_predictions(run.folder / "predictions.h5") for run in runs])
+        for seed, runs in by_seed(system).items()
+    }
 
 
 def _other_settings(run: Run, metrics: dict[str, Any]) -> str | None:
@@ -189,8 +208,10 @@ def different_clips(systems: list[Measured]) -> None:
 
 def estimates(one: Measured, metric: str, seeds: Iterable[int] | None = None) -> list[Estimate]:
     """A metric of the system's stream, one estimate per seed (default: for all seeds)."""
-    streams = (one.influence[seed].streams[one.system.stream] for seed in (one.influence if seeds is None else seeds))
-    return [getattr(stream, metric) for stream in streams]
+    stream, found = one.system.stream, [one.influence[seed] for seed in (one.influence if seeds is None else seeds)]
+    if metric == "accuracy":
+        return [influence.accuracy[stream] for influence in found]
+    return [getattr(influence.streams[stream], metric) for influence in found]
 
 
 def confidence(systems: Iterable[Measured], default: float = 0.95) -> float:
@@ -205,12 +226,26 @@ def confidence(systems: Iterable[Measured], default: float = 0.95) -> float:
 
 
 def spread(one: Measured, metric: str) -> Spread:
-    """A metric ("mAP", "mAUC" or "d_prime") of a system with at least one run."""
+    """A metric ("mAP", "mAUC", "d_prime" or "accuracy") of a system with at least one run."""
     found, level = estimates(one, metric), confidence([one])
     bounds = d_prime_interval(found, estimates(one, "mAUC"), level) if metric == "d_prime" else interval(found, level)
     values = [estimate.value for estimate in found]
     std = float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else float("nan")
     return Spread(*bounds, float(np.mean([estimate.centre for estimate in found])), std)
+
+
+def fold_deviations(one: Measured) -> dict[str, float]:
+    """The standard deviation over folds of mAP, and of accuracy where there is one, as the mean over seeds."""
+    of_seeds = [
+        [read_metrics(run.folder / "metrics.json")["streams"][one.system.stream] for run in runs]
+        for seed, runs in by_seed(one.system).items()
+        if seed in one.metrics
+    ]
+    return {
+        f"{metric}_std_folds": float(np.mean([np.std([f[metric]["value"] for f in of], ddof=1) for of in of_seeds]))
+        for metric in ("mAP", "accuracy")
+        if all(metric in fold for of in of_seeds for fold in of)
+    }
 
 
 def provenance_columns(one: Measured) -> dict[str, Any]:
@@ -256,10 +291,16 @@ def score_columns(one: Measured) -> dict[str, Any]:
         found = spread(one, metric) if one.metrics else Spread(*[float("nan")] * 5)
         columns |= {metric: found.mean, f"{metric}_low": found.low, f"{metric}_high": found.high}
         columns |= {f"{metric}_std": found.std} | ({"mAP_centre": found.centre} if metric == "mAP" else {})
+    if one.metrics and all(one.system.stream in influence.accuracy for influence in one.influence.values()):
+        right = spread(one, "accuracy")
+        columns |= {"accuracy": right.mean, "accuracy_low": right.low, "accuracy_high": right.high}
+        columns |= {"accuracy_std": right.std}
     columns |= {"seeds": len(one.metrics)} | convergence_columns(one)
     if one.metrics:
         columns["collapsed"] = sum(metrics["collapsed"] for metrics in one.metrics.values())
         columns |= {key: one.first[key] for key in ("classes_scored", "dataset")} | provenance_columns(one)
+        if (count := one.first.get("folds", 1)) > 1:
+            columns |= {"folds": count} | fold_deviations(one)
         columns["parameters"] = one.first["parameters"]
     columns["missing"] = "; ".join(f"{run}: {why}" for run, why in one.missing.items())
     return columns

@@ -10,7 +10,7 @@ from ..config.params import Params
 from ..lib.files import whole
 from ..scoring.predictions import METRICS
 from ..training import convergence
-from .measured import read
+from .measured import read, read_metrics
 
 
 def summary(params: Params) -> dict[str, dict[str, float | str | None]]:
@@ -25,7 +25,9 @@ def summary(params: Params) -> dict[str, dict[str, float | str | None]]:
     for system in experiments.systems_of(params, "report"):
         if system.stream != "fused":
             continue  # a single stream of a run that is listed with its fused score
-        for run, metrics in zip(system.runs, read(system).metrics.values(), strict=True):
+        read(system)  # all of it, and checked
+        for run in system.runs:
+            metrics = read_metrics(run.folder / "metrics.json")
             values = {name: metrics["streams"]["fused"][name]["value"] for name in METRICS}
             finding = metrics.get("convergence")
             found[run.name] = {name: value if value is None else round(value, 6) for name, value in values.items()} | {

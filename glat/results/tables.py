@@ -58,14 +58,16 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
 def markdown1(table: pd.DataFrame, confidence: float) -> str:
     """Table 1 in the paper's layout, with the published scores on AudioSet in columns of their own."""
     rows = table.to_dict("records")
+    metrics = [*METRICS, *(["accuracy"] if "accuracy" in table and table["accuracy"].notna().all() else [])]
     lines = []
     for row in rows:
         prefixes = ["paper_audioset"] if row["glat"] else ["paper_audioset", "paper_reproduced_audioset"]
         paper = [" / ".join(text.number(row[f"{p}_{metric}"]) for p in prefixes) for metric in METRICS]
-        ours = [text.score(row, metric) for metric in METRICS]
+        ours = [text.score(row, metric) for metric in metrics]
         name = text.with_mark(row["method"], row)
         lines.append([name, *ours, text.difference(row, "vs_alone"), f"{row['parameters']:,}", *paper])
-    header = ["Method", "mAP", "mAUC", "d′", "mAP minus the backbone's alone", "parameters"]
+    names = ["mAP", "mAUC", "d′", "accuracy"][: len(metrics)]
+    header = ["Method", *names, "mAP minus the backbone's alone", "parameters"]
     parts = [
         f"# Table 1 on `{rows[0]['dataset']}`",
         text.conditions(rows, confidence, set(table["seeds"])),
@@ -142,7 +144,9 @@ def markdown2(table: pd.DataFrame, confidence: float) -> str:
 
 def write_table1(params: Params, folder: Path) -> None:
     """Write table1.csv and table1.md into `folder`."""
-    _write(experiments.table1(params), table1, markdown1, folder / "table1")
+    beside = published.BESIDE.get(params.corpus.source["kind"], "")
+    markdown = lambda table, level: markdown1(table, level) + (f"\n{beside}\n" if beside else "")
+    _write(experiments.table1(params), table1, markdown, folder / "table1")
 
 
 def write_table2(params: Params, folder: Path) -> None:

@@ -22,6 +22,8 @@ def score(row: dict[str, Any], metric: str) -> str:
     """A metric in a table's row: value ± standard deviation over seeds [interval]."""
     deviation = row[f"{metric}_std"]
     over_seeds = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
+    of_folds = row.get(f"{metric}_std_folds", math.nan)
+    over_seeds += "" if math.isnan(of_folds) else f" (folds ± {of_folds:.3f})"
     return f"{number(row[metric])}{over_seeds} [{number(row[f'{metric}_low'])}, {number(row[f'{metric}_high'])}]"
 
 
@@ -69,10 +71,15 @@ def conditions(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -
     several = max(seeds) > 1
     over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
     alone = "" if several else " One seed says nothing about the spread over seeds, so no verdict follows from it."
+    folds = row.get("folds")
+    crossed = (
+        " A metric is the mean over {:.0f} folds; each clip is scored by a network that was not trained on its fold."
+    )
+    crossed = crossed.format(folds) if folds and not math.isnan(folds) else ""
     return (
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
-        f"seed{'s' if several else ''} a row. In brackets: the {confidence:.0%} interval over {over}.{alone} "
+        f"seed{'s' if several else ''} a row.{crossed} In brackets: the {confidence:.0%} interval over {over}.{alone} "
         f"{INTERVALS} {provenance(rows)}"
     )
 

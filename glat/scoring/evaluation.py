@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,10 @@ from ..models.tagger import Tagger
 from ..training import checkpoints, convergence
 from .cost import Stopwatch, multiply_adds
 from .intervals import d_prime_interval, interval
-from .jackknife import Jackknife, checked_estimates, over_classes
+from .jackknife import Estimate, Jackknife, accuracy, checked_estimates, over_classes
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes
+from .parts import pool_parts
 from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
 
 
@@ -41,6 +44,7 @@ def predict(
     seed: int,
     only: np.ndarray | None = None,
     workers: int = 0,
+    pool: str = "mean",
 ) -> tuple[dict[str, np.ndarray], float]:
     """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a
     clip took (`cost.Stopwatch`). device: "cpu" or "cuda"; precision: "float32" or "bf16"; workers: processes that read.
@@ -49,18 +53,23 @@ def predict(
     starts in seconds and "classes" (clips, N), the class that each window was chosen for. The random selection draws
     by `seed` and each clip's name.
 
+    A clip that is longer than the network hears at a time is scored part by part (`Packs.parts`), and `pool`, the mean or
+    the maximum, is taken of the parts' scores. Then there are "part" (P,), the row of each part's clip, and "begin" (P,),
+    where in its clip it begins, in seconds; "windows", from there on, and "classes" are (P, N).
+
     Raises:
         GlatError: a clip whose scores are not finite.
     """
     how: dict[str, Any] = {"collate_fn": as_is, "num_workers": workers, "pin_memory": device == "cuda"}
     hardware.use_tf32(False)
-    loader = DataLoader(PackedClips(packs, only), batch_size, **how)
+    clip, offset = packs.parts(np.arange(len(packs)) if only is None else only)
+    loader = DataLoader(PackedClips(packs, clip, offset), batch_size, **how)
     tagger = tagger.to(device, memory_format=torch.channels_last).eval()
     parts: dict[str, list[np.ndarray]] = {}
     watch = Stopwatch(device)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
         for batch in tqdm(loader, "evaluate", unit="batch", disable=None):
-            draw = clip_generators(seed, packs.clips[batch["index"].numpy()])
+            draw = clip_generators(seed, part_names(packs, batch))
             waveform = batch["waveform"].to(device, non_blocking=True)
             with watch.lap(len(waveform)):
                 streams = tagger.streams(waveform, draw)
@@ -70,11 +79,26 @@ def predict(
             for name, value in streams._asdict().items():
                 if value is not None and not (name == "global_" and streams.local is None):
                     parts.setdefault(name.rstrip("_"), []).append(value.cpu().numpy())
-    return {name: np.concatenate(values) for name, values in parts.items()}, watch.seconds_per_clip
+    found = {name: np.concatenate(values) for name, values in parts.items()}
+    for name in found.keys() & set(STREAMS):
+        found[name] = pool_parts(found[name], clip, pool)
+    if packs.longer and "windows" in found:
+        number = np.cumsum(np.diff(clip, prepend=clip[:1]) != 0)
+        found |= {"part": number, "begin": offset / packs.sample_rate}
+    return found, watch.seconds_per_clip * len(clip) / len(found["fused"])
 
 
-def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
-    """Metrics of each stream with their intervals over clips: what metrics.json holds under "streams".
+def part_names(packs: Packs, batch: dict[str, torch.Tensor]) -> list[str]:
+    """What random windows are drawn by: the clip's name and, behind its first part, where the part begins."""
+    rows = zip(packs.clips[batch["index"].numpy()], batch["offset"].tolist(), strict=True)
+    return [f"{name}+{offset}" if offset else name for name, offset in rows]
+
+
+def score(
+    found: dict[str, Jackknife], confidence: float, right: Mapping[str, Estimate] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Metrics of each stream with their intervals over clips: what metrics.json holds under "streams". right: `accuracy` by
+    stream, where each clip has one label.
 
     Each metric is {"value", "low", "high"}, and mAP has what it is without its lean as "centre"
     (`glat.scoring.jackknife`); None stands for a value that is not finite (d' of a mean AUC of 1).
@@ -83,6 +107,8 @@ def score(found: dict[str, Jackknife], confidence: float) -> dict[str, Any]:
     for name, stream in found.items():
         bounds = {"mAP": interval([stream.mAP], confidence), "mAUC": interval([stream.mAUC], confidence)}
         bounds["d_prime"] = d_prime_interval([stream.d_prime], [stream.mAUC], confidence)
+        if name in right:
+            bounds["accuracy"] = interval([right[name]], confidence)
         metrics = {metric: found._asdict() for metric, found in bounds.items()}
         metrics["mAP"]["centre"] = stream.mAP.centre
         streams[name] = {
@@ -149,7 +175,7 @@ def evaluate(
             another run than config.yaml beside it, or classes and rate that differ between checkpoint and pack.
     """
     hardware.use_threads(threads)
-    tagger, run, classes, trained, digest = checkpoints.restore(checkpoint)
+    tagger, run, classes, trained, digest, selected = checkpoints.restore(checkpoint)
     if (folder / "config.yaml").exists():
         _same_run(run, read_run(folder / "config.yaml"), checkpoint)
     corpus = Packs(packs)
@@ -174,11 +200,13 @@ def evaluate(
         seed=settings.seed,
         only=heard,
         workers=execution.workers,
+        pool=settings.pool,
     )
     found, classwise = {}, {}
     for name in STREAMS:
         if name in predictions:
             found[name], classwise[name] = jackknife_by_class(target, predictions[name], settings.confidence)
+    right = {name: one for name in found if (one := accuracy(target, predictions[name])) is not None}
     same = clips_hash(clips, target)
     collapsed = bool(np.ptp(predictions["fused"], axis=0).max() < 1e-6)
     metrics = {
@@ -189,6 +217,7 @@ def evaluate(
         "glat": run.glat.model_dump() if run.glat else None,
         "seed": run.seed,
         "steps": run.training.steps,
+        "selected": selected,
         "parameters": tagger.parameter_count(),
         "clips": len(clips),
         "clips_hash": same,
@@ -198,9 +227,11 @@ def evaluate(
         "classes_scored": int(target.any(0).sum()),
         "collapsed": collapsed,
         "convergence": convergence.judge(run, folder),
-        "streams": score(found, settings.confidence),
+        "streams": score(found, settings.confidence, right),
         "cost": {
-            "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds),
+            "multiply_adds_per_clip": multiply_adds(tagger, corpus.clip_seconds)
+            * len(corpus.parts(heard)[0])
+            / len(heard),
             "seconds_per_clip": seconds,
             "clock": Stopwatch(device).clock,
         },
@@ -210,7 +241,7 @@ def evaluate(
         "trained": trained,
     } | maker(accelerator)
     write_predictions(folder / "predictions.h5", predictions, clips, target, corpus.classes)
-    write_influence(folder / "influence.npz", Influence(same, found))
+    write_influence(folder / "influence.npz", Influence(same, found, right))
     with whole(folder / "per_class.csv") as part:
         per_class(target, classwise, corpus.classes).to_csv(part, index=False, float_format="%.6f")
     with whole(folder / "metrics.json") as part:

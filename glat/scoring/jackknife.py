@@ -79,7 +79,7 @@ def over_classes(classes: Iterable[tuple[Estimate, Estimate] | None], clips: int
         if found:
             ap.add(found[0])
             auc.add(found[1])
-    return Jackknife(ap.mean(), auc.mean(), _d_prime(auc.mean()))
+    return Jackknife(ap.mean(), auc.mean(), d_prime_of(auc.mean()))
 
 
 class _Mean:
@@ -103,7 +103,7 @@ class _Mean:
         return Estimate(value, centre, influence, doubt, spare, self.freedom)
 
 
-def _d_prime(auc: Estimate) -> Estimate:
+def d_prime_of(auc: Estimate) -> Estimate:
     """d' of a mean AUC, by the delta method: d(d') / d(AUC) = sqrt(2) / phi(Phi^-1(AUC)) = 2 sqrt(pi) exp(d'^2 / 4)."""
     value, centre = (float(x) for x in d_primes(np.array([auc.value, auc.centre])))
     if not np.isfinite(value):
@@ -182,6 +182,20 @@ def _ap_centre(ap: float, p: np.ndarray, q: np.ndarray) -> float:
     if true[0] + false[0] == 0:  # a single positive at the top
         precision[0] = 0 if q[2] else p[1] / (p[1] + q[3])
     return float(p @ precision / positives)
+
+
+def accuracy(target: np.ndarray, score: np.ndarray) -> Estimate | None:
+    """The share of clips whose highest score is that of their label; None unless each clip has one label. Its interval is
+    Wilson's.
+
+    target (clips, L) bool, score (clips, L) finite.
+    """
+    if target.shape[1] < 2 or not len(target) or not (target.sum(1) == 1).all():
+        return None
+    right = target[np.arange(len(target)), score.argmax(1)].astype(np.float64)
+    value, clips = float(right.mean()), len(right)
+    spare = unseen_variance(value, clips, float(min(right.sum(), clips - right.sum())))
+    return Estimate(value, value, right - value, spare / clips, spare, clips - 1)
 
 
 def unseen_variance(value: float, known: float, mistakes: float) -> float:

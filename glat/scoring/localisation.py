@@ -32,7 +32,7 @@ LOCALISATION = [
 def strong_labels(params: Params) -> pd.DataFrame:
     """Strong labels of the evaluation clips, from `<split>_strong.tsv` in the metadata; empty without such a file."""
     data = Data(params.dataset)
-    files = [file for split in params.corpus.evaluate if (file := data.strong(split)).exists()]
+    files = [file for split in params.corpus.evaluation_splits() if (file := data.strong(split)).exists()]
     classes = read_class_list(data.class_list) if data.class_list.exists() else None
     none = pd.DataFrame(columns=["clip", "start", "end", "label"])
     return pd.concat([none, *(read_strong(file, classes) for file in files)], ignore_index=True)
@@ -79,6 +79,9 @@ def localise(predictions: dict[str, Any], strong: pd.DataFrame, tau: float, seco
     if there is none; `covered`, whether any of the N windows overlaps an event; and `chance`, `chance_error` and
     `chance_covered`, the same for random windows.
     """
+    clip_of: dict[str, str] = {}
+    if "part" in predictions:
+        predictions, strong, clip_of = _by_part(predictions, strong, seconds)
     classes = {mid: index for index, mid in enumerate(predictions["mid"])}
     row_of = {clip: row for row, clip in enumerate(predictions["clip"])}
     grid = np.linspace(0, max(seconds - tau, 0), GRID)
@@ -92,7 +95,7 @@ def localise(predictions: dict[str, Any], strong: pd.DataFrame, tau: float, seco
         chance = chance_to_hit(events, tau, seconds)
         rows.append(
             {
-                "clip": clip,
+                "clip": clip_of.get(clip, clip),
                 "mid": mid,
                 "chosen": len(own) > 0,
                 "hit": float(hits(own, events, tau)[0]) if len(own) else np.nan,
@@ -107,9 +110,26 @@ def localise(predictions: dict[str, Any], strong: pd.DataFrame, tau: float, seco
     return pd.DataFrame(rows, columns=columns)
 
 
+def _by_part(
+    predictions: dict[str, Any], strong: pd.DataFrame, seconds: float
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, str]]:
+    """The same with each part of a longer clip as a clip of its own, named by where it begins, with its part of the events;
+    and the clip of each of these names."""
+    of = np.asarray(predictions["clip"])[predictions["part"]]
+    names = [f"{clip}+{begin:g}" for clip, begin in zip(of, predictions["begin"], strict=True)]
+    parts = pd.DataFrame({"clip": of, "begin": predictions["begin"], "name": names})
+    events = strong.merge(parts, on="clip")
+    events["start"] = (events["start"] - events["begin"]).clip(lower=0.0)
+    events["end"] = (events["end"] - events["begin"]).clip(upper=seconds)
+    events = events[events["start"] < events["end"]].assign(clip=lambda table: table["name"])
+    return predictions | {"clip": names}, events[["clip", "start", "end", "label"]], dict(zip(names, of, strict=True))
+
+
 def windows_per_class(predictions: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
     """The number of windows that were chosen for each class (L,), over the clips with a strong label."""
     labelled = np.isin(predictions["clip"], strong["clip"].unique())
+    if "part" in predictions:
+        labelled = labelled[predictions["part"]]
     classes = np.asarray(predictions["classes"])[labelled].ravel()
     return np.bincount(classes[classes >= 0], minlength=len(predictions["mid"]))
 

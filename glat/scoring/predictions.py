@@ -52,8 +52,15 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
                 found[name] = list(dataset(file, name, "text", (length,), again).asstr())
             clips, classes = len(found["clip"]), len(found["mid"])
             for name in ("target", *(name for name in file if name not in found)):
+                if name in ("part", "begin"):
+                    found[name] = dataset(file, name, "numbers", (None,), again)[()]
+                    continue
                 width = classes if name in ("target", *STREAMS) else None
-                found[name] = dataset(file, name, "numbers", (clips, width), again)[()]
+                rows = None if name in ("windows", "classes") and "part" in file else clips
+                found[name] = dataset(file, name, "numbers", (rows, width), again)[()]
+            of_parts = [found[name] for name in ("part", "begin", "windows", "classes") if name in found]
+            if "part" in found and (len({*map(len, of_parts)}) > 1 or not np.isin(found["part"], range(clips)).all()):
+                raise GlatError(f"{path}: damaged predictions: its parts are not those of its clips; {again}")
             return found
     except DAMAGED as error:
         raise GlatError(f"{path}: {refusal(error) or f'damaged predictions ({error}); {again}'}") from None
@@ -68,19 +75,22 @@ def clips_hash(clips: np.ndarray, target: np.ndarray) -> str:
 
 
 class Influence(NamedTuple):
-    """The content of influence.npz. Two files are comparable if `clips` (`clips_hash`) is the same."""
+    """The content of influence.npz. Two files are comparable if `clips` (`clips_hash`) is the same. accuracy: of each stream,
+    where every clip has one label."""
 
     clips: str
     streams: dict[str, Jackknife]
+    accuracy: dict[str, Estimate] = {}  # noqa: RUF012 - it is not changed
 
 
 def write_influence(path: Path, found: Influence) -> None:
-    """Write the output of `jackknife` for each stream: the influences on mAP, mAUC and d' as (3, clips) float32, and
-    the other numbers of `Estimate` as (3, 5)."""
+    """Write the output of `jackknife` for each stream: the influences on mAP, mAUC and d' (and accuracy, where there is
+    one) as (3 or 4, clips) float32, and the other numbers of `Estimate` as (3 or 4, 5)."""
     arrays: dict[str, Any] = {}
     for name, stream in found.streams.items():
-        arrays[name] = np.stack([one.influence for one in stream]).astype(np.float32)
-        arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in stream])
+        estimates = [*stream, *([found.accuracy[name]] if name in found.accuracy else [])]
+        arrays[name] = np.stack([one.influence for one in estimates]).astype(np.float32)
+        arrays[f"{name}_numbers"] = np.array([[getattr(one, key) for key in NUMBERS] for one in estimates])
     with whole(path) as part:
         np.savez_compressed(part, version=VERSION, clips=found.clips, **arrays)
 
@@ -92,15 +102,17 @@ def read_influence(path: str | Path) -> Influence:
         with np.load(path, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
                 raise GlatError(f"{path}: of version {file['version']}, expected {VERSION}; evaluate the run again")
-            streams = {}
+            streams: dict[str, Jackknife] = {}
+            accuracy: dict[str, Estimate] = {}
             for name in set(STREAMS) & set(file.files):
                 influence, numbers = file[name].astype(np.float64), file[f"{name}_numbers"].tolist()
                 estimates = [
                     Estimate(influence=u, **dict(zip(NUMBERS, row, strict=True)))
                     for u, row in zip(influence, numbers, strict=True)
                 ]
-                streams[name] = Jackknife(*estimates)
-            return Influence(str(file["clips"]), streams)
+                streams[name] = Jackknife(*estimates[:3])
+                accuracy |= dict.fromkeys([name], estimates[3]) if len(estimates) > 3 else {}
+            return Influence(str(file["clips"]), streams, accuracy)
     except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         reason = refusal(error) or "missing, damaged or of another version of glat; evaluate the run again"
         raise GlatError(f"{path}: {reason}") from None

@@ -12,11 +12,11 @@ from typing import Any
 import lightning
 
 from ..config.params import Params
-from ..config.runs import Run, split_packs
+from ..config.runs import Run, evaluation_packs
 from ..lib.errors import GlatError, warn
+from ..lib.hardware import first_process
 from ..lib.redaction import redact
 from ..training import attempt
-from ..training.progress import first_process
 from ..training.watch import Watch
 from .send import Sending
 from .store import Store
@@ -128,7 +128,7 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
         yield []
         return
     following = Follow(run, folder, params)
-    packs = split_packs(params, run.dataset, params.datasets[run.dataset].evaluate)
+    packs = evaluation_packs(params, run)
     try:
         yield [following, Watch(run, folder, packs, params.tracking.watch)]
     except BaseException as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.params import Params
-from ..config.runs import evaluated, read_run, split_packs
+from ..config.runs import evaluated, evaluation_packs, read_run
 from ..lib.errors import GlatError
 from ..lib.files import digest as content, locked, whole
 from ..training import attempt as attempts
@@ -224,7 +224,7 @@ class Sending:
 
         metrics, dataset, settings = read_metrics(self.folder / "metrics.json"), self.run.dataset, self.params.tracking
         entry = self.params.datasets.get(dataset)
-        packs = split_packs(self.params, dataset, entry.evaluate) if entry else []
+        packs = evaluation_packs(self.params, self.run) if entry else []
         of = self._dataset(f"{dataset}-evaluation", metrics["clips_hash"], "evaluation", packs)
         self._once("final", metrics, lambda: self._final(metrics, of))
         self._files(EVALUATED)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import reprlib
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,10 @@ from ..lib.errors import DAMAGED, GlatError, brief, refusal
 from ..lib.files import whole
 from ..models.backbone import Backbone
 from ..models.checkpoints import load_panns
-from ..models.factory import backbone_class, build as build_network
+from ..models.factory import build as build_network
 from ..models.frontend import LogMel
 from ..models.tagger import Tagger
+from .transfer import backbone_of, listed_classes, transfer
 
 VERSION = 1
 
@@ -32,24 +34,30 @@ class Checkpoint(NamedTuple):
     classes: list[dict[str, str]]  # `mid` and `display_name` of each, in order
     trained: dict[str, Any] | None  # what trained it, and how (`save`)
     digest: str  # of the file: `glat.lib.files.digest`
+    selected: dict[str, int | float] | None  # which network of its training it is (`training.best`); None: the last
 
 
 def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
     """The untrained network of a run, started from the weights that `run.init` names.
 
-    With `classes` (`mid` of each, in order), weights of this project must have been trained on the same ones.
+    With `classes` (`mid` and `display_name` of each, in order), those of weights of other classes are taken over by mid.
     """
     try:
         tagger = untrained(run)
     except ValueError as error:
         raise GlatError(f"run {run.name}: {error}") from None
-    sources = {stream: (path, stream) for stream, path in run.init.items() if path}
-    if run.glat and run.glat.training == "frozen_global" and "global" in sources:
-        sources.setdefault("local", sources["global"])  # both start from the same weights (released code)
+    sources = {stream: stream for stream, path in run.init.items() if path}
+    frozen = bool(run.glat and run.glat.training == "frozen_global")
+    if frozen and "global" in sources:
+        sources.setdefault("local", "global")  # both start from the same weights (released code)
     for stream, backbone in tagger.backbones().items():
-        if stream in sources:
-            path, theirs = sources[stream]
-            initialise(backbone, tagger, Path(path), theirs, classes)
+        if stream not in sources:
+            continue
+        new = initialise(backbone, tagger, run, sources[stream], classes)
+        if new and frozen and stream == "global":
+            what = f"not trained on {len(new)} of the {run.classes} classes, {new[0]!r} the first"
+            remedy = "which a frozen global stream would never learn; set glat.training: joint"
+            raise GlatError(f"{run.init['global']}: init.global: {what}, {remedy}")
     return tagger
 
 
@@ -60,35 +68,42 @@ def untrained(run: Run) -> Tagger:
 
 
 def initialise(
-    backbone: Backbone, tagger: Tagger, path: Path, stream: str, classes: list[dict[str, str]] | None = None
-) -> None:
-    """Load a backbone from a PANNs checkpoint or from one of ours (that stream of it, or its only one).
+    backbone: Backbone, tagger: Tagger, run: Run, stream: str, classes: list[dict[str, str]] | None = None
+) -> list[str]:
+    """Load a backbone from the weights that `run.init` names for a stream: a PANNs checkpoint, or one of ours (that stream
+    of it, or its only one). Returns the names of those of `classes` that the weights don't know, whose part of the
+    classifier stays as it is.
 
     Raises:
-        GlatError: the file can't be read, or holds another network.
+        GlatError: the file or the class list beside it can't be read, or it holds another network.
     """
+    path = Path(run.init[stream] or "")
     content = read(path)
     try:
         if "glat" not in content:
-            load_panns(backbone, _weights(content.get("model", content)), tagger.front_end)
-            return
-        other, _, known = load(path)
-        ours, theirs = tagger.front_end, other.front_end
-        if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):
-            raise ValueError(
-                f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
-                f"but this run has {ours.sample_rate} Hz and hop {ours.hop}"
-            )
-        _check_window(ours, theirs.state_dict(), "this run")
-        mels, known_mels = ours.mel_scale.fb, theirs.mel_scale.fb
-        if known_mels.shape != mels.shape or not torch.allclose(known_mels, mels, rtol=1e-4, atol=1e-6):
-            raise ValueError("trained on log-mels of other mel bands than this run has")
-        if classes is not None and [c["mid"] for c in known] != [c["mid"] for c in classes]:
-            raise ValueError("trained on other classes, or on the same in another order")
-        streams = other.backbones()
-        _load(backbone, streams.get(stream, streams["global"]).state_dict())
+            weights, known = _weights(content.get("model", content)), listed_classes(run, stream)
+            put = partial(load_panns, backbone, front_end=tagger.front_end)
+        else:
+            other, _, known = load(path)
+            _check_front_end(tagger.front_end, other.front_end)
+            streams = other.backbones()
+            weights, put = streams.get(stream, streams["global"]).state_dict(), partial(_load, backbone)
+        return transfer(run, stream, backbone, weights, known, classes, put)
     except ValueError as error:
         raise GlatError(f"{path}: init.{stream}: {error}") from None
+
+
+def _check_front_end(ours: LogMel, theirs: LogMel) -> None:
+    """Raise ValueError unless the weights behind one front end fit behind another."""
+    if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):
+        raise ValueError(
+            f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
+            f"but this run has {ours.sample_rate} Hz and hop {ours.hop}"
+        )
+    _check_window(ours, theirs.state_dict(), "this run")
+    mels, known_mels = ours.mel_scale.fb, theirs.mel_scale.fb
+    if known_mels.shape != mels.shape or not torch.allclose(known_mels, mels, rtol=1e-4, atol=1e-6):
+        raise ValueError("trained on log-mels of other mel bands than this run has")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -123,11 +138,13 @@ def save(
     *,
     fingerprint: str = "",
     trained: dict[str, Any] | None = None,
+    selected: dict[str, int | float] | None = None,
 ) -> None:
     """Write a trained network with its run and its class list (`mid` and `display_name` of each, in order).
 
     `fingerprint` says what it was made from (`resume.fingerprint`), `trained` by what (`provenance.maker`) and how (its
-    `execution`); None: it was not trained here.
+    `execution`); None: it was not trained here. `selected`: which network it is, of step `step` (`best.Best.take`); None: the
+    last.
     """
     content = {
         "glat": VERSION,
@@ -136,6 +153,7 @@ def save(
         "step": step,
         "fingerprint": fingerprint,
         "trained": trained,
+        "selected": selected,
         "model": {k: v.contiguous() for k, v in tagger.state_dict().items()},
     }
     with whole(path) as part:
@@ -165,12 +183,13 @@ def restore(path: str | Path) -> Checkpoint:
         _check_window(tagger.front_end, kept, "this version of glat")
         _load(tagger, weights)
         _check_classes(content["classes"], run.classes)
+        _check_selected(content.get("selected"))
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
     except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
         raise GlatError(f"{path}: its run is of a network that cannot be made: {brief(error, 100)}") from None
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return Checkpoint(tagger.eval(), run, content["classes"], content.get("trained"), digest)
+    return Checkpoint(tagger.eval(), run, content["classes"], content.get("trained"), digest, content.get("selected"))
 
 
 def _check(content: dict[str, Any], path: str | Path) -> None:
@@ -198,11 +217,19 @@ def _check_classes(classes: Any, count: int) -> None:
         raise ValueError(f"its class list does not name the {count} classes that it scores")
 
 
+def _check_selected(selected: Any) -> None:
+    numbers = isinstance(selected, dict) and all(
+        isinstance(key, str) and isinstance(value, int | float) for key, value in selected.items()
+    )
+    if selected is not None and not numbers:
+        raise ValueError("what it says of its selection is not numbers by name")
+
+
 def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
     """Raise ValueError unless weights fit the run's backbone, of which nothing is allocated: a file may claim any width."""
-    cls, prefix = backbone_class(run.backbone), "network.global_stream." if run.glat else "network."
+    prefix = "network.global_stream." if run.glat else "network."
     with torch.device("meta"):
-        own = cls(run.classes, width=run.width, mels=cls.front_end.get("mels", 64)).state_dict(prefix=prefix)
+        own = backbone_of(run, run.classes).state_dict(prefix=prefix)
     _same_shapes(own, {key: weight for key, weight in weights.items() if key.startswith(prefix)})
 
 

@@ -17,6 +17,11 @@ no mark.
 Validation mAP is watched only with `tracking` on (`tracking.watch`), so one training may be marked with it and not without:
 the looks can set the mark, never remove it, and no score depends on them.
 
+Where the network is selected on validation clips (`training.select: best`), the training is judged as a whole all the same,
+whichever of its steps the network is of. Early stopping is not convergence: that validation mAP does not rise for some looks
+may come of noise, of overfitting or of a rate that is too low, and with a cosine the stop comes before the rate is near 0. A
+training that was stopped early is judged by its curve up to the stop.
+
 What it is not. It sees motion and not success: a network that never learned anything is flat. And it is no promise that a
 longer training would score the same.
 """
@@ -77,7 +82,8 @@ def change(time: np.ndarray, values: np.ndarray, of_itself: bool = False) -> Cha
 def judge(run: Run, folder: Path) -> dict[str, Any]:
     """What metrics.json says under "convergence": the `state`, the `reason` in words, and the numbers behind it by curve.
 
-    Reads train.csv and validation.csv of the run's folder; the latter counts only if it is of the same steps.
+    Reads train.csv and validation.csv of the run's folder; the latter counts only if it is of the same steps. The last of them
+    is that of the settings, or of an early stop.
     """
     if not (folder / CURVE).exists():
         absent = NO_CURVE if run.published else UNKNOWN
@@ -90,9 +96,10 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     streams = [name for name in ("loss_global", "loss_local") if name in losses]
     if run.glat and run.glat.training == "frozen_global":
         streams = [name for name in streams if name != "loss_global"]
-    if not streams or losses[streams[0]][0][-1] != steps:
+    end = int(losses[streams[0]][0][-1]) if streams else 0
+    if not _may_end_at(run, end):
         return _finding(UNKNOWN, f"{CURVE} does not reach the last of its {steps} steps")
-    at, rates = losses.get("learning_rate", (np.array([steps]), np.ones(1)))
+    at, rates = losses.get("learning_rate", (np.array([end]), np.ones(1)))
     at, time = np.append(0, at), np.append(0, np.cumsum(rates * np.diff(at, prepend=0)))
     changes = {name: change(np.interp(losses[name][0], at, time), losses[name][1]) for name in streams}
     curves = {name: one for name, one in changes.items() if one is not None}
@@ -100,7 +107,7 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
         few = f"{CURVE} has fewer than {ROWS} lines in a quarter of the training"
         return _finding(UNKNOWN, f"{few}; a lower execution.log_every has more")
     states = {name: one.state for name, one in curves.items()}
-    if "mAP_fused" in looks and looks["mAP_fused"][0][-1] == steps:
+    if "mAP_fused" in looks and _looked_up_to(end, looks["mAP_fused"][0], end < steps):
         seen = change(np.interp(looks["mAP_fused"][0], at, time), looks["mAP_fused"][1], of_itself=True)
         if seen:
             # Looks are few and on few clips: they can speak against convergence, not for it.
@@ -109,6 +116,19 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     state = next((one for one in (MOVING, UNKNOWN) if one in states.values()), CONVERGED)
     reason = "; ".join(_say(name, curves[name]) for name, one in states.items() if one == state)
     return _finding(state, reason, {name: {**one._asdict(), "state": states[name]} for name, one in curves.items()})
+
+
+def _may_end_at(run: Run, step: int) -> bool:
+    """Whether a whole training may have ended at a step: at its last, or at a look that ends it early."""
+    stop = run.training.validation
+    early = run.training.select == "best" and stop.patience is not None and step % stop.every == 0
+    return step == run.training.steps or (early and 0 < step < run.training.steps)
+
+
+def _looked_up_to(end: int, at: np.ndarray, early: bool) -> bool:
+    """Whether there were looks at the steps `at`, evenly spaced, up to the end of a training; of one that ended early, up to
+    the last that was due."""
+    return bool(0 <= end - at[-1] < at[0] if early else at[-1] == end)
 
 
 def found(run: Run, folder: Path) -> dict[str, Any]:
@@ -164,9 +184,10 @@ def name(title: str, finding: dict[str, Any] | None) -> str:
 
 def sentence(run: Run, finding: dict[str, Any]) -> str:
     """The finding in one line, for the end of a training's log."""
+    or_patience = "" if run.training.validation.patience is None else " or training.validation.patience"
     if marked(finding):
         return (
             f"{run.folder}: {finding['state']} at its end ({finding['reason']}). It is marked {MARK} in tables and figures, "
-            "and its differences get no verdict; raise training.steps"
+            f"and its differences get no verdict; raise training.steps{or_patience}"
         )
     return f"{run.folder}: {finding['state']} ({finding['reason']})"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
@@ -19,7 +21,8 @@ from ..lib.cores import cores
 from ..lib.errors import GlatError, tell
 from ..lib.provenance import maker
 from . import checkpoints, convergence, resume, stage
-from .progress import Curve, EndAtOnce, Kept, PlainProgress, decided_by_first, first_process, run_lock
+from .best import Best
+from .progress import Curve, EndAtOnce, Kept, PlainProgress, decided_by_first, run_lock
 from .stage import Batches, Stage
 
 DONE = -1  # in place of a step to start at: another process has trained the run meanwhile
@@ -70,6 +73,7 @@ def _train(
         raise GlatError(f"training.batch_size: {settings.batch_size} clips don't divide among {world} processes")
     packs = Packs(run.packs)
     _check_packs(packs, run)
+    validation = _validation(run, packs)
     accelerator = hardware.accelerator(execution.accelerator)
     precision = hardware.precision(execution.precision, accelerator)
     # Before, not after: a training of days outlives the next commit.
@@ -85,30 +89,34 @@ def _train(
     tagger = stage.network(run, classes, accelerator if synchronised else None)
     if execution.compile:
         stage.compile_backbones(tagger)
-    facts = resume.facts(run, packs, execution)
+    facts = resume.facts(run, packs, execution, validation)
     made_from, done = resume.fingerprint(facts), folder / "checkpoint.pt"
     every, path = execution.checkpoint_every, folder / "resume.ckpt"
     point = resume.ResumePoint(path, facts, settings.steps, every, settings.extendable)
-    save = lambda step, path: checkpoints.save(tagger, run, classes, step, path, fingerprint=made_from, trained=made_by)
+    save = partial(checkpoints.save, tagger, run, classes, fingerprint=made_from, trained=made_by)
     kept = Kept(run, folder, execution.keep_every, save)
 
     def start_or_done() -> int:
         if waited and done.exists():
             theirs = checkpoints.read(done)
-            if (theirs.get("fingerprint"), theirs.get("step")) == (made_from, settings.steps):
+            if (theirs.get("fingerprint"), theirs.get("run")) == (made_from, run.model_dump(by_alias=True)):
                 tell(f"{folder}: trained meanwhile by the other process")
                 return DONE
         step = point.step()
-        if not step and first_process():  # what an earlier training left would stand beside what this one leaves
+        if (
+            not step and hardware.first_process()
+        ):  # what an earlier training left would stand beside what this one leaves
             kept.remove()
             (folder / convergence.WATCHED).unlink(missing_ok=True)
         return step
 
+    # Without a frozen backbone all weights have a gradient in each step, and nobody has to look which have none.
+    ddp = "ddp_find_unused_parameters_true" if settings.freeze_backbone else "ddp"
     start = decided_by_first(cluster, start_or_done)
     if start == DONE:
         return
     curve = Curve(folder / "train.csv", execution.log_every, settings.batch_size)
-    plateau = stage.callbacks(run, packs)
+    changing = stage.callbacks(run, packs, validation)
     where = f"{accelerator}, {precision}, {torch.get_num_threads()} threads"
     progress = PlainProgress(run, start, execution.log_every, where)
     if start == settings.steps:
@@ -121,12 +129,13 @@ def _train(
             accelerator=accelerator,
             devices=execution.devices,
             num_nodes=execution.nodes,
-            strategy="ddp" if world > 1 else "auto",
+            strategy=ddp if world > 1 else "auto",
             plugins=[cluster],
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             max_steps=settings.steps,
             max_epochs=-1,
-            callbacks=[EndAtOnce(), curve, *plateau, kept, progress, point, *callbacks],  # point: of those before it
+            # The curve has a last line where one of `changing` ends the training; the point is of those before it.
+            callbacks=[EndAtOnce(), *changing, curve, kept, progress, point, *callbacks],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -135,7 +144,7 @@ def _train(
             benchmark=accelerator == "gpu",  # cuDNN's fastest algorithms for shapes that stay
             default_root_dir=folder,
         )
-        module, batches = Stage(tagger, run, len(packs)), Batches(run, packs, start, execution.workers)
+        module, batches = Stage(tagger, run, len(packs), packs.longer), Batches(run, packs, start, execution.workers)
         try:
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:
@@ -149,7 +158,9 @@ def _train(
     if trainer.is_global_zero:
         if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
             raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
-        save(settings.steps, done)
+        best = next((one for one in changing if isinstance(one, Best)), None)
+        selected = best.take(module, trainer.global_step) if best else None
+        save(best.step if best else settings.steps, done, selected=selected)
         curve.finish()
         if not point.keep:
             point.remove()
@@ -164,4 +175,21 @@ def _check_packs(packs: Packs, run: Run) -> None:
         ("audio.clip_seconds", packs.clip_seconds, run.audio.clip_seconds),
     ):
         if found != wanted:
-            raise GlatError(f"{run.packs[0]}: {key} is {found} there, but {wanted} in run {run.name}; pack again")
+            raise GlatError(f"{packs.paths[0]}: {key} is {found} there, but {wanted} in run {run.name}; pack again")
+
+
+def _validation(run: Run, packs: Packs) -> Packs | None:
+    """The clips that a run's network is selected by, none of which may be among those that it trains on: None if it is the
+    last one. Raises GlatError where they don't fit the run."""
+    if run.training.select != "best":
+        return None
+    if not run.validation_packs:
+        raise GlatError(f"{run.folder}: training.select: best, but it names no validation_packs; configure it again")
+    validation = Packs(run.validation_packs)
+    _check_packs(validation, run)
+    if list(validation.classes["mid"]) != list(packs.classes["mid"]):
+        raise GlatError(f"{validation.paths[0]}: its class list differs from that of {packs.paths[0]}; pack again")
+    if len(shared := np.intersect1d(packs.clips, validation.clips)):
+        what = f"{len(shared)} of its clips are training clips too, {shared[0]} the first"
+        raise GlatError(f"{validation.paths[0]}: {what}; a network is selected by clips that it does not train on")
+    return validation

@@ -23,14 +23,9 @@ from torch.distributed import TCPStore
 from ..config.runs import Run, write_run
 from ..lib.errors import tell, warn
 from ..lib.files import locked, whole
+from ..lib.hardware import first_process
 
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
-
-
-def first_process() -> bool:
-    """Whether this is the first process of a training, whoever started its processes: Lightning, srun or torchrun."""
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
-    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 @contextmanager
@@ -116,7 +111,7 @@ class Curve(lightning.Callback):
             self.sums[name] = value.double() + self.sums.get(name, 0.0)
         self.steps += 1
         step = trainer.global_step
-        if step % self.every and step != trainer.max_steps:
+        if step % self.every and step != trainer.max_steps and not trainer.should_stop:
             return
         means = over_processes(trainer, {name: total / self.steps for name, total in self.sums.items()})
         stage.check(means, step)

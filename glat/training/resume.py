@@ -1,9 +1,10 @@
 """Where a training is resumed: `resume.ckpt` in its run's folder, and what must be the same for it to be used.
 
 A resume point holds the network, the optimiser and all else that the next step depends on, three times the size of
-checkpoint.pt. It is written every `execution.checkpoint_every` steps. At the end of a training it is removed where the
-learning rate follows the number of steps (`schedule: cosine`), and kept otherwise: with `training.steps` raised, the
-training then goes on as if it had never ended. Without it, that one starts anew; nothing else needs it.
+checkpoint.pt, and with `training.select: best` the best network so far. It is written every `execution.checkpoint_every`
+steps. At the end of a training it is removed where the learning rate follows the number of steps (`schedule: cosine`), and kept
+otherwise: with `training.steps` raised, the training then goes on as if it had never ended. Without it, that one starts anew;
+nothing else needs it.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from ..data.packs.read import Packs
 from ..lib import dependencies
 from ..lib.errors import GlatError, refusal, warn
 from ..lib.files import digest
+from ..lib.hardware import first_process
 from ..models import registry
 from . import stage
-from .progress import first_process
 
 # Facts of which the hash alone is known.
-HASHED = ("code", "waveforms", "clips", "labels", "classes", "init.global", "init.local")
+HASHED = (
+    "code", "waveforms", "clips", "lengths", "labels", "classes", "init.global", "init.local", "init_classes.global",
+    "init_classes.local", "validation clips",
+)  # fmt: skip
 
 
-def facts(run: Run, packs: Packs, execution: Execution) -> dict[str, Any]:
+def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None = None) -> dict[str, Any]:
     """All that the weights after a given step depend on, by name: settings, data, weights to start from, and code.
 
     Not among them: how the training is executed, but for what each batch norm is over; settings that are not in use; and
@@ -40,17 +44,28 @@ def facts(run: Run, packs: Packs, execution: Execution) -> dict[str, Any]:
     training = run.training
     unused = {"sync_batchnorm"} | ({"steps"} if training.extendable else set())
     unused |= {"plateau"} if training.schedule != "plateau" else set()
-    settings = run.model_dump(exclude={"dataset", "name", "init", "packs", "training"})
+    unused |= {"validation"} if training.select != "best" else set()
+    apart = {"dataset", "name", "init", "init_classes", "packs", "validation_packs", "training"}
+    settings = run.model_dump(exclude=apart)
     settings["training"] = training.model_dump(exclude=unused)
     parts = 1 if training.sync_batchnorm else execution.processes
     return _flat(settings) | {
         "clips of a batch norm": training.batch_size // parts,
         "code": dependencies.digest(stage.__name__, registry.module(run.backbone)),
+        **_of_packs(packs),
+        "classes": _hash(*packs.classes["mid"]),
+        **({"validation clips": _hash(*_of_packs(validation).values())} if validation else {}),
+        **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},
+        **{f"init_classes.{stream}": digest(path) for stream, path in run.init_classes.items()},
+    }
+
+
+def _of_packs(packs: Packs) -> dict[str, str]:
+    return {
         "waveforms": _hash(*(_waveforms(str(shard["provenance"])) for shard in packs.attributes)),
         "clips": _hash(*packs.clips),
+        **({"lengths": _hash(packs.length.tobytes())} if packs.longer else {}),
         "labels": _hash(packs.labels.indptr.tobytes(), packs.labels.indices.tobytes()),
-        "classes": _hash(*packs.classes["mid"]),
-        **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},
     }
 
 
@@ -133,7 +148,8 @@ class ResumePoint(lightning.Callback):
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:
         step = trainer.global_step
-        if not (self.keep if step == self.steps else step % self.every == 0):
+        last = step == self.steps or trainer.should_stop
+        if not (self.keep if last else step % self.every == 0):
             return
         part = self.path.with_name(f".{self.path.name}.part")
         trainer.save_checkpoint(part, weights_only=False)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data.lists.labels import Labels
-from ..data.packs.read import PackedClips, Packs, as_is
+from ..data.packs.read import Crops, Packs, as_is
 from ..data.randomness import Use, generator, torch_generator, torch_seed
 from ..data.sampling import BalancedBatches
 from ..lib.errors import GlatError
@@ -28,6 +28,8 @@ from ..models.twostream import Streams
 from . import checkpoints
 from .augmentation import augment
 from .batchnorm import synchronise
+from .best import Best
+from .freezing import FrozenBackbone, rates
 from .heldout import HeldOut, held_out_clips
 
 if TYPE_CHECKING:
@@ -72,25 +74,32 @@ def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
         backbone.features = lambda *x, b=backbone, c=compiled, p=plain: (c if b.training else p)(*x)  # type: ignore[method-assign]
 
 
-def callbacks(run: Run, packs: Packs) -> list[lightning.Callback]:
-    """What changes a training from outside its steps: a learning rate that falls on a plateau."""
-    return [HeldOut(run, packs)] if run.training.schedule == "plateau" else []
+def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[lightning.Callback]:
+    """What changes a training from outside its steps: a backbone that is frozen at first, a learning rate that falls on a
+    plateau, and the choice of a network by validation clips."""
+    settings = run.training
+    found: list[lightning.Callback] = []
+    if settings.freeze_backbone:
+        found.append(FrozenBackbone(settings.freeze_backbone))
+    if settings.schedule == "plateau":
+        found.append(HeldOut(run, packs))
+    return [*found, Best(run, validation)] if validation else found
 
 
 class LogMels:
     """The log-mels of a corpus of `clips` clips. On a CPU, those of a small corpus are kept: there the front end, which has
-    nothing to learn, takes as long as a narrow network's step."""
+    nothing to learn, takes as long as a narrow network's step. Those of clips that are cropped anew each time are not."""
 
     MOST = 2**28  # bytes that are kept
 
-    def __init__(self, front_end: LogMel, clips: int):
-        self.front_end, self.clips = front_end, clips
+    def __init__(self, front_end: LogMel, clips: int, cropped: bool = False):
+        self.front_end, self.clips, self.cropped = front_end, clips, cropped
         self.kept: dict[int, Tensor] = {}  # by the clip's index in the packs
 
     def __call__(self, waveform: Tensor, index: Tensor) -> Tensor:
         """Waveforms (B, samples) of the clips at `index` (B,) -> (B, 1, frames, mels)."""
         size = 4 * self.front_end.mels * (waveform.shape[1] // self.front_end.hop + 1)
-        if waveform.device.type != "cpu" or self.clips * size > self.MOST:
+        if self.cropped or waveform.device.type != "cpu" or self.clips * size > self.MOST:
             return self.front_end(waveform)
         numbers = index.tolist()
         for row, number in enumerate(numbers):
@@ -100,12 +109,13 @@ class LogMels:
 
 
 class Stage(lightning.LightningModule):
-    """One run's network, loss and optimiser for Lightning's Trainer. clips: how many there are to train on."""
+    """One run's network, loss and optimiser for Lightning's Trainer. clips: how many there are to train on; cropped: whether
+    there are some of which a step hears a part."""
 
-    def __init__(self, tagger: Tagger, run: Run, clips: int):
+    def __init__(self, tagger: Tagger, run: Run, clips: int, cropped: bool = False):
         super().__init__()
         self.tagger, self.run = tagger, run
-        self.logmels = LogMels(tagger.front_end, clips)
+        self.logmels = LogMels(tagger.front_end, clips, cropped)
         # What the last step measured on this process's clips, for the curve: on its device, since to read a number
         # there waits for all that a GPU has to do.
         self.row: dict[str, Tensor] = {}
@@ -184,7 +194,7 @@ class Stage(lightning.LightningModule):
 
     def configure_optimizers(self):
         settings = self.run.training
-        weights = [p for p in self.tagger.parameters() if p.requires_grad]
+        weights = rates(self.tagger, settings.learning_rate, settings.backbone_learning_rate)
         fused = {"fused": True} if self.device.type == "cuda" else {}
         optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad, **fused)
 
@@ -226,7 +236,7 @@ class Batches(lightning.LightningDataModule):
         batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
-            PackedClips(packs),
+            Crops(packs),
             batch_sampler=sampler,
             collate_fn=as_is,
             num_workers=self.workers,

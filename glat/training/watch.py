@@ -3,9 +3,9 @@
 It may mark a training as not converged, which takes the verdicts on it (`glat.training.convergence`); nothing else
 depends on it.
 
-There is no validation set (AudioSet has none), so what is watched is part of the evaluation set. The clips are the same
-at every look and for every run of a dataset. A look leaves the training as it was: it draws from its own generator, and
-the network is used as in evaluation.
+AudioSet has no validation set, so what is watched is part of the evaluation set, of every dataset; a network is selected on
+clips of their own (`glat.training.best`). The clips are the same at every look and for every run of a dataset. A look leaves
+the training as it was: it draws from its own generator, and the network is used as in evaluation.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..data.randomness import Use, clip_generators, generator
 from ..lib.errors import GlatError, warn
 from ..lib.files import whole
 from ..scoring.metrics import summary
+from ..scoring.parts import pool_parts
 from ..scoring.predictions import STREAMS
 from .convergence import WATCHED
 
@@ -88,10 +89,11 @@ class Watch(lightning.Callback):
         precision = stage.trainer.precision == "bf16-mixed"
         parts: dict[str, list[np.ndarray]] = {}
         try:
-            for first in range(0, len(self.clips), batch):
-                chosen = self.clips[first : first + batch]
+            clip, offset = self.corpus.parts(self.clips)
+            for first in range(0, len(clip), batch):
+                chosen, begin = clip[first : first + batch], offset[first : first + batch]
                 draw = clip_generators(0, self.corpus.clips[chosen])
-                waveform = torch.from_numpy(self.corpus.read(chosen)).to(stage.device)
+                waveform = torch.from_numpy(self.corpus.read(chosen, begin)).to(stage.device)
                 with torch.autocast(stage.device.type, torch.bfloat16, enabled=precision):
                     streams = tagger.streams(waveform, draw)
                 for name, value in streams._asdict().items():
@@ -102,7 +104,7 @@ class Watch(lightning.Callback):
         if "local" not in parts:
             parts.pop("global", None)
         target = self.corpus.labels.dense(self.clips)
-        scores = {name: np.concatenate(values) for name, values in parts.items()}
+        scores = {name: pool_parts(np.concatenate(values), clip) for name, values in parts.items()}
         if not all(np.isfinite(score).all() for score in scores.values()):
             raise GlatError("scores are not finite")
         return {name: summary(target, score).mAP for name, score in scores.items()}, len(self.clips)

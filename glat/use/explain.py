@@ -14,7 +14,7 @@ from librosa.display import specshow
 
 from ..config import experiments
 from ..config.params import Params
-from ..config.runs import split_packs
+from ..config.runs import evaluation_packs, split_packs
 from ..data.audio.clips import AudioError
 from ..data.packs.read import Packs
 from ..data.randomness import Use, clip_generators, generator
@@ -166,7 +166,7 @@ def explain(
     tagger, run, classes = checkpoints.load(checkpoint)
     names, truth, weak = [c["display_name"] for c in classes], None, None
     rate, length = run.audio.sample_rate, round(run.audio.sample_rate * run.audio.clip_seconds)
-    name = clip
+    name = name_shown = clip
     if Path(clip).is_file():
         name = Path(clip).stem
         try:
@@ -182,6 +182,8 @@ def explain(
                 f"{clip}: no audio file, and no clip of the evaluation set; the names are in "
                 f"{checkpoint.parent / MANIFEST}, which `glat evaluate` writes"
             )
+        if (seconds := corpus.length[found[0]] / rate) > run.audio.clip_seconds:
+            name_shown = f"{clip}, the first {run.audio.clip_seconds:g} of {seconds:.1f} s"
         waveform, weak = corpus.read(found)[0], np.flatnonzero(corpus.labels.dense(found[:1])[0]).tolist()
         if strong is not None and (of := strong[strong["clip"] == clip]).size:
             index = {c["mid"]: i for i, c in enumerate(classes)}
@@ -189,19 +191,19 @@ def explain(
     tagger, precision = tagger.to(memory_format=torch.channels_last), "float32" if run.published else precision
     heard = hear(tagger, waveform, hardware.precision(precision, "cpu"), clip_generators(seed, [name]))
     network = convergence.name(experiments.title(run), convergence.found(run, checkpoint.parent))
-    shown = Path(clip).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
+    shown = Path(name_shown).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
     draw(heard, names, out, title=f"{network} ({run.name}): {shown}", truth=truth, weak=weak)
 
 
 def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:
     """The evaluation packs of the chosen dataset, and the strong labels of its clips (no row where there are none)."""
-    return split_packs(params, params.dataset, params.corpus.evaluate), strong_labels(params)
+    return split_packs(params, params.dataset, params.corpus.evaluation_splits()), strong_labels(params)
 
 
 def examples(params: Params, folder: Path) -> None:
     """Draw `report.clips` evaluation clips, taken by lot, with Table 2's GL-AT: `<number>_<clip>.svg` and `.png`."""
     run = experiments.table2(params)[-1].runs[0]
-    packs, strong = corpus(params)
+    packs, strong = evaluation_packs(params, run), strong_labels(params)
     how = {"packs": packs, "strong": strong, "seed": params.evaluation.seed}
     how["precision"] = params.execution_of(run.dataset, run.backbone).precision
     with whole(folder) as part:

@@ -48,6 +48,31 @@ def obtain(weights: Weights, limits: Limits = LIMITS) -> Path:
     return path
 
 
+def obtain_class_list(weights: Weights, backbone: str, limits: Limits = LIMITS) -> Path:
+    """The class list of weights, read once: where it is there it is not fetched again.
+
+    Raises:
+        GlatError: none is named, no such file, an address that does not answer, or a file that is no class list.
+    """
+    from ..data.lists.audioset import read_class_list
+
+    path, setting = weights.class_list, f"weights.{backbone}.classes"
+    if weights.classes is None or path is None:
+        raise GlatError(f"{setting}: params.yaml names no class list; give its path or address")
+    fetched = is_address(weights.classes)
+    if fetched and not path.is_file():
+        fetch_file(weights.classes, path, limits=limits, setting=setting)
+    if not path.is_file():
+        raise GlatError(f"{path}: no such class list; give its path or address ({setting})")
+    try:
+        read_class_list(path)
+    except GlatError as error:
+        if fetched:
+            remove(path)  # a step that fails leaves nothing
+        raise GlatError(f"{error}{f'; it came from {weights.classes}' if fetched else ''} ({setting})") from None
+    return path
+
+
 def requested_weights(
     params: Params, backbone: str, *, file: str | None = None, md5: str | None = None, sha256: str | None = None
 ) -> Weights:
@@ -80,7 +105,7 @@ def evaluate(params: Params, run: Run, threads: int | None = None) -> None:
     Raises:
         GlatError: what `glat.scoring.evaluation.evaluate` raises.
     """
-    packs = split_packs(params, run.dataset, params.corpus.evaluate)
+    packs = split_packs(params, run.dataset, params.corpus.evaluation_splits())
     metrics, only = run.folder / "metrics.json", params.evaluation.only
     made_from = [run.folder / "checkpoint.pt", *map(Path, packs), *([Path(only)] if only else [])]
     newest = max((path.stat().st_mtime for path in made_from if path.exists()), default=0)
@@ -159,7 +184,7 @@ def classes_of(params: Params) -> list[dict[str, str]]:
 
     if params.audio.sample_rate != SAMPLE_RATE:
         raise GlatError(f"audio.sample_rate: {params.audio.sample_rate}, but PANNs' weights hear {SAMPLE_RATE} Hz")
-    packs = split_packs(params, params.dataset, params.corpus.evaluate)
+    packs = split_packs(params, params.dataset, params.corpus.evaluation_splits())
     classes = Packs(packs[:1]).classes
     if len(classes) != CLASS_COUNT:
         raise GlatError(

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path.cwd()))
 
 from glat.config import experiments
 from glat.config.params import hand_down, load as load_params, named, plain, public
-from glat.config.runs import faults_of, split_packs
+from glat.config.runs import evaluation_packs, faults_of, split_packs
 from glat.data.sources import registry as sources
 from glat.lib import cluster, dependencies, layout, records
 from glat.lib.addresses import is_address
@@ -43,11 +43,17 @@ try:
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
-    FETCHED = {one.path.name: b for b, one in PARAMS.weights.items() if is_address(one.file)}
+    # What is fetched into weights/, by its name there: of which backbone, and how far `glat weights` goes for it.
+    FETCHED = {one.path.name: (b, "file") for b, one in PARAMS.weights.items() if is_address(one.file)}
+    FETCHED |= {
+        one.class_list.name: (b, "classes") for b, one in PARAMS.weights.items() if is_address(one.classes or "")
+    }
     if PARAMS.evaluation.only:
         # Once metrics exist, Snakemake treats a missing input as up to date, so a missing list is reported here.
         manifest.read_list(PARAMS.evaluation.only)
-    sources.open_source(PARAMS.corpus.source, PARAMS.dataset)  # report a wrong key before any job starts
+    SOURCE = sources.open_source(PARAMS.corpus.source, PARAMS.dataset)  # report a wrong key before any job starts
+    SOURCE.check_clips(PARAMS.audio.clip_seconds)
+    OWN_LISTS = [path for path in [*PARAMS.corpus.lists().values(), *SOURCE.inputs] if Path(path).is_file()]
     if workflow.is_main_process and PARAMS.corpus.lists():
         from glat.data.lists import metadata
 
@@ -144,7 +150,9 @@ def node_gpus(wildcards):
 def launcher(wildcards, threads):
     """What starts the command of a training: on several nodes `srun`, as one task for each process."""
     how = execution(wildcards)
-    shape = f"--nodes={how.nodes} --ntasks-per-node={how.devices} --cpus-per-task={threads} {node_gpus(wildcards) or ''}"
+    shape = (
+        f"--nodes={how.nodes} --ntasks-per-node={how.devices} --cpus-per-task={threads} {node_gpus(wildcards) or ''}"
+    )
     return f"srun --kill-on-bad-exit=1 {shape} " if how.nodes > 1 else ""
 
 
@@ -181,12 +189,17 @@ def dataset_settings(wildcards):
 
 def list_paths(wildcards):
     """The user's own lists, where they are files: a list that changes is copied again."""
-    return [path for path in dataset_settings(wildcards).lists().values() if Path(path).is_file()]
+    return OWN_LISTS
 
 
 def makes_lists(wildcards):
     """Whether the source of the audio also writes the lists, which then depend on its settings and code."""
     return sources.makes_lists(dataset_settings(wildcards).source["kind"])
+
+
+def fetched(wildcards):
+    """The record of what a source fetches for all shards, if it fetches anything."""
+    return [layout.Data(wildcards.dataset).fetched] if SOURCE.fetches else []
 
 
 def list_origins(wildcards):
@@ -197,8 +210,8 @@ def list_origins(wildcards):
 
 
 def source_code(wildcards):
-    """`code` of a dataset's source of audio."""
-    return code(sources.module(dataset_settings(wildcards).source["kind"]))
+    """`code` of a dataset's source of audio, and of a source inside it."""
+    return code(*sources.modules(dataset_settings(wildcards).source))
 
 
 def ledger_paths():
@@ -231,8 +244,15 @@ def checked_run(wildcards):
 
 
 def training_packs(wildcards):
-    """The packs that a run trains on."""
-    return checked_run(wildcards).packs
+    """The packs that a run trains on, and those that it is selected by."""
+    run = checked_run(wildcards)
+    return run.packs + run.validation_packs
+
+
+def packs_to_evaluate(wildcards):
+    """The packs that a run is evaluated on: of published weights, those of all evaluation splits."""
+    run = RUNS.get(wildcards.run) or weights.run_of(PARAMS, PUBLISHED[wildcards.run], Path("-"))
+    return evaluation_packs(PARAMS, run)
 
 
 def run_settings(wildcards):
@@ -241,8 +261,15 @@ def run_settings(wildcards):
 
 
 def initial_weights(wildcards):
-    """The files of weights that a run starts from, if any."""
-    return sorted({path for path in RUNS[wildcards.run].init.values() if path})
+    """The files of weights that a run starts from, if any, and their class lists."""
+    run = RUNS[wildcards.run]
+    return sorted({path for path in [*run.init.values(), *run.init_classes.values()] if path})
+
+
+def published_weights(backbone, what="file"):
+    """The settings of the file of published weights, or of its class list, without secrets, as a parameter."""
+    settings = {"classes"} if what == "classes" else {"file", "md5", "sha256"}
+    return json.dumps(redact(PARAMS.weights[backbone].model_dump(include=settings)))
 
 
 def systems(result):

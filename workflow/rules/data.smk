@@ -7,9 +7,31 @@ if workflow.is_main_process:
     shutil.rmtree(Path(".snakemake/backups") / layout.Data(PARAMS.dataset).metadata, ignore_errors=True)
 
 
+# What a source has as whole files, such as archives, for all shards: into data/<dataset>/source/.
+rule fetch:
+    input:
+        SOURCE.own_files,
+    output:
+        "data/{dataset}/source.json",
+    log:
+        "logs/{dataset}/fetch.log",
+    params:
+        source=lambda wildcards: json.dumps(sources.identity(dataset_settings(wildcards).source)),
+        splits=lambda wildcards: list(dataset_settings(wildcards).splits),
+    priority: 2
+    resources:
+        mem_mb=2000,
+        runtime=time_limit(2 * 24 * 60),
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat --set dataset={wildcards.dataset:q} fetch > {log:q} 2>&1"
+
+
 rule metadata:
     input:
         list_paths,
+        lambda wildcards: fetched(wildcards) if makes_lists(wildcards) else [],
     output:
         # Existing lists stay until the new ones are complete and fit the settings.
         update(directory("data/{dataset}/metadata")),
@@ -36,6 +58,7 @@ rule metadata:
 rule download:
     input:
         "data/{dataset}/metadata",
+        fetched,
     output:
         "data/{dataset}/audio/{split}/{shard}.csv",
     log:
@@ -78,7 +101,7 @@ rule resample:
     threads: 4
     priority: 2
     resources:
-        mem_mb=3000,
+        mem_mb=8000 if SOURCE.recordings else 3000,  # recordings may last hours
         runtime=time_limit(6 * 60),
         processors=usable_cores,
     conda:
@@ -125,7 +148,7 @@ rule audit:
     params:
         code=code("glat.audit.report"),
         audit=PARAMS.audit.model_dump_json(),
-        roles=[PARAMS.corpus.train, PARAMS.corpus.evaluate],
+        roles=[PARAMS.corpus.training_splits(), PARAMS.corpus.evaluation_splits(), PARAMS.corpus.validation],
     resources:
         mem_mb=8000,
         runtime=time_limit(60),

@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
+        packs_to_evaluate,
         checkpoint="runs/{dataset}/{run}/checkpoint.pt",
         only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
@@ -33,7 +33,7 @@ rule evaluate:
         "glat evaluate {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
-# Downloads PANNs' published weights, for `weights` and for `init`.
+# Downloads PANNs' published weights, for `weights` and for `init`, and the class list of their outputs.
 rule fetch_weights:
     output:
         "weights/{file}",
@@ -42,21 +42,22 @@ rule fetch_weights:
     wildcard_constraints:
         file="|".join(map(re.escape, FETCHED)) or "(?!)",
     params:
-        weights=lambda wildcards: json.dumps(redact(PARAMS.weights[FETCHED[wildcards.file]].model_dump())),
-        backbone=lambda wildcards: FETCHED[wildcards.file],
+        weights=lambda wildcards: published_weights(*FETCHED[wildcards.file]),
+        backbone=lambda wildcards: FETCHED[wildcards.file][0],
+        until=lambda wildcards: FETCHED[wildcards.file][1],
     resources:
         mem_mb=1000,
         runtime=time_limit(6 * 60),
     conda:
         ENVIRONMENT
     shell:
-        "glat weights {params.backbone:q} --until file > {log:q} 2>&1"
+        "glat weights {params.backbone:q} --until {params.until:q} > {log:q} 2>&1"
 
 
 # Makes an ordinary run of PANNs' weights, which `evaluate` scores like any other.
 rule published_run:
     input:
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
+        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluation_splits()),
         lambda wildcards: str(PARAMS.weights[wildcards.backbone].path),
     output:
         "runs/{dataset}/{backbone}-panns/config.yaml",
@@ -68,7 +69,7 @@ rule published_run:
     params:
         code=code("glat.use.weights"),
         network=lambda wildcards: code(registry.module(wildcards.backbone)),
-        weights=lambda wildcards: json.dumps(redact(PARAMS.weights[wildcards.backbone].model_dump())),
+        weights=lambda wildcards: published_weights(wildcards.backbone),
         run=lambda wildcards: weights.run_of(PARAMS, wildcards.backbone, Path("-")).model_dump_json(),
     resources:
         mem_mb=4000,

@@ -167,7 +167,7 @@ use rule table1 as examples with:
     input:
         run_paths(systems("table2")[-1:], "checkpoint.pt")[:1],
         run_paths(systems("table2")[-1:], "train.csv")[:1],
-        split_packs(PARAMS, PARAMS.dataset, PARAMS.corpus.evaluate),
+        evaluation_packs(PARAMS, systems("table2")[-1].runs[0]),
         "data/{dataset}/metadata",
     output:
         directory("results/{dataset}/clips"),

@@ -1,4 +1,4 @@
-"""Audio of any kind to fixed-length mono int16, with a reason for all that cannot be one.
+"""Audio of any kind to mono int16 of at least a clip's length, with a reason for all that cannot be one.
 
 soxr resamples. Mono is the plain mean of the channels, whatever their number or layout, as in librosa: 5.1 surround is
 not weighted. Where the channels cancel each other, as of a recording with one plug the wrong way round, it is the first
@@ -7,6 +7,7 @@ channel that sounds (`Mono`).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -25,6 +26,8 @@ __all__ = [
 SILENCE = 10 ** (-90 / 20)  # peak, relative to full scale: about one step of int16
 FULL = 1 - 2**-15  # the largest int16
 CANCELS = 0.01  # share that is left of the power that the mean of unrelated channels has
+LONG = 300.0  # seconds; of a longer clip, nothing but int16 samples is held in memory
+CHUNK = 2**22  # samples that statistics take at a time
 
 
 class Samples(NamedTuple):
@@ -67,22 +70,41 @@ class Mono:
         self._single: list[np.ndarray] = []
         self._channel: int | None = None
         self._power = 0.0  # of the channels, summed over them and time
+        self._mean_power = 0.0
         self.samples, self.wraps = 0, 0
+        self.holds = True  # whether blocks are kept, for `mix`
 
     def add(self, block: np.ndarray) -> None:
         """(channels, samples) float32, full scale 1."""
         self.samples += block.shape[1]
         self.wraps = max(self.wraps, 0) + max(map(count_wraps, block), default=0)
         if len(block) == 1:
-            self._means.append(block[0])
+            self._keep(self._means, block[0])
             return
-        self._means.append(block.mean(axis=0))
+        mean = block.mean(axis=0)
+        self._mean_power += float(np.dot(mean, mean))
+        self._keep(self._means, mean)
         if self._channel is None:
             peaks = np.abs(block).max(axis=1)
             if peaks.max(initial=0) >= SILENCE:
                 self._channel = int(peaks.argmax())
         self._power += float(sum(np.dot(channel, channel) for channel in block)) / len(block) ** 2
-        self._single.append(block[self._channel or 0].copy())  # a view would keep the block
+        self._keep(self._single, block[self._channel or 0].copy())  # a view would keep the block
+
+    def _keep(self, blocks: list[np.ndarray], samples: np.ndarray) -> None:
+        if self.holds:
+            blocks.append(samples)
+
+    def forget(self) -> None:
+        """Drop the blocks and keep no more of them: what was learnt of the channels remains, for `of`."""
+        self.holds = False
+        self._means.clear()
+        self._single.clear()
+
+    def of(self, block: np.ndarray) -> np.ndarray:
+        """(samples,) of one block of a clip that was added whole, mixed as `mix` would have mixed it."""
+        cancels = self._channel is not None and self._mean_power < CANCELS * self._power
+        return block[self._channel] if cancels else block.mean(axis=0)
 
     def mix(self) -> np.ndarray:
         """(samples,) float32 of all blocks."""
@@ -99,51 +121,88 @@ def prepare(
     seconds: float = 10.0,
     min_seconds: float = 0.5,
     limits: Limits = UNLIMITED,
+    longest: float = 0.0,
 ) -> Clip:
     """One clip for the pack.
 
     source: an audio file, its bytes or an open stream, a piece of a longer file, samples, or the reason why there are
-    none. The clip has (rate * seconds,) samples, zero-padded or cut at the end; float is rounded and clipped, never
-    wrapped. No more than the clip is held in memory, mono.
+    none. The clip has (rate * seconds,) samples, zero-padded at the end; or more, up to `longest` seconds, where that is
+    more. What is longer is cut there. Float is rounded and clipped, never wrapped. No more than the clip is held in
+    memory, mono; of one over `LONG` seconds, which is decoded twice for that, no more than its int16 samples.
 
     Raises AudioError for what `blocks` raises, and: not finite (NaN or infinity), silent (peak under -90 dB of full
-    scale), constant (every sample the same), too short (under `min_seconds`), too long (more than 1 s over `seconds`: an
-    uncut recording, to which the labels would not fit).
+    scale), constant (every sample the same), too short (under `min_seconds`), too long (more than 1 s over what is kept:
+    an uncut recording, to which the labels would not fit).
     """
     if isinstance(source, AudioError):
         raise source
+    longest = max(seconds, longest)
     mono, source_rate = Mono(), 0
     if isinstance(source, Samples):
-        if len(source.samples) > (seconds + OVERHANG) * source.rate:
-            raise AudioError(Kind.TOO_LONG, _too_long(source, seconds))
+        if len(source.samples) > (longest + OVERHANG) * source.rate:
+            raise AudioError(Kind.TOO_LONG, _too_long(source, longest))
         samples, source_rate = _as_block(source)
         mono.add(samples)
     else:
-        for _, source_rate in blocks(source, seconds + OVERHANG, limits, mono.add):
-            if mono.samples > (seconds + OVERHANG) * source_rate:
-                raise AudioError(Kind.TOO_LONG, _too_long(source, seconds))
+        for _, source_rate in blocks(source, longest + OVERHANG, limits, mono.add):
+            if mono.samples > (longest + OVERHANG) * source_rate:
+                raise AudioError(Kind.TOO_LONG, _too_long(source, longest))
+            if mono.samples > LONG * source_rate and mono.holds:
+                mono.forget()
     found = mono.samples / source_rate
     if found < min_seconds:
-        raise AudioError(Kind.TOO_SHORT, f"{found:.2f} s, at least {min_seconds:g} s needed")
+        raise AudioError(Kind.TOO_SHORT, f"{found:.2f} s, at least {min_seconds:g} s needed (audio.min_seconds)")
+    if not mono.holds:
+        samples = _stream(source, mono, source_rate, rate, longest, limits)
+        samples = np.pad(samples, (0, max(0, round(rate * seconds) - len(samples))))
+        return Clip(samples, source_rate, found, mono.wraps)
     mixed = mono.mix()
-    if not np.isfinite(mixed).all():
-        raise AudioError(Kind.NOT_FINITE, "NaN or infinite samples")
-    if max(mixed.max(), -mixed.min()) < SILENCE:
-        raise AudioError(Kind.SILENT, "peak under -90 dB of full scale")
-    if mixed.max() == mixed.min():
-        raise AudioError(Kind.CONSTANT, f"every sample is {mixed[0]:.3g} of full scale")
+    _check_extremes(mixed.min(), mixed.max())
     if source_rate != rate:
         mixed = soxr.resample(mixed, source_rate, rate, quality="HQ")
-    return Clip(to_int16(mixed, round(rate * seconds)), source_rate, found, mono.wraps)
+    length = len(mixed) if longest == math.inf else min(len(mixed), round(rate * longest))
+    return Clip(to_int16(mixed, max(length, round(rate * seconds))), source_rate, found, mono.wraps)
+
+
+def _stream(
+    source: Path | BinaryIO | bytes | Cut | Samples,
+    mono: Mono,
+    source_rate: int,
+    rate: int,
+    longest: float,
+    limits: Limits,
+) -> np.ndarray:
+    """(samples,) int16 of a long clip, decoded a second time and resampled block by block."""
+    stream = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ") if source_rate != rate else None
+    parts: list[np.ndarray] = []
+    low, high = math.inf, -math.inf
+    again = [_as_block(source)] if isinstance(source, Samples) else blocks(source, longest + OVERHANG, limits)
+    for block, _ in again:
+        samples = mono.of(block)
+        # NaN is no less than anything, and stays where it comes first.
+        low, high = float(np.minimum(low, samples.min())), float(np.maximum(high, samples.max()))
+        samples = stream.resample_chunk(samples) if stream else samples
+        parts.append(to_int16(samples, len(samples)))
+    if stream:
+        samples = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        parts.append(to_int16(samples, len(samples)))
+    _check_extremes(low, high)
+    whole = np.concatenate(parts)
+    return whole if longest == math.inf else whole[: round(rate * longest)]
+
+
+def _check_extremes(low: float, high: float) -> None:
+    """Raise AudioError unless the lowest and the highest sample are those of a sound."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise AudioError(Kind.NOT_FINITE, "NaN or infinite samples")
+    if max(high, -low) < SILENCE:
+        raise AudioError(Kind.SILENT, "peak under -90 dB of full scale")
+    if high == low:
+        raise AudioError(Kind.CONSTANT, f"every sample is {low:.3g} of full scale")
 
 
 def _too_long(source: object, seconds: float) -> str:
     """Why a clip of over `seconds` is none, and the settings that would keep it."""
-    if isinstance(source, Cut) and source.seconds > seconds + OVERHANG:
-        return (
-            f"its segment has {source.seconds:g} s, and a clip {seconds:g} s; set audio.clip_seconds to "
-            f"{source.seconds:g} to keep it"
-        )
     message = f"over {seconds + OVERHANG:g} s, and a clip has {seconds:g} s; set audio.clip_seconds to its length"
     if isinstance(source, Path | Cut):
         return f"{message}, or source.full_videos to true if it is a whole recording that the clip is to be cut from"
@@ -185,6 +244,13 @@ def count_wraps(samples: np.ndarray) -> int:
 
 def statistics(samples: np.ndarray, wraps: int | None = None) -> Statistics:
     """`Statistics` of (samples,) int16. wraps: those of the source, where it had other samples."""
+    if len(samples) > CHUNK:
+        parts = [samples[first : first + CHUNK] for first in range(0, len(samples), CHUNK)]
+        weights = np.array([len(part) for part in parts]) / len(samples)
+        found = np.array([statistics(part, wraps) for part in parts])
+        mean, clipped, square = (weights @ column for column in (found[:, 1], found[:, 3], found[:, 2] ** 2))
+        jumps = weights @ found[:, 4] if wraps is None else wraps / len(samples)
+        return Statistics(*map(float, (found[:, 0].max(), mean, square**0.5, clipped, jumps)))
     wide = samples.astype(np.int32)
     peak = int(np.abs(wide).max())
     clipped = np.count_nonzero((wide >= 2**15 - 1) | (wide <= -(2**15))) / len(wide)

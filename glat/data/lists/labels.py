@@ -96,7 +96,7 @@ class LabelNames:
             (text,),
             _parts(text, ";"),
             _parts(text, "|"),
-            _literal(text),
+            literal(text),
             _parts(text.replace("\\", ""), ","),
         ]
         found = {tuple(self.mid_of[part] for part in parts) for parts in readings if self.mid_of.keys() >= set(parts)}
@@ -124,7 +124,7 @@ def _parts(text: str, separator: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(separator))
 
 
-def _literal(text: str) -> tuple[str, ...]:
+def literal(text: str) -> tuple[str, ...]:
     """What Python writes of a list of texts; the text itself where it is none."""
     try:
         found = ast.literal_eval(text) if text[0] in "[(" else None

@@ -26,13 +26,15 @@ _ENDED = [_END.rstrip("\n")]
 
 class Column(NamedTuple):
     """A column that is asked for: its name, what else it may be called, whether it holds numbers, whether it may be left
-    out, and what to do where it lacks."""
+    out, what to do where it lacks, and whether of several names in a header the first here is taken, and no row is thought to
+    be without a header."""
 
     name: str
     others: tuple[str, ...] = ()
     number: bool = False
     optional: bool = False
     lacking: str = ""
+    first: bool = False
 
 
 class Rows:
@@ -153,15 +155,16 @@ class Rows:
             for delimiter, fields in split.items()
         }
         best = max(DELIMITERS, key=lambda delimiter: sum(map(bool, known[delimiter])))
-        if any(known[best]) and not any(map(is_number, split[best])):
+        named = any(places for column, places in zip(self.columns, known[best], strict=True) if column.first)
+        if named or (any(known[best]) and not any(map(is_number, split[best]))):
             return self._places(known[best], split[best]), best, split[best]
         enough = [delimiter for delimiter in DELIMITERS if len(split[delimiter]) >= len(self.columns)]
         return list(range(len(self.columns))), (enough or DELIMITERS)[0], None
 
     def _candidates(self, column: Column, fields: list[str]) -> list[int]:
         """The places in a header that a column may have: that of its own name, else those of other names."""
-        names = list(map(_plain, fields))
-        own = [i for i, name in enumerate(names) if name == _plain(column.name)]
+        names = list(map(plain, fields))
+        own = [i for i, name in enumerate(names) if name == plain(column.name)]
         return own or [i for i, name in enumerate(names) if name in column.others]
 
     def _places(self, known: list[list[int]], fields: list[str]) -> list[int]:
@@ -171,6 +174,9 @@ class Rows:
             names, advice = " and ".join(column.name for column in lost), lost[0].lacking
             raise GlatError(f"{message} lacks {names}; expected {wanted}{advice and f': {advice}'}")
         for column, places in zip(self.columns, known, strict=True):
+            if len(places) > 1 and column.first:
+                order = (column.name, *column.others)
+                places = [min(places, key=lambda i: order.index(plain(fields[i])))]
             if len(places) > 1:
                 both = " and ".join(repr(fields[i].strip()) for i in places[:2])
                 raise GlatError(
@@ -212,7 +218,7 @@ def _strip_tabs(line: str, delimiter: str) -> str:
     return _TAB.sub(r"\1", line) if "\t" in line and delimiter != "\t" else line
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A column's name as it is compared: `Start Seconds`, `start-seconds` and `# start_seconds` are one."""
     return re.sub(r"[\s-]+", "_", name.strip(" \t\r\n#").lower())
 

@@ -1,4 +1,5 @@
-"""How a pack holds its waveforms, and how one is read: `Waveforms.read(i, out)` fills (samples,) int16 with clip i's."""
+"""How a pack holds its waveforms, and how one is read: `Waveforms.read(i, out, offset)` fills (samples,) int16 with those of
+clip i from the sample `offset` on."""
 
 from __future__ import annotations
 
@@ -19,18 +20,22 @@ AGAIN = "delete it and run `snakemake packs` again"
 
 
 class Waveforms(Protocol):
-    def read(self, i: int, out: np.ndarray) -> None: ...
+    def read(self, i: int, out: np.ndarray, offset: int = 0) -> None: ...
 
 
 class Pcm16:
-    """A row of `waveform` a clip. As the pack step writes it, a chunk a clip without filters, it is read past HDF5's
-    filters and caches; a copy in other chunks, compressed or of the other byte order, through them."""
+    """A row of `waveform` a clip, or as many as a longer one fills. As the pack step writes it, a chunk a row without
+    filters, it is read past HDF5's filters and caches; a copy in other chunks, compressed or of the other byte order, through
+    them."""
 
-    def __init__(self, pack: h5py.File, clips: int, samples: int):
-        waveform = dataset(pack, "waveform", "whole numbers", (clips, samples), AGAIN)
+    def __init__(self, pack: h5py.File, length: np.ndarray, samples: int):
+        ends = np.cumsum(-(-length // samples))
+        self._first, self._samples = [0, *ends.tolist()], samples
+        rows = self._first[-1]
+        waveform = dataset(pack, "waveform", "whole numbers", (rows, samples), AGAIN)
         if waveform.dtype.newbyteorder("<") != np.dtype("<i2"):
             raise GlatError(f"{pack.filename}: waveform is {waveform.dtype}, expected int16; {AGAIN}")
-        if waveform.chunks and waveform.id.get_num_chunks() < -(-clips // waveform.chunks[0]) * -(
+        if waveform.chunks and waveform.id.get_num_chunks() < -(-rows // waveform.chunks[0]) * -(
             -samples // waveform.chunks[1]
         ):
             raise GlatError(f"{pack.filename}: waveforms of some clips were never written; {AGAIN}")
@@ -38,39 +43,51 @@ class Pcm16:
         self._raw = waveform.dtype == np.dtype("<i2") and waveform.chunks == (1, samples) and not filters
         self._waveform = waveform
 
-    def read(self, i: int, out: np.ndarray) -> None:
+    def read(self, i: int, out: np.ndarray, offset: int = 0) -> None:
+        row, skipped = divmod(offset, self._samples)
+        row += self._first[i]
+        if not skipped:
+            self._read_row(row, out)
+            return
+        whole = np.empty(self._samples, np.int16)
+        self._read_row(row, whole)
+        out[: self._samples - skipped] = whole[skipped:]
+        self._read_row(row + 1, whole)
+        out[self._samples - skipped :] = whole[:skipped]
+
+    def _read_row(self, row: int, out: np.ndarray) -> None:
         if self._raw:
-            self._waveform.id.read_direct_chunk((i, 0), out=out.view(np.uint8))
+            self._waveform.id.read_direct_chunk((row, 0), out=out.view(np.uint8))
         else:
-            self._waveform.read_direct(out, np.s_[i])
+            self._waveform.read_direct(out, np.s_[row])
 
 
 class Flac:
     """A FLAC stream a clip, decoded by the process that reads: the loader's workers, where there are some."""
 
-    def __init__(self, pack: h5py.File, clips: int, samples: int):
+    def __init__(self, pack: h5py.File, length: np.ndarray, samples: int):
+        clips, self._length = len(length), length
         self._flac = dataset(pack, "flac", "whole numbers", (None,), AGAIN)
         self._end = dataset(pack, "flac_end", "whole numbers", (clips,), AGAIN)[:]
         if self._flac.dtype != np.uint8 or (np.diff(self._end, prepend=0, append=len(self._flac)) < 0).any():
             raise GlatError(f"{pack.filename}: flac_end does not divide flac into {clips} streams; {AGAIN}")
 
-    def read(self, i: int, out: np.ndarray) -> None:
-        begin = int(self._end[i - 1]) if i else 0
+    def read(self, i: int, out: np.ndarray, offset: int = 0) -> None:
+        begin, length = int(self._end[i - 1]) if i else 0, int(self._length[i])
         with soundfile.SoundFile(io.BytesIO(self._flac[begin : int(self._end[i])].tobytes())) as stream:
-            if (
-                stream.channels != 1
-                or stream.frames != len(out)
-                or len(stream.read(dtype="int16", out=out)) != len(out)
-            ):
-                raise ValueError(
-                    f"{stream.frames} samples of {stream.channels} channels in it, expected {len(out)} of 1"
-                )
+            if stream.channels != 1 or stream.frames != length:
+                raise ValueError(f"{stream.frames} samples of {stream.channels} channels in it, expected {length} of 1")
+            if offset:
+                stream.seek(offset)
+            if (found := len(stream.read(dtype="int16", out=out))) != len(out):
+                raise ValueError(f"it ends after {offset + found} of {length} samples")
 
 
 class InPlace:
     """A row of another HDF5 file's `waveform` (clips, samples) int16."""
 
-    def __init__(self, pack: h5py.File, clips: int, samples: int):
+    def __init__(self, pack: h5py.File, length: np.ndarray, samples: int):
+        clips = len(length)
         self._files = [Path(name) for name in dataset(pack, "linked_file", "text", (None,), AGAIN).asstr()[:]]
         self._marks = dataset(pack, "linked_mark", "text", (len(self._files),), AGAIN).asstr()[:]
         self._linked = dataset(pack, "linked", "whole numbers", (clips,), AGAIN)[:]
@@ -80,7 +97,7 @@ class InPlace:
         self._samples = samples
         self._open: dict[int, h5py.Dataset] = {}
 
-    def read(self, i: int, out: np.ndarray) -> None:
+    def read(self, i: int, out: np.ndarray, offset: int = 0) -> None:
         which, row = int(self._linked[i]), int(self._row[i])
         if which not in self._open:
             self._open[which] = self._waveform(which)
@@ -123,12 +140,15 @@ def mark(file: h5py.File) -> str:
     return digest.hexdigest()
 
 
-READERS: dict[str, Callable[[h5py.File, int, int], Waveforms]] = {"pcm16": Pcm16, "flac": Flac, "in_place": InPlace}
+READERS: dict[str, Callable[[h5py.File, np.ndarray, int], Waveforms]] = {
+    "pcm16": Pcm16, "flac": Flac, "in_place": InPlace
+}  # fmt: skip
 
 
-def waveforms(pack: h5py.File, clips: int, samples: int) -> Waveforms:
-    """The reader for an open pack of `clips` clips of `samples` samples. Raises GlatError if it holds something else."""
+def waveforms(pack: h5py.File, length: np.ndarray, samples: int) -> Waveforms:
+    """The reader for an open pack of clips of `length` (clips,) samples each, of which `samples` are read at a time. Raises
+    GlatError if it holds something else."""
     codec = pack.attrs.get("codec")
     if codec not in READERS:
         raise GlatError(f"{pack.filename}: codec is {codec!r}, expected one of {', '.join(READERS)}; {AGAIN}")
-    return READERS[codec](pack, clips, samples)
+    return READERS[codec](pack, length, samples)

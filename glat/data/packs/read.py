@@ -26,9 +26,10 @@ HIGHEST_RATE, LONGEST = 768_000, 3600.0  # Hz and seconds that a pack may be of:
 class Packs:
     """Shards of one corpus, opened as one; clip i counts on from shard to shard.
 
-    Everything but the waveforms is read at once: `clips` (names), `start`, `end` (seconds), `source_rate` (Hz),
-    `labels` (sparse), `classes` (DataFrame index, mid, display_name), `sample_rate` (Hz), `clip_seconds`, `samples`
-    (a clip), `attributes` (one dict a shard). Files are opened for waveforms when first read, once a process, so a
+    Everything but the waveforms is read at once: `clips` (names), `start`, `end` (seconds), `source_rate` (Hz), `length`
+    (samples, at least `samples`), `labels` (sparse), `classes` (DataFrame index, mid, display_name), `sample_rate` (Hz),
+    `clip_seconds`, `samples` (read of a clip at a time: `clip_seconds` of it), `attributes` (one dict a shard). Files are
+    opened for waveforms when first read, once a process, so a
     `Packs` can be forked and pickled.
 
     Raises GlatError, naming the file, if one is missing, truncated, unfinished, no pack or of another version, if
@@ -52,9 +53,11 @@ class Packs:
         self.clip_seconds: float = first["attributes"]["clip_seconds"]
         self.classes: pd.DataFrame = first["classes"]
         self.attributes = [shard["attributes"] for shard in shards]
-        self.clips, self.start, self.end, self.source_rate = (
-            np.concatenate([shard[key] for shard in shards]) for key in ("clip", "start", "end", "source_rate")
+        self.clips, self.start, self.end, self.source_rate, self.length = (
+            np.concatenate([shard[key] for shard in shards])
+            for key in ("clip", "start", "end", "source_rate", "length")
         )
+        self._lengths = [shard["length"] for shard in shards]
         self.labels = Labels.concatenate([shard["labels"] for shard in shards])
         self._first = np.cumsum([0] + [len(shard["clip"]) for shard in shards])
         self._handles: dict[int, Waveforms] = {}
@@ -67,28 +70,44 @@ class Packs:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(B, samples) float32 waveforms in [-1, 1) of the clips at `indices`. Raises IndexError out of range."""
-        out = np.empty((len(indices), self.samples), np.float32)
-        raw = np.empty(self.samples, np.int16)
-        for row, index in zip(out, indices, strict=True):
-            self._read_raw(int(index), raw)
-            np.multiply(raw, np.float32(2**-15), out=row)
-        return out
+    @property
+    def longer(self) -> bool:
+        """Whether there are clips of which no more than a part is read at a time."""
+        return bool((self.length > self.samples).any())
 
-    def read_int16(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def parts(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The parts that the clips at `indices` are covered with: (P,) indices, each as often as its clip has parts, and (P,)
+        the sample that each begins at. Parts follow on each other; the last one ends with its clip, and so may overlap."""
+        count = -(-self.length[indices] // self.samples)
+        clip = np.repeat(indices, count)
+        number = np.arange(len(clip)) - np.repeat(np.cumsum(count) - count, count)
+        return clip, np.minimum(number * self.samples, self.length[clip] - self.samples)
+
+    def read(
+        self, indices: Sequence[int] | np.ndarray, offsets: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        """(B, samples) float32 waveforms in [-1, 1) of the clips at `indices`, each from the sample `offsets` on (None: from
+        its beginning). Raises IndexError out of range."""
+        return self.read_int16(indices, offsets) * np.float32(2**-15)
+
+    def read_int16(
+        self, indices: Sequence[int] | np.ndarray, offsets: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
         """(B, samples) int16: the waveforms as stored."""
         out = np.empty((len(indices), self.samples), np.int16)
-        for row, index in zip(out, indices, strict=True):
-            self._read_raw(int(index), row)
+        offsets = np.zeros(len(indices), np.int64) if offsets is None else offsets
+        for row, index, offset in zip(out, indices, offsets, strict=True):
+            self._read_raw(int(index), row, int(offset))
         return out
 
-    def _read_raw(self, index: int, out: np.ndarray) -> None:
+    def _read_raw(self, index: int, out: np.ndarray, offset: int) -> None:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
+        if not 0 <= offset <= self.length[index] - self.samples:
+            raise IndexError(f"sample {offset} of the {self.length[index]} of clip {self.clips[index]}")
         shard = int(np.searchsorted(self._first, index, "right")) - 1
         try:
-            self._waveforms(shard).read(index - int(self._first[shard]), out)
+            self._waveforms(shard).read(index - int(self._first[shard]), out, offset)
         except DAMAGED as error:  # libsndfile's own is a RuntimeError
             raise GlatError(f"{self.paths[shard]}: clip {self.clips[index]} cannot be read: {error}") from None
 
@@ -97,8 +116,7 @@ class Packs:
             # HDF5 handles do not survive a fork.
             self._handles, self._pid = {}, os.getpid()
         if shard not in self._handles:
-            clips = int(self._first[shard + 1] - self._first[shard])
-            self._handles[shard] = waveforms(open_pack(self.paths[shard]), clips, self.samples)
+            self._handles[shard] = waveforms(open_pack(self.paths[shard]), self._lengths[shard], self.samples)
         return self._handles[shard]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,30 +124,46 @@ class Packs:
 
 
 class PackedClips(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    """Clips of `Packs` as a dict: waveform (samples) int16 as stored, target (classes) float32, index. A network's front
-    end makes floats of int16 where it computes: half the bytes travel from the loader to a GPU.
+    """Clips of `Packs` as a dict: waveform (samples) int16 as stored, target (classes) float32, index, offset. A network's
+    front end makes floats of int16 where it computes: half the bytes travel from the loader to a GPU.
 
-    A DataLoader with `collate_fn=as_is` gets whole batches, (B, samples), (B, classes) and (B,), without a copy.
-    `only` keeps a subset: indices into the packs, in that order; `index` is then the position in the packs.
+    A DataLoader with `collate_fn=as_is` gets whole batches, (B, samples), (B, classes), (B,) and (B,), without a copy.
+    only, offsets: indices into the packs, and the samples to begin at; item i is then a part of clip `only[i]`, and `index`
+    is still its clip's position in the packs.
     """
 
-    def __init__(self, packs: Packs, only: np.ndarray | None = None):
+    def __init__(self, packs: Packs, only: np.ndarray | None = None, offsets: np.ndarray | None = None):
         self.packs = packs
-        self.only = None if only is None else np.asarray(only)
+        self.only = np.arange(len(packs)) if only is None else np.asarray(only, np.int64)
+        self.offsets = np.zeros(len(self.only), np.int64) if offsets is None else np.asarray(offsets, np.int64)
 
     def __len__(self) -> int:
-        return len(self.packs if self.only is None else self.only)
+        return len(self.only)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        clips = np.asarray(indices, np.int64) if self.only is None else self.only[np.asarray(indices, np.int64)]
+        return self.batch(self.only[indices], self.offsets[indices])
+
+    def batch(self, clips: np.ndarray, offsets: np.ndarray) -> dict[str, torch.Tensor]:
+        """The parts of the clips at `clips` (B,) that begin at the samples `offsets` (B,)."""
         return {
-            "waveform": torch.from_numpy(self.packs.read_int16(clips)),
+            "waveform": torch.from_numpy(self.packs.read_int16(clips, offsets)),
             "target": torch.from_numpy(self.packs.labels.dense(clips, np.float32)),
             "index": torch.from_numpy(clips),
+            "offset": torch.from_numpy(offsets),
         }
+
+
+class Crops(PackedClips):
+    """The same for training: an item is (index, place), where `place` from 0 to 1 says which of the parts that a longer clip
+    has is taken."""
+
+    def __getitems__(self, draws: Sequence[tuple[int, float]]) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        clips = np.array([clip for clip, _ in draws], np.int64)
+        room = self.packs.length[clips] - self.packs.samples + 1
+        return self.batch(clips, (np.array([place for _, place in draws]) * room).astype(np.int64))
 
 
 def as_is(batch: T) -> T:
@@ -173,11 +207,16 @@ def _read_shard(path: Path) -> dict[str, Any]:
 
             mids, clips = column("class_mid", "text", None).asstr()[:], column("clip", "text", None).asstr()[:]
             names = column("class_name", "text", len(mids)).asstr()[:]
-            waveforms(pack, len(clips), round(rate * seconds))
+            samples = round(rate * seconds)
+            length = np.full(len(clips), samples, np.int64)
+            if "length" in pack:
+                length = np.maximum(column("length", "whole numbers", len(clips))[:].astype(np.int64), samples)
+            waveforms(pack, length, samples)
             return {
                 "attributes": attributes,
                 "sample_rate": rate,
-                "samples": round(rate * seconds),
+                "samples": samples,
+                "length": length,
                 "classes": pd.DataFrame({"index": np.arange(len(mids)), "mid": mids, "display_name": names}),
                 "clip": clips,
                 "start": column("start", "numbers", len(clips))[:],

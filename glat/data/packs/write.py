@@ -44,7 +44,7 @@ def pack_shard(
     resampled, out_h5 = Path(resampled), Path(out_h5)
     try:
         made = json.loads((resampled / "audio.json").read_text())
-        codec = made.get("codec", "pcm16")
+        codec = made["codec"]
         texts = {"clip": str, "blake2b": str, "file": str, "part": str}
         clips = pd.read_csv(resampled / "clips.csv", dtype=texts, keep_default_na=False)
         ledger = pd.read_csv(resampled / "ledger.csv", **STRINGS)[["clip", "kind", "reason", "file", "part"]]
@@ -66,7 +66,8 @@ def pack_shard(
     chosen = asked.loc[asked.index.isin(clips.index)].reset_index()
     clips = clips.loc[chosen["clip"]]
     target = audioset.targets(chosen, classes)
-    need_space(out_h5, stored)
+    samples, length = round(rate * seconds), clips["samples"].to_numpy(np.int64)
+    need_space(out_h5, 2 * samples * int((-(-length // samples)).sum()) if codec == "pcm16" else stored)
 
     facts = {
         "format": FORMAT, "version": VERSION, "sample_rate": rate, "clip_seconds": seconds,
@@ -81,12 +82,14 @@ def pack_shard(
     with whole(out_h5) as path, h5py.File(path, "w") as pack:
         rows = _rows(waveforms, clips, f"pack {out_h5.name}")
         if codec == "pcm16":
-            origin["waveforms_blake2b"] = _write_pcm(pack, rows, len(clips), round(rate * made["clip_seconds"]))
+            origin["waveforms_blake2b"] = _write_pcm(pack, rows, int((-(-length // samples)).sum()), samples)
         elif codec == "flac":
             origin["waveforms_blake2b"] = _write_flac(pack, rows, clips["bytes"].to_numpy())
         else:
             origin["waveforms_blake2b"] = _hash(digest.encode() for digest in clips["blake2b"])
             _link(pack, clips)
+        if (length > samples).any():
+            pack["length"] = length
         pack["clip"] = _utf8(chosen["clip"])
         pack["start"] = chosen["start"].to_numpy(np.float64)
         pack["end"] = chosen["end"].to_numpy(np.float64)
@@ -118,13 +121,18 @@ def _hash(rows: Iterable[bytes | memoryview]) -> str:
 
 
 def _write_pcm(pack: h5py.File, rows: Iterator[np.ndarray], count: int, samples: int) -> str:
-    """Write raw rows of int16 as chunks, and return their hash."""
+    """Write clips of int16 as chunks of `samples`, `count` in all, and return their hash."""
     waveform = pack.create_dataset("waveform", (count, samples), "<i2", chunks=(1, samples))
 
     def write_rows() -> Iterator[memoryview]:
-        for i, row in enumerate(rows):
-            waveform.id.write_direct_chunk((i, 0), row)
-            yield row.data
+        i = 0
+        for clip in rows:
+            for begin in range(0, len(clip), 2 * samples):
+                row = clip[begin : begin + 2 * samples]
+                row = np.pad(row, (0, 2 * samples - len(row)))
+                waveform.id.write_direct_chunk((i, 0), row)
+                yield row.data
+                i += 1
 
     return _hash(write_rows())
 

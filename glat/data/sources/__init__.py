@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...config.types import Settings
+from ...lib.addresses import LIMITS, Limits
 from ...lib.errors import GlatError
 from ..audio.pieces import Cut
 
@@ -26,7 +27,7 @@ class Shard:
     """What a source is asked for: rows `first`, `first` + 1, ... of a split (`audioset.read_segments`).
 
     folder: for files that the source makes; workers: processes to work with; classes: the class list; whole: the rows
-    of the whole split, where `segments` are not all.
+    of the whole split, where `segments` are not all; store: where `Source.fetch_all` put its files.
     """
 
     segments: pd.DataFrame
@@ -36,6 +37,7 @@ class Shard:
     workers: int = 1
     classes: pd.DataFrame | None = None
     whole: pd.DataFrame | None = None
+    store: Path = Path()
 
 
 def read_files(listing: pd.DataFrame, folder: Path, _longest: float = math.inf) -> Iterator[Path | Cut]:
@@ -65,6 +67,39 @@ class Source(Settings):
     ways: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def recordings(self) -> bool:
+        """Whether a file without a part is a recording that is kept whole, however long it is."""
+        return False
+
+    @property
+    def inputs(self) -> list[str]:
+        """The user's own files that the lists are made from: one that changes has them made again."""
+        return []
+
+    @property
+    def own_files(self) -> list[str]:
+        """The user's own files that `fetch_all` reads: one that changes has it done again."""
+        return []
+
+    def check_clips(self, seconds: float) -> None:
+        """Raise GlatError if the source makes clips that are not of `audio.clip_seconds`."""
+
+    @property
+    def fetches(self) -> bool:
+        """Whether there is something to fetch for all shards at once: `fetch_all`."""
+        return False
+
+    def fetch_all(self, store: Path, limits: Limits = LIMITS, splits: Sequence[str] = ()) -> dict[str, Any]:
+        """Fetch into the folder `store` what all shards, and the lists, are made from, such as archives. What is there
+        already and whole is kept. splits: those of the dataset, for a source that has files of each. Returns what was
+        fetched, as JSON: file and checksum, for a record.
+
+        Raises:
+            GlatError: what cannot be fetched, is damaged, or does not fit on the disk.
+        """
+        return {}
+
+    @property
     def used_in_place(self) -> bool:
         """Whether packs refer to the source's files instead of copying their waveforms."""
         return False
@@ -91,5 +126,6 @@ class ListedSource(Source):
     """A source that makes the dataset's lists, too."""
 
     @abstractmethod
-    def write_lists(self, folder: Path, splits: dict[str, int]) -> None:
-        """Make the class list, and the lists of splits (name: number of clips)."""
+    def write_lists(self, folder: Path, splits: dict[str, int], store: Path = Path()) -> None:
+        """Write into `folder` the class list and the lists of splits (name: number of clips), from what `fetch_all` put into
+        `store`, if anything."""

@@ -28,7 +28,7 @@ ENOUGH = 100  # clips of one file from which on its own share counts
 
 
 class Row(NamedTuple):
-    """Where a clip is: a file's number among the files, its part (`<row>`, or `<row group>:<row>`)."""
+    """Where a clip is: a file's number among the files, its part (`<row>`, `<row group>:<row>`, or places of bytes)."""
 
     file: int
     part: tuple[int, ...]
@@ -52,7 +52,8 @@ class Container(Source):
 
     @abstractmethod
     def names(self, path: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """The name of each row of a file, and its part; nothing of a file that has no audio."""
+        """The name of each row of a file, and its part; nothing of a file that has no audio. Of a row with two names, one
+        follows the other."""
 
     @abstractmethod
     def labels(self, path: str, parts: list[tuple[int, ...]], classes: pd.DataFrame) -> np.ndarray | None:
@@ -129,8 +130,9 @@ def listing(
     segments, classes = shard.segments, shard.classes
     wanted, seen, example = Wanted(segments, shard.whole), 0, ""
     for number, path in enumerate(paths):
+        before = None
         for name, part in names_of(path):
-            seen, example = seen + 1, example or name
+            seen, example, before = seen + (part != before), example or name, part  # a row may have two names
             for named in wanted.read(stem(name)):
                 wanted.offer(named, (number, part), Row(number, part), name, name.rpartition("/")[0], extension(name))
     if not wanted.candidates:

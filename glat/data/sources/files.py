@@ -37,6 +37,9 @@ def _pattern(text: str | None) -> str | None:
     return text
 
 
+PathPattern = Annotated[str | None, AfterValidator(_pattern)]
+
+
 class Files(Source):
     """audio: the folder that the tree of files is in. pattern: a `layout.Pattern`, in place of the usual names.
     split_folders: folders of splits that are not named as the split.
@@ -48,7 +51,7 @@ class Files(Source):
     """
 
     audio: Annotated[str, BeforeValidator(_folder)]
-    pattern: Annotated[str | None, AfterValidator(_pattern)] = None
+    pattern: PathPattern = None
     full_videos: Literal["auto", True, False] = "auto"
     split_folders: SplitFolders = Field(default_factory=dict)
 

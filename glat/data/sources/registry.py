@@ -14,17 +14,35 @@ from . import ListedSource, Source
 
 SOURCES = {
     "synthetic": "glat.data.sources.synthetic:Synthetic",
+    "table": "glat.data.sources.table:RecordingTable",
     "youtube": "glat.data.sources.youtube:YouTube",
     "files": "glat.data.sources.files:Files",
     "panns_hdf5": "glat.data.sources.panns_hdf5:PannsHdf5",
     "passt_hdf5": "glat.data.sources.passt_hdf5:PasstHdf5",
     "parquet": "glat.data.sources.parquet:Parquet",
+    "webdataset": "glat.data.sources.webdataset:WebDataset",
+    "huggingface": "glat.data.sources.huggingface:HuggingFace",
+    "archive": "glat.data.sources.archive:Archives",
+    "esc50": "glat.data.sources.esc50:ESC50",
+    "fsd50k": "glat.data.sources.fsd50k:FSD50K",
+    "soundscapes": "glat.data.sources.soundscapes:Soundscapes",
 }
 
 
 def module(kind: str) -> str:
     """The module of a source, as "glat.data.sources.files"."""
     return SOURCES[kind].partition(":")[0]
+
+
+def modules(settings: dict[str, Any]) -> list[str]:
+    """The modules of a source, and of those inside it."""
+    inside = [name for value in settings.values() if is_source(value) for name in modules(value)]
+    return [module(settings["kind"]), *inside]
+
+
+def is_source(value: Any) -> bool:
+    """Whether a setting is a source itself, as the recordings of soundscapes are."""
+    return isinstance(value, dict) and value.get("kind") in SOURCES
 
 
 def source_class(kind: str) -> type[Source]:
@@ -43,12 +61,20 @@ def open_source(given: dict[str, Any], dataset: str) -> Source:
     Raises:
         GlatError: an unknown kind, a setting that the source does not have or lacks, or a value that is not allowed.
     """
-    place, kind = f"datasets.{dataset}.source", given.get("kind")
+    return _open(given, f"datasets.{dataset}.source")
+
+
+def _open(given: dict[str, Any], place: str) -> Source:
+    kind = given.get("kind")
     if kind not in SOURCES:
         raise GlatError(f"{place}.kind: {kind!r} is not known; allowed are {', '.join(SOURCES)}")
     source = source_class(kind)
-    fields = source.model_fields
-    rest = {key: value for key, value in given.items() if key != "kind"}
+    fields = {field.alias or name: field for name, field in source.model_fields.items()}
+    rest = {
+        key: _open(value, f"{place}.{key}") if isinstance(value, dict) and "kind" in value else value
+        for key, value in given.items()
+        if key != "kind"
+    }
     if extra := [key for key in rest if key not in fields]:
         raise GlatError(f"{place}: unknown key {extra[0]}; source {kind} has {', '.join(sorted(fields))}")
     if lost := [key for key, field in fields.items() if field.is_required() and key not in rest]:
@@ -60,6 +86,8 @@ def open_source(given: dict[str, Any], dataset: str) -> Source:
 
 
 def identity(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that affect the audio: all but the source's `ways`, without a password in an address."""
+    """The settings that affect the audio: all but the `ways` of the source, and of one inside it, without a password in an
+    address."""
     ways = source_class(settings["kind"]).ways
-    return redact({key: value for key, value in settings.items() if key not in ways})
+    kept = {key: value for key, value in settings.items() if key not in ways}
+    return redact({key: identity(value) if is_source(value) else value for key, value in kept.items()})

@@ -8,47 +8,34 @@ any process. Encoded bytes repeat on the same machine with the same library vers
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import av
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from ....config.types import Natural, Share, UniqueList
+from ....config.types import UniqueList
 from ....lib import dependencies
 from ....lib.errors import GlatError
 from ....lib.files import whole
 from ....lib.layout import CLASS_LIST, segment_list, strong_list
 from ...shards import in_order, progress
-from .. import ListedSource, Shard
+from .. import ListedSource, Shard, mixer
+from ..mixer import generator
 from .backgrounds import BACKGROUNDS
 from .sounds import SOUNDS, Sound
 from .waves import RATE, log_uniform
 
 BIT_RATE = 96_000
 CLIP_SECONDS = 10.0
-# A class whose events can last longer than this occurs once in a clip: two rains are one rain.
-REPEATABLE_SECONDS = 2.0
 YOUTUBE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 BY_MID = {sound.mid: sound for sound in SOUNDS}
-
-
-def _pair(kind: type) -> BeforeValidator:
-    def check(value: Any) -> tuple[Any, Any]:
-        try:
-            low, high = (kind(number) for number in value)
-            if [low, high] == list(value) and low <= high:
-                return low, high
-        except (TypeError, ValueError):
-            pass
-        raise ValueError(f"{value!r}: give [lowest, highest]")
-
-    return BeforeValidator(check)
+REPEATABLE = {sound.mid for sound in SOUNDS if sound.seconds[1] <= mixer.REPEATABLE_SECONDS}
 
 
 def _known(names: list[str]) -> list[str]:
@@ -58,36 +45,18 @@ def _known(names: list[str]) -> list[str]:
     return names
 
 
-def _events(value: tuple[int, int]) -> tuple[int, int]:
-    if not value[0] >= 1 or value[1] > len(SOUNDS):
-        raise ValueError(f"{list(value)}: give [fewest, most] per clip, from 1 to {len(SOUNDS)}")
-    return value
+class Synthetic(mixer.Mixture, ListedSource):
+    """What a user may choose of the corpus: beside what `mixer.Mixture` has, the classes, by their names in `sounds.SOUNDS`;
+    None for all. A class's rank is that of its sound."""
 
-
-class Synthetic(ListedSource):
-    """What a user may choose of the corpus.
-
-    seed: of all that is drawn. classes: their names in `sounds.SOUNDS`; None for all. skew: the class of rank r is drawn
-    with a probability proportional to r^-skew; at 1.25 the most frequent of sixteen is in some 20 times as many clips as
-    the rarest, since a clip holds a class once however often it is drawn. missing: share of events that are labelled and
-    not there. snr_db: lowest and highest ratio, in dB, of an event's mean power over its duration to the background's
-    over the clip, drawn uniformly. events: fewest and most events in a clip. short_clips: share of clips of 3 to 9.5 s.
-    """
-
-    seed: Natural
     classes: Annotated[UniqueList[str], Field(min_length=1), AfterValidator(_known)] | None = None
-    skew: Annotated[float, Field(ge=0, le=3)] = 1.25
-    missing: Share = 0.0
-    snr_db: Annotated[tuple[float, float], _pair(float)] = (-15.0, 15.0)
-    events: Annotated[tuple[int, int], _pair(int), AfterValidator(_events)] = (1, 4)
-    short_clips: Share = 0.08
 
     @property
     def sounds(self) -> list[Sound]:
         """The classes, in AudioSet's order."""
         return [sound for sound in SOUNDS if self.classes is None or sound.name in self.classes]
 
-    def write_lists(self, folder: Path, splits: dict[str, int]) -> None:
+    def write_lists(self, folder: Path, splits: dict[str, int], store: Path = Path()) -> None:
         """Write the class list, and of each split (name: number of clips) the weak and the strong labels, into `folder`.
 
         `class_labels_indices.csv`: index, mid, display_name. `<split>_segments.csv`: YTID, start_seconds, end_seconds,
@@ -95,21 +64,20 @@ class Synthetic(ListedSource):
         (from the start of the segment), label.
         """
         classes = [f'{index},{sound.mid},"{sound.name}"' for index, sound in enumerate(self.sounds)]
-        _write_lines(folder / CLASS_LIST, ["index,mid,display_name", *classes])
+        mixer.write_lines(folder / CLASS_LIST, ["index,mid,display_name", *classes])
         for split, count in splits.items():
             segments = ["YTID,start_seconds,end_seconds,positive_labels"]
             strong = ["segment_id\tstart_time_seconds\tend_time_seconds\tlabel"]
             for index, labels in enumerate(draw_labels(split, count, self)):
                 rng = generator(self.seed, split, index, "segment")
                 start = float(rng.choice([0, 0, 30, 30, 10 * int(rng.integers(1, 40))]))
-                short = rng.random() < self.short_clips
-                seconds = float(rng.integers(6, 20)) / 2 if short else CLIP_SECONDS
+                seconds = self.draw_seconds(rng, CLIP_SECONDS)
                 name = youtube_id(self.seed, split, index)
                 segments.append(f'{name},{start:.3f},{start + seconds:.3f},"{",".join(labels)}"')
                 clip, events = f"{name}_{start * 1000:.0f}", draw_events(split, index, labels, seconds, self)
                 strong += [f"{clip}\t{event.start:.3f}\t{event.end:.3f}\t{event.mid}" for event in events]
-            _write_lines(folder / segment_list(split), segments)
-            _write_lines(folder / strong_list(split), strong)
+            mixer.write_lines(folder / segment_list(split), segments)
+            mixer.write_lines(folder / strong_list(split), strong)
 
     def fetch(self, shard: Shard) -> pd.DataFrame:
         """Make the audio of a shard, as `<clip>.m4a`. A file that an earlier call made from the same row and settings is kept.
@@ -134,20 +102,6 @@ class Synthetic(ListedSource):
         return pd.DataFrame({"clip": list(segments["clip"]), "file": files, "reason": [""] * len(files)})
 
 
-class Event(NamedTuple):
-    """One sound in a clip: class id, start and end in seconds from the start of the clip, to the millisecond."""
-
-    mid: str
-    start: float
-    end: float
-
-
-def generator(*key: object) -> np.random.Generator:
-    """The random generator of a key such as (seed, split, index, purpose): equal keys, equal numbers."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "little"))
-
-
 def youtube_id(seed: int, split: str, index: int) -> str:
     """11 characters of YouTube's alphabet; as there, some begin with '-'."""
     digest = hashlib.blake2b(f"{seed}/{split}/{index}/id".encode(), digest_size=11).digest()
@@ -155,76 +109,34 @@ def youtube_id(seed: int, split: str, index: int) -> str:
 
 
 def draw_labels(split: str, count: int, settings: Synthetic) -> list[list[str]]:
-    """Class ids of each clip of a split, sorted: `count` lists of 1 to `settings.events[1]` ids.
-
-    Each class is in at least max(5, 1 %) clips, or as near to it as a split of few clips allows: where the draw left
-    a class short, it takes the place of the most frequent class of a clip.
-    """
-    mids = [sound.mid for sound in settings.sounds]
+    """`mixer.draw_labels` of the corpus's classes."""
     ranks = np.argsort(np.argsort([sound.rank for sound in settings.sounds])) + 1
-    shares = ranks**-settings.skew
-    clips = []
-    for index in range(count):
-        rng = generator(settings.seed, split, index, "labels")
-        size = _event_count(split, index, settings)
-        clips.append({mids[i] for i in rng.choice(len(mids), size, p=shares / shares.sum())})
-    held = {mid: sum(mid in clip for clip in clips) for mid in mids}
-    order = generator(settings.seed, split, "order").permutation(count)
-    # Level by level, so that in a split too small for the full minimum no class is left without a clip for another.
-    for level in range(1, max(5, -(-count // 100)) + 1):
-        for mid in mids:
-            for index in order:
-                if held[mid] >= level:
-                    break
-                donor = max(clips[index], key=lambda other: (held[other], other))
-                if mid not in clips[index] and held[donor] > level:
-                    clips[index] = clips[index] - {donor} | {mid}
-                    held[donor] -= 1
-                    held[mid] += 1
-    return [sorted(clip) for clip in clips]
+    return mixer.draw_labels(split, count, [sound.mid for sound in settings.sounds], ranks, settings)
 
 
-def draw_events(split: str, index: int, labels: Iterable[str], seconds: float, settings: Synthetic) -> list[Event]:
-    """Events of one clip of `seconds`, in order of start: each label at least once, short sounds perhaps again; without
-    those that are missing."""
-    rng = generator(settings.seed, split, index, "events")
-    mids = sorted(labels)
-    repeatable = [mid for mid in mids if BY_MID[mid].seconds[1] <= REPEATABLE_SECONDS]
-    extra = _event_count(split, index, settings) - len(mids)
-    if repeatable and extra > 0:
-        mids += [repeatable[i] for i in rng.integers(len(repeatable), size=extra)]
-    events = []
-    for mid in mids:
-        duration = round(min(log_uniform(rng, *BY_MID[mid].seconds), seconds), 3)
-        start = round(rng.uniform(0, seconds - duration), 3)
-        events.append(Event(mid, start, min(round(start + duration, 3), seconds)))
-    events.sort(key=lambda event: (event.start, event.mid, event.end))
-    heard = generator(settings.seed, split, index, "heard").random(len(events)) >= settings.missing
-    return [event for event, there in zip(events, heard, strict=True) if there]
+def draw_events(
+    split: str, index: int, labels: Iterable[str], seconds: float, settings: Synthetic
+) -> list[mixer.Event]:
+    """`mixer.draw_events` of one clip: short sounds perhaps more than once, and without those that are missing."""
 
+    def draw(rng: np.random.Generator, mid: str) -> tuple[float, None]:
+        return log_uniform(rng, *BY_MID[mid].seconds), None
 
-def _event_count(split: str, index: int, settings: Synthetic) -> int:
-    return int(generator(settings.seed, split, index, "count").integers(settings.events[0], settings.events[1] + 1))
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    with whole(path) as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    events = mixer.draw_events(split, index, labels, seconds, draw, REPEATABLE, settings)
+    return mixer.heard(split, index, events, settings)
 
 
 def render(split: str, index: int, labels: Iterable[str], seconds: float, settings: Synthetic) -> np.ndarray:
     """The audio of one clip, (2, samples) float32 at 44.1 kHz, its peak between -18 and -3 dB of full scale."""
     rng = generator(settings.seed, split, index, "mixture")
-    mixture = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, round(seconds * RATE))
-    mixture = mixture / np.sqrt(np.mean(mixture**2))
-    for event in draw_events(split, index, labels, seconds, settings):
-        start = round(event.start * RATE)
-        sound = BY_MID[event.mid].make(rng, min(round(event.end * RATE), mixture.shape[1]) - start)
-        level = 10 ** (rng.uniform(*settings.snr_db) / 20) / np.sqrt(np.mean(sound**2))
-        pan = np.pi / 4 * (1 + rng.uniform(-0.8, 0.8))  # constant power: 0 is hard left, pi / 2 hard right
-        for channel, side in enumerate((np.cos(pan), np.sin(pan))):
-            mixture[channel, start : start + len(sound)] += np.float32(level * side * np.sqrt(2)) * sound
-    return mixture * np.float32(10 ** (rng.uniform(-18, -3) / 20) / np.abs(mixture).max())
+    background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, round(seconds * RATE))
+
+    def sounds() -> Iterator[tuple[int, np.ndarray]]:
+        for event in draw_events(split, index, labels, seconds, settings):
+            start = round(event.start * RATE)
+            yield start, BY_MID[event.mid].make(rng, min(round(event.end * RATE), background.shape[1]) - start)
+
+    return mixer.mix(rng, background, sounds(), settings.snr_db)
 
 
 def encode(path: Path, audio: np.ndarray, comment: str) -> None:

@@ -1,0 +1,382 @@
+"""A folder of recordings and a table of labels, from the look at them to packs."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import yaml
+from conftest import ROOT
+from data_fixtures import tone
+from source_fixtures import step
+from tiny_project import copy_of_the_project, environment, run, snakemake
+from typer.testing import CliRunner
+
+from glat import cli
+from glat.config import experiments
+from glat.config.params import load
+from glat.data.lists import audioset
+from glat.data.lists.folders import Folder, clip_id, path_of
+from glat.data.lists.splits import propose, recordings
+from glat.data.lists.table import Columns, read_table
+from glat.data.packs.read import Packs
+from glat.data.sources.table import RecordingTable
+from glat.lib.errors import GlatError
+
+NAMES = ["dog bark", "siren", "glass, breaking", "Ünruh"]
+FILES = ["a/one.wav", "a/two words.wav", "b/one.wav", "b/três.flac", "-five.wav", "six.ogg", "c/7.wav", "c/8, nine.wav"]
+LABELS = [["dog bark"], ["siren"], ["glass, breaking", "siren"], ["Ünruh"], ["dog bark"], ["siren"],
+          ["glass, breaking"], ["Ünruh", "dog bark"]]  # fmt: skip
+SPLITS = ["train", "train", "train", "train", "test", "test", "test", "test"]
+ROWS = [(file, ";".join(labels), split) for file, labels, split in zip(FILES, LABELS, SPLITS, strict=True)]
+
+
+@pytest.fixture
+def sounds(project) -> Path:
+    """A working folder with params.yaml, and eight recordings of several rates, lengths and formats in `own`."""
+    for number, name in enumerate(FILES):
+        path = project / "own" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rate = (44100, 16000, 48000)[number % 3]
+        seconds = (1.5, 2.0, 5.0)[number % 3]
+        soundfile.write(path, tone(seconds, rate, 1 + number % 2, number).T, rate)
+    (project / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    table(project / "labels.csv", ROWS)
+    return project
+
+
+def table(path: Path, rows, header=("file", "labels", "split"), **how) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, **how)
+        writer.writerows([header, *rows] if header else rows)
+    return path
+
+
+def shown_by(*arguments) -> str:
+    """What a command that succeeds prints."""
+    result = CliRunner().invoke(cli.app, list(map(str, arguments)))
+    assert result.exception is None, result.exception
+    return re.sub(" +", " ", result.stdout)
+
+
+def refusal(*arguments) -> str:
+    found = step(*arguments)
+    assert found, arguments
+    return found
+
+
+FORMS = {
+    "several": ("file,labels\nx.wav,a;b\ny.wav,\n", [("a", "b"), ()], ";"),
+    "bars": ("filename\ttags\nx.wav\ta | b\ny.wav\tb\n", [("a", "b"), ("b",)], "|"),
+    "commas": ('fname,labels\nx.wav,"a, b"\ny.wav,b\nz.wav,a\n', [("a", "b"), ("b",), ("a",)], ","),
+    "a comma in a name": ('file,label\nx.wav,"glass, breaking"\ny.wav,b\n', [("glass, breaking",), ("b",)], ""),
+    "a row for each label": ("path,class\nx.wav,b\ny.wav,b\nx.wav,a\n", [("a", "b"), ("b",)], ""),
+    "one-hot": ("file,a,b,c\nx.wav,1,0,1\ny.wav,0,0,0\n", [("a", "c"), ()], None),
+    "a list of Python's": ("file,labels\nx.wav,\"['a', 'b, c']\"\ny.wav,[]\n", [("a", "b, c"), ()], ""),
+    "no header": ("x.wav,a\ny.wav,b\n", [("a",), ("b",)], ""),
+    "semicolons between fields": ("file;category\nx.wav;a\ny.wav;b\n", [("a",), ("b",)], ""),
+    "several usual names": ("id,filename,category,label\n1,x.wav,z,a\n2,y.wav,z,b\n", [("a",), ("b",)], ""),
+    "classes with numbers for names": ("file,1,2\nx.wav,1,0\ny.wav,1,1\n", [("1",), ("1", "2")], None),
+    "a byte order mark and quotes": ('\ufeff"file","labels"\n"x.wav","a;""b"""\n', [('"b"', "a")], ";"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_usual_forms_of_labels(form, tmp_path):
+    text, labels, separator = FORMS[form]
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    found = read_table(tmp_path / "t.csv")
+    assert found.rows["labels"].tolist() == labels and found.columns.separator == separator
+    assert found.rows["file"].tolist() == ["x.wav", "y.wav", "z.wav"][: len(labels)]
+
+
+def test_one_value_for_all_is_no_recording(tmp_path):
+    rows = read_table(
+        table(tmp_path / "t.csv", [("x", "a", "web"), ("y", "b", "web")], ("file", "label", "source"))
+    ).rows
+    assert rows["group"].tolist() == ["", ""]
+
+
+def test_other_columns_by_their_names(tmp_path):
+    text = "sound file,what,Set,field day,from,to\nx.wav,a,Test set,d1,0,2.5\nx.wav,b,Test set,d1,2.5,4\n"
+    (tmp_path / "t.csv").write_text(text)
+    columns = Columns(file="sound file", label="what", split="set", group="field day", start="from", end="to")
+    rows = read_table(tmp_path / "t.csv", columns).rows
+    assert rows[["split", "group", "start", "end"]].values.tolist() == [
+        ["Test_set", "d1", 0.0, 2.5], ["Test_set", "d1", 2.5, 4.0]
+    ]  # fmt: skip
+    assert read_table(table(tmp_path / "f.csv", [("x", "a", 2)], ("file", "label", "fold"))).rows["split"][0] == "fold2"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("file,length\nx.wav,3\n", "none of its columns, 'file', 'length', holds labels, by its name or as 0 and 1"),
+        ("sound,label\nx.wav,a\n", "lacks file; expected file"),
+        (
+            "file,label,split\nx.wav,a,train\nx.wav,b,test\n",
+            "line 3: 'x.wav' has the split 'test', but 'train' in line 2",
+        ),
+        (
+            "file,label,split\nx.wav,a,\n",
+            "line 2: expected a split in column 'split', with letters from a to z or digits",
+        ),
+        (
+            "file,label,split\nx,a,train 1\ny,a,train#1\n",
+            "line 3: splits 'train 1' and 'train#1' would both be called train_1",
+        ),
+        ("file,label\n,a\n", "line 2: expected a file in column 'file'"),
+        ("file,label,start,end\nx.wav,a,2,1\n", "line 2: expected 0 <= start < end in seconds, found '2,1'"),
+        ("file,label\n", "holds no row"),
+        ('file,label\nx.wav,"a\n', "line 2: a quote is not closed"),
+    ],
+)
+def test_a_wrong_table_is_told_by_its_line(text, told, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(GlatError) as error:
+        read_table(tmp_path / "t.csv")
+    assert told in str(error.value) and str(tmp_path / "t.csv") in str(error.value)
+    (tmp_path / "hot.csv").write_text("file,a,b\nx.wav,1,2\n")
+    with pytest.raises(GlatError, match=r"hot.csv: line 2: expected 0 or 1 in column 'b', found '2'"):
+        read_table(tmp_path / "hot.csv", Columns(label=["a", "b"]))
+    with pytest.raises(GlatError, match=r"has no column 'c'; its columns are 'file', 'a', 'b'"):
+        read_table(tmp_path / "hot.csv", Columns(split="c"))
+
+
+def test_files_are_found_by_what_a_table_writes(sounds):
+    folder = Folder("own")
+    found = {
+        "a/one.wav": "a/one.wav", "own/a/one.wav": "a/one.wav", "two words.wav": "a/two words.wav", "a\\one": "a/one.wav",
+        "b/três.wav": "b/três.flac", "7": "c/7.wav", "-five.wav": "-five.wav", "/data/own/six.mp3": "six.ogg",
+        "z/7.wav": None, "../own/six.ogg": None, "nothing.wav": None, "": None,
+    }  # fmt: skip
+    assert {text: folder.find(text) for text in found} == found
+    with pytest.raises(GlatError, match=r"'one.wav' may be a/one.wav or b/one.wav"):
+        folder.find("one.wav")
+    names = [folder.name(path) for path in folder.files]
+    assert len(set(names)) == len(names) and "a%2Fone" in names and "two words" in names and "8%2C nine" in names
+    for text in ("a, b", 'q"uote', " edge ", "50%", "#1", "ü/x", "\t"):
+        assert path_of(clip_id(text)) == text and not set(clip_id(text)) & set(',"/#\t')
+
+
+def test_clips_of_one_file_or_one_group_are_of_one_recording():
+    files, groups = ["x", "x", "y", "z", "w", "v"], ["A", "B", "B", "", "C", ""]
+    assert recordings(files, groups) == [0, 0, 0, 1, 2, 3] and recordings([], []) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_large_recording_is_trained_on_and_two_recordings_of_a_class_are_apart(seed):
+    found = propose([("a",)] * 102, [0] * 100 + [1, 2], 0.2, seed)
+    assert found[:100] == ["train"] * 100 and "eval" in found[100:]
+    # The rare class is dealt first, and leaves both recordings of A where they are not wanted.
+    clips = [("A", "B"), ("A",), ("A",), ("A", "B"), ("A",), ("A",), ("B",), ("B",)]
+    of = propose(clips, [0, 0, 0, 1, 1, 1, 2, 3], 0.2, seed)
+    for name in "AB":
+        assert {split for split, clip in zip(of, clips, strict=True) if name in clip} == {"train", "eval"}
+
+
+def test_proposed_splits_keep_recordings_whole_and_have_every_class():
+    rng = np.random.default_rng(0)
+    groups = [i // 3 for i in range(300)]
+    labels = [tuple({f"c{min(int(rng.exponential(2)), 7)}", f"c{rng.integers(3)}"}) for _ in range(300)]
+    labels[:3] = [("rare",), (), ()]
+    labels[297:] = [("rare",), (), ()]
+    found = propose(labels, groups, 0.2, seed=1)
+    assert found == propose(labels, groups, 0.2, seed=1) != propose(labels, groups, 0.2, seed=2)
+    assert pd.DataFrame({"g": groups, "s": found}).groupby("g")["s"].nunique().eq(1).all()
+    assert 0.15 < found.count("eval") / 300 < 0.25
+    of = {
+        name: [split for split, clip in zip(found, labels, strict=True) if name in clip] for name in {*sum(labels, ())}
+    }
+    assert all(set(splits) == {"train", "eval"} for splits in of.values())
+
+
+def test_from_a_folder_to_packs(sounds):
+    shown = shown_by("dataset", "new", "mine", "--audio", "own", "--labels", "labels.csv")
+    assert "8, 0.3 minutes in all" in shown and "4: dog bark 3" in shown and "16 kHz" in shown
+    assert "separated by ';'; 1 to 2 a clip" in shown and "--config dataset=mine" in shown
+    text = (sounds / "params.yaml").read_text()
+    assert text.startswith((ROOT / "params.yaml").read_text().rstrip("\n"))  # nothing else of it changed
+    params = load("params.yaml", {"dataset": "mine"})
+    entry = params.corpus
+    assert entry.splits == {"train": 4, "test": 4} and (entry.train, entry.evaluate) == (["train"], ["test"])
+    assert entry.classes == 4 and params.glat.n == 4 and params.audio.clip_seconds == 5.0 and params.glat.tau == 1.5
+    assert params.training_of("mine").steps == 400 and params.backbones == ["cnn10"]
+    change = ["--set", "dataset=mine", "--set", "audio.clip_seconds=2.0", "--set", "glat.tau=1.0"]
+    assert step(*change, "metadata") is None
+    for split in ("train", "test"):
+        for command in ("download", "resample", "pack"):
+            assert step(*change, command, split, "0") is None
+    packs = Packs(["data/mine/packs/train/000.h5", "data/mine/packs/test/000.h5"])
+    assert sorted(packs.classes["display_name"]) == sorted(NAMES)
+    mid = dict(zip(packs.classes["mid"], packs.classes["display_name"], strict=True))
+    found = {
+        clip.removesuffix("_0"): sorted(mid[packs.classes["mid"][c]] for c in np.flatnonzero(labels))
+        for clip, labels in zip(packs.clips, packs.labels.dense(), strict=True)
+    }
+    folder = Folder("own")
+    assert found == {folder.name(file): sorted(labels) for file, labels in zip(FILES, LABELS, strict=True)}
+    # What is longer than a clip is there, and nothing of it is lost.
+    seconds = {folder.name(file): (2.0, 2.0, 5.0)[i % 3] for i, file in enumerate(FILES)}  # 1.5 s is padded
+    lengths = dict(zip(packs.clips, packs.length / packs.sample_rate, strict=True))
+    assert {clip.removesuffix("_0"): length for clip, length in lengths.items()} == pytest.approx(seconds, abs=1e-3)
+
+
+def test_what_is_wrong_is_told_before_anything_is_written(sounds):
+    new = ("dataset", "new", "mine", "--audio", "own", "--labels")
+    before = (sounds / "params.yaml").read_bytes()
+    one = table(sounds / "one.csv", [(file, "dog", split) for file, split in zip(FILES, SPLITS, strict=True)])
+    assert "all clips have the one label 'dog'" in refusal(*new, one)
+    odd = table(sounds / "odd.csv", [(file, labels, "A" if i % 2 else "B") for i, (file, labels, _) in enumerate(ROWS)])
+    assert "column 'split' has B, A, and none of them says" in refusal(*new, odd)
+    assert "--train, --evaluate: A cannot be for both" in refusal(*new, odd, "--train", "A", "--evaluate", "A")
+    assert "has no split 'C'; it has B, A" in refusal(*new, odd, "--train", "C")
+    none = table(sounds / "none.csv", [("x.wav", "a", "train"), ("y.wav", "b", "test")])
+    assert "none.csv: none of its 2 files is in own, 'x.wav' the first" in refusal(*new, none)
+    several = table(sounds / "several.csv", [*ROWS, ("one.wav", "siren", "test")])
+    assert "several.csv: line 10: file 'one.wav' may be a/one.wav or b/one.wav" in refusal(*new, several)
+    shared = [(file, labels, split, f"day{i % 4}") for i, (file, labels, split) in enumerate(ROWS)]
+    table(sounds / "shared.csv", shared, ("file", "labels", "split", "recording"))
+    told = refusal(*new, "shared.csv")
+    assert step(*new, "shared.csv", "--allow-shared") is None
+    (sounds / "params.yaml").write_bytes(before)
+    assert "shared.csv: lines 2 and 6: recording 'day0' is in both train and test, 4 such in all" in told
+    speakers = [("a/one.wav", "siren", "A", "train", 0, 1), ("a/one.wav", "dog bark", "B", "test", 1, 1.5)]
+    table(sounds / "speakers.csv", speakers, ("file", "label", "speaker", "split", "start", "end"))
+    assert "speakers.csv: lines 2 and 3: recording 'a/one.wav' is in both train and test" in refusal(
+        *new, "speakers.csv"
+    )
+    pieces = [("7", "siren", 0, 1, "train"), ("six", "siren", 0, 1, "train"), ("six", "siren", 0, 2, "test")]
+    table(sounds / "pieces.csv", pieces, ("file", "label", "start", "end", "split"))
+    assert "pieces.csv: lines 3 and 4: 'six' and 'six' are the same file (six.ogg), from the same time on" in refusal(
+        *new, "pieces.csv"
+    )
+    table(sounds / "events.csv", [("six.ogg", 2, 1, "siren")], ("file", "start", "end", "label"))
+    assert "events.csv: line 2: expected 0 <= start < end" in refusal(*new, "labels.csv", "--strong", "events.csv")
+    assert "no such folder of audio files" in refusal(
+        "dataset", "new", "x", "--audio", "nowhere", "--labels", "labels.csv"
+    )
+    assert "cannot be read as a table of labels" in refusal(*new, "nowhere.csv")
+    assert "cannot be a dataset's name" in refusal("dataset", "new", "a b", "--audio", "own", "--labels", "labels.csv")
+    assert "has a dataset 'mini' already" in refusal(
+        "dataset", "new", "mini", "--audio", "own", "--labels", "labels.csv"
+    )
+    assert (sounds / "params.yaml").read_bytes() == before
+
+
+def test_what_the_names_of_splits_say(sounds):
+    def entry(*splits: str) -> dict:
+        rows = [(file, labels, splits[i % len(splits)]) for i, (file, labels, _) in enumerate(ROWS)]
+        name = f"d{'_'.join(splits)}"
+        assert step("dataset", "new", name, "--audio", "own", "--labels", table(sounds / f"{name}.csv", rows)) is None
+        return load("params.yaml", {"dataset": name})
+
+    folds = entry("fold2", "fold1").corpus
+    assert folds.folds == ["fold1", "fold2"] and not folds.train and not folds.evaluate
+    three = entry("train", "dev", "test")
+    assert (three.corpus.train, three.corpus.validation, three.corpus.evaluate) == (["train"], ["dev"], ["test"])
+    chosen = three.training_of("dtrain_dev_test")
+    assert chosen.select == "best" and chosen.validation.every == 20 and not experiments.faults(three, "table1")
+    two = entry("dev", "eval").corpus
+    assert (two.train, two.validation, two.evaluate) == (["dev"], [], ["eval"])
+    validated = entry("train", "val").corpus
+    assert (validated.train, validated.validation, validated.evaluate) == (["train"], [], ["val"])
+
+
+def test_recordings_that_are_shorter_than_usual_are_kept(sounds):
+    for number, name in enumerate(FILES):
+        soundfile.write(sounds / "own" / name, tone(0.3 if number % 2 else 0.7, 16000, 1, number).T, 16000)
+    (sounds / "own/c/7.wav").rename(sounds / "own/c/7.mp3.wav")
+    table(sounds / "labels.csv", [(file.replace("7.wav", "7.mp3.wav"), *rest) for file, *rest in ROWS])
+    assert step("dataset", "new", "short", "--audio", "own", "--labels", "labels.csv") is None
+    params = load("params.yaml", {"dataset": "short"})
+    assert params.audio.min_seconds == 0.3 and params.audio.clip_seconds == 1.0
+    change = ["--set", "dataset=short"]
+    assert step(*change, "metadata") is None
+    for command in ("download", "resample", "pack"):
+        assert step(*change, command, "test", "0") is None
+    assert Packs("data/short/packs/test/000.h5").clips.tolist() == ["-five_0", "six_0", "7%2Emp3_0", "8%2C nine_0"]
+    assert step(*change, "--set", "audio.min_seconds=0.9", "resample", "test", "0").endswith("that source.audio names")
+
+
+def test_damaged_and_absent_files_are_losses_with_their_reason(sounds):
+    (sounds / "own/c/7.wav").write_bytes(b"RIFF, and no sound")
+    soundfile.write(sounds / "own/six.ogg", tone(0.2, 16000, 1).T, 16000)
+    (sounds / "own/stray.wav").write_bytes((sounds / "own/a/one.wav").read_bytes())
+    table(sounds / "labels.csv", [*ROWS, ("gone/nine.wav", "siren", "test")])
+    shown = shown_by("dataset", "new", "mine", "--audio", "own", "--labels", "labels.csv")
+    assert (
+        "rows without their file 1: line 10: gone/nine.wav" in shown
+        and "files in no row, not used 1: stray.wav" in shown
+    )
+    assert "files without sound 1: c/7.wav (undecodable" in shown
+    change = ["--set", "dataset=mine", "--set", "audio.min_seconds=0.5"]
+    assert step(*change, "metadata") is None
+    for command in ("download", "resample", "pack"):
+        assert step(*change, command, "test", "0") is None
+    lost = pd.read_csv("data/mine/packs/test/000.ledger.csv").set_index("clip")
+    assert lost["kind"].to_dict() == {"7_0": "undecodable", "six_0": "too short", "gone%2Fnine%2Ewav_0": "no file"}
+    assert lost.loc["gone%2Fnine%2Ewav_0", "reason"] == "gone/nine.wav of line 10 of labels.csv is not in own"
+    assert Packs("data/mine/packs/test/000.h5").clips.tolist() == ["-five_0", "8%2C nine_0"]
+
+
+def test_pieces_events_classes_and_another_split(sounds, caplog):
+    rows = [("a/one.wav", "siren", 0.0, 0.75, "train"), ("a/one.wav", "dog bark", 0.75, 1.5, "train"),
+            ("six.ogg", "siren", "", "", "eval")]  # fmt: skip
+    table(sounds / "pieces.csv", rows, ("file", "label", "onset", "offset", "split"))
+    table(sounds / "events.tsv", [("a/one.wav", 0.5, 1.0, "siren"), ("six.ogg", 1.0, 2.0, "siren")],
+          ("file", "start", "end", "label"), delimiter="\t")  # fmt: skip
+    table(sounds / "classes.csv", [("/m/03kmc9", "siren"), ("/m/0bt9lr", "dog bark")], ("mid", "display_name"))
+    how = {"audio": "own", "labels": "pieces.csv", "strong": "events.tsv", "classes": "classes.csv"}
+    source, lists = RecordingTable(**how), sounds / "lists"
+    lists.mkdir()
+    source.write_lists(lists, {"train": 2, "eval": 1})
+    segments = audioset.read_segments(
+        lists / "train_segments.csv", audioset.read_class_list(lists / "class_labels_indices.csv")
+    )
+    assert segments["clip"].tolist() == ["a%2Fone_0", "a%2Fone_750"] and segments["labels"][0] == ("/m/03kmc9",)
+    strong = audioset.read_strong(lists / "train_strong.tsv")
+    assert strong.values.tolist() == [
+        ["a%2Fone_0", 0.5, 0.75, "/m/03kmc9"], ["a%2Fone_750", 0.0, 0.25, "/m/03kmc9"]
+    ]  # fmt: skip
+    source.write_lists(lists, {"eval": 1})  # as soundscapes ask for some of its splits
+    assert "split 'train' of line 2 and others, 2 clips in all, is not asked for (eval)" in caplog.text
+    with pytest.raises(GlatError, match="no row is of split 'val'"):
+        source.write_lists(lists, {"train": 2, "eval": 1, "val": 0})
+    table(sounds / "events.tsv", [("a/one.wav", 0.5, 1.0, "whale")], ("file", "start", "end", "label"), delimiter="\t")
+    with pytest.raises(GlatError, match=r"events.tsv: line 2: expected a label of the table of labels, found 'whale'"):
+        source.write_lists(lists, {"train": 2, "eval": 1})
+    table(sounds / "classes.csv", [("/m/03kmc9", "siren")], ("mid", "display_name"))
+    with pytest.raises(GlatError, match=r"pieces.csv: line 3: label 'dog bark' is not in classes.csv"):
+        source.write_lists(lists, {"train": 2, "eval": 1})
+
+
+def test_three_commands_from_a_folder_to_an_explained_network(tmp_path):
+    """As docs/own_sounds.md has them, in a copy of the project."""
+    project = copy_of_the_project(tmp_path / "project")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(16):
+        labels = [NAMES[i % 4], *([NAMES[(i + 1) % 4]] if i % 3 == 0 else [])]
+        path = project / f"field recordings/day {i % 3}/rec {i:02d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tone(float(rng.uniform(1, 2.5)), 16000, 1, i).T, 16000)
+        rows.append((f"day {i % 3}/rec {i:02d}.wav", ";".join(labels)))
+    table(project / "labels.csv", rows, ("file", "labels"))
+    call = [sys.executable, "-m", "glat.cli", "dataset", "new", "yard", "--audio", "field recordings", "--labels"]
+    shown = run(project, *call, "labels.csv").stdout
+    commands = [line.strip() for line in shown.splitlines() if line.startswith(("  snakemake", "  glat"))]
+    assert commands[0] == "snakemake results/table1.csv --cores 8 --config dataset=yard"
+    quick = ["training={steps: 4, batch_size: 4}", "execution={checkpoint_every: 2, log_every: 2}"]
+    snakemake(project, "results/table1.csv", "--cores", "8", "--config", "dataset=yard", *quick)
+    scores = pd.read_csv(project / "results/table1.csv")
+    assert scores["method"].tolist() == ["CNN10", "CNN10 + GL-AT"] and scores["mAP"].between(0, 1).all()
+    assert yaml.safe_load((project / "runs/yard/cnn10-glat-s0/config.yaml").read_text())["training"]["steps"] == 4
+    explain = commands[1].replace("glat ", f"{sys.executable} -m glat.cli ", 1)
+    subprocess.run(explain, shell=True, cwd=project, env=environment(project), check=True)
+    assert list(project.glob("**/*rec*.png"))
