@@ -7,17 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY
-from test_training import (
-    equal,
-    facts,
-    in_double_precision_to_be_resumed,
-    killed_at,
-    rows,
-    run_with,
-    started,
-    train,
-    weights,
-)
+from test_training import equal, facts, killed_at, rows, run_with, train, weights
 from test_weights import copy_of_the_project, snakemake
 
 from glat.config.params import load
@@ -131,24 +121,6 @@ def test_validation_clips_are_scored_as_the_network_is_used(project, params):
         == [summary(packs.labels.dense(), np.concatenate(found)).mAP]
         == [content(project / "a")["selected"]["mAP"]]
     )
-
-
-def test_two_processes_select_as_one_and_freeze_as_one(project, params, monkeypatch):
-    """In float64, as two processes train as one (`test_training`)."""
-    settings = {"steps": 3, "warmup": 0, "freeze_backbone": 1, "backbone_learning_rate": 0.5}
-    run = selected_run(params, {}, **settings).model_copy(update={"seed": 1})
-    how = {"accelerator": "cpu", "precision": "float32", "log_every": 3}
-    write_run(run, project / "two/config.yaml")
-    process = started(in_double_precision_to_be_resumed, "two", threads=2, **how, devices=2)
-    told, _ = process.communicate()
-    assert process.returncode == 0, told
-    in_double_precision_to_be_resumed(monkeypatch.setattr)
-    train(run, project / "one", **how)
-    one, two = content(project / "one"), content(project / "two")
-    assert one["selected"] == pytest.approx(two["selected"], rel=1e-9) and one["selected"]["looks"] == 3
-    assert told.count("selected: the network of step") == 1
-    for key, value in one["model"].items():
-        torch.testing.assert_close(two["model"][key], value, rtol=1e-7, atol=1e-9, msg=key)
 
 
 def test_what_networks_are_selected_by_is_part_of_a_training(project, params):
