@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import soundfile
+import yaml
+from conftest import ROOT
 from data_fixtures import tone
 from http_fixtures import Handler, Server
 
@@ -145,3 +147,21 @@ class OnShelf(Handler):
         name = unquote(urlsplit(self.path).path.lstrip("/"))
         self.server.asked.append((method, name, self.headers.get("Range")))
         return self.server, name
+
+
+def corpus_project(
+    root: Path, source: dict, classes: int, splits: dict[str, int], shard_size: int, *roles: str
+) -> None:
+    """params.yaml of a dataset `tiny` of a published corpus. roles: the split to train on, and the one to evaluate on."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["datasets"] = {
+        "tiny": params["datasets"]["mini"] | {
+            "source": source, "metadata": None, "classes": classes, "shard_size": shard_size, "splits": splits,
+            "train": [roles[0]], "evaluate": [roles[1]],
+        }
+    }  # fmt: skip
+    params |= {"dataset": "tiny", "backbones": ["cnn10"]}
+    params["audio"] |= {"sample_rate": 16000, "clip_seconds": 2.0}
+    params["glat"] |= {"n": 2, "tau": 1.0}
+    params["fig2"] |= {"n": [1, 2], "tau": [1]}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))

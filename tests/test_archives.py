@@ -179,8 +179,8 @@ def test_a_zip_in_a_tar_is_a_file_of_the_tar(tmp_path):
 EVIL = {
     "../x.wav": "leads out of its folder", "a/../../x.wav": "leads out of its folder", "a/..": "leads out of its folder",
     "..\\x.wav": "leads out of its folder", "/etc/x.wav": "is an absolute path", "\\\\host\\x.wav": "is an absolute path",
-    "C:\\x.wav": "is an absolute path", "c:x.wav": "is an absolute path", "a\nb.wav": "is no name of a file",
-    "\x1b[31mx.wav": "is no name of a file", "x" * 5000: "is no name of a file", ".": "is no name of a file",
+    "C:\\x.wav": "is an absolute path", "c:x.wav": "is an absolute path", "a\nb.wav": "is not the name of a file",
+    "\x1b[31mx.wav": "is not the name of a file", "x" * 5000: "is not the name of a file", ".": "is not the name of a file",
 }  # fmt: skip
 REMEDY = "; unpack it yourself, and see what is in it, before you name its folder instead"
 

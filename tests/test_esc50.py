@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import soundfile
-import yaml
-from archive_fixtures import OnShelf, Shelf, wav, zipped
+from archive_fixtures import OnShelf, Shelf, corpus_project, wav, zipped
 from conftest import ROOT
 from data_fixtures import tone
 from http_fixtures import served
@@ -56,18 +55,8 @@ def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def project(root: Path, source: dict, classes: int = 4, splits: dict | None = None) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {
-        "tiny": params["datasets"]["mini"] | {
-            "source": {"kind": "esc50"} | source, "metadata": None, "classes": classes, "shard_size": 3,
-            "splits": splits or dict.fromkeys(FOLDS, 4), "train": ["fold1"], "evaluate": ["fold2"],
-        }
-    }  # fmt: skip
-    params |= {"dataset": "tiny", "backbones": ["cnn10"]}
-    params["audio"] |= {"sample_rate": 16000, "clip_seconds": 2.0}
-    params["glat"] |= {"n": 2, "tau": 1.0}
-    params["fig2"] |= {"n": [1, 2], "tau": [1]}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    splits = splits or dict.fromkeys(FOLDS, 4)
+    corpus_project(root, {"kind": "esc50"} | source, classes, splits, 3, "fold1", "fold2")
 
 
 @pytest.fixture
@@ -227,7 +216,7 @@ def test_a_recording_that_is_not_there(here, caplog):
         (
             {"fold1": 4, "train": 4, "fold2": 4},
             4,
-            "datasets.*.splits: 'train' is no split of esc50, which has fold1, fold2,",
+            "datasets.*.splits: 'train' is not a split of esc50, which has fold1, fold2,",
         ),
         ({"fold1": 400, "fold2": 4}, 4, "datasets.tiny.splits.fold1: 400, but the list fold1_segments.csv has 4"),
         ({"fold1": 4, "fold2": 4}, 50, "datasets.tiny.classes: 50, but the list class_labels_indices.csv has 4"),

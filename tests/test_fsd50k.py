@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
-from archive_fixtures import OnShelf, Shelf, named, split, wav, zipped
+from archive_fixtures import OnShelf, Shelf, corpus_project, named, split, wav, zipped
 from conftest import ROOT
 from data_fixtures import tone
 from http_fixtures import served
@@ -69,18 +68,7 @@ def unpacked(folder: Path, files: dict[str, bytes] | None = None) -> Path:
 
 def project(root: Path, source: dict, classes: int = 4, splits: dict | None = None) -> None:
     splits = splits or SPLITS
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {
-        "tiny": params["datasets"]["mini"] | {
-            "source": {"kind": "fsd50k"} | source, "metadata": None, "classes": classes, "shard_size": 2, "splits": splits,
-            "train": list(splits)[:1], "evaluate": list(splits)[-1:],
-        }
-    }  # fmt: skip
-    params |= {"dataset": "tiny", "backbones": ["cnn10"]}
-    params["audio"] |= {"sample_rate": 16000, "clip_seconds": 2.0}
-    params["glat"] |= {"n": 2, "tau": 1.0}
-    params["fig2"] |= {"n": [1, 2], "tau": [1]}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    corpus_project(root, {"kind": "fsd50k"} | source, classes, splits, 2, next(iter(splits)), list(splits)[-1])
 
 
 @pytest.fixture
@@ -215,7 +203,7 @@ def test_a_list_without_its_columns(here):
 @pytest.mark.parametrize(
     ("splits", "told"),
     [
-        ({"train": 3, "test": 1}, "datasets.*.splits: 'test' is no split of fsd50k, which has train, val, eval"),
+        ({"train": 3, "test": 1}, "datasets.*.splits: 'test' is not a split of fsd50k, which has train, val, eval"),
         ({"train": 36796, "eval": 2}, "datasets.tiny.splits.train: 36796, but the list train_segments.csv has 3"),
     ],
 )

@@ -235,9 +235,9 @@ def test_no_network(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (b"<html>", "is no list of files"),
-        (b"[]", "is no list of files"),
-        (b"{}", "is no list of files"),
+        (b"<html>", "is not a list of files"),
+        (b"[]", "is not a list of files"),
+        (b"{}", "is not a list of files"),
         (b'{"id": "a", "sha": "main", "siblings": []}', "it is of 'main', which is not"),
         (json.dumps({"id": "a", "sha": LATER, "siblings": []}).encode(), f"it is of '{LATER}', which is not the commit that"),
         (json.dumps({"id": "a", "sha": COMMIT, "siblings": [{"rfilename": "a"}]}).encode(), "a has no size or no checksum"),

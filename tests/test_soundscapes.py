@@ -324,9 +324,9 @@ def test_a_class_without_a_usable_recording_is_refused(folder, tmp_path):
     [
         (
             {"classes": ["Low", "Owl"]},
-            "source.classes: 'Owl' is no class of the recordings; they have 'Low', 'Middle', ",
+            "source.classes: 'Owl' is not a class of the recordings; they have 'Low', 'Middle', ",
         ),
-        ({"backgrounds": ["Wind"]}, "source.backgrounds: 'Wind' is no class of the recordings; they have 'Low'"),
+        ({"backgrounds": ["Wind"]}, "source.backgrounds: 'Wind' is not a class of the recordings; they have 'Low'"),
         ({"classes": ["Low", "Rain"]}, "source: 'Rain' is in classes and in backgrounds; leave it in one of them"),
         (
             {"backgrounds": list(PITCH)},

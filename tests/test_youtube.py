@@ -485,7 +485,7 @@ def test_wrong_settings(folder, settings, message):
         open_source({"kind": "youtube", **settings}, "audioset")
     with pytest.raises(GlatError, match="unknown key speed; source youtube has address, cookies, parallel, "):
         open_source({"kind": "youtube", "speed": 1}, "audioset")
-    with pytest.raises(GlatError, match="no name of a file"):
+    with pytest.raises(GlatError, match="is not the name of a file"):
         YouTube().fetch(Shard(segments("../a"), folder, "eval"))
 
 

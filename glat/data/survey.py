@@ -42,8 +42,9 @@ def survey(source: RecordingTable) -> Survey:
             fewer than two clips.
     """
     table = source.table()
-    classes, clips, folder = source.class_list(table), source.clips(table), source.folder()
-    source.events(clips, source.names(classes))
+    classes, folder = source.class_list(table), source.folder()
+    clips = source.clips(table, folder)
+    source.events(clips, folder, source.names(classes))
     if len(classes) == 1 and table.rows["labels"].map(bool).all():
         raise GlatError(
             f"{table.path}: all clips have the one label {classes['display_name'].iloc[0]!r}, so there is nothing to tell "

@@ -64,7 +64,7 @@ class Repository(NamedTuple):
                 ]
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise GlatError(
-                    f"{self.name}: the answer of {where} is no list of files ({brief(error)}); check HF_ENDPOINT"
+                    f"{self.name}: the answer of {where} is not a list of files ({brief(error)}); check HF_ENDPOINT"
                 ) from None
         faults = [fault for file in files if (fault := file.fault())]
         if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(self.revision) and commit != self.revision):

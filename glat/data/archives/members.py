@@ -95,7 +95,7 @@ class Found:
         """A member's path below the folder. Raises GlatError for a name that leads elsewhere."""
         text = name.replace("\\", "/")  # as some programs of Windows write it
         if len(text) > LONGEST or _CONTROL.search(text):
-            raise self.refuse(name, "is no name of a file")
+            raise self.refuse(name, "is not the name of a file")
         if text.startswith("/") or _DRIVE.match(text):
             raise self.refuse(name, "is an absolute path")
         parts = [part for part in text.split("/") if part not in ("", ".")]
@@ -106,7 +106,7 @@ class Found:
     def add(self, name: str, size: int, open_: Callable[[], IO[bytes]]) -> None:
         path = self.path(name)
         if not path:
-            raise self.refuse(name, "is no name of a file")
+            raise self.refuse(name, "is not the name of a file")
         if size < 0:
             raise ValueError(f"{name[:50]!r} of {size} bytes")
         self.members.append(Member(name, path, size, open_))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...lib.files import whole
-from ...lib.layout import CLASS_LIST, segment_list
+from ...lib.layout import CLASS_LIST, segment_list, strong_list
 
 
 def write_classes(folder: Path, classes: Iterable[tuple[str, str]]) -> None:
@@ -15,15 +15,20 @@ def write_classes(folder: Path, classes: Iterable[tuple[str, str]]) -> None:
     _write(folder / CLASS_LIST, ["index", "mid", "display_name"], ([i, *one] for i, one in enumerate(classes)))
 
 
-def write_segments(folder: Path, split: str, rows: Iterable[tuple[str, Iterable[str]]], seconds: float) -> None:
-    """The list of a split's recordings: of each its id and the ids of its classes. seconds: where all of them end, at the
-    latest."""
+def write_segments(folder: Path, split: str, rows: Iterable[tuple[str, str, str, Iterable[str]]]) -> None:
+    """The segment list of a split: of each clip its id, start and end in seconds, and the ids of its classes."""
     header = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
-    _write(folder / segment_list(split), header, ([name, 0, f"{seconds:g}", ",".join(ids)] for name, ids in rows))
+    _write(folder / segment_list(split), header, ([*times, ",".join(ids)] for *times, ids in rows))
 
 
-def _write(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:
+def write_strong(folder: Path, split: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """The strong labels of a split: of each event its clip, onset and offset in seconds, and the id of its class."""
+    header = ["segment_id", "start_time_seconds", "end_time_seconds", "label"]
+    _write(folder / strong_list(split), header, rows, "\t")
+
+
+def _write(path: Path, header: list[str], rows: Iterable[Iterable[object]], delimiter: str = ",") -> None:
     with whole(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -144,4 +144,4 @@ def check_splits(kind: str, splits: Iterable[str], known: Iterable[str]) -> None
     """Raise GlatError for a split that a corpus does not have."""
     known = list(known)
     if unknown := [split for split in splits if split not in known]:
-        raise GlatError(f"datasets.*.splits: {unknown[0]!r} is no split of {kind}, which has {', '.join(known)}")
+        raise GlatError(f"datasets.*.splits: {unknown[0]!r} is not a split of {kind}, which has {', '.join(known)}")

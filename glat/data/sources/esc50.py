@@ -128,8 +128,8 @@ class ESC50(Corpus):
         heard = {row.category for row in rows}
         write_classes(folder, [label(category) for category in NAMES if category in heard])
         for split in splits:
-            chosen = [(row.name, [label(row.category)[0]]) for row in rows if row.fold == split]
-            write_segments(folder, split, chosen, SECONDS)
+            chosen = [row for row in rows if row.fold == split]
+            write_segments(folder, split, ((row.name, "0", f"{SECONDS:g}", [label(row.category)[0]]) for row in chosen))
         audio = self.audio(store, FOLDS[0])
         self.tell_absent([(str(path), row.line, row.name) for row in rows if row.fold in splits], audio)
 

@@ -74,7 +74,7 @@ class FSD50K(Corpus):
             chosen = [row for row in rows[which] if row.split == split]
             if not chosen:
                 raise GlatError(f"{lists[which]}: no row of {split}; {self.advice()}")
-            write_segments(folder, split, [(row.name, row.mids) for row in chosen], SECONDS)
+            write_segments(folder, split, ((row.name, "0", f"{SECONDS:g}", row.mids) for row in chosen))
             told = [(str(lists[which]), row.line, row.name) for row in chosen]
             self.tell_absent(told, self.audio(store, split))
 

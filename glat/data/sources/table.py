@@ -15,8 +15,6 @@ from pydantic import AfterValidator, Field
 
 from ...config.types import InputPath, Natural, Settings, UniqueList
 from ...lib.errors import GlatError, warn
-from ...lib.files import whole
-from ...lib.layout import CLASS_LIST, segment_list, strong_list
 from ..audio.formats import extension
 from ..audio.length import Length, measure
 from ..kinds import Kind
@@ -25,6 +23,7 @@ from ..lists.folders import Folder, clip_id, path_of
 from ..lists.rows import Column, Rows
 from ..lists.splits import propose, recordings
 from ..lists.table import Columns, Table, read_table
+from ..lists.writing import write_classes, write_segments, write_strong
 from ..shards import progress
 from . import ListedSource, Shard
 
@@ -85,19 +84,18 @@ class RecordingTable(ListedSource):
             table.rows["split"] = propose(table.rows["labels"], of, self.splits.evaluate, self.splits.seed)
         return table
 
-    def clips(self, table: Table) -> pd.DataFrame:
+    def clips(self, table: Table, folder: Folder) -> pd.DataFrame:
         """The rows of a table, with `path`, their file below `audio` ("" if it is not there), and `id`, the clip's.
 
         Raises GlatError for a file that may be several, one in two rows under two names, and where no file is there.
         """
-        folder = self.folder()
         rows, beside = table.rows, os.path.relpath(os.path.dirname(os.path.abspath(self.labels)), folder.root)
         paths: list[str] = []
         for row in rows.itertuples():
-            try:
-                found = folder.find(row.file) or folder.find(os.path.normpath(os.path.join(beside, row.file)))
-            except GlatError as error:
-                raise GlatError(f"{self.labels}: line {row.line}: file {error}") from None
+            place = f"{self.labels}: line {row.line}"
+            found = self._find(folder, row.file, place) or self._find(
+                folder, os.path.normpath(os.path.join(beside, row.file)), place
+            )
             paths.append(found or "")
         if not any(paths):
             raise GlatError(
@@ -119,6 +117,14 @@ class RecordingTable(ListedSource):
             )
         self._check_shared(clips)
         return clips
+
+    @staticmethod
+    def _find(folder: Folder, text: str, place: str) -> str | None:
+        """`Folder.find`, with the place of the text in its error."""
+        try:
+            return folder.find(text)
+        except GlatError as error:
+            raise GlatError(f"{place}: file {error}") from None
 
     def folder(self) -> Folder:
         """The folder of recordings. Raises GlatError if there is none."""
@@ -145,7 +151,8 @@ class RecordingTable(ListedSource):
 
     def write_lists(self, folder: Path, splits: dict[str, int], store: Path = Path()) -> None:
         table = self.table()
-        classes, clips = self.class_list(table), self.clips(table)
+        files = self.folder()
+        classes, clips = self.class_list(table), self.clips(table, files)
         found = clips["split"].unique()
         if unused := [name for name in found if name not in splits]:
             of = clips[clips["split"] == unused[0]]
@@ -159,20 +166,22 @@ class RecordingTable(ListedSource):
             )
         mid_of = self.names(classes)
         ends = self._ends(clips)
-        with whole(folder / CLASS_LIST) as part:
-            classes.to_csv(part, index=False)
+        write_classes(folder, classes[["mid", "display_name"]].itertuples(index=False, name=None))
+        events = self.events(clips, files, mid_of)
         for split in splits:
-            of = clips[clips["split"] == split]
-            rows = pd.DataFrame({
-                "YTID": of["id"], "start_seconds": of["start"].fillna(0.0), "end_seconds": ends[of.index],
-                "positive_labels": [",".join(mid_of[label] for label in labels) for labels in of["labels"]],
-            })  # fmt: skip
-            with whole(folder / segment_list(split)) as part:
-                rows.to_csv(part, index=False)
-        for split, lines in self.events(clips, mid_of).items():
-            header = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel"
-            with whole(folder / strong_list(split)) as part:
-                part.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+            rows = (
+                (
+                    clip.id,
+                    str(0.0 if math.isnan(clip.start) else clip.start),
+                    str(end),
+                    [mid_of[one] for one in clip.labels],
+                )
+                for clip, end in zip(clips.itertuples(), ends, strict=True)
+                if clip.split == split
+            )
+            write_segments(folder, split, rows)
+            if split in events:
+                write_strong(folder, split, events[split])
 
     @staticmethod
     def names(classes: pd.DataFrame) -> dict[str, str]:
@@ -184,8 +193,9 @@ class RecordingTable(ListedSource):
     def fetch(self, shard: Shard) -> pd.DataFrame:
         """Find the file of each clip. Returns a table clip, file (absolute path), part (`<start>+<seconds>`, empty for all of
         the file), kind and reason ("no file")."""
-        clips, hidden = self.clips(self.table()).set_index("id"), self.folder().hidden
-        root, hint = os.path.abspath(self.audio), f"; not looked into: {hidden[0]}" if hidden else ""
+        files = self.folder()
+        clips, root = self.clips(self.table(), files).set_index("id"), files.root
+        hint = f"; not looked into: {files.hidden[0]}" if files.hidden else ""
         rows: list[tuple[str, ...]] = []
         for segment in shard.segments.itertuples():
             if segment.youtube_id not in clips.index:
@@ -228,17 +238,19 @@ class RecordingTable(ListedSource):
             )
         warn(what)
 
-    def events(self, clips: pd.DataFrame, mid_of: dict[str, str]) -> dict[str, list[str]]:
-        """The lines of strong labels by split, from the table of events; none without one.
+    def events(
+        self, clips: pd.DataFrame, files: Folder, mid_of: dict[str, str]
+    ) -> dict[str, list[tuple[str, str, str, str]]]:
+        """The strong labels by split (`lists.writing.write_strong`), from the table of events; none without one.
 
         Raises GlatError, by line, for an event that is none, of another label, or of a file that is not in the table.
         """
         if self.strong is None:
             return {}
-        files, table = self.folder(), Rows(self.strong, STRONG, "a table of events")
+        table = Rows(self.strong, STRONG, "a table of events")
         at = table.place
         of_path = {path: rows for path, rows in clips.groupby("path") if path}
-        lines: dict[str, list[str]] = {}
+        found: dict[str, list[tuple[str, str, str, str]]] = {}
         for line, fields in table:
             name, label = fields[at[0]].strip(), fields[at[3]].strip()
             try:
@@ -249,15 +261,16 @@ class RecordingTable(ListedSource):
                 raise table.fault(line, "0 <= start < end in seconds", ",".join(fields))
             if label not in mid_of:
                 raise table.fault(line, "a label of the table of labels", label)
-            if (rows := of_path.get(files.find(name) or "")) is None:
+            path = self._find(files, name, f"{self.strong}: line {line}")
+            if (rows := of_path.get(path or "")) is None:
                 raise table.fault(line, f"a file of {self.labels}", name)
             for row in rows.itertuples():
                 begin, stop = (0.0, math.inf) if math.isnan(row.start) else (row.start, row.end)
                 on, off = max(start, begin) - begin, min(end, stop) - begin
                 if on < off:
                     clip = f"{row.id}_{round(begin * 1000)}"
-                    lines.setdefault(row.split, []).append(f"{clip}\t{on:.6g}\t{off:.6g}\t{mid_of[label]}")
-        return lines
+                    found.setdefault(row.split, []).append((clip, f"{on:.6g}", f"{off:.6g}", mid_of[label]))
+        return found
 
 
 def class_ids(names: list[str]) -> list[str]:

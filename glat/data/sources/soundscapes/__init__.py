@@ -7,9 +7,8 @@ alone. The mixing is that of `mini` (`mixer`).
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +20,7 @@ from ....config.types import ClipSeconds, InputPath, Name, UniqueList
 from ....lib.addresses import LIMITS, Limits
 from ....lib.errors import GlatError
 from ....lib.files import whole
-from ....lib.layout import CLASS_LIST, segment_list, strong_list
+from ...lists.writing import write_classes, write_segments, write_strong
 from ...shards import in_order, need_space, progress
 from .. import ListedSource, Shard, Source, mixer
 from ..synthetic.waves import RATE
@@ -122,8 +121,7 @@ class Soundscapes(mixer.Mixture, ListedSource):
         places = Places(store)
         usable = find(self, list(splits), places)
         mids = usable.classes["mid"].tolist()
-        _write_rows(folder / CLASS_LIST, ["index", "mid", "display_name"], usable.classes.assign(
-            index=range(len(mids)))[["index", "mid", "display_name"]].itertuples(index=False))  # fmt: skip
+        write_classes(folder, usable.classes[["mid", "display_name"]].itertuples(index=False, name=None))
         with whole(places.plans) as plans:
             plans.mkdir()
             write_table(plans / places.table.name, usable.found)
@@ -186,24 +184,12 @@ class Soundscapes(mixer.Mixture, ListedSource):
 
 def _write_split(folder: Path, split: str, clips: list[plan.Clip]) -> None:
     """The weak and the strong labels of a split."""
-    segments = (
-        [plan.clip_id(split, index), "0.000", f"{clip.seconds:.3f}", ",".join(clip.labels)]
-        for index, clip in enumerate(clips)
-    )
-    header = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
-    _write_rows(folder / segment_list(split), header, segments)
+    numbered = ((plan.clip_id(split, index), clip) for index, clip in enumerate(clips))
+    write_segments(folder, split, ((name, "0.000", f"{clip.seconds:.3f}", clip.labels) for name, clip in numbered))
     strong = (
-        [clip.clip, f"{event.start:.3f}", f"{event.end:.3f}", mid]
+        (clip.clip, f"{event.start:.3f}", f"{event.end:.3f}", mid)
         for clip in clips
         for event in clip.events
         for mid in event.labels
     )
-    header = ["segment_id", "start_time_seconds", "end_time_seconds", "label"]
-    _write_rows(folder / strong_list(split), header, strong, "\t")
-
-
-def _write_rows(path: Path, header: list[str], rows: Iterable[Iterable[object]], delimiter: str = ",") -> None:
-    with whole(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_strong(folder, split, strong)

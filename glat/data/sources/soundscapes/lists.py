@@ -82,7 +82,9 @@ def choose(settings: Soundscapes, classes: pd.DataFrame) -> tuple[pd.DataFrame, 
     def mids(key: str, names: list[str]) -> set[str]:
         if unknown := [name for name in names if name not in mid_of]:
             known = ", ".join(map(repr, classes["display_name"][:NAMED])) + (", ..." if len(classes) > NAMED else "")
-            raise GlatError(f"datasets.*.source.{key}: {unknown[0]!r} is no class of the recordings; they have {known}")
+            raise GlatError(
+                f"datasets.*.source.{key}: {unknown[0]!r} is not a class of the recordings; they have {known}"
+            )
         return {mid_of[name] for name in names}
 
     backgrounds = set() if settings.backgrounds == "noise" else mids("backgrounds", settings.backgrounds)

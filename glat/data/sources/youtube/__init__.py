@@ -107,7 +107,7 @@ class YouTube(Source):
         folder = shard.folder
         clips = [Clip(row.clip, row.youtube_id, row.start, row.end) for row in shard.segments.itertuples()]
         if odd := [clip.clip for clip in clips if "/" in clip.clip or "\0" in clip.clip]:
-            raise GlatError(f"{folder}: clip {odd[0]!r} is no name of a file; correct its id in the segment list")
+            raise GlatError(f"{folder}: clip {odd[0]!r} is not the name of a file; correct its id in the segment list")
         with locked(folder / ".lock", f"{folder}: another download fills this folder; waiting for it to end"):
             remove(folder / SCRATCH)
             (folder / SCRATCH).mkdir()
