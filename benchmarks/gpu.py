@@ -8,7 +8,7 @@ compilation, and at most 2.75 plain steps; with `--release`, at least 3 times th
 loader gives at least 1.3 times what the step takes; over a minute of `glat train`'s own training, the GPU is busy for at
 least 90 % of the time; scores differ from the CPU's by at most 1e-4.
 
-    python -m benchmarks.gpu [--batch 32] [--rounds 5] [--minute 60] [--workers 8] [--release COMMAND]
+    python -m benchmarks.gpu [--batch 32] [--rounds 5] [--minute 60] [--workers 8] [--eager] [--release COMMAND]
 
 It needs a CUDA device, and is meant to take less than 8 minutes. What is done is printed and stored after each part.
 `--release` is a command of your own that times the released code (github.com/WangHelin1997/GL-AT) on this card and prints
@@ -47,7 +47,7 @@ from .reading import write_pack
 from .report import environment, report
 from .step import CLASSES, SECONDS, Step
 
-NETWORKS, STEPS_PAPER = ("cnn10", "resnet38"), 800_000
+STEPS_PAPER = 800_000
 # Multiply-adds a second of dense bfloat16 products, by what the card's name contains (NVIDIA's data sheets, FLOP / 2).
 PEAKS = {"H200": 495e12, "H100": 495e12, "A100": 156e12, "L40S": 181e12, "4090": 83e12}
 
@@ -62,47 +62,55 @@ def seconds_of(work: Callable[[], Any], times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-def steps(batch: int, rounds: int) -> list[dict[str, Any]]:
-    """Each network's steps, plain and with GL-AT, and their ratios."""
-    torch.backends.cudnn.benchmark = True
+def seconds_of_kernels(work: Callable[[], Any], times: int = 3) -> float:
+    """Seconds of one call in which the GPU computes or copies: the rest of its time the GPU waits for the CPU."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
+        seconds_of(work, times)
+    return sum(event.self_device_time_total for event in found.key_averages()) / 1e6 / times
+
+
+def steps(backbone: str, batch: int, rounds: int, compiled: bool) -> list[dict[str, Any]]:
+    """A network's steps, plain and with GL-AT, and their ratios; compiled: with torch.compile, too."""
+    variants = {
+        "GL-AT, float32 eager": (True, False, False),
+        "plain, bf16": (False, True, False),
+        "GL-AT, bf16": (True, True, False),
+    }
+    if compiled:
+        variants |= {"plain, bf16, compiled": (False, True, True), "GL-AT, bf16, compiled": (True, True, True)}
+    made, took, memory, start_up = {}, {name: [] for name in variants}, {}, {}
+    for name, variant in variants.items():
+        torch.cuda.reset_peak_memory_stats()
+        before, begin = torch.cuda.memory_allocated(), time.perf_counter()
+        glat, fast, fused = variant
+        made[name] = Step(glat, fast, batch, "cuda", backbone, fused)
+        seconds_of(made[name].begin, 3)
+        start_up[name] = time.perf_counter() - begin
+        memory[name] = (torch.cuda.max_memory_allocated() - before) / 1e9
+    for _ in range(rounds):
+        for name, step in made.items():
+            took[name].append(seconds_of(step.begin, 5))
+    peak = next((value for key, value in PEAKS.items() if key in torch.cuda.get_device_name(0)), None)
     rows: list[dict[str, Any]] = []
-    for backbone in NETWORKS:
-        variants = {
-            "GL-AT, float32 eager": (True, False, False),
-            "plain, bf16": (False, True, False),
-            "GL-AT, bf16": (True, True, False),
-            "plain, bf16, compiled": (False, True, True),
-            "GL-AT, bf16, compiled": (True, True, True),
-        }
-        made, took, memory, start_up = {}, {name: [] for name in variants}, {}, {}
-        for name, (glat, fast, compiled) in variants.items():
-            torch.cuda.reset_peak_memory_stats()
-            before, begin = torch.cuda.memory_allocated(), time.perf_counter()
-            made[name] = Step(glat, fast, batch, "cuda", backbone, compiled)
-            seconds_of(made[name].begin, 3)
-            start_up[name] = time.perf_counter() - begin
-            memory[name] = (torch.cuda.max_memory_allocated() - before) / 1e9
-        for _ in range(rounds):
-            for name, step in made.items():
-                took[name].append(seconds_of(step.begin, 5))
-        peak = next((value for key, value in PEAKS.items() if key in torch.cuda.get_device_name(0)), None)
-        for name, values in took.items():
-            second = median(values)
-            row = {"what": f"{backbone} {name}", "ms": 1000 * second, "clips_per_second": batch / second}
-            row |= {"GB": memory[name], "start_up_s": start_up[name], "hours_for_800000": STEPS_PAPER * second / 3600}
-            if peak and "bf16" in name:  # forward and backward cost three times the forward pass
-                row["of_peak"] = 3 * batch * multiply_adds(made[name].tagger, SECONDS) / second / peak
-            rows.append(row)
-        for over, under, target in (
-            ("GL-AT, float32 eager", "GL-AT, bf16", ">= 1.5"),
-            ("GL-AT, float32 eager", "GL-AT, bf16, compiled", ">= 1.5"),
-            ("GL-AT, bf16", "plain, bf16", "<= 2.75"),
-            ("GL-AT, bf16, compiled", "plain, bf16, compiled", "<= 2.75"),
-        ):
+    for name, values in took.items():
+        second = median(values)
+        row = {"what": f"{backbone} {name}", "ms": 1000 * second, "clips_per_second": batch / second}
+        row |= {"GB": memory[name], "start_up_s": start_up[name], "hours_for_800000": STEPS_PAPER * second / 3600}
+        row["busy"] = seconds_of_kernels(made[name].begin) / second
+        if peak and "bf16" in name:  # forward and backward cost three times the forward pass
+            row["of_peak"] = 3 * batch * multiply_adds(made[name].tagger, SECONDS) / second / peak
+        rows.append(row)
+    for over, under, target in (
+        ("GL-AT, float32 eager", "GL-AT, bf16", ">= 1.5"),
+        ("GL-AT, float32 eager", "GL-AT, bf16, compiled", ">= 1.5"),
+        ("GL-AT, bf16", "plain, bf16", "<= 2.75"),
+        ("GL-AT, bf16, compiled", "plain, bf16, compiled", "<= 2.75"),
+    ):
+        if over in took and under in took:
             ratio = median(a / b for a, b in zip(took[over], took[under], strict=True))
             rows.append(judged(f"{backbone}: {over} / {under}", ratio, target))
-        del made
-        torch.cuda.empty_cache()
+    del made
+    torch.cuda.empty_cache()
     return rows
 
 
@@ -126,7 +134,7 @@ def loader(packs: Packs, batch: int, workers: int, step: float) -> dict[str, Any
         count += 1
     torch.cuda.synchronize()
     speed = count * batch / (time.perf_counter() - start)
-    what = f"loader, {workers} workers / GL-AT step of cnn10, bf16"
+    what = f"loader, {workers} workers / the fastest GL-AT step of cnn10"
     return judged(what, speed * step / batch, ">= 1.3") | {"clips_per_second": speed}
 
 
@@ -150,7 +158,7 @@ class Busy(threading.Thread):
 class Clock(lightning.Callback):
     """Ends a training after some seconds; notes its steps and the GPU's utilisation behind the first ones."""
 
-    def __init__(self, seconds: float, first: int = 100):
+    def __init__(self, seconds: float, first: int = 50):
         self.seconds, self.first, self.busy = seconds, first, Busy()
         self.steps = 0
 
@@ -194,16 +202,20 @@ def same_scores(packs: Packs) -> dict[str, Any]:
     return judged("scores of cnn10 + GL-AT, GPU - CPU, largest difference", float(apart), "<= 1e-4")
 
 
-def released(command: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The released code's clips a second beside ours."""
+def released(command: str) -> dict[str, float]:
+    """The released code's clips a second, by backbone."""
     told = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True).stdout
-    ours = {row["what"]: row.get("clips_per_second") for row in rows}
+    return {name.lower(): float(speed) for name, speed in re.findall(r"(\w+): training ([\d.]+) clips/s", told)}
+
+
+def beside(theirs: dict[str, float], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each of our GL-AT steps in bf16 beside the released code's."""
     found = []
-    for name, speed in re.findall(r"(\w+): training ([\d.]+) clips/s", told):
-        for variant in (f"{name.lower()} GL-AT, bf16", f"{name.lower()} GL-AT, bf16, compiled"):
-            if variant in ours:
-                row = judged(f"{variant} / released code", ours[variant] / float(speed), ">= 3")
-                found.append(row | {"clips_per_second": float(speed)})
+    for row in rows:
+        backbone, _, variant = row["what"].partition(" ")
+        if backbone in theirs and variant.startswith("GL-AT, bf16"):
+            ratio = judged(f"{row['what']} / released code", row["clips_per_second"] / theirs[backbone], ">= 3")
+            found.append(ratio | {"clips_per_second": theirs[backbone]})
     return found
 
 
@@ -212,30 +224,36 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minute", type=float, default=60, help="seconds of a real training")
+    parser.add_argument("--eager", action="store_true", help="nothing compiled, which takes half of the time")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--clips", type=int, default=2000, help="in the pack that is read")
     parser.add_argument("--release", help="a command that times the released code on this card, with this batch")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         raise GlatError("benchmarks.gpu: PyTorch finds no CUDA device here; run it on a machine with one")
-    made_on = environment()
-    rows = steps(options.batch, options.rounds)
-    report("gpu", rows, made_on)
-    step = next(row["ms"] / 1000 for row in rows if row["what"] == "cnn10 GL-AT, bf16")
+    torch.backends.cudnn.benchmark = True
+    made_on, rows = environment(), []
+    theirs = released(options.release) if options.release else {}
+
+    def measured(*new: dict[str, Any]) -> None:
+        rows.extend(new)
+        report("gpu", rows, made_on)
+
+    def network(backbone: str) -> None:
+        found = steps(backbone, options.batch, options.rounds, not options.eager)
+        measured(*found, *beside(theirs, found))
+
+    network("cnn10")
+    step = min(row["ms"] / 1000 for row in rows if "ms" in row and "GL-AT, bf16" in row["what"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pack(folder, options.clips, CLASSES)
         packs = Packs(folder / "pack.h5")
-        rows += [same_scores(packs), loader(packs, options.batch, options.workers, step)]
-        report("gpu", rows, made_on)
+        measured(same_scores(packs), loader(packs, options.batch, options.workers, step))
         params = load(Path(__file__).parents[1] / "params.yaml", {"dataset": "audioset_balanced"})
-        for compiled in (False, True):
-            run = resolve(params, "cnn10", 0, {}).model_copy(update={"packs": [str(folder / "pack.h5")]})
-            rows.append(minute(run, folder / f"run{compiled:d}", options.workers, options.minute, compiled))
-            report("gpu", rows, made_on)
-    if options.release:
-        rows += released(options.release, rows)
-    report("gpu", rows, made_on)
+        run = resolve(params, "cnn10", 0, {}).model_copy(update={"packs": [str(folder / "pack.h5")]})
+        measured(minute(run, folder / "run", options.workers, options.minute, not options.eager))
+    network("resnet38")
 
 
 if __name__ == "__main__":

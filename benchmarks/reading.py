@@ -40,6 +40,7 @@ def write_pack(folder: Path, clips: int, count: int = 1) -> None:
     facts = {
         "source_rate": RATE,
         "source_seconds": SECONDS,
+        "samples": SAMPLES,
         "bytes": SAMPLES * 2,
         "blake2b": "",
         "file": "",
@@ -48,7 +49,8 @@ def write_pack(folder: Path, clips: int, count: int = 1) -> None:
     facts |= dict.fromkeys(Statistics._fields, 0.0)
     pd.DataFrame({"clip": names} | facts).to_csv(folder / "clips.csv", index=False)
     pd.DataFrame(columns=["clip", "kind", "reason", "file", "part"]).to_csv(folder / "ledger.csv", index=False)
-    (folder / "audio.json").write_text(json.dumps({"sample_rate": RATE, "clip_seconds": SECONDS}))
+    how = {"sample_rate": RATE, "clip_seconds": SECONDS, "codec": "pcm16"}
+    (folder / "audio.json").write_text(json.dumps(how))
     labels = [(f"/m/0{i % count}",) for i in range(clips)]
     segments = pd.DataFrame({"clip": names, "start": 0.0, "end": SECONDS, "labels": labels})
     mids = [f"/m/0{i}" for i in range(count)]

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .use.tagging import RunTagger
 
 
-def load(run: str | Path) -> RunTagger:
+def load(run: str | Path, device: str | None = None) -> RunTagger:
     """The trained network of a run: its folder, or its checkpoint.pt -> `glat.use.tagging.RunTagger`.
+
+    device: "cpu" or one of torch's; None: a GPU if there is one.
 
     >>> import glat
     >>> tagger = glat.load("runs/mini/cnn10-glat-s0")   # doctest: +SKIP
@@ -27,4 +29,4 @@ def load(run: str | Path) -> RunTagger:
     """
     from .use.tagging import load as load_tagger  # imports torch, which takes seconds
 
-    return load_tagger(run)
+    return load_tagger(run, device)

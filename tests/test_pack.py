@@ -16,6 +16,7 @@ import soundfile
 import torch
 from data_fixtures import CLASSES, corpus, tone
 
+from benchmarks.reading import SAMPLES, write_pack
 from glat.data.audio.clips import prepare
 from glat.data.lists.audioset import targets
 from glat.data.packs.read import PackedClips, Packs, as_is
@@ -332,3 +333,10 @@ def test_memory_does_not_grow_with_the_shard(shard, tmp_path, codec):
         done = subprocess.run(call, env=os.environ | {"PYTHONPATH": PATHS}, check=True, capture_output=True, text=True)
         grown.append(float(done.stdout))
     assert grown[1] - grown[0] < 20, grown
+
+
+def test_the_pack_that_benchmarks_read_is_one(tmp_path):
+    write_pack(tmp_path, clips=3, count=2)
+    packs, raw = Packs(tmp_path / "pack.h5"), np.fromfile(tmp_path / "waveform.i16", np.int16).reshape(3, SAMPLES)
+    np.testing.assert_array_equal(packs.read(np.arange(3)), raw * np.float32(2**-15))
+    assert packs.labels.dense(np.arange(3)).tolist() == [[True, False], [False, True], [True, False]]
