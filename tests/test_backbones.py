@@ -210,7 +210,7 @@ def test_a_network_s_sources_are_what_is_imported_for_it(own):
     run = subprocess.run([sys.executable, "-c", program, backbone], capture_output=True, text=True, check=True)
     loaded = {name.rpartition(".")[2] for name in run.stdout.split() if name.startswith("glat.models.")}
     assert set(own) <= loaded
-    sources = dependencies.sources("glat.models.factory", registry.module(backbone))
+    sources = dependencies.sources("glat.models.factory", registry.entry(backbone).module)
     assert {path.relative_to(ROOT / "glat/models").stem for path in sources} == loaded - {"registry"}
 
 

@@ -63,7 +63,7 @@ def digests() -> dict[str, str]:
     """The digest of each rule, of the backbones, and of the sources of audio."""
     forget()
     found = {rule: dependencies.digest(*modules) for rule, modules in CODE.items()}
-    found |= {f"network {name}": dependencies.digest(registry.module(name)) for name in registry.BACKBONES}
+    found |= {f"network {name}": dependencies.digest(registry.entry(name).module) for name in registry.BACKBONES}
     return found | {f"source {name}": dependencies.digest(sources.module(name)) for name in sources.SOURCES}
 
 
@@ -106,7 +106,7 @@ def test_an_edit_changes_the_steps_that_compute_with_it_and_no_other(package, fi
 
 def test_every_module_belongs_to_a_step_but_for_those_that_compute_nothing():
     steps = [*(module for modules in CODE.values() for module in modules), *map(sources.module, sources.SOURCES)]
-    known = named(*steps, *(registry.module(name) for name in registry.BACKBONES))
+    known = named(*steps, *(registry.entry(name).module for name in registry.BACKBONES))
     modules = {path.relative_to(ROOT / "glat").as_posix() for path in (ROOT / "glat").rglob("*.py")}
     modules = {name for name in modules if name.split("/")[0] not in OUTSIDE}
     rest = {name for name in modules - known if not name.endswith(("__init__.py", "registry.py"))}

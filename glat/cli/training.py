@@ -15,7 +15,7 @@ def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-
     """Write the config.yaml of a run: all that its training depends on."""
     from ..config.experiments import all_runs
     from ..config.params import named
-    from ..config.runs import faults_of, write_run
+    from ..config.runs import completed, faults_of, write_run
 
     params = load_params()
     runs = all_runs(params)
@@ -24,7 +24,7 @@ def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-
     if faults := faults_of(params, runs[name]):
         place = named(invocation["path"], bool(invocation["overrides"]))
         raise GlatError("\n".join(f"{place}: {fault}" for fault in faults))
-    write_run(runs[name], runs[name].folder / "config.yaml")
+    write_run(completed(runs[name]), runs[name].folder / "config.yaml")
 
 
 @app.command()
@@ -74,3 +74,22 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
     evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, **how)
     if params.tracking.enabled:
         send_now(config.parent, params)
+
+
+@app.command()
+def backbones(
+    names: Annotated[list[str] | None, typer.Argument(help="More networks, as in timm:efficientnet_b2.")] = None,
+) -> None:
+    """List the backbones with what each costs: parameters, and multiply-adds for a clip without and with GL-AT."""
+    params = load_params()
+    from ..models.listing import listing
+
+    try:
+        table = listing(params, names or [])
+    except ValueError as error:
+        raise GlatError(str(error)) from None
+    table["parameters"] = table["parameters"].map("{:,}".format)
+    print(table.to_string(index=False, float_format="{:.2f}".format))
+    tell(
+        f"parameters for {params.corpus.classes} classes; alone, GL-AT: 10^9 multiply-adds for {params.audio.clip_seconds:g} s"
+    )

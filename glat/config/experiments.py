@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..lib.errors import GlatError
-from ..models.registry import BACKBONES
 from .params import Params
 from .runs import Run, faults_of, resolve
 
@@ -45,7 +44,7 @@ class Control(NamedTuple):
 
 def title(run: Run) -> str:
     """A run's method as tables and figures name it."""
-    return BACKBONES[run.backbone].title + (" + GL-AT" if run.glat else "")
+    return run.entry.title + (" + GL-AT" if run.glat else "")
 
 
 def system(
@@ -75,7 +74,7 @@ def two_networks(params: Params, backbone: str, seeds: list[int] | None = None) 
     own. Any selection chooses that window."""
     change = {"n": 1, "tau": params.audio.clip_seconds, "sharing": "none"}
     found = system(params, backbone, change, seeds)
-    return found._replace(label=f"{BACKBONES[backbone].title}, {TWO_NETWORKS}", control=TWO_NETWORKS)
+    return found._replace(label=f"{found.runs[0].entry.title}, {TWO_NETWORKS}", control=TWO_NETWORKS)
 
 
 def table2(params: Params) -> list[System]:

@@ -17,6 +17,8 @@ from ..data.sources.registry import SOURCES, identity, makes_lists
 from ..lib.documents import parse_yaml, read_yaml, sentences
 from ..lib.errors import GlatError
 from ..lib.redaction import redact
+from ..models.registry import BACKBONES
+from .network import Network, short
 from .settings import (
     OWN_SECTIONS,
     Audio,
@@ -42,6 +44,7 @@ class Params(Settings):
     dataset: Name
     seeds: Seeds
     backbones: Backbones
+    networks: dict[Name, Network] = Field(default={})
     glat: Glat
     init: Init = Init()
     weights: dict[PublishedName, Weights] = Field(default={})
@@ -63,6 +66,27 @@ class Params(Settings):
     @classmethod
     def _drop_null(cls, weights: Any) -> Any:
         return {k: v for k, v in weights.items() if v is not None} if isinstance(weights, dict) else weights
+
+    @field_validator("networks")
+    @classmethod
+    def _check_networks(cls, networks: dict[str, Network]) -> dict[str, Network]:
+        if taken := [name for name in networks if name in BACKBONES]:
+            raise ValueError(f"{taken[0]!r} is the name of a backbone of the project; choose another")
+        return networks
+
+    @field_validator("backbones")
+    @classmethod
+    def _check_backbones(cls, backbones: list[str]) -> list[str]:
+        for name in backbones:
+            if ":" in name:
+                Network(model=name)
+        if len({short(name) for name in backbones}) < len(backbones):
+            raise ValueError(f"two of {backbones} have the same name in files; give one another name under networks")
+        return backbones
+
+    def network(self, backbone: str) -> Network | None:
+        """What `networks` says of a backbone, or its own name, as in `timm:resnet18`; None for one of the project's."""
+        return self.networks.get(backbone) or (Network(model=backbone) if ":" in backbone else None)
 
     @property
     def corpus(self) -> Dataset:
@@ -136,16 +160,21 @@ def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
     return params
 
 
+def _check(settings: dict[str, Any]) -> Params:
+    networks = settings.get("networks")
+    return Params.model_validate(settings, context={"networks": list(networks) if isinstance(networks, dict) else []})
+
+
 def _validate(settings: dict[str, Any]) -> tuple[Params | None, list[str]]:
     """The settings, without what is wrong in itself where they can do without it, and those faults."""
     try:
-        return Params.model_validate(settings), []
+        return _check(settings), []
     except ValidationError as error:
         rest, faults = copy.deepcopy(settings), sentences(error, model=Params)
         for found in error.errors():
             _drop(rest, found["loc"])
     try:
-        return Params.model_validate(rest), faults
+        return _check(rest), faults
     except ValidationError:
         return None, faults
 
@@ -156,7 +185,7 @@ def _with_own(params: Params) -> Params:
         return params
     settings, entry = params.model_dump(by_alias=True), params.corpus
     own = {key: value for key in OWN_SECTIONS if (value := getattr(entry, key))}
-    return Params.model_validate(_merge(settings, own)) if own else params
+    return _check(_merge(settings, own)) if own else params
 
 
 def _without_own(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

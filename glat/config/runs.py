@@ -17,7 +17,9 @@ from ..lib import layout
 from ..lib.documents import read_json, read_yaml, sentence
 from ..lib.errors import GlatError
 from ..lib.files import digest, whole
-from ..models.registry import BACKBONES
+from ..models import architecture
+from ..models.registry import Entry, entry
+from .network import Model, Network, short
 from .params import Params
 from .settings import Waveform
 from .training import Glat, Training
@@ -31,7 +33,8 @@ class Run(Settings):
 
     dataset: Name
     name: Name
-    backbone: Name
+    backbone: Name | Model
+    network: Network | None = None  # of a library or of one's own; None: one of the project's
     width: Annotated[float, Field(gt=0, allow_inf_nan=True)]  # infinite: there is none for this backbone
     dropout: Dropout
     hop: Hop
@@ -51,6 +54,11 @@ class Run(Settings):
         return layout.run(self.dataset, self.name)
 
     @property
+    def entry(self) -> Entry:
+        """What is known of its backbone."""
+        return entry(self.backbone, self.network)
+
+    @property
     def group(self) -> str:
         """What names the runs that differ in seed and fold alone: `cnn10-glat` of `cnn10-glat-fold1-s0`."""
         return self.name.removesuffix(f"-s{self.seed}").removesuffix(f"-{self.fold}")
@@ -58,7 +66,9 @@ class Run(Settings):
     @property
     def streams_from_scratch(self) -> list[str]:
         """The streams whose backbone starts from random weights."""
-        begun = {stream for stream, path in self.init.items() if path}
+        begun: set[str] = {stream for stream, path in self.init.items() if path}
+        if self.network and self.network.pretrained:
+            begun |= {"global", "local"}
         if self.glat and "global" in begun and self.glat.training == "frozen_global":
             begun.add("local")  # both start from the same weights
         if self.glat and begun and self.glat.sharing == "backbone":
@@ -105,7 +115,7 @@ def resolve(
     The name holds the backbone, the settings that differ, the fold and the seed, as in `cnn10-glat-n3-s0`: settings equal
     to the defaults of params.yaml are not named, so that the same run has one name wherever it is asked for.
     """
-    parts, method = [backbone], None
+    parts, method = [short(backbone)], None
     if glat is not None:
         method = Glat.model_validate(params.glat.model_dump() | glat)
         default = params.glat.model_dump()
@@ -118,15 +128,16 @@ def resolve(
     begin = str(start_from.folder / layout.CHECKPOINT) if start_from else params.init.global_.get(backbone)
     init: dict[Stream, str | None] = {"global": begin, "local": params.init.local.get(backbone) if method else None}
     lists = {stream: _class_list(params, backbone, path) for stream, path in init.items()}
-    entry = params.corpus
+    corpus, network = params.corpus, params.network(backbone)
     return Run(
         dataset=params.dataset,
         name="-".join([*parts, *([fold] if fold else []), f"s{seed}"]),
         backbone=backbone,
-        width=entry.width_of(backbone) or math.inf,  # where there is none for it, `faults_of` says so
-        dropout=entry.dropout,
-        hop=entry.hop,
-        classes=entry.classes,
+        network=network,
+        width=_width(params, backbone, network) or math.inf,  # where there is none for it, `faults_of` says so
+        dropout=corpus.dropout,
+        hop=corpus.hop,
+        classes=corpus.classes,
         seed=seed,
         fold=fold,
         glat=method,
@@ -134,9 +145,14 @@ def resolve(
         init_classes={stream: path for stream, path in lists.items() if path},
         audio=params.audio.waveform,
         training=training,
-        packs=split_packs(params, params.dataset, entry.training_splits(fold)),
-        validation_packs=split_packs(params, params.dataset, entry.validation) if training.select == "best" else [],
+        packs=split_packs(params, params.dataset, corpus.training_splits(fold)),
+        validation_packs=split_packs(params, params.dataset, corpus.validation) if training.select == "best" else [],
     )
+
+
+def _width(params: Params, backbone: str, network: Network | None) -> float | None:
+    """The width of a backbone's network; None if there is none for it. A library's network has one size, which is 1."""
+    return 1.0 if network and network.library else params.corpus.width_of(backbone)
 
 
 def _class_list(params: Params, backbone: str, path: str | None) -> str | None:
@@ -149,8 +165,8 @@ def _class_list(params: Params, backbone: str, path: str | None) -> str | None:
 
 def faults_of(params: Params, run: Run) -> list[str]:
     """What of the settings this run can't be trained with: where two of them don't fit together, a sentence a fault."""
-    entry, execution, faults = BACKBONES[run.backbone], params.execution_of(run.dataset, run.backbone), []
-    if params.corpus.width_of(run.backbone) is None:
+    entry, execution, faults = run.entry, params.execution_of(run.dataset, run.backbone), []
+    if math.isinf(run.width):
         faults.append(f"datasets.{run.dataset}.width: no width for {run.backbone}; name it, or a `default`")
     if run.training.batch_size % execution.processes:
         common = params.training_of(run.dataset).batch_size, params.execution_of(run.dataset).processes
@@ -184,7 +200,7 @@ def faults_of(params: Params, run: Run) -> list[str]:
     if run.glat.training == "frozen_global":
         if run.glat.sharing != "none":
             faults.append("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
-        if run.init["global"] is None:
+        if run.init["global"] is None and not (run.network and run.network.pretrained):
             needed = f"weights of the global stream for {run.backbone}"
             faults.append(f"init.global: glat.training 'frozen_global' needs {needed}")
     return faults
@@ -215,6 +231,14 @@ def _short(key: str, value: Any) -> str:
     if key in ("frame_classifier", "frame_time", "sharing"):
         return f"{key}_{value}"
     return {True: key, False: f"no_{key}"}[value] if isinstance(value, bool) else str(value)
+
+
+def completed(run: Run) -> Run:
+    """A run with all that its network is built by. Raises GlatError where a folder or the hub does not give it."""
+    try:
+        return run.model_copy(update={"network": architecture.complete(run.network)})
+    except ValueError as error:
+        raise GlatError(f"run {run.name}: {error}") from None
 
 
 def write_run(run: Run, path: str | Path) -> None:

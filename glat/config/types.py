@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationInfo, WrapValidator
 
 from ..lib.escaping import NAME
 from ..models.registry import BACKBONES, PANNS
@@ -38,9 +38,14 @@ def _check_name(text: str) -> str:
     return text
 
 
-def _check_backbone(name: str) -> str:
-    if name not in BACKBONES:
-        raise ValueError(f"{name!r} is not a backbone; allowed are {', '.join(BACKBONES)}")
+def _check_backbone(name: str, info: ValidationInfo) -> str:
+    """One of the project's, one of the section `networks`, or a library's or one's own as `networks` names it."""
+    networks = (info.context or {}).get("networks", ())
+    if name not in BACKBONES and name not in networks and ":" not in name:
+        known = ", ".join([*BACKBONES, *networks])
+        raise ValueError(
+            f"{name!r} is not a backbone; allowed are {known}, and those of timm and transformers as timm:NAME"
+        )
     return name
 
 

@@ -10,6 +10,8 @@ inside a function, and so on; a template counts as part of the module that it sh
 - `glat.config`, which yields settings: their values are parameters of each step already;
 - a module called `registry`, which maps names to modules: whoever looks one up names the module itself.
 
+A module outside of the package, a backbone of one's own, counts with those beside it that it imports.
+
 A file counts by its code: comments, docstrings and layout are no part of its digest.
 """
 
@@ -17,8 +19,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -35,7 +39,7 @@ def digest(*entries: str) -> str:
     >>> digest("glat.models.cnn10") == digest("glat.models.cnn10"), len(digest("glat.models.cnn10"))
     (True, 16)
     """
-    parts = [f"{path.relative_to(PACKAGE.parent).as_posix()} {code_digest(path)}" for path in sources(*entries)]
+    parts = [f"{_place(path)} {code_digest(path)}" for path in sources(*entries)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -47,17 +51,24 @@ def sources(*entries: str) -> tuple[Path, ...]:
     2
     """
     waiting, found = list(entries), set()
+    own = {path.parent for entry in entries if not _file(entry) and (path := _outside(entry))}
     for entry in entries:
-        if _file(entry) is None:
-            raise ValueError(f"{entry} is no module of {PACKAGE.name}")
+        if _file(entry) is None and _outside(entry) is None:
+            raise ValueError(f"{entry} is no module of {PACKAGE.name}, nor one that Python finds")
     while waiting:
         name = waiting.pop()
-        path = _file(name)
+        path = _file(name) or (_beside(name, own) if own else None)
         if path is None or path in found or not _followed(name):
             continue
         found |= {path, *path.parent.glob(f"{path.stem}.*.j2")}
-        waiting += imports(name)
+        waiting += imports(name) if _file(name) else _named(_tree(path), name.split(".")[:-1])
     return tuple(sorted(found))
+
+
+def _beside(name: str, folders: set[Path]) -> Path | None:
+    """The file of a module outside of the package, if it lies in one of the folders."""
+    path = None if name.partition(".")[0] in sys.stdlib_module_names else _outside(name)
+    return path if path and path.parent in folders else None
 
 
 @cache
@@ -65,15 +76,20 @@ def imports(name: str) -> tuple[str, ...]:
     """The modules of the package that a module names in its imports, which may be inside a function."""
     path = _file(name)
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    found = []
-    for node in _executed(_tree(path)):
+    return tuple(each for each in _named(_tree(path), package) if _file(each))
+
+
+def _named(tree: ast.Module, package: list[str]) -> list[str]:
+    """The modules that a module of a package names in its imports, and what could be modules."""
+    found: list[str] = []
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*above, *(node.module or "").split(".")] if node.module else above)
             found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return tuple(each for each in dict.fromkeys(found) if _file(each))
+    return list(dict.fromkeys(found))
 
 
 @cache
@@ -86,6 +102,20 @@ def code_digest(path: Path) -> str:
 @cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes())
+
+
+def _place(path: Path) -> str:
+    """Where a file lies in the package's folder; of a module outside of it, the name alone."""
+    return path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE.parent) else path.name
+
+
+def _outside(name: str) -> Path | None:
+    """The file of a module outside of the package: found, not imported."""
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
 def _file(name: str) -> Path | None:

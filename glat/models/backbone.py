@@ -7,12 +7,15 @@ A backbone turns a log-mel spectrogram into frame features M (B, T, C), and M in
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from inspect import signature
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .frontend import FrontEnd
 
 
 class Masked(NamedTuple):
@@ -41,6 +44,11 @@ class Backbone(nn.Module, ABC):
     min_frames: int = 1
     classifier: tuple[str, ...] = ("fc1", "fc_audioset")
     dropout_scale: float = 1.0
+
+    @classmethod
+    def own_front_end(cls, sample_rate: int, network: Any) -> FrontEnd | None:  # noqa: ARG003 - for those who have one
+        """A front end of its own for waveforms of a rate, in the place of `LogMel`; None: it has none."""
+        return None
 
     takes_keep: ClassVar[bool] = False  # whether `features` has that second argument
 
@@ -118,7 +126,8 @@ class ConvBlock(nn.Module):
 def normalise_mels(bn: nn.BatchNorm2d, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
     """Batch-normalise each mel band of (B, 1, frames, mels), then multiply by `keep`: the first layer of every network
     (PANNs)."""
-    with torch.autocast(logmel.device.type, enabled=False):
+    # On the device "meta", where a library's network is tried, there is nothing to cast.
+    with nullcontext() if logmel.is_meta else torch.autocast(logmel.device.type, enabled=False):
         x = bn(logmel.float().transpose(1, 3)).transpose(1, 3)
         return x if keep is None else x * keep
 

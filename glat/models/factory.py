@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from .backbone import Backbone
-from .frontend import LogMel, window_length
-from .registry import BACKBONES
+from .frontend import FrontEnd, LogMel, window_length
+from .library import LibraryBackbone
+from .registry import BACKBONES, LIBRARIES
+from .selection import window_frames
 from .tagger import Tagger
 from .twostream import TwoStream
+
+if TYPE_CHECKING:
+    from ..config.network import Network
+
+CLIP = 10.0  # seconds, for which a library's network is looked at before it is made
 
 
 def backbone_class(name: str) -> type[Backbone]:
@@ -19,6 +29,55 @@ def backbone_class(name: str) -> type[Backbone]:
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is not known: allowed are {', '.join(BACKBONES)}")
     return resolve_name(BACKBONES[name].location)
+
+
+def own_class(location: str) -> type[Backbone]:
+    """A class of one's own, MODULE:CLASS. Raises ValueError where there is none, or where it is no `Backbone`."""
+    try:
+        found = resolve_name(location)
+    except (AttributeError, ImportError) as error:
+        raise ValueError(
+            f"{location} can't be imported ({error}); is it beside params.yaml or on PYTHONPATH?"
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, Backbone)):
+        raise ValueError(f"{location} is no subclass of glat.models.Backbone")
+    return found
+
+
+def class_of(backbone: str | type[Backbone], network: Network | None = None) -> type[Backbone]:
+    """The class of a backbone of ours, of a library's, or of one's own. Raises ValueError for any other."""
+    if not isinstance(backbone, str):
+        return backbone
+    if network is None:
+        return backbone_class(backbone)
+    return resolve_name(LIBRARIES[network.library]) if network.library else own_class(network.model)
+
+
+def make_backbone(
+    backbone: str | type[Backbone], classes: int, width: float, mels: int, network: Network | None = None
+) -> Backbone:
+    """A backbone with random weights. Raises ValueError for an unknown one, and for settings that it does not take."""
+    cls = class_of(backbone, network)
+    if issubclass(cls, LibraryBackbone) and network:
+        return cls(classes, width, mels, network)
+    settings = network.settings if network else {}
+    try:
+        return cls(classes, width=width, mels=mels, **settings)
+    except TypeError as error:
+        if not settings:
+            raise
+        raise ValueError(f"{cls.__name__} takes no such settings ({error})") from None
+
+
+def _least_frames(logmel: FrontEnd, make: Callable[[], Backbone], tau: float | None) -> int | None:
+    """`LibraryBackbone.least_frames` of a network that `make` makes, of which nothing is allocated; None of others."""
+    clip = round(CLIP * logmel.frames_per_second) + 1
+    with torch.device("meta"):
+        network = make().eval()
+    if not isinstance(network, LibraryBackbone):
+        return None
+    rate = logmel.frames_per_second
+    return network.least_frames(clip, window_frames(tau, rate, clip) if tau else None, logmel.mels)
 
 
 def build(
@@ -29,6 +88,7 @@ def build(
     glat: dict[str, Any] | None = None,
     dropout: float = 1.0,
     front_end: dict[str, Any] | None = None,
+    network: Network | None = None,
 ) -> Tagger:
     """A network from waveform to class probabilities.
 
@@ -40,6 +100,7 @@ def build(
         glat: None for the backbone alone; a dict of `TwoStream` settings (empty for the paper's) for GL-AT.
         dropout: a factor on the published dropout rates.
         front_end: settings of `LogMel`, for a 32 kHz waveform; the backbone's own settings take precedence.
+        network: of a library's backbone or of one's own by name, what it is (`glat.config.network`).
 
     Raises:
         ValueError: an unknown backbone or a setting outside its range.
@@ -50,21 +111,23 @@ def build(
     Traceback (most recent call last):
     ValueError: backbone 'cnn12' is not known: allowed are ...
     """
-    cls = backbone_class(backbone) if isinstance(backbone, str) else backbone
-    scale = sample_rate / 32000
-    settings = {"hop": 320} | (front_end or {}) | cls.front_end
-    settings.setdefault("window", window_length(settings["hop"]))
-    settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
-    logmel = LogMel(sample_rate, **settings)
+    cls = class_of(backbone, network)
+    own = network.front_end.model_dump(exclude_none=True) if network else {}
+    logmel = cls.own_front_end(sample_rate, network) or _logmel(
+        sample_rate, {**(front_end or {}), **own, **cls.front_end}
+    )
+    make = partial(make_backbone, backbone, classes, width, logmel.mels, network)
+    least = _least_frames(logmel, make, glat["tau"] if glat and "tau" in glat else None) if network else None
 
     def stream() -> Backbone:
-        network = cls(classes, width=width, mels=logmel.mels)
-        for module in network.modules():
+        made = make()
+        made.min_frames = least or made.min_frames
+        for module in made.modules():
             if isinstance(module, Backbone):
                 module.dropout_scale = dropout
             elif isinstance(module, nn.Dropout):
                 module.p *= dropout
-        return network
+        return made
 
     global_stream = stream()
     if glat is None:
@@ -73,3 +136,11 @@ def build(
     if glat.get("training") == "frozen_global":
         local_stream.load_state_dict(global_stream.state_dict())  # both start from the same weights (released code)
     return Tagger(logmel, TwoStream(global_stream, local_stream, logmel.frames_per_second, **glat))
+
+
+def _logmel(sample_rate: int, given: dict[str, Any]) -> LogMel:
+    """The common log-mel with settings of a 32 kHz waveform, whose window and hop keep their duration at other rates."""
+    scale, settings = sample_rate / 32000, {"hop": 320} | given
+    settings.setdefault("window", window_length(settings["hop"]))
+    settings["window"], settings["hop"] = round(settings["window"] * scale), round(settings["hop"] * scale)
+    return LogMel(sample_rate, **settings)

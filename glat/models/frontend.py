@@ -20,7 +20,20 @@ def window_length(hop: int) -> int:
     return max(1024, 1 << math.ceil(math.log2(2.5 * hop)))
 
 
-class LogMel(nn.Module):
+class FrontEnd(nn.Module):
+    """What turns waveforms (B, samples) into the (B, 1, frames, mels) that networks hear. sample_rate: of the waveforms, in Hz;
+    hop: samples of theirs between frames."""
+
+    sample_rate: int
+    hop: int
+    mels: int
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.sample_rate / self.hop
+
+
+class LogMel(FrontEnd):
     """Log-mel spectrogram as in PANNs ([22] of the paper): power STFT, Slaney mel bands, 10 log10 with floor 1e-10.
 
     The STFT is centred with reflect padding, so a clip of S samples gives S // hop + 1 frames. It has no
@@ -59,10 +72,6 @@ class LogMel(nn.Module):
         top = min(fmax, sample_rate / 2)
         self.mel_scale = MelScale(mels, sample_rate, fmin, top, window // 2 + 1, norm="slaney", mel_scale="slaney")
         self.decibel = AmplitudeToDB("power", top_db=None)
-
-    @property
-    def frames_per_second(self) -> float:
-        return self.sample_rate / self.hop
 
     @torch.no_grad()
     def forward(self, waveform: Tensor) -> Tensor:

@@ -7,7 +7,10 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ..config.network import Network
 
 
 class Entry(NamedTuple):
@@ -15,6 +18,11 @@ class Entry(NamedTuple):
 
     title: str  # as tables and figures print it
     location: str  # module:class, imported only when a model is built, so that reading settings stays quick
+
+    @property
+    def module(self) -> str:
+        """As "glat.models.cnn10"."""
+        return self.location.partition(":")[0]
 
     @property
     def min_frames(self) -> int:
@@ -68,7 +76,19 @@ BACKBONES = {
     "atsca": Entry(f"AT-SCA ({OUR_READING})", "glat.models.atsca:Atsca"),
 }
 
+LIBRARIES = {
+    "timm": "glat.models.timm_network:TimmNetwork",
+    "transformers": "glat.models.transformers_network:TransformersNetwork",
+}
 
-def module(backbone: str) -> str:
-    """The module of a backbone, as "glat.models.cnn10"."""
-    return BACKBONES[backbone].location.partition(":")[0]
+
+def entry(backbone: str, network: Network | None = None) -> Entry:
+    """What is known of a backbone of ours, or of one that `network` describes.
+
+    >>> entry("cnn10").title
+    'CNN10'
+    """
+    if network is None:
+        return BACKBONES[backbone]
+    own = f"{network.source.rpartition('/')[2]} ({network.library})" if network.library else network.source
+    return Entry(own if ":" in backbone else backbone, LIBRARIES.get(network.library or "", network.model))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .backbone import Backbone, Masked
-from .frontend import LogMel
+from .frontend import FrontEnd
 from .selection import Draws
 from .twostream import Streams, TwoStream
 
 
 class Tagger(nn.Module):
-    """A log-mel front end followed by a backbone or by GL-AT around one."""
+    """A front end, a log-mel as a rule, followed by a backbone or by GL-AT around one."""
 
-    def __init__(self, front_end: LogMel, network: Backbone | TwoStream):
+    def __init__(self, front_end: FrontEnd, network: Backbone | TwoStream):
         super().__init__()
         self.front_end, self.network = front_end, network
 

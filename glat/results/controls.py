@@ -10,7 +10,6 @@ import pandas as pd
 from ..config import experiments
 from ..config.params import Params
 from ..lib.escaping import markdown as escaped
-from ..models.registry import BACKBONES
 from . import tables, text
 from .measured import Measured, confidence, read, same_clips, score_columns
 from .plots import ALONE, METHOD, figure, foot, open_marks
@@ -53,7 +52,7 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     for control, one in rows:
         plain, glat = base[control.backbone, "backbone alone"], base[control.backbone, "GL-AT"]
         row: dict[str, Any] = {
-            "method": BACKBONES[control.backbone].title, "backbone": control.backbone,
+            "method": control.system.runs[0].entry.title, "backbone": control.backbone,
             "question": control.question, "setting": control.setting,
             "run": one.system.runs[0].group,
         } | score_columns(one)  # fmt: skip
@@ -122,8 +121,9 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
             ax.set_yticks(range(len(rows)), labels)
             ax.invert_yaxis()
             seeds = "/".join(map(str, sorted(set(rows["seeds"]))))
-            title = BACKBONES[backbone].title
-            ax.set_title(f"{title}, {seeds} seed(s) a row; lines: {confidence:.0%} interval", loc="right")
+            ax.set_title(
+                f"{rows['method'].iloc[0]}, {seeds} seed(s) a row; lines: {confidence:.0%} interval", loc="right"
+            )
         axes[-1, 0].set_xlabel("mAP")
         foot(fig, [text.OPEN_MARKS] if table["not_converged"].any() else [])
 

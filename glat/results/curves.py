@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_curve
 from ..config import experiments
 from ..config.params import Params
 from ..config.runs import Run
-from ..models.registry import BACKBONES, OUR_READING
+from ..models.registry import OUR_READING
 from ..scoring.predictions import read_predictions
 from ..training import convergence
 from . import tables, text
@@ -72,7 +72,7 @@ def draw_training(curves: list[tuple[Run, pd.DataFrame]], path: Path, unconverge
 
 def _label(run: Run, unconverged: Set[str]) -> str:
     """The name of runs that differ in seed alone, with their marks."""
-    reading = f" ({OUR_READING})" if OUR_READING in BACKBONES[run.backbone].title else ""
+    reading = f" ({OUR_READING})" if OUR_READING in run.entry.title else ""
     return f"{run.group}{reading} {convergence.MARK}" if unconverged else run.group + reading
 
 

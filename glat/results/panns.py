@@ -28,7 +28,6 @@ from ..config.params import Params
 from ..config.runs import read_run
 from ..lib import layout
 from ..lib.errors import GlatError
-from ..models.registry import BACKBONES
 from ..scoring.intervals import variances
 from ..scoring.predictions import METRICS
 from . import published, tables, text
@@ -93,7 +92,7 @@ def read_scores(params: Params, backbone: str, file: Path | None = None) -> Meas
     if run.init["global"] != requested:
         other = f"evaluated {run.init['global']}, not {requested}"
         raise GlatError(f"{folder}: {other}; `glat weights {backbone}` evaluates the latter")
-    return read(System(f"{BACKBONES[backbone].title}, PANNs' weights", [run]))
+    return read(System(f"{run.entry.title}, PANNs' weights", [run]))
 
 
 def row_of(one: Measured) -> dict[str, Any]:

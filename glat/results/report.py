@@ -15,7 +15,6 @@ from ..config.params import Params, public
 from ..config.runs import Run
 from ..lib.files import remove, whole
 from ..lib.provenance import commit
-from ..models.registry import BACKBONES
 from ..scoring.manifest import DIGITS
 from ..training import convergence
 from . import text
@@ -91,7 +90,7 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "run": run.name,
-                "network": BACKBONES[run.backbone].title,
+                "network": run.entry.title,
                 "steps": run.training.steps,
                 "batch": run.training.batch_size,
                 "parameters": f"{metrics['parameters']:,}",

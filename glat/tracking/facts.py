@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..config import experiments
+from ..config.network import short
 from ..config.params import Params
 from ..config.runs import Run
 from ..lib.errors import GlatError, refusal
 from ..lib.escaping import markdown
 from ..lib.provenance import hardware, versions
-from ..models.registry import BACKBONES
 from ..training import convergence
 from ..training.attempt import Attempt, train_csv
 from ..training.convergence import WATCHED
@@ -55,9 +55,9 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
     serves = [name for name in SERVED if run in runs_of_result(params, name)]
     found = {
         "dataset": run.dataset,
-        "backbone": BACKBONES[run.backbone].title,
+        "backbone": run.entry.title,
         "method": "GL-AT" if glat else "alone",
-        "variant": run.group.removeprefix(run.backbone).removeprefix("-glat").strip("-") or "-",
+        "variant": run.group.removeprefix(short(run.backbone)).removeprefix("-glat").strip("-") or "-",
         "N": str(glat.n) if glat else "-",
         "tau": f"{glat.tau:g}" if glat else "-",
         "seed": str(run.seed),
@@ -90,7 +90,7 @@ def runs_of_result(params: Params, result: str) -> list[Run]:
 
 def note(run: Run, attempt: Attempt, serves: list[str]) -> str:
     """The run in a few words, for the top of its page."""
-    title = BACKBONES[run.backbone].title
+    title = run.entry.title
     what = f"{title} + GL-AT, N = {run.glat.n}, tau = {run.glat.tau:g} s" if run.glat else f"{title} alone"
     lines = [f"**{what}**, seed {run.seed}, {run.training.steps} steps on `{run.dataset}`."]
     lines.append(f"Serves: {', '.join(serves)}." if serves else "No table or figure of params.yaml needs it.")

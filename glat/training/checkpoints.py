@@ -14,12 +14,14 @@ import torch
 from torch import nn
 
 from ..config.runs import Run, missing_hint, parse_run
-from ..lib.errors import DAMAGED, GlatError, brief, refusal
+from ..lib.errors import DAMAGED, GlatError, brief, refusal, tell
 from ..lib.files import whole
+from ..lib.hardware import first_process
 from ..models.backbone import Backbone
 from ..models.checkpoints import load_panns
 from ..models.factory import build as build_network
-from ..models.frontend import LogMel
+from ..models.frontend import FrontEnd, LogMel
+from ..models.library import LibraryBackbone
 from ..models.tagger import Tagger
 from .transfer import backbone_of, listed_classes, transfer
 
@@ -46,6 +48,8 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
         tagger = untrained(run)
     except ValueError as error:
         raise GlatError(f"run {run.name}: {error}") from None
+    if run.network and run.network.pretrained:
+        _load_published(tagger, run, classes)
     sources = {stream: stream for stream, path in run.init.items() if path}
     frozen = bool(run.glat and run.glat.training == "frozen_global")
     if frozen and "global" in sources:
@@ -61,10 +65,28 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
     return tagger
 
 
+def _load_published(tagger: Tagger, run: Run, classes: list[dict[str, str]] | None) -> None:
+    """Load a library's published weights into the streams."""
+    names = [one["display_name"] for one in classes] if classes else None
+    for stream, backbone in tagger.backbones().items():
+        if not isinstance(backbone, LibraryBackbone):
+            raise GlatError(f"run {run.name}: pretrained: {run.backbone} is no library's; name its weights in init")
+        if stream == "local" and backbone is tagger.backbones()["global"]:
+            continue
+        try:
+            new = backbone.load_pretrained(names)
+        except ValueError as error:
+            raise GlatError(f"run {run.name}: {error}") from None
+        if first_process():
+            what = f"{len(new)} of {run.classes} classes are new to its classifier" if new else "with its classifier"
+            tell(f"{run.folder}: {stream} stream: weights of {run.backbone}, {what}")
+
+
 def untrained(run: Run) -> Tagger:
     """The network of a run with random weights."""
     glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
-    return build_network(run.backbone, run.classes, run.width, run.audio.sample_rate, glat, run.dropout, front_end)
+    rate = run.audio.sample_rate
+    return build_network(run.backbone, run.classes, run.width, rate, glat, run.dropout, front_end, run.network)
 
 
 def initialise(
@@ -82,7 +104,8 @@ def initialise(
     try:
         if "glat" not in content:
             weights, known = _weights(content.get("model", content)), listed_classes(run, stream)
-            put = partial(load_panns, backbone, front_end=tagger.front_end)
+            front_end = tagger.front_end if isinstance(tagger.front_end, LogMel) else None
+            put = partial(load_panns, backbone, front_end=front_end)
         else:
             other, _, known = load(path)
             _check_front_end(tagger.front_end, other.front_end)
@@ -93,8 +116,12 @@ def initialise(
         raise GlatError(f"{path}: init.{stream}: {error}") from None
 
 
-def _check_front_end(ours: LogMel, theirs: LogMel) -> None:
+def _check_front_end(ours: FrontEnd, theirs: FrontEnd) -> None:
     """Raise ValueError unless the weights behind one front end fit behind another."""
+    if not (isinstance(ours, LogMel) and isinstance(theirs, LogMel)):
+        if type(ours) is not type(theirs) or ours.mels != theirs.mels:
+            raise ValueError("trained behind another front end than this run has")
+        return
     if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):
         raise ValueError(
             f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
@@ -239,8 +266,10 @@ def _check_finite(weights: dict[str, torch.Tensor]) -> None:
         raise ValueError(f"{what}; take another checkpoint or train again")
 
 
-def _check_window(ours: LogMel, theirs: dict[str, torch.Tensor], where: str) -> None:
+def _check_window(ours: FrontEnd, theirs: dict[str, torch.Tensor], where: str) -> None:
     """Raise ValueError unless a front end's weights are of our STFT's window, which may differ where the hop is the same."""
+    if not isinstance(ours, LogMel):
+        return
     found, own = theirs.get("stft.window"), ours.stft.window
     if found is not None and found.shape != own.shape:
         raise ValueError(

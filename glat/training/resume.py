@@ -25,7 +25,6 @@ from ..lib import dependencies
 from ..lib.errors import GlatError, refusal, warn
 from ..lib.files import digest
 from ..lib.hardware import first_process
-from ..models import registry
 from . import stage
 
 # Facts of which the hash alone is known.
@@ -46,12 +45,12 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
     unused |= {"plateau"} if training.schedule != "plateau" else set()
     unused |= {"validation"} if training.select != "best" else set()
     apart = {"dataset", "name", "init", "init_classes", "packs", "validation_packs", "training"}
-    settings = run.model_dump(exclude=apart)
+    settings = run.model_dump(exclude=apart if run.network else apart | {"network"})
     settings["training"] = training.model_dump(exclude=unused)
     parts = 1 if training.sync_batchnorm else execution.processes
     return _flat(settings) | {
         "clips of a batch norm": training.batch_size // parts,
-        "code": dependencies.digest(stage.__name__, registry.module(run.backbone)),
+        "code": dependencies.digest(stage.__name__, run.entry.module),
         **_of_packs(packs),
         "classes": _hash(*packs.classes["mid"]),
         **({"validation clips": _hash(*_of_packs(validation).values())} if validation else {}),

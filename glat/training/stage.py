@@ -22,7 +22,7 @@ from ..data.packs.read import Crops, Packs, as_is
 from ..data.randomness import Use, generator, torch_generator, torch_seed
 from ..data.sampling import BalancedBatches
 from ..lib.errors import GlatError
-from ..models.frontend import LogMel
+from ..models.frontend import FrontEnd
 from ..models.tagger import Tagger
 from ..models.twostream import Streams
 from . import checkpoints
@@ -92,7 +92,7 @@ class LogMels:
 
     MOST = 2**28  # bytes that are kept
 
-    def __init__(self, front_end: LogMel, clips: int, cropped: bool = False):
+    def __init__(self, front_end: FrontEnd, clips: int, cropped: bool = False):
         self.front_end, self.clips, self.cropped = front_end, clips, cropped
         self.kept: dict[int, Tensor] = {}  # by the clip's index in the packs
 

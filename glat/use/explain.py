@@ -22,6 +22,7 @@ from ..lib import hardware
 from ..lib.errors import GlatError
 from ..lib.escaping import file_name
 from ..lib.files import whole
+from ..models.frontend import LogMel
 from ..models.tagger import Tagger
 from ..models.twostream import TwoStream
 from ..results import text
@@ -57,7 +58,11 @@ def hear(
         network = tagger.network
         scorer = network if isinstance(network, TwoStream) else tagger.backbones()["global"]
         activations = scorer.frame_scores(tagger.backbones()["global"].features(logmel))[0]  # (T, L)
-    glat, scale = streams.local is not None, tagger.front_end.mel_scale
+        pictured = tagger.front_end
+        if not isinstance(pictured, LogMel):  # a library's network hears something else: the common log-mel is drawn
+            pictured = LogMel(pictured.sample_rate)
+            logmel = pictured(torch.from_numpy(waveform)[None])
+    glat, scale = streams.local is not None, pictured.mel_scale
     scores = ({"global": streams.global_, "local": streams.local} if glat else {}) | {"fused": streams.fused}
     return Heard(
         logmel=logmel[0, 0].numpy(),

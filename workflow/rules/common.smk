@@ -24,7 +24,7 @@ from glat.lib.errors import GlatError
 from glat.lib.escaping import NAME
 from glat.lib.logs import to_stderr
 from glat.lib.redaction import redact
-from glat.models import registry
+from glat.models.registry import entry
 from glat.scoring import manifest
 from glat.use import weights
 
@@ -85,7 +85,7 @@ def code(*modules):
 
 def network_code(wildcards):
     """`code` of a run's backbone."""
-    return code(registry.module(backbone(wildcards)))
+    return code(entry(backbone(wildcards), PARAMS.network(backbone(wildcards))).module)
 
 
 def backbone(wildcards):

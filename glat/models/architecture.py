@@ -1,0 +1,65 @@
+"""What a network of transformers is built by: the configurations in its folder, or on the hub. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..config.network import Network
+
+FILES = {"config": "config.json", "extractor": "preprocessor_config.json"}
+LAYERS = 1000  # more has no network
+SECONDS = 20  # for the hub's answer
+
+
+def place(source: str) -> tuple[str, str | None]:
+    """A folder, or a name on the hub, and its revision."""
+    name, _, revision = source.partition("@")
+    return (source, None) if Path(source).expanduser().is_dir() else (name, revision or None)
+
+
+def read(source: str) -> dict[str, Any]:
+    """The configurations of a folder, or of OWNER/NAME[@REVISION] on the hub, by what they are of.
+
+    Raises:
+        ValueError: they can't be had, or are none.
+    """
+    folder = Path(source).expanduser()
+    found = {}
+    for key, name in FILES.items():
+        path = folder / name if folder.is_dir() else _fetched(source, name)
+        try:
+            found[key] = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ValueError(f"{path}: no such file; it is a folder that transformers saved?") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: can't be read as JSON ({type(error).__name__})") from None
+        if not isinstance(found[key], dict):
+            raise ValueError(f"{path}: not a configuration")
+    layers = found["config"].get("num_hidden_layers", 0)
+    if not isinstance(layers, int) or layers > LAYERS:
+        raise ValueError(f"{source}: {layers!r} layers are more than any network has")
+    return found
+
+
+def _fetched(source: str, name: str) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    repository, revision = place(source)
+    try:
+        return hf_hub_download(repository, name, revision=revision, etag_timeout=SECONDS)
+    except HFValidationError:
+        raise ValueError(f"{source}: no such folder, and no name on the hub (OWNER/NAME)") from None
+    except (HfHubHTTPError, OSError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise ValueError(f"{source}: no such folder, and the hub gives no {name} of it: {why}") from None
+
+
+def complete(network: Network | None) -> Network | None:
+    """A network with its architecture. Raises ValueError as `read` does."""
+    if network is None or network.library != "transformers" or network.architecture:
+        return network
+    return network.model_copy(update={"architecture": read(network.source)})

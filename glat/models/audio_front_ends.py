@@ -1,0 +1,89 @@
+"""Front ends of networks that were trained elsewhere: Kaldi's log-mel, and the waveform itself."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchaudio.compliance.kaldi import get_mel_banks
+from torchaudio.functional import resample
+
+from .frontend import FrontEnd
+
+RATE = 16000  # Hz, that such networks hear
+FRAME, HOP, FFT = 400, 160, 512  # samples at that rate: 25 ms, 10 ms
+LEAST = 1.1920928955078125e-07  # of a band's energy before its logarithm, as in Kaldi
+
+
+class Sixteen(FrontEnd):
+    """What the front ends share: a waveform at `sample_rate` becomes one at 16 kHz."""
+
+    mels = 1
+    step = 1  # samples at 16 kHz between frames
+
+    def __init__(self, sample_rate: int):
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.hop = max(1, round(self.step * sample_rate / RATE))
+
+    @property
+    def frames_per_second(self) -> float:
+        return RATE / self.step
+
+    def wave(self, waveform: Tensor) -> Tensor:
+        """(B, samples), float in [-1, 1] or int16, -> the same at 16 kHz in float32."""
+        scale = 2.0**-15 if waveform.dtype == torch.int16 else 1.0
+        return resample(waveform.float() * scale, self.sample_rate, RATE)
+
+
+class KaldiLogMel(Sixteen):
+    """Kaldi's filter bank as `ASTFeatureExtractor` of transformers uses it, for a whole batch: frames of 25 ms every 10 ms,
+    without their mean, pre-emphasised by 0.97, under a Hann window; the logarithm of mel bands from 20 Hz to 8 kHz;
+    normalised as (x - mean) / (2 std).
+
+    The frames lie inside the clip: S samples at 16 kHz give 1 + (S - 400) // 160 of them.
+    """
+
+    step = HOP
+
+    def __init__(self, sample_rate: int, mels: int = 128, mean: float = -4.2677393, std: float = 4.5689974):
+        super().__init__(sample_rate)
+        self.mels, self.mean, self.std = mels, mean, std
+        bank, _ = get_mel_banks(mels, FFT, float(RATE), 20.0, 0.0, 100.0, -500.0, 1.0)
+        self.register_buffer("bank", F.pad(bank, (0, 1)).T, persistent=False)  # (FFT / 2 + 1, mels)
+        self.register_buffer("window", torch.hann_window(FRAME, periodic=False), persistent=False)
+
+    @property
+    def silence(self) -> float:
+        """What a frame of padding holds: 0, normalised."""
+        return -self.mean / (2 * self.std)
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, samples) -> (B, 1, frames, mels)."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            frames = self.wave(waveform).unfold(1, FRAME, HOP)  # (B, frames, 400)
+            frames = frames - frames.mean(2, keepdim=True)
+            before = torch.cat((frames[..., :1], frames[..., :-1]), 2)
+            spectrum = torch.fft.rfft((frames - 0.97 * before) * self.get_buffer("window"), FFT).abs().square()
+            logmel = (spectrum @ self.get_buffer("bank")).clamp_min(LEAST).log()
+            return ((logmel - self.mean) / (2 * self.std)).unsqueeze(1)
+
+
+class Samples(Sixteen):
+    """The waveform at 16 kHz, as one band whose frames are samples; normalised to mean 0 and variance 1 if asked for
+    (`Wav2Vec2FeatureExtractor`)."""
+
+    def __init__(self, sample_rate: int, normalise: bool = True):
+        super().__init__(sample_rate)
+        self.normalise = normalise
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, samples) -> (B, 1, samples at 16 kHz, 1)."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            wave = self.wave(waveform)
+            if self.normalise:
+                variance, mean = torch.var_mean(wave, 1, correction=0, keepdim=True)
+                wave = (wave - mean) / (variance + 1e-7).sqrt()
+            return wave[:, None, :, None]

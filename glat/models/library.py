@@ -1,0 +1,78 @@
+"""What the backbones of all libraries share: a head on frame features, and one sentence where a library is not there."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .backbone import Backbone
+
+if TYPE_CHECKING:
+    from ..config.network import Network
+
+
+def library(name: str) -> ModuleType:
+    """An optional library. Raises ValueError, which says how it is installed."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ValueError(f"{name} is not installed; `pip install glat[{name}]` or `uv sync --extra {name}`") from None
+
+
+class LibraryBackbone(Backbone):
+    """A library's network with a head that has `clip` and `frames` (`glat.models.heads`) on its frame features."""
+
+    classifier = ("head",)
+    head: nn.Module
+
+    def __init__(self, classes: int, width: float, mels: int, network: Network):
+        super().__init__()
+        self.network = network
+
+    def load_pretrained(self, names: list[str] | None) -> list[str]:
+        """Load the library's published weights. names: the display names of the classes, in order.
+
+        Returns those whose part of the classifier stays as it was initialised.
+
+        Raises:
+            ValueError: they can't be had, or are of another network.
+        """
+        raise NotImplementedError
+
+    def fault(self, frames: int, mels: int) -> str:
+        """Why it takes no input of `frames` frames; empty where it does. It must have been made on the device "meta", where
+        nothing is computed."""
+        try:
+            found = self.features(torch.zeros(1, 1, frames, mels, device="meta"))
+        except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        return "" if found.dim() == 3 and found.shape[1] else "it leaves no frame"
+
+    def least_frames(self, clip: int, window: int | None, mels: int) -> int:
+        """The shortest input that gives frame features; it must have been made on the device "meta".
+
+        Raises:
+            ValueError: it takes no clip of `clip` frames, or no window of `window`.
+        """
+        for what, frames in (("clip", clip), ("window", window)):
+            if frames and (reason := self.fault(frames, mels)):
+                raise ValueError(f"{self.network.model} takes no {what} of {frames} frames by {mels} bands: {reason}")
+        low, high = 1, clip
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self.fault(middle, mels) else (low, middle)
+        return low
+
+    def clip_scores(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head.clip(features.float())  # type: ignore[operator]
+
+    def frame_scores(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head.frames(features.float())  # type: ignore[operator]

@@ -1,0 +1,82 @@
+"""Image networks of timm on the log-mel, as an image of one channel: mels by frames."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from .backbone import normalise_mels
+from .heads import HEADS
+from .library import LibraryBackbone, library
+
+if TYPE_CHECKING:
+    from ..config.network import Network
+
+SETTINGS = ("drop_rate", "drop_path_rate")
+# How networks are made that take images of any size; most need neither.
+SIZES: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True, "dynamic_img_pad": True}, {})
+
+
+class TimmNetwork(LibraryBackbone):
+    """Any network of timm whose features keep their place in the image: M (B, T, C) is its last feature map, averaged over
+    frequency. T is the number of frames over the network's stride, as a rule 32, or over a patch's width.
+
+    A vision transformer's position embeddings are interpolated to the size of each input (timm's `dynamic_img_size`), so
+    that windows of any length go through. Weights for three colours are summed over them, as timm does for one channel, or
+    averaged (`channels: mean`), which keeps the scale of an image whose three colours are the same.
+
+    Raises:
+        ValueError: timm is not installed or has no such network, or the network has no feature map.
+    """
+
+    takes_keep = True
+
+    def __init__(self, classes: int, width: float, mels: int, network: Network):
+        super().__init__(classes, width, mels, network)
+        self.bn0 = nn.BatchNorm2d(mels)
+        self.trunk = self._create(pretrained=False)
+        self.head = HEADS[network.head or "pooled"](self.trunk.num_features, classes)
+
+    def _create(self, pretrained: bool) -> nn.Module:
+        timm, spec = library("timm"), self.network
+        if wrong := [key for key in spec.settings if key not in SETTINGS]:
+            raise ValueError(f"settings.{wrong[0]} of {spec.model} is not known; allowed are {', '.join(SETTINGS)}")
+        name = spec.source.partition(".")[0]
+        if not timm.is_model(name):
+            near = get_close_matches(name, timm.list_models(), 3, 0.5)
+            raise ValueError(f"timm has no network {name!r}" + (f"; near are {', '.join(near)}" if near else ""))
+        for size in SIZES:
+            try:
+                return timm.create_model(
+                    spec.source, pretrained=pretrained, in_chans=1, num_classes=0, **size, **spec.settings
+                )
+            except TypeError:
+                if size == SIZES[-1]:
+                    raise
+        raise AssertionError
+
+    def load_pretrained(self, names: list[str] | None) -> list[str]:
+        try:
+            trunk = self._create(pretrained=True)
+        except (OSError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(f"the weights of {self.network.model} can't be had: {why}") from None
+        if self.network.channels == "mean":
+            first = trunk.pretrained_cfg["first_conv"]  # type: ignore[index]
+            for name in [first] if isinstance(first, str) else first:
+                trunk.get_parameter(f"{name}.weight").data /= 3
+        self.trunk.load_state_dict(trunk.state_dict())
+        return names or []
+
+    def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
+        image = normalise_mels(self.bn0, logmel, keep).transpose(2, 3)  # (B, 1, mels, frames)
+        found = self.trunk.forward_features(image)  # type: ignore[operator]
+        if found.dim() == 3:  # tokens (B, P + H T, C), behind P that stand for the whole image
+            found = found[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
+            high, long = self.trunk.patch_embed.dynamic_feat_size(image.shape[2:])  # type: ignore[union-attr, operator]
+            return found.unflatten(1, (high, long)).mean(1)
+        if found.shape[1] != self.trunk.num_features:  # (B, H, T, C)
+            return found.mean(1)
+        return found.mean(2).transpose(1, 2)  # (B, C, H, T)

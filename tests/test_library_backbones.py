@@ -1,0 +1,327 @@
+"""Backbones of timm, of transformers, and of one's own outside of the package: made with random weights, saved as the library
+saves them, and loaded by the real code. Nothing is downloaded."""
+
+import sys
+
+import numpy as np
+import pytest
+import timm
+import torch
+import transformers
+from conftest import ROOT, TINY
+from test_training import train
+
+import glat
+from glat.config.network import Network, short
+from glat.config.params import load
+from glat.config.runs import completed, faults_of, resolve
+from glat.lib.errors import GlatError
+from glat.models import architecture, build, library
+from glat.models.audio_front_ends import KaldiLogMel, Samples
+from glat.models.heads import HEADS
+from glat.training import checkpoints
+from glat.training.transfer import backbone_of
+
+LABELS = ["Dog", "Cat", "Cow"]
+
+
+@pytest.fixture
+def project(corpus_project):
+    return corpus_project
+
+
+@pytest.fixture(scope="module")
+def ast(tmp_path_factory):
+    """A tiny AST in the form in which transformers saves one; it hears 128 bands and 1024 frames, as the published one."""
+    folder = tmp_path_factory.mktemp("ast")
+    torch.manual_seed(0)
+    config = transformers.ASTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, num_labels=3,
+        id2label=dict(enumerate(LABELS)), label2id={name: i for i, name in enumerate(LABELS)},
+    )  # fmt: skip
+    network = transformers.ASTForAudioClassification(config)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    network.save_pretrained(folder)
+    transformers.ASTFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wav2vec2(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wav2vec2")
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, conv_dim=[8, 8],
+        conv_stride=[20, 16], conv_kernel=[20, 16], num_feat_extract_layers=2, num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2, classifier_proj_size=8, num_labels=3,
+    )  # fmt: skip
+    transformers.Wav2Vec2ForSequenceClassification(config).eval().save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def made(model, classes=3, glat=None, sample_rate=16000, **settings):
+    network = Network(model=model, **settings)
+    return build("other", classes, sample_rate=sample_rate, glat=glat, network=network).eval()
+
+
+def noise(seconds, rate=16000, clips=2):
+    return 0.1 * torch.randn(clips, round(seconds * rate), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_100", "vit_tiny_patch16_224"])
+def test_a_network_of_timm_scores_clips_frames_and_windows(name):
+    tagger = made(f"timm:{name}", classes=7, glat={"n": 2, "tau": 2.0}, sample_rate=32000)
+    streams = tagger.streams(noise(10, 32000))
+    assert streams.fused.shape == (2, 7) and streams.windows.shape == (2, 2)
+    backbone = tagger.backbones()["global"]
+    m = backbone.features(tagger.front_end(noise(10, 32000)))
+    frames = backbone.frame_scores(m)
+    assert frames.shape == (*m.shape[:2], 7) and m.shape[1] == (63 if "vit" in name else 32)
+    assert ((frames > 0) & (frames < 1)).all()
+
+
+def test_the_feature_map_is_the_networks_own_averaged_over_frequency():
+    tagger = made("timm:vit_tiny_patch16_224", head="mean")
+    backbone, logmel = tagger.network, tagger.front_end(noise(10))
+    image = backbone.bn0(logmel.transpose(1, 3)).permute(0, 3, 1, 2)
+    tokens = backbone.trunk.forward_features(image)[:, 1:]  # 4 rows of 63 patches
+    torch.testing.assert_close(backbone.features(logmel)[:, 5], tokens[:, [5, 68, 131, 194]].mean(1))
+
+
+@pytest.mark.parametrize("channels", ["sum", "mean"])
+def test_weights_for_three_colours_become_weights_for_one_channel(monkeypatch, channels):
+    torch.manual_seed(0)
+    colours = timm.create_model("resnet10t", num_classes=0)
+    create, first = timm.create_model, "conv1.0.weight"
+
+    def created(name, pretrained=False, **how):
+        network = create(name, **how)
+        if pretrained:  # what timm does with the weights it downloads
+            state = colours.state_dict()
+            state[first] = timm.models.adapt_input_conv(1, state[first])
+            network.load_state_dict(state)
+        return network
+
+    monkeypatch.setattr(timm, "create_model", created)
+    backbone = made("timm:resnet10t", channels=channels).network
+    assert backbone.load_pretrained(["a", "b", "c"]) == ["a", "b", "c"]
+    summed = colours.state_dict()[first].sum(1, keepdim=True)
+    torch.testing.assert_close(backbone.trunk.state_dict()[first], summed if channels == "sum" else summed / 3)
+
+
+def test_attention_pooling_is_that_of_psla():
+    torch.manual_seed(0)
+    head, m = HEADS["attention"](6, 5), torch.randn(2, 4, 6)
+    head.weight.data = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
+    expected = torch.zeros(2, 5)
+    for h, weight in enumerate((0.1, 0.2, 0.3, 0.4)):  # as its authors write it, a head at a time
+        rows = slice(5 * h, 5 * h + 5)
+        attention = torch.sigmoid(m @ head.attention.weight[rows].T + head.attention.bias[rows])
+        score = torch.sigmoid(m @ head.score.weight[rows].T + head.score.bias[rows])
+        expected += weight * (attention / attention.sum(1, keepdim=True) * score).sum(1)
+    torch.testing.assert_close(head.clip(m), expected)
+    one = m[:, :1]
+    torch.testing.assert_close(head.clip(one), head.frames(one)[:, 0])
+
+
+@pytest.mark.parametrize("head", ["mean", "pooled"])
+def test_a_clip_of_one_frame_is_that_frame(head):
+    made_head, m = HEADS[head](6, 5).eval(), torch.randn(2, 1, 6)
+    m = m if head == "mean" else m / 2  # PANNs add the maximum and the mean
+    clip = made_head.clip(m)
+    torch.testing.assert_close(clip, made_head.frames(m if head == "mean" else 2 * m)[:, 0])
+
+
+def test_asts_front_end_is_its_feature_extractor(ast):
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(ast)
+    wave = noise(10)
+    theirs = extractor(list(wave.numpy()), sampling_rate=16000, return_tensors="pt")["input_values"]
+    ours = KaldiLogMel(16000)(wave)
+    assert ours.shape == (2, 1, 998, 128)
+    torch.testing.assert_close(ours[:, 0], theirs[:, :998], atol=2e-4, rtol=1e-4)
+    assert theirs[0, 998:].unique().item() == pytest.approx(KaldiLogMel(16000).silence)
+    integers = (wave * 2**15).round().clamp(-(2**15), 2**15 - 1)
+    torch.testing.assert_close(KaldiLogMel(16000)(integers.short()), KaldiLogMel(16000)(integers * 2.0**-15))
+
+
+def test_a_published_ast_scores_as_it_does_in_its_own_library(ast):
+    wave, names = noise(10), ["Cow", "Bird", "Dog"]
+    tagger = made(f"transformers:{ast}", pretrained=True)
+    backbone = tagger.network
+    assert backbone.load_pretrained(LABELS) == []
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(ast)
+    theirs = transformers.ASTForAudioClassification.from_pretrained(ast).eval()
+    with torch.no_grad():
+        inputs = extractor(list(wave.numpy()), sampling_rate=16000, return_tensors="pt")
+        expected = theirs(**inputs).logits.sigmoid()
+        torch.testing.assert_close(tagger(wave), expected, atol=1e-4, rtol=1e-3)
+        # Classes of another list are found by their names; one that is new to the weights stays as it was.
+        fresh = made(f"transformers:{ast}")
+        before = fresh.network.head.layers.dense.weight[1].clone()
+        assert fresh.network.load_pretrained(names) == ["Bird"]
+        torch.testing.assert_close(fresh(wave)[:, [0, 2]], expected[:, [2, 0]], atol=1e-4, rtol=1e-3)
+        assert fresh.network.head.layers.dense.weight[1].equal(before)
+
+
+def test_windows_of_ast_have_the_middle_positions_or_stretched_ones(ast):
+    crop, stretched = (made(f"transformers:{ast}", positions=how).network for how in ("crop", "interpolate"))
+    for one in (crop, stretched):
+        one.load_pretrained(LABELS)
+        assert one.positions(101).equal(one.trunk.embeddings.position_embeddings)
+    grid = crop.trunk.embeddings.position_embeddings[:, 2:].unflatten(1, (12, 101))
+    assert crop.positions(29)[:, 2:].unflatten(1, (12, 29)).equal(grid[:, :, 36:65])
+    found = stretched.positions(29)[:, 2:].unflatten(1, (12, 29))
+    assert found.shape == (1, 12, 29, 16) and not found.equal(grid[:, :, 36:65])
+    assert crop.positions(150).shape == (1, 2 + 12 * 150, 16)
+    streams = made(f"transformers:{ast}", glat={"n": 2, "tau": 3.0}).streams(noise(10))
+    assert streams.local.shape == (2, 3)
+
+
+def test_a_network_on_the_waveform_scores_as_in_its_own_library(wav2vec2):
+    tagger = made(f"transformers:{wav2vec2}", glat={"n": 2, "tau": 1.0})
+    for backbone in tagger.backbones().values():
+        backbone.load_pretrained(None)
+        theirs = transformers.Wav2Vec2ForSequenceClassification.from_pretrained(wav2vec2).eval()
+        backbone.head.load_state_dict(
+            {f"projector.{k}": v for k, v in theirs.projector.state_dict().items()}
+            | {f"classifier.{k}": v for k, v in theirs.classifier.state_dict().items()}
+        )
+    wave = noise(4)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(wav2vec2)
+    with torch.no_grad():
+        inputs = extractor(list(wave.numpy()), sampling_rate=16000, return_tensors="pt")["input_values"]
+        torch.testing.assert_close(Samples(16000)(wave)[:, 0, :, 0], inputs, atol=1e-4, rtol=1e-4)
+        streams = tagger.streams(wave)
+        torch.testing.assert_close(streams.global_, theirs(inputs).logits.sigmoid(), atol=1e-5, rtol=1e-4)
+        # A window of the waveform is what the network would have heard of it alone, normalised with its clip.
+        begin = round(streams.windows[0, 0].item() * 16000)
+        alone = theirs(inputs[:1, begin : begin + 16000]).logits.sigmoid()
+        first = tagger.backbones()["local"](Samples(16000)(wave)[:1, :, begin : begin + 16000])
+        torch.testing.assert_close(first, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "how", "told"),
+    [
+        ("timm:mobilenetv3_smal_100", {}, "timm has no network 'mobilenetv3_smal_100'; near are mobilenetv3_small_100"),
+        ("timm:inception_v3", {}, "timm:inception_v3 takes no clip of 1001 frames by 64 bands: "),
+        (
+            "timm:resnet10t",
+            {"settings": {"pretrained_cfg": {}}},
+            "settings.pretrained_cfg of timm:resnet10t is not known",
+        ),
+        ("transformers:/no/such", {}, "/no/such: no such folder"),
+        ("no_such_module:Mine", {}, "no_such_module:Mine can't be imported"),
+        ("json:JSONDecoder", {}, "json:JSONDecoder is no subclass of glat.models.Backbone"),
+        ("glat.models.cnn10:Cnn10", {"settings": {"depth": 3}}, "Cnn10 takes no such settings"),
+    ],
+)
+def test_what_is_no_network_is_one_sentence(model, how, told):
+    with pytest.raises(ValueError, match=told.replace("(", r"\(")):
+        made(model, sample_rate=32000, **how)
+
+
+def test_a_window_shorter_than_the_networks_least_is_refused(ast):
+    with pytest.raises(ValueError, match=r"takes no window of 10 frames by 128 bands: 10 frames are less than a patch"):
+        made(f"transformers:{ast}", glat={"tau": 0.1})
+
+
+def test_other_kinds_of_transformers_and_damaged_folders_are_refused(tmp_path, ast):
+    transformers.WhisperConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"preprocessor_config.json: no such file"):
+        architecture.read(str(tmp_path))
+    transformers.WhisperFeatureExtractor().save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"is of the kind 'whisper'; of transformers' audio classifiers, audio-spectrogram"
+    ):
+        made(f"transformers:{tmp_path}")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json: can't be read as JSON"):
+        architecture.read(str(tmp_path))
+
+
+def test_the_hub_without_a_network_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match=r"^MIT/no-such-ast: no such folder, and the hub gives no config.json of it: "):
+        architecture.read("MIT/no-such-ast")
+
+
+def test_a_library_that_is_not_installed_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(
+        ValueError, match=r"timm is not installed; `pip install glat\[timm\]` or `uv sync --extra timm`"
+    ):
+        library.library("timm")
+
+
+def test_names_of_runs_and_wrong_names(tmp_path):
+    params = load(ROOT / "params.yaml", TINY | {
+        "backbones": ["cnn10", "timm:resnet10t", "mine"],
+        "networks": {"mine": {"model": "timm:resnet10t", "head": "attention"}},
+    })  # fmt: skip
+    run = resolve(params, "timm:resnet10t", 0, {"n": 3})
+    assert run.name == "timm-resnet10t-glat-n3-s0" and run.entry.title == "resnet10t (timm)" and run.width == 1
+    assert resolve(params, "mine", 0).entry.title == "mine" and not faults_of(params, run)
+    assert short("transformers:/some/where/tiny ast/") == "transformers-tiny_ast"
+    for change, told in (
+        (
+            {"backbones": ["mine"]},
+            "'mine' is not a backbone; allowed are talnet, cnn10, resnet38, atsca, and those of timm",
+        ),
+        ({"backbones": ["timm:"]}, "names no network: write timm:NAME"),
+        ({"backbones": ["timm:a", "timm:a"]}, "backbones"),
+        ({"networks": {"cnn10": {"model": "timm:resnet10t"}}}, "'cnn10' is the name of a backbone of the project"),
+        ({"networks": {"mine": {"model": "resnet10t"}}}, r"networks.mine.model: 'resnet10t' names no network"),
+    ):
+        with pytest.raises(GlatError, match=told):
+            load(ROOT / "params.yaml", TINY | change)
+
+
+OWN = """
+import torch
+from own_layer import Layer
+from glat.models import Backbone
+
+class Mine(Backbone):
+    min_frames = 20
+    classifier = ("out",)
+
+    def __init__(self, classes, width=1.0, mels=64, channels=4):
+        super().__init__()
+        self.conv, self.out = Layer(mels, channels, 20, stride=20), torch.nn.Linear(channels, classes)
+
+    def features(self, logmel):
+        return self.conv(logmel[:, 0].transpose(1, 2) / 100).relu().transpose(1, 2)
+
+    def clip_scores(self, features):
+        return self.frame_scores(features).mean(1)
+
+    def frame_scores(self, features):
+        return torch.sigmoid(self.out(features).float())
+"""
+
+
+def test_backbones_of_libraries_and_of_one_s_own_train_score_and_tag(project, ast, monkeypatch):
+    (project / "own_network.py").write_text(OWN)
+    (project / "own_layer.py").write_text("from torch.nn import Conv1d as Layer\n")
+    monkeypatch.syspath_prepend(str(project))
+    networks = {
+        "mine": {"model": "own_network:Mine", "settings": {"channels": 6}},
+        "ast": {"model": f"transformers:{ast}", "pretrained": True},
+    }
+    params = load(ROOT / "params.yaml", TINY | {"backbones": ["mine", "ast"], "networks": networks})
+    for backbone, method in (("mine", {}), ("ast", {"n": 2}), ("ast", None)):
+        run = completed(resolve(params, backbone, 0, method))
+        folder = project / run.name
+        train(run.model_copy(update={"training": run.training.model_copy(update={"steps": 2})}), folder)
+        made_tagger = glat.load(folder)
+        assert made_tagger(np.zeros((1, 320000), np.float32)).shape == (1, 16)
+        assert checkpoints.read(folder / "checkpoint.pt")["run"]["network"] == run.network.model_dump()
+    assert backbone_of(resolve(params, "mine", 0), 4).conv.weight.shape == (6, 64, 20)
+    # Whoever takes the checkpoint elsewhere needs neither the folder nor the hub.
+    monkeypatch.setattr(architecture, "read", lambda source: pytest.fail(f"reads {source}"))
+    assert glat.load(project / "ast-glat-n2-s0").run.network.architecture["config"]["hidden_size"] == 16
