@@ -38,7 +38,7 @@ GAINS = [
 
 
 def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
-    """AP with GL-AT minus AP without: one row per class that both score, with its interval over clips and seeds.
+    """AP with GL-AT minus AP without: one row per class that both score, with its interval over clips, folds and seeds.
 
     Values are means over the seeds that both have. duration: median seconds of the class's events, by mid. p is
     corrected by Holm's method over the classes (`verdicts.decide`).

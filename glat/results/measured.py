@@ -63,7 +63,7 @@ class Measured(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A metric of a system: mean over seeds, interval over clips and seeds, `centre` (the mean without its lean on few
+    """A metric of a system: mean over seeds, interval over clips, folds and seeds, `centre` (the mean without its lean on few
     positives: `glat.scoring.jackknife`), and standard deviation over seeds (NaN for one seed)."""
 
     mean: float
