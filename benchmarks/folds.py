@@ -142,7 +142,7 @@ def _rows(found: Ends, truth: dict[str, Any], what: dict[str, Any]) -> Iterator[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--evaluations", type=int, default=1000)
+    parser.add_argument("--evaluations", type=int, default=500)
     evaluations = parser.parse_args().evaluations
     made_on = environment()
     cases: list[dict[str, Any]] = [{"sigma": sigma} for sigma in (0.0, 0.05, 0.1, 0.2, 0.5)]
