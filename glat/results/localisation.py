@@ -17,17 +17,9 @@ from ..scoring.localisation import LOCALISATION, class_table, localise, strong_l
 from ..scoring.predictions import read_predictions
 from ..training.convergence import NO_VERDICT
 from . import tables, text
+from .columns import convergence_columns, provenance_columns
 from .folds import combine_estimates
-from .measured import (
-    Measured,
-    by_seed,
-    confidence,
-    convergence_columns,
-    predictions,
-    provenance_columns,
-    read,
-    same_clips,
-)
+from .measured import Measured, by_seed, confidence, predictions, read, same_clips
 from .plots import CHANCE, METHOD, figure, foot, open_marks
 from .verdicts import ONE_SEED, both_converged, decide, difference_columns
 

@@ -83,7 +83,7 @@ def conditions(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -
 
 
 def provenance(rows: list[dict[str, Any]]) -> str:
-    """A sentence on a table's clips, commits, versions and hardware (`measured.provenance_columns`)."""
+    """A sentence on a table's clips, commits, versions and hardware (`columns.provenance_columns`)."""
     row = rows[0]
     only = f", restricted by evaluation.only to {escaped(row['evaluation_only'])}" if row["evaluation_only"] else ""
     made = {key: " / ".join(dict.fromkeys(one[key] for one in rows)) for key in ("commit", "versions", "hardware")}
