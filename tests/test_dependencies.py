@@ -26,7 +26,10 @@ OUTSIDE = ("cli", "config", "lib", "tracking")
 AROUND_A_TRAINING = {f"training/{name}.py" for name in ("attempt", "convergence", "fit", "progress", "resume", "watch")}
 # What is done with a trained run: no result is made by it.
 WITH_A_RUN = {f"use/{name}.py" for name in ("pictures", "pyfunc", "served", "serving")}
-LOOK = {"data/survey.py"}  # at recordings of one's own, before there is a dataset
+LOOK = {
+    "data/survey.py",
+    "data/room.py",
+}  # at recordings, before there is a dataset of them, and before they are decoded
 CODE = {  # the modules that each rule names
     rule: re.findall(r'"(glat\.[\w.]+)"', body)
     for file in (ROOT / "workflow/rules").glob("*.smk")

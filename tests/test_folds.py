@@ -16,7 +16,7 @@ from glat.lib.errors import GlatError
 from glat.results.folds import combine_estimates, combine_influences, combine_predictions
 from glat.results.measured import predictions, read, spread
 from glat.results.registry import RESULTS
-from glat.scoring.intervals import interval
+from glat.scoring.intervals import difference, interval, variances
 from glat.scoring.jackknife import accuracy, jackknife
 from glat.scoring.metrics import d_primes
 from glat.scoring.predictions import Influence, read_influence, write_influence
@@ -78,7 +78,28 @@ def test_d_prime_is_that_of_the_mean_auc_and_accuracy_needs_one_label_in_every_f
     found = combine_influences(folds)
     assert found.accuracy == {}
     mean = (noisy.mAUC.value + 1) / 2
-    assert found.streams["fused"].d_prime.value == pytest.approx(float(d_primes(np.array([mean]))[0]))
+    of_mean = found.streams["fused"].d_prime
+    assert of_mean.value == pytest.approx(float(d_primes(np.array([mean]))[0]))
+    slope = (d_primes(np.array(mean + 1e-6)) - of_mean.value) / 1e-6
+    assert np.ptp(of_mean.folds) == pytest.approx(slope * (1 - noisy.mAUC.value), rel=1e-3)
+
+
+def test_folds_that_lie_apart_widen_the_interval_and_those_that_a_difference_has_in_common_do_not():
+    rng = np.random.default_rng(3)
+    target = [rng.random((60, 4)) < 0.4 for _ in range(3)]
+    score = [rng.normal(size=y.shape) + skill * y for y, skill in zip(target, (0.5, 1.5, 2.5), strict=True)]
+    better = [one + 0.1 * rng.normal(size=one.shape) + 0.2 * y for one, y in zip(score, target, strict=True)]
+    one, other = (
+        combine_estimates([jackknife(y, s).mAUC for y, s in zip(target, of, strict=True)]) for of in (score, better)
+    )
+    assert one.folds == tuple(jackknife(y, s).mAUC.centre for y, s in zip(target, score, strict=True))
+    wide, narrow = interval([one]), interval([one._replace(folds=())])
+    assert wide.low < narrow.low - 0.05 and wide.high > narrow.high + 0.02 and wide.value == narrow.value
+    apart = difference([other], [one])
+    assert apart.high - apart.low < 0.4 * (wide.high - wide.low) and np.isnan(apart.p)
+    # Over seeds, the deviation is that of the folds' means.
+    again = one._replace(folds=one.folds[::-1])
+    assert variances([one, again]).folds < 0.1 * variances([one]).folds and variances([one, again]).folds_freedom == 2
 
 
 def test_accuracy_is_that_of_the_highest_score_with_wilsons_interval(tmp_path):
@@ -120,7 +141,8 @@ def test_table_1_of_folds(project):
         assert (row["evaluation_clips"], row["folds"], row["seeds"]) == (150, 3, 2)
         assert row["mAP_std_folds"] == pytest.approx(np.reshape(each, (2, 3)).std(1, ddof=1).mean(), abs=1e-6)
     assert table.loc["CNN10 + GL-AT", "vs_alone_verdict"] == "higher"
-    assert "the mean over 3 folds" in (project / "results/mini/table1.md").read_text()
+    text = (project / "results/mini/table1.md").read_text()
+    assert "the mean over 3 folds" in text and "interval over clips, folds and seeds; after" in text
     system = experiments.table1(params)[0]
     joined = predictions(system)[0]
     assert len(joined["clip"]) == len(joined["fused"]) == 150 and joined["clip"][0].startswith("fold1-")

@@ -7,7 +7,9 @@ from scipy.stats import binomtest, norm, t
 from test_metrics import CASES, clips_and_scores
 
 from benchmarks.coverage import coverage, effects, labels_of_audioset, labels_of_mini, misses, population
+from benchmarks.folds import learners, networks
 from glat.lib.errors import GlatError
+from glat.results.folds import combine_estimates
 from glat.scoring.intervals import Variances, d_prime_interval, difference, holm, interval, proportion, variances
 from glat.scoring.jackknife import Estimate, class_estimates, jackknife, unseen_variance
 from glat.scoring.metrics import average_precision, d_primes, roc_auc, summary
@@ -168,6 +170,46 @@ def test_two_variances_are_those_of_their_own_quantiles():
     assert Variances(0.0, np.inf, 0.01, 2).p(0.3) == pytest.approx(2 * t.sf(3, 2))
     assert Variances(0.01, np.inf).p(0.3) == pytest.approx(2 * norm.sf(3))
     assert Variances(1e-9, np.inf).p(1.0) < 1e-11
+
+
+def test_few_folds_that_lie_apart_count_with_their_own_freedom_and_agreeing_ones_promise_no_more_than_clips():
+    apart, agreeing = Variances(0.01, np.inf, folds=0.04, folds_freedom=4), Variances(0.01, np.inf, 0.0, 0, 1e-9, 4)
+    assert apart.half_width(0.05) == pytest.approx(0.2 * t.ppf(0.975, 4)) and apart.p(0.5) == pytest.approx(
+        2 * t.sf(2.5, 4)
+    )
+    assert agreeing.half_width(0.05) == Variances(0.01, np.inf).half_width(0.05)
+    both = apart._replace(seeds=0.01, seeds_freedom=2)
+    assert both.half_width(0.05) ** 2 == pytest.approx(0.04 * t.ppf(0.975, 4) ** 2 + 0.01 * t.ppf(0.975, 2) ** 2)
+
+
+@pytest.mark.parametrize("of_networks", [0.0, 1.0, 3.0, 100.0])
+def test_intervals_of_a_cross_validation_hold_however_networks_differ(of_networks):
+    """Normal effects of clips, and of five networks each on its own clips: `of_networks` times the deviation that the mean of a
+    fold's clips has."""
+    random, clips, held, alone = np.random.default_rng(7), 40, [], []
+    for _ in range(1000):
+        folds = random.normal(size=(5, clips))
+        centres = folds.mean(1) + of_networks * clips**-0.5 * random.normal(size=5)
+        of = [
+            Estimate(m, m, (u - u.mean()) * (clips / (clips - 1)) ** 0.5) for m, u in zip(centres, folds, strict=True)
+        ]
+        none = combine_estimates([Estimate(0.0, 0.0, np.zeros(clips))] * 5)
+        for found, mean, other in (
+            (held, combine_estimates(of), none),
+            (alone, combine_estimates(of)._replace(folds=()), none._replace(folds=())),
+        ):
+            ends = difference([mean], [other])
+            found.append(ends.low <= 0 <= ends.high)
+    assert 0.94 <= np.mean(held) <= 0.99
+    assert of_networks < 1 or np.mean(alone) < 0.87  # over clips alone, they don't
+
+
+def test_the_benchmark_of_folds_knows_the_truth():
+    """Scores whose metrics are known, and networks that are trained on clips in common."""
+    for row in networks(0.5, 30):
+        assert float(row["holds the truth"].rstrip("%")) >= 90 and float(row["over clips alone"].rstrip("%")) < 80, row
+    for row in learners(100, 20, 60, tests=1000):
+        assert float(row["holds the truth"].rstrip("%")) >= 90, row
 
 
 def test_differences_are_paired_and_symmetric():

@@ -1,5 +1,6 @@
 """Recordings that are longer than a network hears at a time: packed whole, trained on in parts, evaluated in all of them."""
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,9 +13,10 @@ from glat.config.params import load
 from glat.config.runs import resolve
 from glat.config.settings import Evaluation
 from glat.config.training import Execution
+from glat.data.packs.codecs import Flac, Span
 from glat.data.packs.read import Crops, PackedClips, Packs
 from glat.data.packs.write import pack_shard
-from glat.data.resample import resample_shard
+from glat.data.resample import encode_flac, resample_shard
 from glat.lib.errors import GlatError
 from glat.scoring import evaluation
 from glat.scoring.localisation import localise
@@ -80,6 +82,61 @@ def test_a_pack_holds_all_of_each_recording(project):
     for begin in packs.parts(np.array([5]))[1]:
         heard[begin : begin + packs.samples] = True
     assert heard.all()
+
+
+def write_flac_pack(path, sound: np.ndarray, of_short: np.ndarray, samples: int) -> Flac:
+    """A pack with one long FLAC stream between two short ones, open for reading."""
+    streams = [np.frombuffer(encode_flac(one, RATE), np.uint8) for one in (of_short, sound, of_short)]
+    with h5py.File(path, "w") as pack:
+        pack["flac"] = np.concatenate(streams)
+        pack["flac_end"] = np.cumsum([len(one) for one in streams])
+    return Flac(h5py.File(path), np.array([samples, len(sound), samples]), samples)
+
+
+def test_a_part_of_a_long_flac_stream_is_read_and_decoded_alone(tmp_path, monkeypatch):
+    """Five minutes, quiet and loud, so that bytes are spread unevenly over time: all parts in their order read the stream about
+    once, and a part from anywhere little more than its own bytes."""
+    random, samples = np.random.default_rng(0), 5 * RATE
+    sound = (random.normal(size=300 * RATE) * np.repeat(random.choice([3, 300, 9000], 300), RATE)).astype(np.int16)
+    flac, size = write_flac_pack(tmp_path / "p.h5", sound, sound[:samples], samples), len(encode_flac(sound, RATE))
+    read = []
+    whole = Span.readinto
+    monkeypatch.setattr(Span, "readinto", lambda *args: read.append(whole(*args)) or read[-1])
+    out = np.empty(samples, np.int16)
+    for begin in [*range(0, len(sound), samples), len(sound) - samples]:
+        flac.read(1, out, begin)
+        np.testing.assert_array_equal(out, sound[begin : begin + samples])
+    assert size <= sum(read) < 1.25 * size  # soundfile looks a second time for the place where it stops
+    for begin in random.integers(0, len(sound) - samples, 20):
+        del read[:]
+        flac.read(0, out)
+        np.testing.assert_array_equal(out, sound[:samples])
+        flac.read(1, out, begin)
+        np.testing.assert_array_equal(out, sound[begin : begin + samples])
+        own = len(encode_flac(sound[begin : begin + samples], RATE))
+        assert sum(read) < own + 12 * Flac.BUFFER < size / 8
+
+
+def test_a_long_flac_stream_that_breaks_off_is_told_of_and_the_others_are_read(tmp_path, monkeypatch):
+    random, samples = np.random.default_rng(0), RATE
+    sound = random.integers(-3000, 3000, 20 * RATE).astype(np.int16)
+    flac, out = write_flac_pack(tmp_path / "p.h5", sound, sound[:samples], samples), np.empty(samples, np.int16)
+    flac.read(1, out, 3 * RATE)
+    flac._end[1] -= 100_000
+    flac.read(0, out)  # it is open no more, and opened anew is short
+    with pytest.raises((ValueError, soundfile.LibsndfileError)):
+        flac._open = None
+        flac.read(1, out, 19 * RATE)
+    flac.read(1, out, 2 * RATE)
+    np.testing.assert_array_equal(out, sound[2 * RATE : 3 * RATE])
+
+    def fail(*_):
+        raise OSError("can't read data")
+
+    monkeypatch.setattr(flac, "_flac", type("Dataset", (), {"read_direct": fail})())
+    flac._open = None
+    with pytest.raises(OSError, match="can't read data"):
+        flac.read(1, out, 9 * RATE)
 
 
 def test_crops_are_drawn_evenly_and_reach_both_ends(project):

@@ -13,8 +13,8 @@ import yaml
 from conftest import ROOT
 from http_fixtures import served
 
+from glat.config.dataset import Dataset
 from glat.config.params import load
-from glat.config.settings import Dataset
 from glat.data.lists import metadata
 from glat.lib.addresses import address_hash
 from glat.lib.errors import GlatError

@@ -2,9 +2,11 @@
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -196,10 +198,11 @@ def test_proposed_splits_keep_recordings_whole_and_have_every_class():
     assert all(set(splits) == {"train", "eval"} for splits in of.values())
 
 
-def test_from_a_folder_to_packs(sounds):
+def test_from_a_folder_to_packs(sounds, monkeypatch):
     shown = shown_by("dataset", "new", "mine", "--audio", "own", "--labels", "labels.csv")
     assert "8, 0.3 minutes in all" in shown and "4: dog bark 3" in shown and "16 kHz" in shown
     assert "separated by ';'; 1 to 2 a clip" in shown and "--config dataset=mine" in shown
+    assert "Its packs take 0.00256 GB (32000 Hz, pcm16), and a shard of them twice" in shown  # eight clips of 5 s
     text = (sounds / "params.yaml").read_text()
     assert text.startswith((ROOT / "params.yaml").read_text().rstrip("\n"))  # nothing else of it changed
     params = load("params.yaml", {"dataset": "mine"})
@@ -211,6 +214,13 @@ def test_from_a_folder_to_packs(sounds):
     assert step(*change, "metadata") is None
     for split in ("train", "test"):
         for command in ("download", "resample", "pack"):
+            with monkeypatch.context() as small:
+                if command == "resample":  # no more is free than its recordings will take as clips of 2 s
+                    small.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * 32000 * 2 * 4))
+                    told = refusal(*change, command, split, "0")
+                    assert re.search(
+                        rf"{split}/000: needs 0.\d+ GB and .*the longest of its recordings is .*/own/", told
+                    )
             assert step(*change, command, split, "0") is None
     packs = Packs(["data/mine/packs/train/000.h5", "data/mine/packs/test/000.h5"])
     assert sorted(packs.classes["display_name"]) == sorted(NAMES)

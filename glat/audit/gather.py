@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ..config.settings import Dataset
+from ..config.dataset import Dataset
 from ..data.kinds import Fate, Kind
 from ..data.lists import audioset
 from ..data.packs.read import open_pack

@@ -102,7 +102,8 @@ def new(
     print("\n".join(survey.describe(found)))
     entry = proposal.entry(given, found, train, evaluate)
     proposal.insert(path, name, proposal.as_yaml(name, entry, found))
-    print(f"\nNew entry in {path}: datasets.{name}. Look at it, then train on it and explain what was learnt:\n")
+    print(f"\nIts packs take {proposal.packs(path, name, found)}.")
+    print(f"New entry in {path}: datasets.{name}. Look at it, then train on it and explain what was learnt:\n")
     print(f"  snakemake results/table1.csv --cores 8 --config dataset={name}")
     print(f"  glat explain {proposal.example_run(path, name)} {proposal.example(given, found)}")
 
@@ -174,6 +175,7 @@ def download(split: Split, shard: Shard, workers: Workers = 1) -> None:
 @app.command()
 def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     """Decode one shard to mono at one rate and length."""
+    from ..data import room
     from ..data.audio.clips import Limits
     from ..data.lists import listings
     from ..data.resample import resample_shard
@@ -182,7 +184,10 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
     params, data, _, rows = _open_shard(split, shard)
     listing, segments = listings.read(data.listing(split, shard), rows, data.segments(split))
     out, audio = data.resampled(split, shard), params.audio
-    source = open_source(params.corpus.source, params.dataset)
+    source, limits = open_source(params.corpus.source, params.dataset), Limits(**audio.limits.model_dump())
+    if source.recordings:
+        how = audio.sample_rate, audio.clip_seconds, audio.codec, limits
+        room.need(room.of_listing(listing, segments, data.audio(split, shard), *how), out)
     kept, lost = resample_shard(
         segments,
         listing,
@@ -195,7 +200,7 @@ def resample(split: Split, shard: Shard, workers: Workers = 1) -> None:
         codec=audio.codec,
         read=source.read,
         in_place=source.used_in_place,
-        limits=Limits(**audio.limits.model_dump()),
+        limits=limits,
         recordings=source.recordings,
     )
     tell(f"{out}: {kept} clips, {lost} lost")

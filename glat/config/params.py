@@ -18,22 +18,9 @@ from ..lib.documents import parse_yaml, read_yaml, sentences
 from ..lib.errors import GlatError
 from ..lib.redaction import redact
 from ..models.registry import BACKBONES
+from .dataset import OWN_SECTIONS, Dataset
 from .network import Network, short
-from .settings import (
-    OWN_SECTIONS,
-    Audio,
-    Audit,
-    Controls,
-    Dataset,
-    Evaluation,
-    Fetch,
-    Fig2,
-    Report,
-    Table1,
-    Table2,
-    Tracking,
-    Weights,
-)
+from .settings import Audio, Audit, Controls, Evaluation, Fetch, Fig2, Report, Table1, Table2, Tracking, Weights
 from .training import Execution, Executions, Glat, Init, Training, Trainings
 from .types import Backbones, Name, PublishedName, Seeds, Settings
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ..data import room
 from ..data.survey import Survey
 from ..lib.documents import read_yaml
 from ..lib.errors import GlatError
@@ -151,6 +152,13 @@ def insert(path: Path, name: str, text: str) -> None:
     with whole(path) as part:
         part.write_text("".join([*lines[:at], "\n", text, *lines[at:]]), encoding="utf-8")
         load(part, {"dataset": name})
+
+
+def packs(path: Path, name: str, found: Survey) -> str:
+    """How much room the new dataset's packs take, in words."""
+    audio, there = load(path, {"dataset": name}).audio, found.clips.dropna(subset="seconds")
+    took = room.of_lengths(there["seconds"], there["path"].tolist(), audio.sample_rate, audio.clip_seconds, audio.codec)
+    return f"{took} ({audio.sample_rate} Hz, {audio.codec}), and a shard of them twice that while it is packed"
 
 
 def example_run(path: Path, name: str) -> str:

@@ -11,7 +11,8 @@ from ..config import experiments
 from ..config.params import Params
 from ..lib.escaping import markdown as escaped
 from . import tables, text
-from .measured import Measured, confidence, read, same_clips, score_columns
+from .columns import score_columns
+from .measured import Measured, confidence, read, same_clips
 from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
 
@@ -38,7 +39,7 @@ def training_multiply_adds(one: Measured, plain: Measured) -> float:
 def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
     """One row a control.
 
-    Columns: `method` (the backbone's title), `backbone`, `question`, `setting`; those of `measured.score_columns`;
+    Columns: `method` (the backbone's title), `backbone`, `question`, `setting`; those of `columns.score_columns`;
     `vs_glat` and `vs_alone`, mAP minus that of the backbone's GL-AT and of the backbone alone, paired, each with
     interval, p and verdict; `steps`; `training_compute`, the training's multiply-adds relative to the backbone alone;
     `multiply_adds_per_clip`.

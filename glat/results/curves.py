@@ -16,7 +16,8 @@ from ..models.registry import OUR_READING
 from ..scoring.predictions import read_predictions
 from ..training import convergence
 from . import tables, text
-from .measured import Measured, convergence_columns, missing_reason, provenance_columns, read, read_curve, same_clips
+from .columns import convergence_columns, provenance_columns
+from .measured import Measured, missing_reason, read, read_curve, same_clips
 from .plots import COLOURS, figure, foot, open_marks
 
 RECALL = np.linspace(0.01, 1, 100)  # without 0, where nothing is found and precision is undefined

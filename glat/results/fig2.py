@@ -12,7 +12,8 @@ import pandas as pd
 from ..config import experiments
 from ..config.params import Params
 from . import tables, text
-from .measured import Measured, confidence, read, same_clips, score_columns
+from .columns import score_columns
+from .measured import Measured, confidence, read, same_clips
 from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
 
@@ -22,7 +23,7 @@ LABELS = {"n": "number of windows N", "tau": "length of a window, tau (s)"}
 def fig2(plain: Measured, points: list[tuple[float, Measured]], setting: str) -> pd.DataFrame:
     """One row for the backbone alone (without a value), then one per point of the sweep over `setting` ("n" or "tau").
 
-    Columns: `method`, `setting`, `value`; those of `measured.score_columns`; `vs_alone`, mAP minus that of the backbone
+    Columns: `method`, `setting`, `value`; those of `columns.score_columns`; `vs_alone`, mAP minus that of the backbone
     alone, paired; `multiply_adds_per_clip`; `seconds_per_clip`, measured at evaluation by `clock`. A point whose runs
     are missing keeps its row, with the reason under `missing`.
 

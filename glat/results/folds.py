@@ -2,9 +2,8 @@
 
 A metric is the mean over folds, as the field reports it; d' is that of the mean AUC. Each clip is evaluated once, so the
 influence of clip i of fold f, with n_f of n clips, on the mean over F folds is u_i n / (F n_f), and the variance over clips is
-that of independent folds.
-That the folds' networks are trained on clips in common, which correlates them, is not in it (Bengio and Grandvalet, JMLR
-2004); the standard deviation over folds is told beside it, and further seeds add their own.
+that of independent folds. The centre of each fold is kept: how far they lie apart shows how networks differ
+(`glat.scoring.intervals`).
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ def combine_estimates(folds: list[Estimate]) -> Estimate:
         doubt=float(sum(one.doubt for one in folds)) / count**2,
         spare=float(np.mean([one.spare for one in folds])),
         freedom=float(sum(one.freedom for one in folds)),
+        folds=tuple(one.centre for one in folds),
     )
 
 

@@ -17,17 +17,9 @@ from ..scoring.localisation import LOCALISATION, class_table, localise, strong_l
 from ..scoring.predictions import read_predictions
 from ..training.convergence import NO_VERDICT
 from . import tables, text
+from .columns import convergence_columns, provenance_columns
 from .folds import combine_estimates
-from .measured import (
-    Measured,
-    by_seed,
-    confidence,
-    convergence_columns,
-    predictions,
-    provenance_columns,
-    read,
-    same_clips,
-)
+from .measured import Measured, by_seed, confidence, predictions, read, same_clips
 from .plots import CHANCE, METHOD, figure, foot, open_marks
 from .verdicts import ONE_SEED, both_converged, decide, difference_columns
 
@@ -38,7 +30,7 @@ GAINS = [
 
 
 def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
-    """AP with GL-AT minus AP without: one row per class that both score, with its interval over clips and seeds.
+    """AP with GL-AT minus AP without: one row per class that both score, with its interval over clips, folds and seeds.
 
     Values are means over the seeds that both have. duration: median seconds of the class's events, by mid. p is
     corrected by Holm's method over the classes (`verdicts.decide`).

@@ -31,7 +31,8 @@ from ..lib.errors import GlatError
 from ..scoring.intervals import variances
 from ..scoring.predictions import METRICS
 from . import published, tables, text
-from .measured import Measured, confidence, estimates, read, same_clips, score_columns
+from .columns import score_columns
+from .measured import Measured, confidence, estimates, read, same_clips
 
 PUBLISHED_CLIPS, LISTED_CLIPS = 18_887, 20_371  # evaluation clips that PANNs had, and all
 ROUNDING = 0.0005  # of a published score with three decimals
@@ -96,7 +97,7 @@ def read_scores(params: Params, backbone: str, file: Path | None = None) -> Meas
 
 
 def row_of(one: Measured) -> dict[str, Any]:
-    """One row of the table: `measured.score_columns`, the published scores, and the `reach` of mAP."""
+    """One row of the table: `columns.score_columns`, the published scores, and the `reach` of mAP."""
     backbone, row = one.first["backbone"], {"method": one.system.label, "backbone": one.first["backbone"]}
     row |= score_columns(one) | {"classes": one.first["classes"]}
     printed = published.ORIGINAL[backbone]

@@ -13,7 +13,8 @@ from ..config.params import Params
 from ..lib.files import whole
 from ..scoring.predictions import METRICS
 from . import published, text
-from .measured import Measured, confidence, read, same_clips, score_columns
+from .columns import score_columns
+from .measured import Measured, confidence, read, same_clips
 from .verdicts import comparison_columns, decide
 
 AUDIOSET = (
@@ -25,7 +26,7 @@ AUDIOSET = (
 def table1(systems: list[Measured]) -> pd.DataFrame:
     """One row per method, over its seeds: a backbone without or with GL-AT, or two networks on the whole clip.
 
-    Columns: those of `measured.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime`, the method minus its
+    Columns: those of `columns.score_columns`; `vs_alone`, `vs_alone_mAUC` and `vs_alone_d_prime`, the method minus its
     backbone alone, paired, each with interval, p, corrected p and verdict; `vs_glat*`, two networks on the whole clip
     minus GL-AT; `multiply_adds_per_clip`; and the scores in the paper, on AudioSet: `paper_audioset_*` (from the
     backbone's own publication, or of GL-AT) and `paper_reproduced_audioset_*`.
@@ -98,7 +99,7 @@ def two_networks_sentence(table: pd.DataFrame, two: dict[str, Any]) -> str:
 def table2(systems: list[Measured]) -> pd.DataFrame:
     """The backbone alone, then GL-AT's global stream, local stream and both, from runs of Table 1.
 
-    Columns: `method`; `global` and `local`, the streams that are scored; those of `measured.score_columns`;
+    Columns: `method`; `global` and `local`, the streams that are scored; those of `columns.score_columns`;
     `vs_alone*`, minus the backbone alone, paired; and the paper's scores on AudioSet.
 
     Raises:

@@ -68,14 +68,12 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 def conditions(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -> str:
     """A sentence on what a table's numbers are based on: clips, classes, seeds, intervals, and provenance."""
     row = rows[0]
-    several = max(seeds) > 1
-    over = "clips and seeds; after ±: the standard deviation over seeds" if several else "clips"
+    several, folds = max(seeds) > 1, row.get("folds", math.nan)
+    sources = ["clips", *(["folds"] if folds > 1 else []), *(["seeds"] if several else [])]
+    over = " and ".join(filter(None, [", ".join(sources[:-1]), sources[-1]]))
+    over += "; after ±: the standard deviation over seeds" if several else ""
     alone = "" if several else " One seed says nothing about the spread over seeds, so no verdict follows from it."
-    folds = row.get("folds")
-    crossed = (
-        " A metric is the mean over {:.0f} folds; each clip is scored by a network that was not trained on its fold."
-    )
-    crossed = crossed.format(folds) if folds and not math.isnan(folds) else ""
+    crossed = FOLDS.format(folds) if folds > 1 else ""
     return (
         f"Measured here on `{row['dataset']}`: {row['evaluation_clips']:.0f} evaluation clips, "
         f"{row['classes_scored']:.0f} classes with a positive, {'/'.join(map(str, sorted(seeds)))} "
@@ -85,7 +83,7 @@ def conditions(rows: list[dict[str, Any]], confidence: float, seeds: set[int]) -
 
 
 def provenance(rows: list[dict[str, Any]]) -> str:
-    """A sentence on a table's clips, commits, versions and hardware (`measured.provenance_columns`)."""
+    """A sentence on a table's clips, commits, versions and hardware (`columns.provenance_columns`)."""
     row = rows[0]
     only = f", restricted by evaluation.only to {escaped(row['evaluation_only'])}" if row["evaluation_only"] else ""
     made = {key: " / ".join(dict.fromkeys(one[key] for one in rows)) for key in ("commit", "versions", "hardware")}
@@ -96,6 +94,11 @@ def provenance(rows: list[dict[str, Any]]) -> str:
     )
 
 
+FOLDS = (
+    " A metric is the mean over {:.0f} folds; each clip is scored by a network that was not trained on its fold. Intervals and "
+    "p take into account that each fold has clips and a network of its own, but not that the networks were trained on clips in "
+    "common: other training clips would move all folds at once."
+)
 INTERVALS = (
     "An interval is for the metric on endlessly many clips with the same share of each class. mAP on few positives "
     "leans above that, as each positive counts itself, so its interval reaches further down than up."

@@ -18,7 +18,7 @@ ONE_SEED = "one seed: no verdict"
 
 
 def compare(a: Measured, b: Measured, metric: str = "mAP") -> Difference | None:
-    """System a minus b, paired by clip and by seed, over the seeds that both have; None if they share none."""
+    """System a minus b, paired by clip, fold and seed, over the seeds that both have; None if they share none."""
     seeds = [seed for seed in a.metrics if seed in b.metrics]
     return difference(estimates(a, metric, seeds), estimates(b, metric, seeds), confidence([a])) if seeds else None
 

@@ -42,6 +42,7 @@ class Estimate(NamedTuple):
     doubt: float = 0.0  # variance that the influences do not show
     spare: float = 0.0  # the part of the doubt in the variance of one clip, beside centre (1 - centre)
     freedom: float = np.inf  # upper bound on the degrees of freedom: positives less one, summed over classes
+    folds: tuple[float, ...] = ()  # of a mean over folds, the centre of each: every fold has a network of its own
 
 
 class Jackknife(NamedTuple):
@@ -109,7 +110,8 @@ def d_prime_of(auc: Estimate) -> Estimate:
     if not np.isfinite(value):
         return Estimate(value, centre, np.full_like(auc.influence, np.nan))
     slope = 2 * np.pi**0.5 * np.exp(value**2 / 4)
-    return Estimate(value, centre, slope * auc.influence, slope**2 * auc.doubt, np.nan, auc.freedom)
+    folds = tuple(centre + slope * (one - auc.centre) for one in auc.folds)
+    return Estimate(value, centre, slope * auc.influence, slope**2 * auc.doubt, np.nan, auc.freedom, folds)
 
 
 def _class_estimate(ranked: Ranked, clips: int) -> tuple[Estimate, Estimate]:

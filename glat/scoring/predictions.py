@@ -22,7 +22,7 @@ from .jackknife import Estimate, Jackknife
 VERSION = 2  # of these files and of metrics.json
 STREAMS = ("fused", "global", "local")
 METRICS = Jackknife._fields
-NUMBERS = tuple(name for name in Estimate._fields if name != "influence")
+NUMBERS = tuple(name for name in Estimate._fields if name not in ("influence", "folds"))
 
 
 def write_predictions(

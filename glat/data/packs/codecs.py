@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -62,25 +63,79 @@ class Pcm16:
             self._waveform.read_direct(out, np.s_[row])
 
 
+class Span(io.RawIOBase):
+    """The bytes from `begin` to `end` of an HDF5 dataset (bytes,) uint8 as a file. An error of HDF5 ends the file, since
+    libsndfile passes none on, and is kept as `error`."""
+
+    def __init__(self, source: h5py.Dataset, begin: int, end: int):
+        self._source, self._begin, self._size, self._place = source, begin, end - begin, 0
+        self.error: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        return self._place
+
+    def readinto(self, out: Any) -> int:
+        count = max(min(len(out), self._size - self._place), 0)
+        if not count or self.error:
+            return 0
+        begin = self._begin + self._place
+        try:
+            self._source.read_direct(np.frombuffer(out, np.uint8, count), np.s_[begin : begin + count])
+        except OSError as error:
+            self.error = error
+            return 0
+        self._place += count
+        return count
+
+
 class Flac:
-    """A FLAC stream a clip, decoded by the process that reads: the loader's workers, where there are some."""
+    """A FLAC stream a clip, decoded by the process that reads: the loader's workers, where there are some.
+
+    Of a longer clip only the part is read and decoded, from the FLAC frame on that holds its first sample. Its stream stays
+    open, so that its parts in their order decode it once.
+    """
+
+    BUFFER = 2**15  # bytes of a longer clip that are read at a time: a second or two
 
     def __init__(self, pack: h5py.File, length: np.ndarray, samples: int):
-        clips, self._length = len(length), length
+        clips, self._length, self._samples = len(length), length, samples
         self._flac = dataset(pack, "flac", "whole numbers", (None,), AGAIN)
         self._end = dataset(pack, "flac_end", "whole numbers", (clips,), AGAIN)[:]
         if self._flac.dtype != np.uint8 or (np.diff(self._end, prepend=0, append=len(self._flac)) < 0).any():
             raise GlatError(f"{pack.filename}: flac_end does not divide flac into {clips} streams; {AGAIN}")
+        self._open: tuple[int, Span, soundfile.SoundFile] | None = None  # the longer clip last read
 
     def read(self, i: int, out: np.ndarray, offset: int = 0) -> None:
-        begin, length = int(self._end[i - 1]) if i else 0, int(self._length[i])
-        with soundfile.SoundFile(io.BytesIO(self._flac[begin : int(self._end[i])].tobytes())) as stream:
-            if stream.channels != 1 or stream.frames != length:
-                raise ValueError(f"{stream.frames} samples of {stream.channels} channels in it, expected {length} of 1")
-            if offset:
-                stream.seek(offset)
-            if (found := len(stream.read(dtype="int16", out=out))) != len(out):
-                raise ValueError(f"it ends after {offset + found} of {length} samples")
+        begin, end = int(self._end[i - 1]) if i else 0, int(self._end[i])
+        if self._length[i] <= self._samples:
+            with soundfile.SoundFile(io.BytesIO(self._flac[begin:end].tobytes())) as stream:
+                self._decode(i, stream, out, offset)
+            return
+        opened, self._open = self._open, None  # what fails is not kept
+        same = opened if opened and opened[0] == i else None
+        span = same[1] if same else Span(self._flac, begin, end)
+        try:
+            stream = same[2] if same else soundfile.SoundFile(io.BufferedReader(span, self.BUFFER))
+            self._decode(i, stream, out, offset)
+        except Exception as error:
+            raise span.error or error from None
+        self._open = i, span, stream
+
+    def _decode(self, i: int, stream: soundfile.SoundFile, out: np.ndarray, offset: int) -> None:
+        length = int(self._length[i])
+        if stream.channels != 1 or stream.frames != length:
+            raise ValueError(f"{stream.frames} samples of {stream.channels} channels in it, expected {length} of 1")
+        if stream.tell() != offset:
+            stream.seek(offset)
+        if (found := len(stream.read(dtype="int16", out=out))) != len(out):
+            raise ValueError(f"it ends after {offset + found} of {length} samples")
 
 
 class InPlace:
