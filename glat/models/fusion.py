@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -32,7 +31,7 @@ def own_scores(scores: Tensor, classes: Tensor) -> Tensor:
     >>> own_scores(torch.tensor([[[0.9, 0.2, 0.1], [0.6, 0.4, 0.3]]]), torch.tensor([[0, 1]]))
     tensor([[0.9000, 0.4000, 0.2000]])
     """
-    own = F.one_hot(classes, scores.shape[2]).bool()  # (B, K, L)
+    own = classes[:, :, None] == torch.arange(scores.shape[2], device=scores.device)  # (B, K, L)
     count = own.sum(1)  # (B, L)
     kept = scores * own
     mean = kept.sum(1) / count.clamp(min=1)
