@@ -42,6 +42,27 @@ def test_glat_costs_one_more_pass_over_its_windows(backbone):
     assert two / alone == pytest.approx(2, rel=0.03)
 
 
+@pytest.mark.parametrize(("variant", "windows"), [
+    ({}, [300]), ({"scoring": "own"}, [300]), ({"fusion": "learned"}, [300]), ({"selection": "soft"}, [300]),
+    ({"sharing": "backbone"}, [300]), ({"training": "none", "sharing": "backbone"}, [300]),
+    ({"extra_taus": [1.5, 0.8]}, [300, 150, 80]),
+])  # fmt: skip
+def test_a_variant_costs_the_clip_the_scores_of_its_frames_and_each_of_its_windows(variant, windows):
+    channels, n, classes = [1, 8, 16, 32, 64], 2, 16
+
+    def backbone(frames):
+        layers, mels = [], 64
+        for inputs, outputs in pairwise(channels):
+            layers += [(outputs, inputs, 9, frames, mels), (outputs, outputs, 9, frames, mels)]
+            frames, mels = frames // 2, mels // 2
+        return convolutions(layers) + head
+
+    head = 64 * 64 + 64 * classes
+    tagger = glat.models.build("cnn10", classes, 0.125, glat={"n": n} | variant)
+    expected = backbone(1001) + 62 * head + n * sum(map(backbone, windows))
+    assert multiply_adds(tagger, 10.0) == expected
+
+
 def test_the_network_is_left_as_it_was():
     tagger = glat.models.build("cnn10", 4, 0.125)
     assert tagger.training

@@ -18,6 +18,7 @@ from ..lib.documents import read_json, read_yaml, sentence
 from ..lib.errors import GlatError
 from ..lib.files import digest, whole
 from ..models import architecture
+from ..models.conflicts import conflicts
 from ..models.registry import Entry, entry
 from .network import Model, Network, short
 from .params import Params
@@ -118,8 +119,8 @@ def resolve(
     parts, method = [short(backbone)], None
     if glat is not None:
         method = Glat.model_validate(params.glat.model_dump() | glat)
-        default = params.glat.model_dump()
-        differing = {k: v for k, v in method.model_dump().items() if v != default[k]}
+        default = dict(params.glat)
+        differing = {k: v for k, v in dict(method).items() if v != default[k]}
         parts += ["glat", *(_short(k, v) for k, v in differing.items())]
     training = params.training_of(params.dataset, backbone)
     if steps not in (None, training.steps):
@@ -197,13 +198,23 @@ def faults_of(params: Params, run: Run) -> list[str]:
         faults.append(f"{tau}: {run.glat.tau} s is longer than a clip (audio.clip_seconds: {run.audio.clip_seconds})")
     if run.glat.tau < least:
         faults.append(f"{tau}: {run.glat.tau} s, but {entry.title} needs windows of at least {least:.2f} s")
-    if run.glat.training == "frozen_global":
-        if run.glat.sharing != "none":
-            faults.append("glat.sharing: with glat.training 'frozen_global' only 'none' leaves weights to train")
-        if run.init["global"] is None and not (run.network and run.network.pretrained):
-            needed = f"weights of the global stream for {run.backbone}"
-            faults.append(f"init.global: glat.training 'frozen_global' needs {needed}")
+    faults += [f"glat.extra_taus: {tau} s {why}" for tau in run.glat.extra_taus if (why := _unfit(run, tau, least))]
+    if run.glat.extra_taus and run.training.spec_augment.where == "windows":
+        what = "training.spec_augment.where 'windows' masks windows of one length; set clip"
+        faults.append(f"glat.extra_taus: {run.glat.extra_taus}, but {what}")
+    faults += [f"glat.{key}: {getattr(run.glat, key)!r}, but {why}" for key, why in conflicts(dict(run.glat))]
+    published = run.network and run.network.pretrained
+    if run.glat.training in ("frozen_global", "none") and run.init["global"] is None and not published:
+        needed = f"weights of the global stream for {run.backbone}"
+        faults.append(f"init.global: glat.training {run.glat.training!r} needs {needed}")
     return faults
+
+
+def _unfit(run: Run, tau: float, least: float) -> str:
+    """Why a window of tau seconds can't be cut, where the network needs `least` seconds; empty if it can."""
+    if tau > run.audio.clip_seconds:
+        return f"is longer than a clip (audio.clip_seconds: {run.audio.clip_seconds})"
+    return f"is too short: {run.entry.title} needs at least {least:.2f} s" if tau < least else ""
 
 
 def _training_faults(run: Run) -> list[str]:
@@ -228,7 +239,9 @@ def _training_faults(run: Run) -> list[str]:
 def _short(key: str, value: Any) -> str:
     if key in ("n", "tau"):
         return f"{key}{value:g}"
-    if key in ("frame_classifier", "frame_time", "sharing"):
+    if key == "extra_taus":
+        return key + "_".join(f"{tau:g}" for tau in value) if value else f"no_{key}"
+    if key in ("frame_classifier", "frame_time", "sharing", "scoring", "fusion") or value == "none":
         return f"{key}_{value}"
     return {True: key, False: f"no_{key}"}[value] if isinstance(value, bool) else str(value)
 

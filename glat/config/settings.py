@@ -142,10 +142,12 @@ class Fig2(Settings):
 
 
 class Controls(Settings):
-    """Which controls, by the names of `glat.config.experiments.QUESTIONS` (null: all), of which backbones, with which seeds."""
+    """Which controls, by the names of `glat.config.experiments.QUESTIONS` (null: all), and which variants of GL-AT, by those of
+    `experiments.variants`, of which backbones, with which seeds."""
 
     backbones: Backbones = Field(default=["cnn10"])
     settings: list[str] | None = None
+    variants: UniqueList[str] = Field(default=[])
     seeds: Seeds | None = None
 
 

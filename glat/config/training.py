@@ -6,25 +6,44 @@ Defaults are those of params.yaml (a test compares them), for checkpoints, runs 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings
+from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings, UniqueList
 
 
 class Glat(Settings):
-    """Settings of GL-AT; `glat.models.TwoStream` says what each does."""
+    """Settings of GL-AT; `glat.models.TwoStream` says what each does.
+
+    Written down without those of `VARIANTS` that are off, so that the files of a run that doesn't use them are the same as
+    before there were any.
+    """
 
     n: Count = 5
     tau: Positive = 3.0
-    selection: Literal["attention", "random", "uniform"] = "attention"
+    selection: Literal["attention", "soft", "random", "uniform"] = "attention"
     suppress: bool = False
     frame_classifier: Literal["global", "local"] = "global"
     frame_dropout: bool = False
     frame_time: Literal["middle", "start"] = "middle"
-    training: Literal["joint", "frozen_global"] = "joint"
+    training: Literal["joint", "frozen_global", "none"] = "joint"
     sharing: Literal["none", "classifier", "backbone"] = "none"
+    scoring: Literal["all", "own"] = "all"
+    fusion: Literal["mean_max", "learned"] = "mean_max"
+    extra_taus: UniqueList[Positive] = Field(default=[])
+
+    VARIANTS: ClassVar[tuple[str, ...]] = ("scoring", "fusion", "extra_taus")
+
+    @property
+    def taus(self) -> list[float]:
+        """The lengths of windows in seconds, of each of which there are N."""
+        return [self.tau, *self.extra_taus]
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        off = [name for name in self.VARIANTS if getattr(self, name) == type(self).model_fields[name].default]
+        return {name: value for name, value in dump(self).items() if name not in off}
 
 
 class Init(Settings):

@@ -135,7 +135,7 @@ def build(
     local_stream = stream()
     if glat.get("training") == "frozen_global":
         local_stream.load_state_dict(global_stream.state_dict())  # both start from the same weights (released code)
-    return Tagger(logmel, TwoStream(global_stream, local_stream, logmel.frames_per_second, **glat))
+    return Tagger(logmel, TwoStream(global_stream, local_stream, logmel.frames_per_second, classes=classes, **glat))
 
 
 def _logmel(sample_rate: int, given: dict[str, Any]) -> LogMel:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SELECTIONS = ("attention", "random", "uniform")
+SELECTIONS = ("attention", "soft", "random", "uniform")
 # The source of random windows: one generator for the batch, or one for each of its clips.
 Draws = torch.Generator | Sequence[torch.Generator] | None
 
@@ -65,7 +65,8 @@ def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
 
 
 def window_starts(peaks: Tensor, frames: int, tau: float, seconds: float, frame_time: str = "middle") -> Tensor:
-    """Frame indices (B, N) of the T = `frames` -> starts (B, N) of the windows [m - tau/2, m + tau/2], in seconds.
+    """Frame indices (B, N), whole or not, of the T = `frames` -> starts (B, N) of the windows [m - tau/2, m + tau/2] in
+    seconds.
 
     m = (frame + 0.5) T0 / T with `frame_time` "middle" (ours), m = frame T0 / T with "start" (released code).
     A window that would begin before 0 becomes [0, tau], one that would end after T0 becomes [T0 - tau, T0] (paper).

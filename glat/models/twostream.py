@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import Backbone, Masked
+from .conflicts import conflicts
+from .fusion import LearnedFusion, max_mean, own_scores
 from .selection import (
     SELECTIONS,
     Draws,
@@ -23,27 +25,22 @@ from .selection import (
     window_frames,
     window_starts,
 )
+from .soft import interpolate_windows, soft_peaks
 
 RATE = 32000  # Hz; the released code's suppression works in samples at this rate
 
 
 class Streams(NamedTuple):
-    """Scores of one batch; all are probabilities (B, L). Without GL-AT there is only the global stream."""
+    """Scores of one batch; all are probabilities (B, L). Without GL-AT there is only the global stream.
+
+    K is N, the number of windows, times the number of their lengths; those of `tau` come first.
+    """
 
     fused: Tensor  # y: the prediction
     global_: Tensor  # y_g
     local: Tensor | None = None  # y_l
-    windows: Tensor | None = None  # (B, N) starts of the windows in seconds
-    classes: Tensor | None = None  # (B, N) class that each window was chosen for; -1 for random and uniform windows
-
-
-def max_mean(scores: Tensor) -> Tensor:
-    """(max + mean) / 2 over dimension 1, so that the result is a probability (released code).
-
-    >>> max_mean(torch.tensor([[[0.25], [0.75]]]))
-    tensor([[0.6250]])
-    """
-    return (scores.amax(1) + scores.mean(1)) / 2
+    windows: Tensor | None = None  # (B, K) starts of the windows in seconds
+    classes: Tensor | None = None  # (B, K) class that each window was chosen for; -1 for random and uniform windows
 
 
 @contextmanager
@@ -66,7 +63,8 @@ class TwoStream(nn.Module):
         frames_per_second: of the log-mel that both get.
         n: windows a clip, N (paper: 5).
         tau: length of a window in seconds (paper: 3).
-        selection: "attention" is the method; "random" and "uniform" are controls of the same cost (ours).
+        selection: "attention" is the method; "random" and "uniform" are controls of the same cost, "soft" passes the
+            local loss on to the selection (ours: `soft.py` says why).
         suppress: later windows keep away from those chosen before (released code; the paper has no such rule).
         frame_classifier: whose classifier scores the frames of the global M, "global" (paper) or "local" (released
             code).
@@ -74,11 +72,18 @@ class TwoStream(nn.Module):
             layer of the classifier, like the clip scores (released code).
         frame_time: the time of a frame is its "middle" (ours) or its "start" (released code).
         training: "joint" trains both streams (paper); "frozen_global" keeps the global stream as it is, in
-            evaluation mode, and trains the local one alone (released code).
+            evaluation mode, and trains the local one alone (released code); "none" trains nothing: a trained backbone
+            hears windows at inference too, which shows what they bring where they cost no training (ours).
         sharing: the weights that both streams share: "none" (paper), "classifier" or "backbone" (ours).
+        scoring: "all" windows score each class (paper), or its "own" alone (ours: `fusion.own_scores` says why).
+        fusion: of the two streams, "mean_max" (released code) or "learned" (ours: `fusion.LearnedFusion` says why).
+        extra_taus: further lengths in seconds, of each of which there are N windows too, around the same peaks and in
+            a batch of their own (ours). Why: an event of half a second fills a sixth of a window of 3 s, one of 8 s is
+            cut by it, and which of them a class is, no single length can know.
+        classes: L, for the learned fusion.
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting outside its range, or settings that don't fit together.
     """
 
     def __init__(
@@ -95,25 +100,33 @@ class TwoStream(nn.Module):
         frame_time: str = "middle",
         training: str = "joint",
         sharing: str = "none",
+        scoring: str = "all",
+        fusion: str = "mean_max",
+        extra_taus: Sequence[float] = (),
+        classes: int | None = None,
     ):
         super().__init__()
         if n < 1:
             raise ValueError(f"n is {n}: GL-AT needs at least one window")
-        if tau * frames_per_second < global_stream.min_frames:
-            least = global_stream.min_frames / frames_per_second
-            raise ValueError(f"tau is {tau} s: {type(global_stream).__name__} needs windows of at least {least:.2f} s")
+        for name, length in (("tau", tau), *(("extra_taus", length) for length in extra_taus)):
+            if length * frames_per_second < global_stream.min_frames:
+                least = global_stream.min_frames / frames_per_second
+                needed = f"{type(global_stream).__name__} needs windows of at least {least:.2f} s"
+                raise ValueError(f"{name} is {length} s: {needed}")
         for name, value, allowed in (
             ("selection", selection, SELECTIONS),
             ("frame_classifier", frame_classifier, ("global", "local")),
             ("frame_time", frame_time, ("middle", "start")),
-            ("training", training, ("joint", "frozen_global")),
+            ("training", training, ("joint", "frozen_global", "none")),
             ("sharing", sharing, ("none", "classifier", "backbone")),
+            ("scoring", scoring, ("all", "own")),
+            ("fusion", fusion, ("mean_max", "learned")),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}: allowed are {', '.join(allowed)}")
-        if training == "frozen_global" and sharing != "none":
-            only = "with training 'frozen_global' only 'none' leaves weights to train"
-            raise ValueError(f"sharing is {sharing!r}: {only}")
+        own = {"selection": selection, "training": training, "sharing": sharing, "scoring": scoring, "fusion": fusion}
+        for name, why in conflicts(own):
+            raise ValueError(f"{name} is {own[name]!r}: {why}")
         self.global_stream, self.local_stream = global_stream, local_stream
         if sharing == "backbone":
             self.local_stream = global_stream
@@ -123,6 +136,12 @@ class TwoStream(nn.Module):
         self.frames_per_second, self.n, self.tau = frames_per_second, n, tau
         self.selection, self.suppress = selection, suppress
         self.frame_classifier, self.frame_dropout, self.frame_time = frame_classifier, frame_dropout, frame_time
+        self.scoring, self.extra_taus = scoring, tuple(extra_taus)
+        self.fusion: nn.Module | None = None
+        if fusion == "learned":
+            if classes is None:
+                raise ValueError("fusion is 'learned': it has a weight for each class; say how many classes there are")
+            self.fusion = LearnedFusion(classes)
         self.frozen_global = training == "frozen_global"
         if self.frozen_global:
             self.global_stream.requires_grad_(False).eval()
@@ -147,52 +166,71 @@ class TwoStream(nn.Module):
         masked: the clips under SpecAugment, which both streams get instead; a frozen global stream gets the unmasked
             clips (released code).
         keep_windows: SpecAugment of the windows after they are cut, (B * N, 1, W, mels), see `Backbone`: the local
-            stream gets these, cut from the unmasked clips (released code).
+            stream gets these, cut from the unmasked clips (released code). All windows are then of one length.
         """
         plain = Masked(logmel, None)
         inputs = masked or plain
         m = self.global_stream.masked_features(*(plain if self.frozen_global else inputs))  # (B, T, C)
         y_g = self.global_stream.clip_scores(m)  # (B, L)
-        starts, classes = self.select(m, y_g, seconds, generator)  # (B, N)
-        if keep_windows is None:
-            windows, keep_windows = (None if x is None else self.cut(x, starts) for x in inputs)  # (B * N, 1, W, mels)
-        else:
-            windows = self.cut(logmel, starts)
-        y_n = self.local_stream(windows, keep_windows)  # (B * N, L)
-        y_l = max_mean(y_n.unflatten(0, (-1, self.n)))  # (B, N, L) -> (B, L)
-        y = max_mean(torch.stack((y_g, y_l), 1))  # (B, L)
+        starts, classes = self.select(m, y_g, seconds, generator)  # (B, K)
+        of_windows = []
+        for tau, at in zip(self.taus, starts.chunk(len(self.taus), 1), strict=True):  # (B, N) each
+            if keep_windows is None:
+                windows, keep = (None if x is None else self.cut(x, at, tau) for x in inputs)  # (B * N, 1, W, mels)
+            else:
+                windows, keep = self.cut(logmel, at, tau), keep_windows
+            of_windows.append(self.local_stream(windows, keep).unflatten(0, (-1, self.n)))  # (B * N, L) -> (B, N, L)
+        y_n = torch.cat(of_windows, 1)  # (B, K, L)
+        y_l = own_scores(y_n, classes) if self.scoring == "own" else max_mean(y_n)  # (B, L)
+        y = self.fusion(y_g, y_l) if self.fusion else max_mean(torch.stack((y_g, y_l), 1))  # (B, L)
         return Streams(y, y_g, y_l, starts, classes)
 
-    def cut(self, clips: Tensor, starts: Tensor) -> Tensor:
-        """(B, 1, frames, mels) and starts (B, N) -> the windows, (B * N, 1, W, mels)."""
-        return cut_windows(clips, starts, self.tau, self.frames_per_second)
+    @property
+    def taus(self) -> tuple[float, ...]:
+        """The lengths of windows in seconds."""
+        return (self.tau, *self.extra_taus)
+
+    def cut(self, clips: Tensor, starts: Tensor, tau: float | None = None) -> Tensor:
+        """(B, 1, frames, mels) and starts (B, N) -> the windows of one length, (B * N, 1, W, mels)."""
+        how = interpolate_windows if self.selection == "soft" else cut_windows
+        return how(clips, starts, self.tau if tau is None else tau, self.frames_per_second)
 
     def window_frames(self, frames: int) -> int:
-        """W, the length of a window in frames, for clips of `frames` frames."""
+        """W, the length of a window of `tau` in frames, for clips of `frames` frames."""
         return window_frames(self.tau, self.frames_per_second, frames)
 
-    @torch.no_grad()
     def select(self, m: Tensor, y_g: Tensor, seconds: float, generator: Draws = None) -> tuple[Tensor, Tensor]:
-        """Frame features M (B, T, C) and clip scores (B, L) -> starts (B, N) in seconds and classes (B, N).
+        """Frame features M (B, T, C) and clip scores (B, L) -> starts (B, K) in seconds and classes (B, K).
 
-        The selection is not differentiable, so no gradient passes through it (paper).
+        No gradient passes through it (paper), but for that of soft windows' starts.
         """
-        clips, frames, _ = m.shape
-        if y_g.shape[1] < self.n:
-            raise ValueError(f"n is {self.n}: there are only {y_g.shape[1]} classes to choose windows by")
-        none = torch.full((clips, self.n), -1, device=m.device)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.selection == "soft"):
+            clips, frames, _ = m.shape
+            if y_g.shape[1] < self.n:
+                raise ValueError(f"n is {self.n}: there are only {y_g.shape[1]} classes to choose windows by")
+            if self.selection in ("random", "uniform"):
+                starts = [self.starts_anywhere(clips, tau, seconds, generator) for tau in self.taus]
+                none = torch.full((clips, self.n * len(self.taus)), -1, device=m.device)
+                return torch.cat(starts, 1).to(m.device, non_blocking=True), none
+            classes = top_classes(y_g, self.n)  # (B, N)
+            s_g = self.frame_scores(m)  # (B, T, L)
+            chosen = s_g.gather(2, classes[:, None].expand(-1, frames, -1)).transpose(1, 2)  # (B, N, T)
+            if self.suppress:
+                peaks = suppressed_peaks(chosen.detach(), round(self.tau * RATE), round(seconds * RATE))  # (B, N)
+            else:
+                peaks = peak_frames(chosen)  # (B, N)
+            starts = []
+            for tau in self.taus:
+                reach = tau / 2 * frames / seconds
+                centres = soft_peaks(chosen, peaks, reach) if self.selection == "soft" else peaks  # (B, N)
+                starts.append(window_starts(centres, frames, tau, seconds, self.frame_time))
+            return torch.cat(starts, 1), classes.repeat(1, len(self.taus))
+
+    def starts_anywhere(self, clips: int, tau: float, seconds: float, generator: Draws) -> Tensor:
+        """(B, N) starts of the controls that need no scores."""
         if self.selection == "random":
-            return random_starts(clips, self.n, self.tau, seconds, generator).to(m.device, non_blocking=True), none
-        if self.selection == "uniform":
-            return uniform_starts(clips, self.n, self.tau, seconds).to(m.device, non_blocking=True), none
-        classes = top_classes(y_g, self.n)  # (B, N)
-        s_g = self.frame_scores(m)  # (B, T, L)
-        chosen = s_g.gather(2, classes[:, None].expand(-1, frames, -1)).transpose(1, 2)  # (B, N, T)
-        if self.suppress:
-            peaks = suppressed_peaks(chosen, round(self.tau * RATE), round(seconds * RATE))  # (B, N)
-        else:
-            peaks = peak_frames(chosen)  # (B, N)
-        return window_starts(peaks, frames, self.tau, seconds, self.frame_time), classes
+            return random_starts(clips, self.n, tau, seconds, generator)
+        return uniform_starts(clips, self.n, tau, seconds)
 
     def frame_scores(self, m: Tensor) -> Tensor:
         """Frame features M (B, T, C) of the global stream -> S_g (B, T, L), by which windows are selected."""

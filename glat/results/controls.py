@@ -17,19 +17,26 @@ from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
 
 WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
+VARIANTS = (
+    "Variants of GL-AT (docs/variants.md): each is compared with the backbone alone that was trained for as many steps as "
+    "cost the variant's multiply-adds, which it has to beat; windows at inference alone cost no training, so theirs is the "
+    "backbone alone as it is. The last column is what one clip costs once the network is trained."
+)
 
 
 def training_multiply_adds(one: Measured, plain: Measured) -> float:
     """Multiply-adds of one training: steps x (forward + backward, which costs twice the forward), per clip of a batch.
 
     A frozen global stream only runs forward. If it starts from a run of `plain`, that training counts too. Published
-    weights (`init.global`) do not count, as the backbone alone starts from them too.
+    weights (`init.global`) do not count, as the backbone alone starts from them too. A run that trains nothing costs what
+    the training of its weights does.
     """
     macs = one.mean("cost", "multiply_adds_per_clip")
     steps = one.mean("steps")
     glat = one.first["glat"]
-    if glat and glat["training"] == "frozen_global":
+    if glat and glat["training"] in ("frozen_global", "none"):
         frozen = plain.mean("cost", "multiply_adds_per_clip")
+        steps = 0 if glat["training"] == "none" else steps
         own = {str(run.folder / "checkpoint.pt") for run in plain.system.runs}
         before = plain.mean("steps") if own.issuperset(run.init["global"] for run in one.system.runs) else 0
         return steps * (frozen + 3 * (macs - frozen)) + before * 3 * frozen
@@ -41,7 +48,8 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
 
     Columns: `method` (the backbone's title), `backbone`, `question`, `setting`; those of `columns.score_columns`;
     `vs_glat` and `vs_alone`, mAP minus that of the backbone's GL-AT and of the backbone alone, paired, each with
-    interval, p and verdict; `steps`; `training_compute`, the training's multiply-adds relative to the backbone alone;
+    interval, p and verdict; where variants are asked for, `vs_equal` too, a variant minus the backbone alone with its
+    training's compute; `steps`; `training_compute`, the training's multiply-adds relative to the backbone alone;
     `multiply_adds_per_clip`.
 
     Raises:
@@ -58,6 +66,8 @@ def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
             "run": one.system.runs[0].group,
         } | score_columns(one)  # fmt: skip
         row |= comparison_columns("vs_glat", one, glat) | comparison_columns("vs_alone", one, plain)
+        if any(one.baseline for one, _ in rows):
+            row |= comparison_columns("vs_equal", one, base.get((control.backbone, control.baseline)))
         row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
         if one.metrics and plain.metrics:
             row["steps"] = one.mean("steps")
@@ -96,6 +106,11 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         ]
         for row in rows
     ]  # fmt: skip
+    if "vs_equal" in table:
+        parts.append(VARIANTS)
+        header += ["mAP minus equal compute's", "million multiply-adds a clip"]
+        for line, row in zip(lines, rows, strict=True):
+            line += [text.difference(row, "vs_equal"), text.number(row["multiply_adds_per_clip"] / 1e6, 1)]
     return "\n\n".join([*parts, text.markdown(header, lines).rstrip(), *text.mark_notes(measured)]) + "\n"
 
 
@@ -112,7 +127,7 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
                     ax.axvline(value, color=colour, alpha=0.5, lw=1)
             for y, row in rows.iterrows():
                 if row["seeds"]:
-                    colour = ALONE if row["setting"] in WITHOUT_THE_METHOD else METHOD
+                    colour = ALONE if row["setting"].startswith(WITHOUT_THE_METHOD) else METHOD
                     ax.plot([row["mAP_low"], row["mAP_high"]], [y, y], color=colour, lw=2, alpha=0.5)
                     ax.plot(row["mAP"], y, "o", color=colour)
                     if row["not_converged"]:

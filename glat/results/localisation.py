@@ -13,7 +13,14 @@ from ..config.params import Params
 from ..lib.escaping import markdown as escaped
 from ..scoring.intervals import difference
 from ..scoring.jackknife import class_estimates
-from ..scoring.localisation import LOCALISATION, class_table, localise, strong_labels, windows_per_class
+from ..scoring.localisation import (
+    LOCALISATION,
+    class_table,
+    localise,
+    of_first_length,
+    strong_labels,
+    windows_per_class,
+)
 from ..scoring.predictions import read_predictions
 from ..training.convergence import NO_VERDICT
 from . import tables, text
@@ -119,7 +126,7 @@ def write(params: Params, folder: Path) -> None:
     tau, seconds = params.glat.tau, params.audio.clip_seconds
     clips = provenance_columns(glat) | convergence_columns(glat)
     strong = strong_labels(params)
-    scored = list(predictions(glat.system).values())
+    scored = [of_first_length(one, params.glat.n) for one in predictions(glat.system).values()]
     found = [localise(one, strong, tau, seconds) for one in scored]
     if found[0].empty:
         _skip(f"{params.dataset} has no strong labels of its evaluation clips: localisation was skipped", folder)

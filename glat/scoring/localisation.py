@@ -125,6 +125,11 @@ def _by_part(
     return predictions | {"clip": names}, events[["clip", "start", "end", "label"]], dict(zip(names, of, strict=True))
 
 
+def of_first_length(predictions: dict[str, Any], n: int) -> dict[str, Any]:
+    """The same predictions with the N windows of `tau` alone, where there are further lengths (`extra_taus`)."""
+    return predictions | {name: predictions[name][:, :n] for name in ("windows", "classes")}
+
+
 def windows_per_class(predictions: dict[str, Any], strong: pd.DataFrame) -> np.ndarray:
     """The number of windows that were chosen for each class (L,), over the clips with a strong label."""
     labelled = np.isin(predictions["clip"], strong["clip"].unique())
@@ -194,7 +199,8 @@ def of_run(run: Run, folder: Path, params: Params) -> dict[str, float]:
     interval, `centre_error` and `covered`, and what random windows have. Empty without GL-AT or without strong labels."""
     if run.glat is None or params.dataset not in params.datasets or not (folder / "predictions.h5").exists():
         return {}
-    kept, strong = read_predictions(folder / "predictions.h5"), strong_labels(params)
+    kept = of_first_length(read_predictions(folder / "predictions.h5"), run.glat.n)
+    strong = strong_labels(params)
     found = pd.DataFrame() if strong.empty else localise(kept, strong, run.glat.tau, run.audio.clip_seconds)
     if found.empty:
         return {}

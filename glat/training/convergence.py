@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config.runs import Run, evaluated
+from ..config.runs import Run, evaluated, read_run
 
 TOLERANCE = 0.03  # of the loss at the beginning, or of validation mAP
 ROWS = 5  # in each of the last two quarters of a curve, at least
@@ -83,8 +83,13 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     """What metrics.json says under "convergence": the `state`, the `reason` in words, and the numbers behind it by curve.
 
     Reads train.csv and validation.csv of the run's folder; the latter counts only if it is of the same steps. The last of them
-    is that of the settings, or of an early stop.
+    is that of the settings, or of an early stop. A run that trains nothing is judged by the one that its weights come from.
     """
+    if run.glat and run.glat.training == "none":
+        source = Path(run.init["global"] or "").parent
+        if not (source / "config.yaml").exists():
+            return _finding(NO_CURVE, "its weights were trained elsewhere")
+        return judge(read_run(source / "config.yaml"), source)
     if not (folder / CURVE).exists():
         absent = NO_CURVE if run.published else UNKNOWN
         return _finding(absent, f"{CURVE} is not there")

@@ -10,10 +10,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..lib.errors import GlatError, tell
 from ..models.tagger import Tagger
+from ..models.twostream import TwoStream
 
 
 def classifiers(tagger: Tagger) -> list[nn.Module]:
-    """The modules of both streams' classifiers, as `Backbone.classifier` names them, with all that is in them.
+    """The modules of both streams' classifiers, as `Backbone.classifier` names them, with all that is in them, and a learned
+    fusion of the two.
 
     Raises:
         GlatError: a name of no module of the backbone.
@@ -25,6 +27,8 @@ def classifiers(tagger: Tagger) -> list[nn.Module]:
                 what = f"{type(backbone).__name__}.classifier names {name!r}, which is none of its modules"
                 raise GlatError(f"{what}; name those that classify (docs/backbones.md)")
             found += getattr(backbone, name).modules()
+    if isinstance(tagger.network, TwoStream) and tagger.network.fusion:
+        found += tagger.network.fusion.modules()
     return found
 
 

@@ -46,12 +46,17 @@ def bce(scores: Tensor, target: Tensor) -> Tensor:
         return torch.where(finite.all(), loss, math.nan)
 
 
-def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:
-    """Loss of each stream and their sum (paper, eq. 5): BCE(y_g, y) + BCE(y_l, y); without BCE(y_g, y) if frozen."""
+def losses(
+    streams: Streams, target: Tensor, frozen_global: bool = False, learned_fusion: bool = False
+) -> dict[str, Tensor]:
+    """Loss of each stream and their sum (paper, eq. 5): BCE(y_g, y) + BCE(y_l, y); without BCE(y_g, y) if frozen. A learned
+    fusion adds BCE of the fused score to the sum, which reaches its own weights alone (`models.fusion`)."""
     parts = {"global": bce(streams.global_, target)}
     if streams.local is not None:
         parts["local"] = bce(streams.local, target)
     total = parts["local"] if frozen_global else reduce(torch.add, parts.values())
+    if learned_fusion:
+        total = total + bce(streams.fused, target)
     return {"loss": total} | {f"loss_{name}": part for name, part in parts.items()}
 
 
@@ -138,7 +143,8 @@ class Stage(lightning.LightningModule):
         torch.manual_seed(torch_seed(Use.DROPOUT, seed, step, rank))
         streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, masked, keep_windows)
         frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
-        values = losses(streams, target, frozen)
+        learned = bool(self.run.glat and self.run.glat.fusion == "learned")
+        values = losses(streams, target, frozen, learned)
         self.row = {name: value.detach() for name, value in values.items()}
         self.check_on_cpu(step + 1)
         return values["loss"]

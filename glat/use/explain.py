@@ -40,9 +40,9 @@ class Heard(NamedTuple):
     hertz: np.ndarray  # (mels,) centres of the bands
     activations: np.ndarray  # (T, L): S_g of the paper
     streams: dict[str, np.ndarray]  # (L,) by stream: global, local, fused
-    windows: np.ndarray  # (N,) starts; empty without GL-AT
-    classes: np.ndarray  # (N,) the class each window was chosen for, -1 where none
-    tau: float
+    windows: np.ndarray  # (K,) starts; empty without GL-AT
+    classes: np.ndarray  # (K,) the class each window was chosen for, -1 where none
+    lengths: np.ndarray  # (K,) of the windows
     seconds: float
 
 
@@ -71,7 +71,7 @@ def hear(
         streams={name: value[0].numpy() for name, value in scores.items()},
         windows=streams.windows[0].numpy() if glat else np.empty(0),
         classes=streams.classes[0].numpy() if glat else np.empty(0, int),
-        tau=network.tau if isinstance(network, TwoStream) else 0.0,
+        lengths=np.repeat(network.taus, network.n) if isinstance(network, TwoStream) else np.empty(0),
         seconds=seconds,
     )
 
@@ -105,10 +105,10 @@ def draw(
         specshow(heard.logmel.T, cmap="magma", rasterized=True, **places)
         mel.set_ylabel("Hz")
         mel.grid(False)
-        for n, (start, c) in enumerate(zip(heard.windows, heard.classes, strict=True)):
+        for n, (start, length, c) in enumerate(zip(heard.windows, heard.lengths, heard.classes, strict=True)):
             y = 1 - 0.06 * (n + 0.7)  # of the axis's height
             line = {"color": colour.get(int(c), "white"), "lw": 2.5, "ms": 9}
-            mel.plot([start, start + heard.tau], [y, y], "|-", transform=mel.get_xaxis_transform(), **line)
+            mel.plot([start, start + length], [y, y], "|-", transform=mel.get_xaxis_transform(), **line)
         frames = heard.activations.shape[0]
         t = (np.arange(frames) + 0.5) * heard.seconds / frames
         for c in top:

@@ -79,7 +79,8 @@ def _tags(streams: Streams, classes: list[dict], top: int) -> Iterator[tuple[str
     """Label, score and window of the highest classes of one clip."""
     scores, windows = streams.fused[0], {}  # (L,)
     if streams.windows is not None:
-        windows = dict(zip(streams.classes[0].tolist(), streams.windows[0].tolist(), strict=True))
+        found = zip(streams.classes[0].tolist(), streams.windows[0].tolist(), strict=True)
+        windows = dict(reversed(list(found)))  # of several lengths, the first
     for index in scores.argsort(descending=True)[:top].tolist():
         yield classes[index]["display_name"], scores[index].item(), windows.get(index)
 
