@@ -160,6 +160,9 @@ def faults_of(params: Params, run: Run) -> list[str]:
             f"datasets.{run.dataset}: training.batch_size {run.training.batch_size}{of} does not divide among "
             f"{execution.devices} devices on {execution.nodes} nodes (execution.devices, execution.nodes)"
         )
+    elif run.training.batch_size % (execution.processes * run.training.accumulate):
+        share = f"the {run.training.batch_size // execution.processes} clips of a batch that a process has"
+        faults.append(f"training.accumulate: {run.training.accumulate} parts, but {share} don't divide into as many")
     for key, named in (("global", params.init.global_), ("local", params.init.local)):
         path = run.init[key]
         if path and path == named.get(run.backbone) and Path(path).is_relative_to(layout.RUNS / run.dataset):
@@ -193,6 +196,9 @@ def faults_of(params: Params, run: Run) -> list[str]:
 def _training_faults(run: Run) -> list[str]:
     """What of a run's training can't be done with its weights to start from and its validation clips."""
     training, faults = run.training, []
+    if training.schedule in ("linear", "exponential") and training.decay.start >= training.decay.end:
+        what = f"{training.decay.start}, but it ends at {training.decay.end} of the steps (training.decay.end)"
+        faults.append(f"training.decay.start: {what}; give a lower share")
     for stream in run.streams_from_scratch if training.freeze_backbone else ():
         what = f"the {stream} stream of {run.backbone} starts from random weights"
         remedy = f"name others in init.{stream}.{run.backbone}, or set 0 for it under training.by_backbone"

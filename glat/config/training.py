@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings
+from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings, Share, off
 
 
 class Glat(Settings):
@@ -50,6 +50,16 @@ class Plateau(Settings):
     patience: Natural = 3
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+
+
+class Decay(Settings):
+    """`schedule: linear` and `exponential`: the learning rate is whole up to a share `start` of all steps, `last` of it from
+    the share `end` on, and on a line between them, of the rate or of its logarithm. The values are EfficientAT's, whose line
+    is from epoch 80 to 175 of 200."""
+
+    start: Share = 0.4
+    end: Share = 0.875
+    last: Annotated[float, Field(gt=0, le=1)] = 0.01
 
 
 class Validation(Settings):
@@ -96,9 +106,14 @@ class Training(Settings):
     batch_size: Count = 32
     learning_rate: Positive = 1e-3
     amsgrad: bool = False
-    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    optimizer: Literal["adam", "adamw"] = off("adam")
+    weight_decay: Annotated[float, Field(ge=0)] = off(0.0)
+    accumulate: Count = off(1)
+    schedule: Literal["constant", "cosine", "plateau", "linear", "exponential"] = "constant"
+    decay: Decay = off(Decay())
     plateau: Plateau = Plateau()
     warmup: Natural = 0
+    rise: Literal["linear", "exponential"] = off("linear")
     balanced: bool = True
     mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
     spec_augment: SpecAugment = SpecAugment()
@@ -112,7 +127,7 @@ class Training(Settings):
     @property
     def extendable(self) -> bool:
         """Whether more steps continue the same training: no learning rate depends on how many there are in all."""
-        return self.schedule != "cosine"
+        return self.schedule in ("constant", "plateau")
 
 
 class Trainings(Training):

@@ -71,6 +71,11 @@ def _train(
     settings, world = run.training, execution.processes
     if settings.batch_size % world:
         raise GlatError(f"training.batch_size: {settings.batch_size} clips don't divide among {world} processes")
+    if settings.batch_size % (world * settings.accumulate):
+        share, parts = settings.batch_size // world, settings.accumulate
+        raise GlatError(
+            f"training.accumulate: {share} clips (training.batch_size) don't divide into {parts} equal parts"
+        )
     packs = Packs(run.packs)
     _check_packs(packs, run)
     validation = _validation(run, packs)
@@ -148,11 +153,12 @@ def _train(
         try:
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:
-            clips = settings.batch_size // world
+            clips = settings.batch_size // world // settings.accumulate
             raise GlatError(
                 f"{folder}: the GPU's memory does not hold {clips} clips at once. Twice the GPUs (execution.devices: "
                 f"{2 * execution.devices}) train with the same batches, {max(1, clips // 2)} clips each; or set "
-                f"training.batch_size: {max(1, settings.batch_size // 2)}"
+                f"training.batch_size: {max(1, settings.batch_size // 2)}, or training.accumulate: "
+                f"{2 * settings.accumulate}, with which batch norm is over {max(1, clips // 2)} clips"
             ) from None
     check_equal_weights(trainer, module)
     if trainer.is_global_zero:

@@ -2,7 +2,7 @@
 
 A resume point holds the network, the optimiser and all else that the next step depends on, three times the size of
 checkpoint.pt, and with `training.select: best` the best network so far. It is written every `execution.checkpoint_every`
-steps. At the end of a training it is removed where the learning rate follows the number of steps (`schedule: cosine`), and kept
+steps. At the end of a training it is removed where the weights follow the number of steps (`Training.extendable`), and kept
 otherwise: with `training.steps` raised, the training then goes on as if it had never ended. Without it, that one starts anew;
 nothing else needs it.
 """
@@ -44,13 +44,15 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
     training = run.training
     unused = {"sync_batchnorm"} | ({"steps"} if training.extendable else set())
     unused |= {"plateau"} if training.schedule != "plateau" else set()
+    unused |= {"decay"} if training.schedule not in ("linear", "exponential") else set()
+    unused |= {"rise"} if not training.warmup else set()
     unused |= {"validation"} if training.select != "best" else set()
     apart = {"dataset", "name", "init", "init_classes", "packs", "validation_packs", "training"}
     settings = run.model_dump(exclude=apart)
     settings["training"] = training.model_dump(exclude=unused)
     parts = 1 if training.sync_batchnorm else execution.processes
     return _flat(settings) | {
-        "clips of a batch norm": training.batch_size // parts,
+        "clips of a batch norm": training.batch_size // (parts * training.accumulate),
         "code": dependencies.digest(stage.__name__, registry.module(run.backbone)),
         **_of_packs(packs),
         "classes": _hash(*packs.classes["mid"]),

@@ -7,13 +7,11 @@ Dropout alone is drawn by each process for its own clips: a function of (seed, k
 from __future__ import annotations
 
 import math
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import lightning
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -24,35 +22,17 @@ from ..data.sampling import BalancedBatches
 from ..lib.errors import GlatError
 from ..models.frontend import LogMel
 from ..models.tagger import Tagger
-from ..models.twostream import Streams
 from . import checkpoints
-from .augmentation import augment
+from .augmentation import Augmented, augment
 from .batchnorm import synchronise
 from .best import Best
-from .freezing import FrozenBackbone, rates
+from .freezing import FrozenBackbone
 from .heldout import HeldOut, held_out_clips
+from .losses import losses
+from .optimisation import optimiser, rate_factor
 
 if TYPE_CHECKING:
     from ..config.runs import Run
-
-
-def bce(scores: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy of probabilities (B, L), the mean over clips and classes; NaN if a score is not finite."""
-    with torch.autocast(scores.device.type, enabled=False):
-        scores = scores.float()
-        # torch refuses such scores, on a GPU with a crash; and to ask for them here would wait for the GPU.
-        finite = scores.isfinite()
-        loss = F.binary_cross_entropy(torch.where(finite, scores, 0.5), target)
-        return torch.where(finite.all(), loss, math.nan)
-
-
-def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:
-    """Loss of each stream and their sum (paper, eq. 5): BCE(y_g, y) + BCE(y_l, y); without BCE(y_g, y) if frozen."""
-    parts = {"global": bce(streams.global_, target)}
-    if streams.local is not None:
-        parts["local"] = bce(streams.local, target)
-    total = parts["local"] if frozen_global else reduce(torch.add, parts.values())
-    return {"loss": total} | {f"loss_{name}": part for name, part in parts.items()}
 
 
 def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None = None) -> Tagger:
@@ -122,26 +102,44 @@ class Stage(lightning.LightningModule):
         self.reduction = 1.0  # of the learning rate, by a plateau of held-out clips
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank
-        waveform, target = batch["waveform"], batch["target"]
-        clips = len(waveform)
-        logmel, target = self.whole_batch(
-            self.logmels(waveform, batch["index"]), target
-        )  # (B, 1, frames, mels), (B, L)
+        parts, rank, seconds = self.run.training.accumulate, self.global_rank, self.tagger.seconds(batch["waveform"])
+        if parts > 1:
+            self.optimizers().zero_grad()  # here, not between the last part's loss and its gradient: `optimizer_zero_grad`
+        whole = self.augmented(batch)
+        torch.manual_seed(torch_seed(Use.DROPOUT, self.run.seed, self.global_step, rank))
+        self.row = {}
+        for number in range(rank * parts, (rank + 1) * parts):
+            values = self.losses_of(whole.part(number, parts * self.trainer.world_size), number, seconds)
+            values = {name: value / parts for name, value in values.items()}
+            self.row = {name: value.detach() + self.row.get(name, 0.0) for name, value in values.items()}
+            if number < (rank + 1) * parts - 1:
+                with torch.autocast(self.device.type, enabled=False):
+                    values["loss"].backward()
+        self.check_on_cpu(self.global_step + 1)
+        return values["loss"]
+
+    def augmented(self, batch: dict[str, Tensor]) -> Augmented:
+        """The batch of all processes as it is trained on, from this one's part of it."""
+        settings, seed, step = self.run.training, self.run.seed, self.global_step
+        logmel, target = self.whole_batch(self.logmels(batch["waveform"], batch["index"]), batch["target"])
         masks, mixing = (generator(use, seed, step) for use in (Use.MASKS, Use.MIXUP))
-        whole = augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
-        logmel, target, masked, keep_windows = whole.part(rank, self.trainer.world_size)
+        return augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
+
+    def losses_of(self, part: Augmented, number: int, seconds: float) -> dict[str, Tensor]:
+        """The losses of a part of the batch, the `number`th of as many clips each, of `seconds`."""
+        seed, clips = self.run.seed, len(part.logmel)
         windows = None
         if self.run.glat and self.run.glat.selection == "random":
-            places = range(rank * clips, (rank + 1) * clips)  # in the batch
-            windows = [torch_generator(Use.TRAINING_WINDOWS, seed, step, place) for place in places]
-        torch.manual_seed(torch_seed(Use.DROPOUT, seed, step, rank))
-        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, masked, keep_windows)
+            places = range(number * clips, (number + 1) * clips)  # in the batch
+            windows = [torch_generator(Use.TRAINING_WINDOWS, seed, self.global_step, place) for place in places]
+        streams = self.tagger.from_logmel(part.logmel, seconds, windows, part.masked, part.keep_windows)
         frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
-        values = losses(streams, target, frozen)
-        self.row = {name: value.detach() for name, value in values.items()}
-        self.check_on_cpu(step + 1)
-        return values["loss"]
+        return losses(streams, part.target, frozen)
+
+    def optimizer_zero_grad(self, *arguments) -> None:
+        """As Lightning has it, but for a batch in parts, where it would clear the gradients of all parts but the last."""
+        if self.run.training.accumulate == 1:
+            super().optimizer_zero_grad(*arguments)
 
     def whole_batch(self, *parts: Tensor) -> list[Tensor]:
         """Parts of a batch, (B / processes, ...) each, with those of all processes: (B, ...) in order of rank."""
@@ -194,17 +192,9 @@ class Stage(lightning.LightningModule):
 
     def configure_optimizers(self):
         settings = self.run.training
-        weights = rates(self.tagger, settings.learning_rate, settings.backbone_learning_rate)
-        fused = {"fused": True} if self.device.type == "cuda" else {}
-        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad, **fused)
-
-        def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
-            fall = (1 + math.cos(math.pi * step / settings.steps)) / 2 if settings.schedule == "cosine" else 1.0
-            return rise * fall * self.reduction
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        weights = optimiser(self.tagger, settings, fused=self.device.type == "cuda")
+        schedule = torch.optim.lr_scheduler.LambdaLR(weights, lambda step: rate_factor(settings, step) * self.reduction)
+        return {"optimizer": weights, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class FromStep:
