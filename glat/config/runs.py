@@ -199,6 +199,18 @@ def _training_faults(run: Run) -> list[str]:
     if training.schedule in ("linear", "exponential") and training.decay.start >= training.decay.end:
         what = f"{training.decay.start}, but it ends at {training.decay.end} of the steps (training.decay.end)"
         faults.append(f"training.decay.start: {what}; give a lower share")
+    if training.average is not None:
+        span = (training.average.last - 1) * training.average.every
+        if span >= training.steps:
+            what = f"{training.average.last} networks, {training.average.every} steps apart"
+            faults.append(f"training.average: {what}, but the training of {run.name} ends after {training.steps} steps")
+        if training.ema is not None:
+            faults.append(
+                "training.average: a training keeps one average; set training.ema or training.average to null"
+            )
+        if training.select == "best":
+            what = "averages the last networks, and training.select: best keeps another one"
+            faults.append(f"training.average: it {what}; set training.ema, or training.select: last")
     for stream in run.streams_from_scratch if training.freeze_backbone else ():
         what = f"the {stream} stream of {run.backbone} starts from random weights"
         remedy = f"name others in init.{stream}.{run.backbone}, or set 0 for it under training.by_backbone"

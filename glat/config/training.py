@@ -70,6 +70,13 @@ class Validation(Settings):
     patience: Count | None = None
 
 
+class LastNetworks(Settings):
+    """`average`: the mean of the last `last` networks, `every` steps apart, the last of all among them."""
+
+    last: Annotated[int, Field(ge=2)] = 5
+    every: Count = 1000
+
+
 class Execution(Settings):
     """How trainings and evaluations are executed: nothing here changes the mathematics, so no run depends on it.
 
@@ -123,11 +130,14 @@ class Training(Settings):
     backbone_learning_rate: Positive = 1.0
     select: Literal["last", "best"] = "last"
     validation: Validation = Validation()
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = off(None)
+    average: LastNetworks | None = off(None)
 
     @property
     def extendable(self) -> bool:
-        """Whether more steps continue the same training: no learning rate depends on how many there are in all."""
-        return self.schedule in ("constant", "plateau")
+        """Whether more steps continue the same training: neither a learning rate nor what is averaged depends on how many
+        there are in all."""
+        return self.schedule in ("constant", "plateau") and self.average is None
 
 
 class Trainings(Training):

@@ -164,6 +164,8 @@ def _train(
     if trainer.is_global_zero:
         if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
             raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
+        if module.average:
+            tagger.load_state_dict(module.average.weights)
         best = next((one for one in changing if isinstance(one, Best)), None)
         selected = best.take(module, trainer.global_step) if best else None
         save(best.step if best else settings.steps, done, selected=selected)

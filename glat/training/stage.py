@@ -7,6 +7,7 @@ Dropout alone is drawn by each process for its own clips: a function of (seed, k
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import lightning
@@ -24,6 +25,7 @@ from ..models.frontend import LogMel
 from ..models.tagger import Tagger
 from . import checkpoints
 from .augmentation import Augmented, augment
+from .averaging import Average
 from .batchnorm import synchronise
 from .best import Best
 from .freezing import FrozenBackbone
@@ -55,10 +57,12 @@ def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
 
 
 def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[lightning.Callback]:
-    """What changes a training from outside its steps: a backbone that is frozen at first, a learning rate that falls on a
-    plateau, and the choice of a network by validation clips."""
+    """What changes a training from outside its steps: an average of its networks, a backbone that is frozen at first, a
+    learning rate that falls on a plateau, and the choice of a network by validation clips."""
     settings = run.training
     found: list[lightning.Callback] = []
+    if settings.ema is not None or settings.average is not None:
+        found.append(Average(run))
     if settings.freeze_backbone:
         found.append(FrozenBackbone(settings.freeze_backbone))
     if settings.schedule == "plateau":
@@ -100,6 +104,11 @@ class Stage(lightning.LightningModule):
         # there waits for all that a GPU has to do.
         self.row: dict[str, Tensor] = {}
         self.reduction = 1.0  # of the learning rate, by a plateau of held-out clips
+        self.average: Average | None = None
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Within this context, the network has the weights that it would be used with: the averaged ones, if there are any."""
+        return self.average.in_use(self.tagger) if self.average else nullcontext()
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         parts, rank, seconds = self.run.training.accumulate, self.global_rank, self.tagger.seconds(batch["waveform"])
