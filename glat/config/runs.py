@@ -199,6 +199,8 @@ def _training_faults(run: Run) -> list[str]:
     if training.schedule in ("linear", "exponential") and training.decay.start >= training.decay.end:
         what = f"{training.decay.start}, but it ends at {training.decay.end} of the steps (training.decay.end)"
         faults.append(f"training.decay.start: {what}; give a lower share")
+    if training.mixup_pairs and not training.mixup_alpha:
+        faults.append("training.mixup_pairs: true, but training.mixup_alpha: 0 mixes nothing; set it above 0")
     if training.average is not None:
         span = (training.average.last - 1) * training.average.every
         if span >= training.steps:

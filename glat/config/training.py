@@ -42,6 +42,31 @@ class SpecAugment(Settings):
     mel_width: Natural = 8
 
 
+class WaveformMixup(Settings):
+    rate: Share = 0.0
+    alpha: Positive = 2.0
+
+
+class MixStyle(Settings):
+    rate: Share = 0.0
+    alpha: Positive = 0.4
+
+
+class Augmentation(Settings):
+    """Augmentation of later work than the paper: `glat.training.waveforms` and `glat.training.augmentation.mix_style` say what
+    each does."""
+
+    roll: Annotated[float, Field(ge=0)] = 0.0
+    gain: Annotated[float, Field(ge=0)] = 0.0
+    waveform_mixup: WaveformMixup = WaveformMixup()
+    mix_style: MixStyle = MixStyle()
+
+    @property
+    def of_waveforms(self) -> bool:
+        """Whether a clip's waveform differs from step to step."""
+        return bool(self.roll or self.gain or self.waveform_mixup.rate)
+
+
 class Plateau(Settings):
     """`schedule: plateau`: every `every` steps, mAP on training clips that no step trains on, a share `held_out` drawn by
     the run's seed; after more than `patience` looks in a row without a better one, the learning rate times `factor`."""
@@ -123,7 +148,10 @@ class Training(Settings):
     rise: Literal["linear", "exponential"] = off("linear")
     balanced: bool = True
     mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
+    mixup_pairs: bool = off(False)
     spec_augment: SpecAugment = SpecAugment()
+    augmentation: Augmentation = off(Augmentation())
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = off(0.0)
     gradient_clip: Positive | None = None
     sync_batchnorm: bool = True
     freeze_backbone: Natural = 0

@@ -22,6 +22,11 @@ def bce(scores: Tensor, target: Tensor) -> Tensor:
         return torch.where(finite.all(), loss, math.nan)
 
 
+def smooth(target: Tensor, share: float) -> Tensor:
+    """Targets (B, L) of which a share is spread over all classes: (1 - share) y + share / L (Szegedy et al., CVPR 2016)."""
+    return target if not share else (1 - share) * target + share / target.shape[1]
+
+
 def losses(streams: Streams, target: Tensor, frozen_global: bool = False) -> dict[str, Tensor]:
     """Loss of each stream and their sum (paper, eq. 5): BCE(y_g, y) + BCE(y_l, y); without BCE(y_g, y) if frozen."""
     parts = {"global": bce(streams.global_, target)}

@@ -30,8 +30,9 @@ from .batchnorm import synchronise
 from .best import Best
 from .freezing import FrozenBackbone
 from .heldout import HeldOut, held_out_clips
-from .losses import losses
+from .losses import losses, smooth
 from .optimisation import optimiser, rate_factor
+from .waveforms import augment_waveforms
 
 if TYPE_CHECKING:
     from ..config.runs import Run
@@ -72,7 +73,8 @@ def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[l
 
 class LogMels:
     """The log-mels of a corpus of `clips` clips. On a CPU, those of a small corpus are kept: there the front end, which has
-    nothing to learn, takes as long as a narrow network's step. Those of clips that are cropped anew each time are not."""
+    nothing to learn, takes as long as a narrow network's step. Those of clips that are cropped or augmented anew each time are
+    not."""
 
     MOST = 2**28  # bytes that are kept
 
@@ -99,7 +101,7 @@ class Stage(lightning.LightningModule):
     def __init__(self, tagger: Tagger, run: Run, clips: int, cropped: bool = False):
         super().__init__()
         self.tagger, self.run = tagger, run
-        self.logmels = LogMels(tagger.front_end, clips, cropped)
+        self.logmels = LogMels(tagger.front_end, clips, cropped or run.training.augmentation.of_waveforms)
         # What the last step measured on this process's clips, for the curve: on its device, since to read a number
         # there waits for all that a GPU has to do.
         self.row: dict[str, Tensor] = {}
@@ -129,10 +131,19 @@ class Stage(lightning.LightningModule):
 
     def augmented(self, batch: dict[str, Tensor]) -> Augmented:
         """The batch of all processes as it is trained on, from this one's part of it."""
-        settings, seed, step = self.run.training, self.run.seed, self.global_step
-        logmel, target = self.whole_batch(self.logmels(batch["waveform"], batch["index"]), batch["target"])
-        masks, mixing = (generator(use, seed, step) for use in (Use.MASKS, Use.MIXUP))
-        return augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
+        settings = self.run.training
+        waveform, target = batch["waveform"], batch["target"]
+
+        def draw(use: Use) -> np.random.Generator:
+            return generator(use, self.run.seed, self.global_step)
+
+        if settings.augmentation.of_waveforms:
+            parts = self.whole_batch(waveform.float() * 2.0**-15, target)
+            parts = augment_waveforms(*parts, settings.augmentation, self.run.audio.sample_rate, draw)
+            waveform, target = (part.chunk(self.trainer.world_size)[self.global_rank] for part in parts)
+        logmel, target = self.whole_batch(self.logmels(waveform, batch["index"]), target)
+        masks, mixing, style = map(draw, (Use.MASKS, Use.MIXUP, Use.MIX_STYLE))
+        return augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]), style)
 
     def losses_of(self, part: Augmented, number: int, seconds: float) -> dict[str, Tensor]:
         """The losses of a part of the batch, the `number`th of as many clips each, of `seconds`."""
@@ -143,7 +154,7 @@ class Stage(lightning.LightningModule):
             windows = [torch_generator(Use.TRAINING_WINDOWS, seed, self.global_step, place) for place in places]
         streams = self.tagger.from_logmel(part.logmel, seconds, windows, part.masked, part.keep_windows)
         frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
-        return losses(streams, part.target, frozen)
+        return losses(streams, smooth(part.target, self.run.training.label_smoothing), frozen)
 
     def optimizer_zero_grad(self, *arguments) -> None:
         """As Lightning has it, but for a batch in parts, where it would clear the gradients of all parts but the last."""
@@ -232,7 +243,8 @@ class Batches(lightning.LightningDataModule):
         # Unbalanced is balanced over a single class that every clip has.
         labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
         left_out = held_out_clips(self.run, len(packs))
-        batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
+        clips = settings.batch_size * (2 if settings.mixup_pairs else 1)
+        batches = BalancedBatches(labels, clips, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             Crops(packs),
