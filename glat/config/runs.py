@@ -66,6 +66,13 @@ class Run(Settings):
         return [stream for stream in ("global", "local") if stream not in begun and (self.glat or stream == "global")]
 
     @property
+    def frozen_streams(self) -> set[str]:
+        """The streams of GL-AT that are kept as they are."""
+        if self.glat is None:
+            return set()
+        return {*self.training.freeze, *(["global"] if self.glat.training == "frozen_global" else [])}
+
+    @property
     def published(self) -> bool:
         """Whether its weights were trained elsewhere: it has no packs to train on."""
         return not self.packs
@@ -199,6 +206,14 @@ def _training_faults(run: Run) -> list[str]:
     if training.schedule in ("linear", "exponential") and training.decay.start >= training.decay.end:
         what = f"{training.decay.start}, but it ends at {training.decay.end} of the steps (training.decay.end)"
         faults.append(f"training.decay.start: {what}; give a lower share")
+    if training.freeze and run.glat:
+        for name in sorted(set(training.freeze) & set(run.streams_from_scratch)):
+            remedy = f"name others in init.{name}.{run.backbone}, or take it out"
+            faults.append(f"training.freeze: the {name} stream of {run.backbone} has random weights; {remedy}")
+        if run.frozen_streams == {"global", "local"}:
+            faults.append("training.freeze: both streams are frozen, which leaves nothing to train; take one out")
+        if run.glat.sharing != "none":
+            faults.append(f"training.freeze: glat.sharing {run.glat.sharing!r} shares what it freezes; set 'none'")
     if training.mixup_pairs and not training.mixup_alpha:
         faults.append("training.mixup_pairs: true, but training.mixup_alpha: 0 mixes nothing; set it above 0")
     if training.average is not None:

@@ -6,11 +6,12 @@ Defaults are those of params.yaml (a test compares them), for checkpoints, runs 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings, Share, off
+from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings, Share, UniqueList, off
 
 
 class Glat(Settings):
@@ -102,6 +103,28 @@ class LastNetworks(Settings):
     every: Count = 1000
 
 
+class Distillation(Settings):
+    """Learning from a teacher: `glat.training.distillation`. The loss of a stream is (1 - weight) times that of the labels
+    and `weight` times that of the teacher's scores, at a `temperature`. known: the least share of the training clips, and of
+    the classes, that it must score."""
+
+    teacher: InputPath
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.9
+    temperature: Positive = 1.0
+    stream: Literal["both", "global", "local"] = "both"
+    known: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+    @property
+    def file(self) -> Path:
+        """The file itself: of a run's folder, what `glat teach` writes there."""
+        return Path(self.teacher) if self.teacher.endswith((".h5", ".hdf5")) else Path(self.teacher) / "teacher.h5"
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that learn from it."""
+        return ("global", "local") if self.stream == "both" else (self.stream,)
+
+
 class Execution(Settings):
     """How trainings and evaluations are executed: nothing here changes the mathematics, so no run depends on it.
 
@@ -156,10 +179,13 @@ class Training(Settings):
     sync_batchnorm: bool = True
     freeze_backbone: Natural = 0
     backbone_learning_rate: Positive = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = off(1.0)
+    freeze: UniqueList[Literal["global", "local"]] = off([])
     select: Literal["last", "best"] = "last"
     validation: Validation = Validation()
     ema: Annotated[float, Field(gt=0, lt=1)] | None = off(None)
     average: LastNetworks | None = off(None)
+    distillation: Distillation | None = off(None)
 
     @property
     def extendable(self) -> bool:

@@ -22,6 +22,7 @@ from ..lib.errors import GlatError, tell
 from ..lib.provenance import maker
 from . import checkpoints, convergence, resume, stage
 from .best import Best
+from .distillation import read_teacher
 from .progress import Curve, EndAtOnce, Kept, PlainProgress, decided_by_first, run_lock
 from .stage import Batches, Stage
 
@@ -91,6 +92,7 @@ def _train(
     hardware.use_tf32(True)
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
     synchronised = world > 1 and settings.sync_batchnorm
+    teacher = read_teacher(run, packs)
     tagger = stage.network(run, classes, accelerator if synchronised else None)
     if execution.compile:
         stage.compile_backbones(tagger)
@@ -149,7 +151,10 @@ def _train(
             benchmark=accelerator == "gpu",  # cuDNN's fastest algorithms for shapes that stay
             default_root_dir=folder,
         )
-        module, batches = Stage(tagger, run, len(packs), packs.longer), Batches(run, packs, start, execution.workers)
+        module, batches = (
+            Stage(tagger, run, len(packs), packs.longer),
+            Batches(run, packs, start, execution.workers, teacher),
+        )
         try:
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:

@@ -16,11 +16,11 @@ def optimiser(tagger: Tagger, settings: Training, fused: bool = False) -> torch.
     that are trained. fused: one kernel for all weights, on a GPU."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(
-        rates(tagger, settings.learning_rate, settings.backbone_learning_rate),
+        rates(tagger, settings.learning_rate, settings.backbone_learning_rate, settings.layer_decay),
         lr=settings.learning_rate,
         amsgrad=settings.amsgrad,
         weight_decay=settings.weight_decay,
-        **({"fused": True} if fused else {}),
+        fused=fused or None,
     )
 
 

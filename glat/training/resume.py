@@ -31,7 +31,7 @@ from . import stage
 # Facts of which the hash alone is known.
 HASHED = (
     "code", "waveforms", "clips", "lengths", "labels", "classes", "init.global", "init.local", "init_classes.global",
-    "init_classes.local", "validation clips",
+    "init_classes.local", "validation clips", "teacher",
 )  # fmt: skip
 
 
@@ -45,11 +45,13 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
     unused = {"sync_batchnorm"} | ({"steps"} if training.extendable else set())
     unused |= {"plateau"} if training.schedule != "plateau" else set()
     unused |= {"decay"} if training.schedule not in ("linear", "exponential") else set()
+    unused |= {"freeze"} if run.glat is None else set()
     unused |= {"rise"} if not training.warmup else set()
     unused |= {"validation"} if training.select != "best" else set()
     apart = {"dataset", "name", "init", "init_classes", "packs", "validation_packs", "training"}
     settings = run.model_dump(exclude=apart)
-    settings["training"] = training.model_dump(exclude=unused)
+    settings["training"] = training.model_dump(exclude=dict.fromkeys(unused, True) | {"distillation": {"teacher"}})
+    teacher = {"teacher": digest(training.distillation.file)} if training.distillation else {}
     parts = 1 if training.sync_batchnorm else execution.processes
     return _flat(settings) | {
         "clips of a batch norm": training.batch_size // (parts * training.accumulate),
@@ -57,6 +59,7 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
         **_of_packs(packs),
         "classes": _hash(*packs.classes["mid"]),
         **({"validation clips": _hash(*_of_packs(validation).values())} if validation else {}),
+        **teacher,
         **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},
         **{f"init_classes.{stream}": digest(path) for stream, path in run.init_classes.items()},
     }

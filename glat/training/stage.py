@@ -28,7 +28,8 @@ from .augmentation import Augmented, augment
 from .averaging import Average
 from .batchnorm import synchronise
 from .best import Best
-from .freezing import FrozenBackbone
+from .distillation import Lesson, Lessons, Teacher
+from .freezing import FrozenBackbone, FrozenStreams
 from .heldout import HeldOut, held_out_clips
 from .losses import losses, smooth
 from .optimisation import optimiser, rate_factor
@@ -45,6 +46,8 @@ def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None 
     """
     torch.manual_seed(torch_seed(Use.INITIALISATION, run.seed))
     tagger = checkpoints.build(run, classes).to(memory_format=torch.channels_last)
+    for stream in run.frozen_streams:
+        tagger.backbones()[stream].requires_grad_(False)
     return synchronise(tagger, synchronise_on) if synchronise_on else tagger
 
 
@@ -58,12 +61,14 @@ def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
 
 
 def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[lightning.Callback]:
-    """What changes a training from outside its steps: an average of its networks, a backbone that is frozen at first, a
+    """What changes a training from outside its steps: an average of its networks, what is frozen, always or at first, a
     learning rate that falls on a plateau, and the choice of a network by validation clips."""
     settings = run.training
     found: list[lightning.Callback] = []
     if settings.ema is not None or settings.average is not None:
         found.append(Average(run))
+    if run.frozen_streams:
+        found.append(FrozenStreams(run.frozen_streams))
     if settings.freeze_backbone:
         found.append(FrozenBackbone(settings.freeze_backbone))
     if settings.schedule == "plateau":
@@ -133,14 +138,19 @@ class Stage(lightning.LightningModule):
         """The batch of all processes as it is trained on, from this one's part of it."""
         settings = self.run.training
         waveform, target = batch["waveform"], batch["target"]
+        if "lesson" in batch:  # is mixed as the labels are
+            target = torch.cat([target, batch["lesson"]], 1)
 
         def draw(use: Use) -> np.random.Generator:
             return generator(use, self.run.seed, self.global_step)
 
         if settings.augmentation.of_waveforms:
-            parts = self.whole_batch(waveform.float() * 2.0**-15, target)
-            parts = augment_waveforms(*parts, settings.augmentation, self.run.audio.sample_rate, draw)
-            waveform, target = (part.chunk(self.trainer.world_size)[self.global_rank] for part in parts)
+            world, rank = self.trainer.world_size, self.global_rank
+            waveform, target = self.whole_batch(waveform.float() * 2.0**-15, target)
+            waveform, target = augment_waveforms(
+                waveform, target, settings.augmentation, self.run.audio.sample_rate, draw
+            )
+            waveform, target = waveform.chunk(world)[rank], target.chunk(world)[rank]
         logmel, target = self.whole_batch(self.logmels(waveform, batch["index"]), target)
         masks, mixing, style = map(draw, (Use.MASKS, Use.MIXUP, Use.MIX_STYLE))
         return augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]), style)
@@ -153,8 +163,10 @@ class Stage(lightning.LightningModule):
             places = range(number * clips, (number + 1) * clips)  # in the batch
             windows = [torch_generator(Use.TRAINING_WINDOWS, seed, self.global_step, place) for place in places]
         streams = self.tagger.from_logmel(part.logmel, seconds, windows, part.masked, part.keep_windows)
-        frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
-        return losses(streams, smooth(part.target, self.run.training.label_smoothing), frozen)
+        settings, (target, *lesson) = self.run.training, part.target.split(self.run.classes, 1)
+        lesson = Lesson(*lesson) if lesson else None
+        target = smooth(target, settings.label_smoothing)
+        return losses(streams, target, self.run.frozen_streams, lesson, settings.distillation)
 
     def optimizer_zero_grad(self, *arguments) -> None:
         """As Lightning has it, but for a batch in parts, where it would clear the gradients of all parts but the last."""
@@ -234,9 +246,9 @@ class FromStep:
 class Batches(lightning.LightningDataModule):
     """The training batches of a run from its packs, each process its own part of the same batch k."""
 
-    def __init__(self, run: Run, packs: Packs, start: int, workers: int = 0):
+    def __init__(self, run: Run, packs: Packs, start: int, workers: int = 0, teacher: Teacher | None = None):
         super().__init__()
-        self.run, self.packs, self.start, self.workers = run, packs, start, workers
+        self.run, self.packs, self.start, self.workers, self.teacher = run, packs, start, workers, teacher
 
     def train_dataloader(self) -> DataLoader:
         settings, packs = self.run.training, self.packs
@@ -247,7 +259,7 @@ class Batches(lightning.LightningDataModule):
         batches = BalancedBatches(labels, clips, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
-            Crops(packs),
+            Lessons(packs, self.teacher) if self.teacher else Crops(packs),
             batch_sampler=sampler,
             collate_fn=as_is,
             num_workers=self.workers,
