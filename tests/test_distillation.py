@@ -1,4 +1,4 @@
-"""Learning from a teacher: its file against the training clips, the loss against EfficientAT's, and the whole recipe at once."""
+"""Learning from a teacher: its file against the training clips, the loss against EfficientAT's, the whole recipe at once."""
 
 import h5py
 import numpy as np
@@ -29,7 +29,7 @@ def project(corpus_project):
 
 def teacher_file(path, names, logits, mids=None, key="clip"):
     with h5py.File(path, "w") as file:
-        file[key], file["logits"] = np.array(names, object), logits
+        file[key], file["logits"] = [str(name) for name in names], logits
         if mids is not None:
             file["mid"] = mids.astype(object)
     return path.as_posix()
@@ -50,7 +50,7 @@ def test_a_teacher_s_clips_and_classes_are_found_in_any_order(project, params, c
     )
     teacher = read_teacher(taught(params, path, temperature=2.0), packs)
     told = capsys.readouterr().err
-    assert f"1 of the 24 training clips are not among the teacher's, {clips[rows[-1]]!r} the first" in told
+    assert f"1 of the 24 training clips are not among the teacher's, {str(clips[rows[-1]])!r} the first" in told
     assert "1 of the 16 classes are not among the teacher's" in told and told.count("no loss by the teacher") == 2
     known = np.ones((24, 16), bool)
     known[rows[-1]], known[:, np.setdiff1d(range(16), columns)] = False, False

@@ -21,7 +21,7 @@ from conftest import ROOT
 from test_dependencies import forget
 
 from glat.config.runs import read_run, resolve, write_run
-from glat.config.training import Execution, Plateau, SpecAugment, Training
+from glat.config.training import Augmentation, Execution, Plateau, SpecAugment, Training
 from glat.data.packs.read import Packs
 from glat.lib import dependencies, hardware
 from glat.lib.errors import GlatError
@@ -240,7 +240,11 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
         spec_augment=SpecAugment(time_stripes=1, mel_stripes=1),
         schedule="plateau",
         plateau=Plateau(every=1, patience=0, held_out=0.2),  # 5 clips, which two processes don't share evenly
-    )
+        augmentation=Augmentation(roll=0.1, gain=6, waveform_mixup={"rate": 0.5}),
+        mixup_pairs=True,
+        accumulate=2,
+        ema=0.5,
+    ).model_copy(update={"hop": 1600})
     how = {"accelerator": "cpu", "precision": "float32", "log_every": 3}
     write_run(run, project / "two/config.yaml")
     process = started(in_double_precision_to_be_resumed, "two", threads=2, **how, devices=2)

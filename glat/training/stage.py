@@ -118,17 +118,20 @@ class Stage(lightning.LightningModule):
         return self.average.in_use(self.tagger) if self.average else nullcontext()
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        parts, rank, seconds = self.run.training.accumulate, self.global_rank, self.tagger.seconds(batch["waveform"])
+        parts, rank, world = self.run.training.accumulate, self.global_rank, self.trainer.world_size
+        seconds = self.tagger.seconds(batch["waveform"])
         if parts > 1:
             self.optimizers().zero_grad()  # here, not between the last part's loss and its gradient: `optimizer_zero_grad`
         whole = self.augmented(batch)
         torch.manual_seed(torch_seed(Use.DROPOUT, self.run.seed, self.global_step, rank))
         self.row = {}
-        for number in range(rank * parts, (rank + 1) * parts):
-            values = self.losses_of(whole.part(number, parts * self.trainer.world_size), number, seconds)
+        for number in range(
+            rank, parts * world, world
+        ):  # so that each part is of the same clips for any number of processes
+            values = self.losses_of(whole.part(number, parts * world), number, seconds)
             values = {name: value / parts for name, value in values.items()}
             self.row = {name: value.detach() + self.row.get(name, 0.0) for name, value in values.items()}
-            if number < (rank + 1) * parts - 1:
+            if number + world < parts * world:
                 with torch.autocast(self.device.type, enabled=False):
                     values["loss"].backward()
         self.check_on_cpu(self.global_step + 1)
