@@ -12,8 +12,8 @@ from .freezing import rates
 
 
 def optimiser(tagger: Tagger, settings: Training, fused: bool = False) -> torch.optim.Optimizer:
-    """Adam (paper), or AdamW (Loshchilov and Hutter, ICLR 2019), which PaSST and EfficientAT train with, over all weights
-    that are trained. fused: one kernel for all weights, on a GPU."""
+    """Adam (paper), or AdamW (Loshchilov and Hutter, ICLR 2019), which PaSST trains with and EfficientAT offers, over all
+    weights that are trained. fused: one kernel for all weights, on a GPU."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(
         rates(tagger, settings.learning_rate, settings.backbone_learning_rate, settings.layer_decay),
