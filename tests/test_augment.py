@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from glat.config.training import Training
-from glat.training.augmentation import augment, mix, pairs, spec_augment, stripes
+from glat.config.training import Augmentation, MixStyle, Training
+from glat.training.augmentation import augment, mix, mix_style, pairs, spec_augment, stripes
+from glat.training.losses import smooth
+from glat.training.waveforms import augment_waveforms
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -133,3 +135,85 @@ def test_input_is_not_changed_in_place():
     kept = logmel.clone(), target.clone()
     augment(logmel, target, settings_of(2, 1.0), rng(), rng())
     assert torch.equal(logmel, kept[0]) and torch.equal(target, kept[1])
+
+
+@pytest.mark.parametrize("where", ["clip", "windows"])
+def test_clips_are_mixed_two_by_two_as_panns_do(where):
+    """PANNs' `do_mixup` of what is masked behind the normalisation, for which any affine map of the bands stands."""
+    logmel, target = torch.randn(6, 1, 40, 16), torch.rand(6, 3)
+    pairwise = settings_of(2, 1.0, where).model_copy(update={"mixup_pairs": True})
+    found = augment(logmel, target, pairwise, rng(1), rng(2), (2, 10))
+    keep, weight = spec_augment(logmel.shape, rng(1), 2, 10, 2, 4), torch.from_numpy(rng(2).beta(1, 1, 3)).float()
+    masked = (1.5 * logmel - 2) * keep
+    lam = weight.view(-1, 1, 1, 1)
+    torch.testing.assert_close(
+        (1.5 * found.masked.logmel - 2) * found.masked.keep, masked[::2] * lam + masked[1::2] * (1 - lam)
+    )
+    torch.testing.assert_close(found.logmel, logmel[::2] * lam + logmel[1::2] * (1 - lam))
+    torch.testing.assert_close(found.target, target[::2] * lam[:, :, 0, 0] + target[1::2] * (1 - lam[:, :, 0, 0]))
+    assert found.keep_windows is None if where == "clip" else found.keep_windows.shape == (6, 1, 10, 16)
+
+
+def test_mix_style_gives_each_band_statistics_between_its_own_and_another_s():
+    logmel = torch.randn(8, 1, 200, 5) * torch.rand(8, 1, 1, 5) * 9 + torch.randn(8, 1, 1, 5) * 30
+    found, draw = mix_style(logmel, rng(3), 0.4), rng(3)
+    shares, others = draw.beta(0.4, 0.4, 8), draw.permutation(8)
+    for i in range(8):
+        for band in range(5):
+            mine, other = logmel[i, 0, :, band], logmel[others[i], 0, :, band]
+            expected = [shares[i] * f(mine) + (1 - shares[i]) * f(other) for f in (torch.mean, torch.std)]
+            new = found[i, 0, :, band]
+            torch.testing.assert_close(
+                torch.stack([new.mean(), new.std()]), torch.stack(expected).float(), rtol=1e-3, atol=1e-3
+            )
+            assert torch.corrcoef(torch.stack([mine, new]))[0, 1] > 0.9999, "nothing but its statistics changes"
+    on = Training(
+        augmentation=Augmentation(mix_style=MixStyle(rate=0.5)),
+        mixup_alpha=0.0,
+        spec_augment={"time_stripes": 0, "mel_stripes": 0},
+    )
+    styled = [
+        not torch.equal(augment(logmel, torch.zeros(8, 1), on, rng(), rng(), None, rng(k)).logmel, logmel)
+        for k in range(60)
+    ]
+    assert 15 < sum(styled) < 45
+
+
+def waveforms(**settings):
+    """Eight clips of half a second whose samples all differ, before and after, at 100 Hz."""
+    waveform, target = torch.arange(400.0).view(8, 50) / 400 + 0.1, torch.eye(8)
+    return waveform, *augment_waveforms(waveform, target, Augmentation(**settings), 100, lambda use: rng(int(use)))
+
+
+def test_waveforms_are_rolled_by_up_to_so_many_seconds():
+    before, after, target = waveforms(roll=0.04)
+    shifts = [
+        next(s for s in range(-4, 5) if torch.equal(one.roll(s), new)) for one, new in zip(before, after, strict=True)
+    ]
+    assert len(set(shifts)) > 2 and torch.equal(target, torch.eye(8))
+
+
+def test_waveforms_are_amplified_by_up_to_so_many_decibels():
+    before, after, _ = waveforms(gain=6.0)
+    gain = 20 * (after / before).log10()
+    torch.testing.assert_close(gain, gain[:, :1].expand(8, 50), rtol=0, atol=1e-4)
+    assert gain.abs().max() <= 6 and gain.min() < -1 and gain.max() > 1
+
+
+def test_waveforms_are_mixed_with_another_of_the_batch_and_stay_the_louder():
+    before, after, target = waveforms(waveform_mixup={"rate": 0.5, "alpha": 2.0})
+    centred = before - before.mean(1, keepdim=True)
+    mixed = (target.count_nonzero(1) == 2).tolist()
+    assert 0 < sum(mixed) < 8
+    for i in range(8):
+        assert target[i].sum() == pytest.approx(1) and target[i, i] >= 0.5
+        expected = target[i] @ centred if mixed[i] else before[i]
+        torch.testing.assert_close(after[i], expected, rtol=1e-4, atol=1e-5)
+    before, after, target = waveforms(waveform_mixup={"rate": 0.0})
+    assert torch.equal(before, after) and torch.equal(target, torch.eye(8))
+
+
+def test_smoothed_labels_still_sum_to_as_much():
+    target = torch.tensor([[1.0, 0, 0, 0], [0.5, 0.5, 0, 0]])
+    torch.testing.assert_close(smooth(target, 0.2)[0], torch.tensor([0.85, 0.05, 0.05, 0.05]))
+    assert smooth(target, 0.2).sum(1).tolist() == pytest.approx([1, 1]) and smooth(target, 0.0) is target

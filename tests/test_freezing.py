@@ -4,11 +4,13 @@ import pytest
 import torch
 from test_training import equal, killed_at, rows, run_with, train, weights
 
+from glat.config.runs import faults_of, split_packs
+from glat.config.training import Validation
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError
 from glat.models import Backbone, build
 from glat.training import stage
-from glat.training.freezing import trained_weights
+from glat.training.freezing import blocks, rates, trained_weights
 
 
 @pytest.fixture
@@ -144,3 +146,60 @@ def test_a_backbone_of_one_s_own_says_what_its_classifier_is(params):
         GlatError, match=r"Mine\.classifier names 'fc', which is none of its modules; name those that class"
     ):
         trained_weights(tagger)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "first"),
+    [
+        ("cnn10", ["bn0", "conv_block1", "conv_block2", "conv_block3", "conv_block4"]),
+        ("resnet38", ["bn0", "conv_block1", "resnet.layer1.0", "resnet.layer1.1"]),
+    ],
+)
+def test_blocks_are_a_backbone_s_modules_and_each_of_several_of_one_kind(params, backbone, first):
+    found = stage.checkpoints.untrained(run_of(params, backbone)).backbones()["global"]
+    names = {weight: name for name, weight in found.named_parameters()}
+    parts = blocks(found)
+    for prefix, weights_of in zip(first, parts, strict=False):
+        assert {names[one] for one in weights_of} == {name for name in names.values() if name.startswith(f"{prefix}.")}
+    apart = [one for part in parts for one in part]
+    assert len(set(apart)) == len(apart) and names.keys() - set(apart) == {
+        weight for weight, name in names.items() if name.startswith("fc")
+    }
+
+
+@pytest.mark.parametrize("sharing", ["none", "backbone"])
+def test_each_block_learns_slower_than_the_one_above_it(params, sharing):
+    run = run_of(params, glat={"sharing": sharing})
+    tagger = stage.checkpoints.untrained(run)
+    groups = rates(tagger, 0.1, 0.5, decay=0.8)
+    of = {weight: group["lr"] for group in groups for weight in group["params"]}
+    assert sum(len(group["params"]) for group in groups) == len(of) == len(list(tagger.parameters()))
+    for found in tagger.backbones().values():
+        rate = {name: of[weight] for name, weight in found.named_parameters()}
+        assert groups[0]["lr"] == rate["fc1.weight"] == rate["fc_audioset.bias"] == 0.1
+        expected = [0.05 * 0.8**depth for depth in (1, 2, 3, 4, 5)]
+        names = ["conv_block4.conv2", "conv_block3.bn1", "conv_block2.conv1", "conv_block1.bn2", "bn0"]
+        assert [rate[f"{name}.weight"] for name in names] == pytest.approx(expected)
+
+
+def test_a_frozen_stream_stays_as_it_was_and_the_backbone_alone_is_trained(project, params):
+    train(run_of(params, steps=1), project / "plain")
+    start = {"global": str(project / "plain/checkpoint.pt"), "local": str(project / "plain/checkpoint.pt")}
+    validation = {"select": "best", "validation": Validation(every=1)}  # looks, which leave all in training mode
+    run = run_of(params, glat={}, dropout=1.0, init=start, steps=3, freeze=["local"], **validation)
+    run = run.model_copy(update={"validation_packs": split_packs(params, "mini", ["eval"])})
+    assert not faults_of(params, run) and run.frozen_streams == {"local"}
+    train(run, project / "a")
+    begun, last = at_the_start(run), weights(project / "a")
+    assert moved(begun, last) == {key for key in begun if key.startswith("network.global_stream.")}
+    assert run_of(params, freeze=["global"]).frozen_streams == set(), "the backbone alone is trained all the same"
+
+
+def test_what_may_not_be_frozen_is_refused(params):
+    start = {"global": "a.pt", "local": "a.pt"}
+    told = lambda glat, **more: " ".join(faults_of(params, run_of(params, glat=glat, **more)))
+    assert "the local stream of cnn10 has random weights" in told({}, freeze=["local"])
+    assert "both streams are frozen" in told({}, freeze=["local", "global"], init=start)
+    assert "glat.sharing 'backbone' shares what it freezes" in told(
+        {"sharing": "backbone"}, freeze=["local"], init=start
+    )

@@ -1,5 +1,6 @@
 """Training and tagging on a GPU; skipped where there is none."""
 
+import h5py
 import lightning
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ import torch
 from test_training import run_with, train
 
 import glat
+from glat.config.training import Augmentation, Distillation
+from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError
 from glat.training import checkpoints
 
@@ -38,10 +41,19 @@ class NoWaiting(lightning.Callback):
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_no_step_waits_for_the_gpu(project, params, method):
+RECIPE = {
+    "augmentation": Augmentation(roll=0.1, gain=6, waveform_mixup={"rate": 0.5}, mix_style={"rate": 0.5}),
+    "mixup_alpha": 1.0, "mixup_pairs": True, "label_smoothing": 0.1, "optimizer": "adamw", "weight_decay": 0.01,
+    "accumulate": 2, "layer_decay": 0.7, "ema": 0.9, "distillation": Distillation(teacher="teacher.h5"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "settings"), [*((method, {}) for method in METHODS), ({}, RECIPE)])
+def test_no_step_waits_for_the_gpu(project, params, method, settings):
     steps = NoWaiting(first=5, last=15)
-    run = run_with(params, method, steps=400)  # a line of progress each 20 steps
+    run = run_with(params, method, steps=400, **settings)  # a line of progress each 20 steps
+    with h5py.File("teacher.h5", "w") as file:
+        file["clip"], file["logits"] = Packs(run.packs).clips, np.zeros((24, 16), np.float32)
     train(run, project / "a", [steps], accelerator="gpu", log_every=50, checkpoint_every=1000, workers=1)
     assert steps.looked
 

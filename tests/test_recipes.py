@@ -97,3 +97,22 @@ def test_talnets_masks_are_as_long_as_the_others():
         for name, rate in (("talnet", 40), ("cnn10", 100))
     }
     assert abs(seconds["talnet"] - seconds["cnn10"]) <= 0.5 / 40
+
+
+def test_panns_trains_as_their_released_code_does():
+    settings = yaml.safe_load((ROOT / "recipes/panns.yaml").read_text())
+    made, params = runs("panns.yaml"), load(ROOT / "params.yaml", settings)
+    assert faults(params, "table1") == [] and {run.backbone for run in made} == {"cnn10", "resnet38"}
+    assert params.execution_of("audioset").precision == "float32"
+    for run in made:
+        training = run.training
+        assert (training.steps, training.batch_size, training.learning_rate) == (1_000_000, 32, 1e-3)
+        assert training.amsgrad and training.mixup_pairs and training.mixup_alpha == 1 and not training.sync_batchnorm
+        assert (run.width, run.dropout, run.hop) == (1.0, 1.0, 320) and not any(run.init.values())
+    # What it marks is what differs from params.yaml, and nothing else does.
+    text = (ROOT / "recipes/panns.yaml").read_text().splitlines()
+    marked = {line.split(":")[0].strip() for line in text if " # [differs]" in line}
+    plain = load(ROOT / "params.yaml", {"dataset": "audioset"})
+    theirs, ours = (one.training_of("audioset", "cnn10").model_dump() for one in (params, plain))
+    differing = {key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key)}
+    assert differing | {"backbones", "precision"} == marked

@@ -21,7 +21,7 @@ from conftest import ROOT
 from test_dependencies import forget
 
 from glat.config.runs import read_run, resolve, write_run
-from glat.config.training import Execution, Plateau, SpecAugment, Training
+from glat.config.training import Augmentation, Execution, Plateau, SpecAugment, Training
 from glat.data.packs.read import Packs
 from glat.lib import dependencies, hardware
 from glat.lib.errors import GlatError
@@ -31,6 +31,7 @@ from glat.models.frontend import LogMel
 from glat.scoring.metrics import summary
 from glat.training import checkpoints, fit, progress, resume, stage
 from glat.training.heldout import HeldOut, held_out_clips
+from glat.training.losses import bce
 
 EXECUTION = {"checkpoint_every": 2, "log_every": 2}
 CURVE = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm")
@@ -196,12 +197,12 @@ def test_the_local_stream_is_scored_with_its_own_loss():
     assert values["loss_global"].item() == pytest.approx(-(np.log(0.8) + np.log(0.9)) / 2)
     assert values["loss_local"].item() == pytest.approx(-(np.log(0.6) + np.log(0.7)) / 2)
     assert values["loss"].item() == pytest.approx(values["loss_global"].item() + values["loss_local"].item())
-    assert stage.losses(streams, target, frozen_global=True)["loss"] == values["loss_local"]
+    assert stage.losses(streams, target, {"global"})["loss"] == values["loss_local"]
 
 
 def test_saturated_scores_have_finite_loss_and_gradient():
     score = torch.tensor([[1.0, 0.0]], requires_grad=True)
-    loss = stage.bce(score, torch.tensor([[0.0, 1.0]]))
+    loss = bce(score, torch.tensor([[0.0, 1.0]]))
     loss.backward()
     assert loss.isfinite() and score.grad.isfinite().all()
 
@@ -239,7 +240,11 @@ def test_two_processes_train_as_one_with_the_same_batches(project, params, monke
         spec_augment=SpecAugment(time_stripes=1, mel_stripes=1),
         schedule="plateau",
         plateau=Plateau(every=1, patience=0, held_out=0.2),  # 5 clips, which two processes don't share evenly
-    )
+        augmentation=Augmentation(roll=0.1, gain=6, waveform_mixup={"rate": 0.5}),
+        mixup_pairs=True,
+        accumulate=2,
+        ema=0.5,
+    ).model_copy(update={"hop": 1600})
     how = {"accelerator": "cpu", "precision": "float32", "log_every": 3}
     write_run(run, project / "two/config.yaml")
     process = started(in_double_precision_to_be_resumed, "two", threads=2, **how, devices=2)
@@ -275,8 +280,8 @@ def test_a_loss_that_was_not_finite_between_two_lines_is_saved_nowhere(project, 
     """As on a GPU, where it is looked at with a line of the curve and before anything is saved."""
     losses, count = stage.losses, iter(range(100))
 
-    def once(streams, target, frozen):
-        found = losses(streams, target, frozen)
+    def once(*given):
+        found = losses(*given)
         return found | {"loss_local": found["loss_local"] * (torch.nan if next(count) == 2 else 1)}
 
     monkeypatch.setattr(stage.Stage, "check_on_cpu", lambda self, step: None)

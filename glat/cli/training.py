@@ -55,6 +55,19 @@ def _settings_if_any():
 
 
 @app.command()
+def teach(config: RunFile, threads: Threads = 0) -> None:
+    """Score a trained run's own training clips, for another network to learn from (training.distillation)."""
+    from ..config.runs import read_run
+
+    run = read_run(config)
+    params = load_params(run.dataset)
+    from ..scoring.teaching import teach
+
+    how = {"execution": params.execution_of(run.dataset, run.backbone), "threads": threads}
+    teach(config.parent / "checkpoint.pt", config.parent / "teacher.h5", params.evaluation, **how)
+
+
+@app.command()
 def evaluate(config: RunFile, threads: Threads = 0) -> None:
     """Score a trained run on the evaluation clips, with intervals."""
     from ..config.runs import evaluation_packs, read_run

@@ -24,7 +24,7 @@ from .network import Model, Network, short
 from .params import Params
 from .settings import Waveform
 from .training import Glat, Training
-from .types import Count, Dropout, Hop, Name, Natural, Settings
+from .types import Count, Dropout, Hop, Name, Natural, Settings, off
 
 Stream = Literal["global", "local"]
 
@@ -35,7 +35,7 @@ class Run(Settings):
     dataset: Name
     name: Name
     backbone: Name | Model
-    network: Network | None = None  # of a library or of one's own; None: one of the project's
+    network: Network | None = off(None)  # of a library or of one's own; None: one of the project's
     width: Annotated[float, Field(gt=0, allow_inf_nan=True)]  # infinite: there is none for this backbone
     dropout: Dropout
     hop: Hop
@@ -75,6 +75,13 @@ class Run(Settings):
         if self.glat and begun and self.glat.sharing == "backbone":
             return []
         return [stream for stream in ("global", "local") if stream not in begun and (self.glat or stream == "global")]
+
+    @property
+    def frozen_streams(self) -> set[str]:
+        """The streams of GL-AT that are kept as they are."""
+        if self.glat is None:
+            return set()
+        return {*self.training.freeze, *(["global"] if self.glat.training == "frozen_global" else [])}
 
     @property
     def published(self) -> bool:
@@ -177,6 +184,9 @@ def faults_of(params: Params, run: Run) -> list[str]:
             f"datasets.{run.dataset}: training.batch_size {run.training.batch_size}{of} does not divide among "
             f"{execution.devices} devices on {execution.nodes} nodes (execution.devices, execution.nodes)"
         )
+    elif run.training.batch_size % (execution.processes * run.training.accumulate):
+        share = f"the {run.training.batch_size // execution.processes} clips of a batch that a process has"
+        faults.append(f"training.accumulate: {run.training.accumulate} parts, but {share} don't divide into as many")
     for key, named in (("global", params.init.global_), ("local", params.init.local)):
         path = run.init[key]
         if path and path == named.get(run.backbone) and Path(path).is_relative_to(layout.RUNS / run.dataset):
@@ -220,6 +230,31 @@ def _unfit(run: Run, tau: float, least: float) -> str:
 def _training_faults(run: Run) -> list[str]:
     """What of a run's training can't be done with its weights to start from and its validation clips."""
     training, faults = run.training, []
+    if training.schedule in ("linear", "exponential") and training.decay.start >= training.decay.end:
+        what = f"{training.decay.start}, but it ends at {training.decay.end} of the steps (training.decay.end)"
+        faults.append(f"training.decay.start: {what}; give a lower share")
+    if training.freeze and run.glat:
+        for name in sorted(set(training.freeze) & set(run.streams_from_scratch)):
+            remedy = f"name others in init.{name}.{run.backbone}, or take it out"
+            faults.append(f"training.freeze: the {name} stream of {run.backbone} has random weights; {remedy}")
+        if run.frozen_streams == {"global", "local"}:
+            faults.append("training.freeze: both streams are frozen, which leaves nothing to train; take one out")
+        if run.glat.sharing != "none":
+            faults.append(f"training.freeze: glat.sharing {run.glat.sharing!r} shares what it freezes; set 'none'")
+    if training.mixup_pairs and not training.mixup_alpha:
+        faults.append("training.mixup_pairs: true, but training.mixup_alpha: 0 mixes nothing; set it above 0")
+    if training.average is not None:
+        span = (training.average.last - 1) * training.average.every
+        if span >= training.steps:
+            what = f"{training.average.last} networks, {training.average.every} steps apart"
+            faults.append(f"training.average: {what}, but the training of {run.name} ends after {training.steps} steps")
+        if training.ema is not None:
+            faults.append(
+                "training.average: a training keeps one average; set training.ema or training.average to null"
+            )
+        if training.select == "best":
+            what = "averages the last networks, and training.select: best keeps another one"
+            faults.append(f"training.average: it {what}; set training.ema, or training.select: last")
     for stream in run.streams_from_scratch if training.freeze_backbone else ():
         what = f"the {stream} stream of {run.backbone} starts from random weights"
         remedy = f"name others in init.{stream}.{run.backbone}, or set 0 for it under training.by_backbone"

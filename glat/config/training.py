@@ -6,19 +6,16 @@ Defaults are those of params.yaml (a test compares them), for checkpoints, runs 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings, UniqueList
+from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings, Share, UniqueList, off
 
 
 class Glat(Settings):
-    """Settings of GL-AT; `glat.models.TwoStream` says what each does.
-
-    Written down without those of `VARIANTS` that are off, so that the files of a run that doesn't use them are the same as
-    before there were any.
-    """
+    """Settings of GL-AT; `glat.models.TwoStream` says what each does."""
 
     n: Count = 5
     tau: Positive = 3.0
@@ -29,21 +26,14 @@ class Glat(Settings):
     frame_time: Literal["middle", "start"] = "middle"
     training: Literal["joint", "frozen_global", "none"] = "joint"
     sharing: Literal["none", "classifier", "backbone"] = "none"
-    scoring: Literal["all", "own"] = "all"
-    fusion: Literal["mean_max", "learned"] = "mean_max"
-    extra_taus: UniqueList[Positive] = Field(default=[])
-
-    VARIANTS: ClassVar[tuple[str, ...]] = ("scoring", "fusion", "extra_taus")
+    scoring: Literal["all", "own"] = off("all")
+    fusion: Literal["mean_max", "learned"] = off("mean_max")
+    extra_taus: UniqueList[Positive] = off([])
 
     @property
     def taus(self) -> list[float]:
         """The lengths of windows in seconds, of each of which there are N."""
         return [self.tau, *self.extra_taus]
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        off = [name for name in self.VARIANTS if getattr(self, name) == type(self).model_fields[name].default]
-        return {name: value for name, value in dump(self).items() if name not in off}
 
 
 class Init(Settings):
@@ -61,6 +51,31 @@ class SpecAugment(Settings):
     mel_width: Natural = 8
 
 
+class WaveformMixup(Settings):
+    rate: Share = 0.0
+    alpha: Positive = 2.0
+
+
+class MixStyle(Settings):
+    rate: Share = 0.0
+    alpha: Positive = 0.4
+
+
+class Augmentation(Settings):
+    """Augmentation of later work than the paper: `glat.training.waveforms` and `glat.training.augmentation.mix_style` say what
+    each does."""
+
+    roll: Annotated[float, Field(ge=0)] = 0.0
+    gain: Annotated[float, Field(ge=0)] = 0.0
+    waveform_mixup: WaveformMixup = WaveformMixup()
+    mix_style: MixStyle = MixStyle()
+
+    @property
+    def of_waveforms(self) -> bool:
+        """Whether a clip's waveform differs from step to step."""
+        return bool(self.roll or self.gain or self.waveform_mixup.rate)
+
+
 class Plateau(Settings):
     """`schedule: plateau`: every `every` steps, mAP on training clips that no step trains on, a share `held_out` drawn by
     the run's seed; after more than `patience` looks in a row without a better one, the learning rate times `factor`."""
@@ -71,12 +86,51 @@ class Plateau(Settings):
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.01
 
 
+class Decay(Settings):
+    """`schedule: linear` and `exponential`: the learning rate is whole up to a share `start` of all steps, `last` of it from
+    the share `end` on, and on a line between them, of the rate or of its logarithm. The values are EfficientAT's, whose line
+    is from epoch 80 to 175 of 200."""
+
+    start: Share = 0.4
+    end: Share = 0.875
+    last: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+
 class Validation(Settings):
     """`select: best`: every `every` steps, mAP on all clips of the dataset's `validate` splits; after `patience` looks in a row
     without a better one, the training ends (None: only with its last step)."""
 
     every: Count = 1000
     patience: Count | None = None
+
+
+class LastNetworks(Settings):
+    """`average`: the mean of the last `last` networks, `every` steps apart, the last of all among them."""
+
+    last: Annotated[int, Field(ge=2)] = 5
+    every: Count = 1000
+
+
+class Distillation(Settings):
+    """Learning from a teacher: `glat.training.distillation`. The loss of a stream is (1 - weight) times that of the labels
+    and `weight` times that of the teacher's scores, at a `temperature`. known: the least share of the training clips, and of
+    the classes, that it must score."""
+
+    teacher: InputPath
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.9
+    temperature: Positive = 1.0
+    stream: Literal["both", "global", "local"] = "both"
+    known: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+    @property
+    def file(self) -> Path:
+        """The file itself: of a run's folder, what `glat teach` writes there."""
+        return Path(self.teacher) if self.teacher.endswith((".h5", ".hdf5")) else Path(self.teacher) / "teacher.h5"
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that learn from it."""
+        return ("global", "local") if self.stream == "both" else (self.stream,)
 
 
 class Execution(Settings):
@@ -115,23 +169,37 @@ class Training(Settings):
     batch_size: Count = 32
     learning_rate: Positive = 1e-3
     amsgrad: bool = False
-    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    optimizer: Literal["adam", "adamw"] = off("adam")
+    weight_decay: Annotated[float, Field(ge=0)] = off(0.0)
+    accumulate: Count = off(1)
+    schedule: Literal["constant", "cosine", "plateau", "linear", "exponential"] = "constant"
+    decay: Decay = off(Decay())
     plateau: Plateau = Plateau()
     warmup: Natural = 0
+    rise: Literal["linear", "exponential"] = off("linear")
     balanced: bool = True
     mixup_alpha: Annotated[float, Field(ge=0)] = 1.0
+    mixup_pairs: bool = off(False)
     spec_augment: SpecAugment = SpecAugment()
+    augmentation: Augmentation = off(Augmentation())
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = off(0.0)
     gradient_clip: Positive | None = None
     sync_batchnorm: bool = True
     freeze_backbone: Natural = 0
     backbone_learning_rate: Positive = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = off(1.0)
+    freeze: UniqueList[Literal["global", "local"]] = off([])
     select: Literal["last", "best"] = "last"
     validation: Validation = Validation()
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = off(None)
+    average: LastNetworks | None = off(None)
+    distillation: Distillation | None = off(None)
 
     @property
     def extendable(self) -> bool:
-        """Whether more steps continue the same training: no learning rate depends on how many there are in all."""
-        return self.schedule != "cosine"
+        """Whether more steps continue the same training: neither a learning rate nor what is averaged depends on how many
+        there are in all."""
+        return self.schedule in ("constant", "plateau") and self.average is None
 
 
 class Trainings(Training):

@@ -29,6 +29,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def off(default: Any) -> Any:
+    """A setting of later than version 1.0, off at its default and then not written down: runs, and all that follows from what
+    they say, are as they were before there was such a setting."""
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 def _check_name(text: str) -> str:
     if not NAME.fullmatch(text):
         raise ValueError(

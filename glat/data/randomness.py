@@ -33,6 +33,10 @@ class Use(IntEnum):
     HELD_OUT = 13  # the training clips that `schedule: plateau` holds out; numbers: of a clip, for its windows
     VALIDATION = 14  # windows of the looks at validation clips; numbers: of a clip
     CROPS = 15  # which part of a longer clip is trained on; numbers: step
+    ROLL = 20  # of waveforms in time; numbers: step
+    GAIN = 21  # of waveforms; numbers: step
+    WAVEFORM_MIXUP = 22  # numbers: step
+    MIX_STYLE = 23  # numbers: step
 
 
 def generator(use: Use, seed: int, *numbers: int) -> np.random.Generator:

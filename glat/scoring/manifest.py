@@ -76,8 +76,8 @@ def read_list(path: str | Path) -> list[str]:
         if not _ENTRY.fullmatch(first):
             neither = "is neither a clip's name, <id>_<start in ms>, nor an id"
             raise GlatError(f"{path}: line {number}: {first[:40]!r} {neither}")
-        if as_panns := _AS_PANNS.fullmatch(first):
-            first = as_panns[1]
+        if (known := as_id(first)) != first:
+            first = known
         elif len(times) > 1 and all(_NUMBER.fullmatch(time) for time in times[:2]):
             first = f"{first}_{round(float(times[0]) * 1000)}"
         entries[first] = None
@@ -95,7 +95,7 @@ def choose(clips: Sequence[str] | np.ndarray, path: str | Path) -> Selection:
     entries = read_list(path)
     places: dict[str, list[int]] = {}
     for index, clip in enumerate(map(str, clips)):
-        for key in (clip, _id(clip)):
+        for key in (clip, youtube_id(clip)):
             places.setdefault(key, []).append(index)
     missing = [entry for entry in entries if entry not in places]
     found = len(entries) - len(missing)
@@ -121,12 +121,15 @@ def common_clips(lists: Sequence[str | Path]) -> list[str]:
     paths = _paths(lists)
     entries = [read_list(path) for path in paths]
     known = [set(one) for one in entries]
-    ids = [{_id(entry) for entry in one} for one in entries]
-    base = max(entries, key=lambda one: all(_id(entry) != entry for entry in one))  # the first that has names
+    ids = [{youtube_id(entry) for entry in one} for one in entries]
+    base = max(entries, key=lambda one: all(youtube_id(entry) != entry for entry in one))  # the first that has names
     shared = [
         entry
         for entry in base
-        if all(entry in names or _id(entry) in names or entry in those for names, those in zip(known, ids, strict=True))
+        if all(
+            entry in names or youtube_id(entry) in names or entry in those
+            for names, those in zip(known, ids, strict=True)
+        )
     ]
     if not shared:
         raise GlatError(f"{', '.join(map(str, paths))}: no clip is in all of them")
@@ -149,7 +152,13 @@ def _fields(line: str) -> list[str]:
         return [f"{line[:39]}…"]
 
 
-def _id(clip: str) -> str:
+def youtube_id(clip: str) -> str:
     """The YouTube id in a clip's name; a bare id, which has eleven characters, is returned as it is."""
     found = _NAME.fullmatch(clip)
     return clip if found is None or len(clip) == 11 else found[1]
+
+
+def as_id(name: str) -> str:
+    """PANNs' name of a clip's file, `Y<id>.wav`, as the id; any other name as it is."""
+    found = _AS_PANNS.fullmatch(name)
+    return found[1] if found else name

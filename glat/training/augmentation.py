@@ -1,4 +1,4 @@
-"""SpecAugment and mixup on log-mel spectrograms, as PANNs train with; draws come from a NumPy generator."""
+"""SpecAugment and mixup on log-mel spectrograms, as PANNs train with, and Freq-MixStyle; draws come from a NumPy generator."""
 
 from __future__ import annotations
 
@@ -61,13 +61,21 @@ def pairs(clips: int, rng: np.random.Generator, alpha: float) -> tuple[Tensor, T
     return partner, torch.from_numpy(rng.beta(alpha, alpha, clips)).float()
 
 
-def mix(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
-    """Mixup of anything (B, ...): x_i <- l_i x_i + (1 - l_i) x_j."""
+ALL, EVEN = slice(None), slice(0, None, 2)  # the clips that are mixed with their partners
+
+
+def twos(clips: int, rng: np.random.Generator, alpha: float) -> tuple[Tensor, Tensor]:
+    """The same for clips that are mixed two by two, each `EVEN` one with the next (PANNs): (B / 2,) and (B / 2,)."""
+    return torch.arange(1, clips, 2), torch.from_numpy(rng.beta(alpha, alpha, clips // 2)).float()
+
+
+def mix(x: Tensor, partner: Tensor, share: Tensor, own: slice = ALL) -> Tensor:
+    """Mixup of anything (B, ...): x_i <- l_i x_i + (1 - l_i) x_j for the clips i that `own` names."""
     share = share.view(-1, *[1] * (x.dim() - 1))
-    return share * x + (1 - share) * x[partner]
+    return share * x[own] + (1 - share) * x[partner]
 
 
-def mix_masked(masked: Masked, partner: Tensor, share: Tensor) -> Masked:
+def mix_masked(masked: Masked, partner: Tensor, share: Tensor, own: slice = ALL) -> Masked:
     """Mixup of clips under SpecAugment.
 
     PANNs mix what SpecAugment has masked, so a stripe of one clip still sounds of the other. There the mixture holds that
@@ -77,10 +85,21 @@ def mix_masked(masked: Masked, partner: Tensor, share: Tensor) -> Masked:
     logmel, keep = masked
     assert keep is not None, "nothing is masked: `mix` does"
     share = share[:, None, None, None]
-    own = share * keep
-    both = own + (1 - share) * keep[partner]
-    share = torch.where(both > 0, own / both, share)  # in each cell
-    return Masked(share * logmel + (1 - share) * logmel[partner], both)
+    first = share * keep[own]
+    both = first + (1 - share) * keep[partner]
+    share = torch.where(both > 0, first / both, share)  # in each cell
+    return Masked(share * logmel[own] + (1 - share) * logmel[partner], both)
+
+
+def mix_style(logmel: Tensor, rng: np.random.Generator, alpha: float) -> Tensor:
+    """Freq-MixStyle (Schmid et al., DCASE 2022; `mixstyle` of EfficientAT): each mel band of a clip (B, 1, frames, mels) gets
+    mean and deviation over time that lie between its own and those of another clip, l ~ Beta(alpha, alpha) of its own."""
+    clips, device = len(logmel), logmel.device
+    share = on(device, torch.from_numpy(rng.beta(alpha, alpha, clips)).float())
+    other = on(device, torch.from_numpy(rng.permutation(clips)))
+    mean = logmel.mean((1, 2), keepdim=True)
+    deviation = (logmel.var((1, 2), keepdim=True) + 1e-6).sqrt()
+    return (logmel - mean) / deviation * mix(deviation, other, share) + mix(mean, other, share)
 
 
 class Augmented(NamedTuple):
@@ -109,21 +128,28 @@ def augment(
     masks: np.random.Generator,
     mixing: np.random.Generator,
     windows: tuple[int, int] | None = None,
+    style: np.random.Generator | None = None,
 ) -> Augmented:
-    """SpecAugment and mixup as the settings ask for: log-mel (B, 1, frames, mels) and target (B, L) -> `Augmented`.
+    """SpecAugment, mixup and Freq-MixStyle as the settings ask for: log-mel (B, 1, frames, mels) and target (B, L) ->
+    `Augmented`; with `mixup_pairs` from twice as many clips.
 
     windows: how many the local stream hears of each clip, and their length in frames: (N, W); None without GL-AT.
     """
+    styles = settings.augmentation.mix_style
+    if style and styles.rate and style.random() < styles.rate:
+        logmel = mix_style(logmel, style, styles.alpha)
     choice: dict[str, Any] = settings.spec_augment.model_dump() | {"device": logmel.device}
     where = choice.pop("where")
     keep, keep_windows = spec_augment(logmel.shape, masks, **choice), None
     if where == "windows" and windows:
         count, width = windows
-        keep_windows = spec_augment((len(logmel) * count, 1, width, logmel.shape[3]), masks, **choice)
+        mixtures = len(logmel) // 2 if settings.mixup_pairs else len(logmel)
+        keep_windows = spec_augment((mixtures * count, 1, width, logmel.shape[3]), masks, **choice)
     masked = None if keep is None else Masked(logmel, keep)
     if settings.mixup_alpha:
-        partner, share = (on(logmel.device, x) for x in pairs(len(logmel), mixing, settings.mixup_alpha))
+        choose, own = (twos, EVEN) if settings.mixup_pairs else (pairs, ALL)
+        partner, share = (on(logmel.device, x) for x in choose(len(logmel), mixing, settings.mixup_alpha))
         if masked:
-            masked = mix_masked(masked, partner, share)
-        logmel, target = (mix(x, partner, share) for x in (logmel, target))
+            masked = mix_masked(masked, partner, share, own)
+        logmel, target = (mix(x, partner, share, own) for x in (logmel, target))
     return Augmented(logmel, target, masked, keep_windows)

@@ -58,10 +58,12 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
         if stream not in sources:
             continue
         new = initialise(backbone, tagger, run, sources[stream], classes)
-        if new and frozen and stream == "global":
+        if new and stream in run.frozen_streams:
             what = f"not trained on {len(new)} of the {run.classes} classes, {new[0]!r} the first"
-            remedy = "which a frozen global stream would never learn; set glat.training: joint"
-            raise GlatError(f"{run.init['global']}: init.global: {what}, {remedy}")
+            end = "set glat.training: joint" if frozen and stream == "global" else "take it out of training.freeze"
+            raise GlatError(
+                f"{run.init[stream]}: init.{stream}: {what}, which a frozen {stream} stream would never learn; {end}"
+            )
     return tagger
 
 

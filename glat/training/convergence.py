@@ -99,8 +99,7 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         return _finding(UNKNOWN, f"its curve cannot be read ({type(error).__name__})")
     streams = [name for name in ("loss_global", "loss_local") if name in losses]
-    if run.glat and run.glat.training == "frozen_global":
-        streams = [name for name in streams if name != "loss_global"]
+    streams = [name for name in streams if name.removeprefix("loss_") not in run.frozen_streams]
     end = int(losses[streams[0]][0][-1]) if streams else 0
     if not _may_end_at(run, end):
         return _finding(UNKNOWN, f"{CURVE} does not reach the last of its {steps} steps")

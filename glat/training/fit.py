@@ -22,6 +22,7 @@ from ..lib.errors import GlatError, tell
 from ..lib.provenance import maker
 from . import checkpoints, convergence, resume, stage
 from .best import Best
+from .distillation import read_teacher
 from .progress import Curve, EndAtOnce, Kept, PlainProgress, decided_by_first, run_lock
 from .stage import Batches, Stage
 
@@ -71,6 +72,11 @@ def _train(
     settings, world = run.training, execution.processes
     if settings.batch_size % world:
         raise GlatError(f"training.batch_size: {settings.batch_size} clips don't divide among {world} processes")
+    if settings.batch_size % (world * settings.accumulate):
+        share, parts = settings.batch_size // world, settings.accumulate
+        raise GlatError(
+            f"training.accumulate: {share} clips (training.batch_size) don't divide into {parts} equal parts"
+        )
     packs = Packs(run.packs)
     _check_packs(packs, run)
     validation = _validation(run, packs)
@@ -86,6 +92,7 @@ def _train(
     hardware.use_tf32(True)
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
     synchronised = world > 1 and settings.sync_batchnorm
+    teacher = read_teacher(run, packs)
     tagger = stage.network(run, classes, accelerator if synchronised else None)
     if execution.compile:
         stage.compile_backbones(tagger)
@@ -151,20 +158,26 @@ def _train(
             benchmark=accelerator == "gpu",  # cuDNN's fastest algorithms for shapes that stay
             default_root_dir=folder,
         )
-        module, batches = Stage(tagger, run, len(packs), packs.longer), Batches(run, packs, start, execution.workers)
+        module, batches = (
+            Stage(tagger, run, len(packs), packs.longer),
+            Batches(run, packs, start, execution.workers, teacher),
+        )
         try:
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:
-            clips = settings.batch_size // world
+            clips = settings.batch_size // world // settings.accumulate
             raise GlatError(
                 f"{folder}: the GPU's memory does not hold {clips} clips at once. Twice the GPUs (execution.devices: "
                 f"{2 * execution.devices}) train with the same batches, {max(1, clips // 2)} clips each; or set "
-                f"training.batch_size: {max(1, settings.batch_size // 2)}"
+                f"training.batch_size: {max(1, settings.batch_size // 2)}, or training.accumulate: "
+                f"{2 * settings.accumulate}, with which batch norm is over {max(1, clips // 2)} clips"
             ) from None
     check_equal_weights(trainer, module)
     if trainer.is_global_zero:
         if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
             raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
+        if module.average:
+            tagger.load_state_dict(module.average.weights)
         best = next((one for one in changing if isinstance(one, Best)), None)
         selected = best.take(module, trainer.global_step) if best else None
         save(best.step if best else settings.steps, done, selected=selected)

@@ -34,7 +34,8 @@ class Looks(lightning.Callback, ABC):
         if trainer.global_step % self.every:
             return
         stage.check(stage.row, trainer.global_step)
-        self.judge(trainer, stage, self.look(stage))
+        with stage.in_use():
+            self.judge(trainer, stage, self.look(stage))
 
     @torch.no_grad()
     def look(self, stage) -> float:

@@ -152,7 +152,8 @@ class Kept(lightning.Callback):
         stage.check(over_processes(trainer, stage.row), step)
         if trainer.is_global_zero:
             folder = self.folder / f"{step:07d}"
-            self.save(step, folder / "checkpoint.pt")
+            with stage.in_use():
+                self.save(step, folder / "checkpoint.pt")
             write_run(self.run, folder / "config.yaml")
 
 

@@ -2,7 +2,7 @@
 
 A resume point holds the network, the optimiser and all else that the next step depends on, three times the size of
 checkpoint.pt, and with `training.select: best` the best network so far. It is written every `execution.checkpoint_every`
-steps. At the end of a training it is removed where the learning rate follows the number of steps (`schedule: cosine`), and kept
+steps. At the end of a training it is removed where the weights follow the number of steps (`Training.extendable`), and kept
 otherwise: with `training.steps` raised, the training then goes on as if it had never ended. Without it, that one starts anew;
 nothing else needs it.
 """
@@ -30,7 +30,7 @@ from . import stage
 # Facts of which the hash alone is known.
 HASHED = (
     "code", "waveforms", "clips", "lengths", "labels", "classes", "init.global", "init.local", "init_classes.global",
-    "init_classes.local", "validation clips",
+    "init_classes.local", "validation clips", "teacher",
 )  # fmt: skip
 
 
@@ -43,17 +43,22 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
     training = run.training
     unused = {"sync_batchnorm"} | ({"steps"} if training.extendable else set())
     unused |= {"plateau"} if training.schedule != "plateau" else set()
+    unused |= {"decay"} if training.schedule not in ("linear", "exponential") else set()
+    unused |= {"freeze"} if run.glat is None else set()
+    unused |= {"rise"} if not training.warmup else set()
     unused |= {"validation"} if training.select != "best" else set()
     apart = {"dataset", "name", "init", "init_classes", "packs", "validation_packs", "training"}
-    settings = run.model_dump(exclude=apart if run.network else apart | {"network"})
-    settings["training"] = training.model_dump(exclude=unused)
+    settings = run.model_dump(exclude=apart)
+    settings["training"] = training.model_dump(exclude=dict.fromkeys(unused, True) | {"distillation": {"teacher"}})
+    teacher = {"teacher": digest(training.distillation.file)} if training.distillation else {}
     parts = 1 if training.sync_batchnorm else execution.processes
     return _flat(settings) | {
-        "clips of a batch norm": training.batch_size // parts,
+        "clips of a batch norm": training.batch_size // (parts * training.accumulate),
         "code": dependencies.digest(stage.__name__, run.entry.module),
         **_of_packs(packs),
         "classes": _hash(*packs.classes["mid"]),
         **({"validation clips": _hash(*_of_packs(validation).values())} if validation else {}),
+        **teacher,
         **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},
         **{f"init_classes.{stream}": digest(path) for stream, path in run.init_classes.items()},
     }

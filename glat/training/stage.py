@@ -7,13 +7,12 @@ Dropout alone is drawn by each process for its own clips: a function of (seed, k
 from __future__ import annotations
 
 import math
-from functools import reduce
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import lightning
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -24,40 +23,20 @@ from ..data.sampling import BalancedBatches
 from ..lib.errors import GlatError
 from ..models.frontend import FrontEnd
 from ..models.tagger import Tagger
-from ..models.twostream import Streams
 from . import checkpoints
-from .augmentation import augment
+from .augmentation import Augmented, augment
+from .averaging import Average
 from .batchnorm import synchronise
 from .best import Best
-from .freezing import FrozenBackbone, rates
+from .distillation import Lesson, Lessons, Teacher
+from .freezing import FrozenBackbone, FrozenStreams
 from .heldout import HeldOut, held_out_clips
+from .losses import losses, smooth
+from .optimisation import optimiser, rate_factor
+from .waveforms import augment_waveforms
 
 if TYPE_CHECKING:
     from ..config.runs import Run
-
-
-def bce(scores: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy of probabilities (B, L), the mean over clips and classes; NaN if a score is not finite."""
-    with torch.autocast(scores.device.type, enabled=False):
-        scores = scores.float()
-        # torch refuses such scores, on a GPU with a crash; and to ask for them here would wait for the GPU.
-        finite = scores.isfinite()
-        loss = F.binary_cross_entropy(torch.where(finite, scores, 0.5), target)
-        return torch.where(finite.all(), loss, math.nan)
-
-
-def losses(
-    streams: Streams, target: Tensor, frozen_global: bool = False, learned_fusion: bool = False
-) -> dict[str, Tensor]:
-    """Loss of each stream and their sum (paper, eq. 5): BCE(y_g, y) + BCE(y_l, y); without BCE(y_g, y) if frozen. A learned
-    fusion adds BCE of the fused score to the sum, which reaches its own weights alone (`models.fusion`)."""
-    parts = {"global": bce(streams.global_, target)}
-    if streams.local is not None:
-        parts["local"] = bce(streams.local, target)
-    total = parts["local"] if frozen_global else reduce(torch.add, parts.values())
-    if learned_fusion:
-        total = total + bce(streams.fused, target)
-    return {"loss": total} | {f"loss_{name}": part for name, part in parts.items()}
 
 
 def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None = None) -> Tagger:
@@ -67,6 +46,8 @@ def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None 
     """
     torch.manual_seed(torch_seed(Use.INITIALISATION, run.seed))
     tagger = checkpoints.build(run, classes).to(memory_format=torch.channels_last)
+    for stream in run.frozen_streams:
+        tagger.backbones()[stream].requires_grad_(False)
     return synchronise(tagger, synchronise_on) if synchronise_on else tagger
 
 
@@ -80,10 +61,14 @@ def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
 
 
 def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[lightning.Callback]:
-    """What changes a training from outside its steps: a backbone that is frozen at first, a learning rate that falls on a
-    plateau, and the choice of a network by validation clips."""
+    """What changes a training from outside its steps: an average of its networks, what is frozen, always or at first, a
+    learning rate that falls on a plateau, and the choice of a network by validation clips."""
     settings = run.training
     found: list[lightning.Callback] = []
+    if settings.ema is not None or settings.average is not None:
+        found.append(Average(run))
+    if run.frozen_streams:
+        found.append(FrozenStreams(run.frozen_streams))
     if settings.freeze_backbone:
         found.append(FrozenBackbone(settings.freeze_backbone))
     if settings.schedule == "plateau":
@@ -93,7 +78,8 @@ def callbacks(run: Run, packs: Packs, validation: Packs | None = None) -> list[l
 
 class LogMels:
     """The log-mels of a corpus of `clips` clips. On a CPU, those of a small corpus are kept: there the front end, which has
-    nothing to learn, takes as long as a narrow network's step. Those of clips that are cropped anew each time are not."""
+    nothing to learn, takes as long as a narrow network's step. Those of clips that are cropped or augmented anew each time are
+    not."""
 
     MOST = 2**28  # bytes that are kept
 
@@ -120,34 +106,76 @@ class Stage(lightning.LightningModule):
     def __init__(self, tagger: Tagger, run: Run, clips: int, cropped: bool = False):
         super().__init__()
         self.tagger, self.run = tagger, run
-        self.logmels = LogMels(tagger.front_end, clips, cropped)
+        self.logmels = LogMels(tagger.front_end, clips, cropped or run.training.augmentation.of_waveforms)
         # What the last step measured on this process's clips, for the curve: on its device, since to read a number
         # there waits for all that a GPU has to do.
         self.row: dict[str, Tensor] = {}
         self.reduction = 1.0  # of the learning rate, by a plateau of held-out clips
+        self.average: Average | None = None
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Within this context, the network has the weights that it would be used with: the averaged ones, if there are any."""
+        return self.average.in_use(self.tagger) if self.average else nullcontext()
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank
+        parts, rank, world = self.run.training.accumulate, self.global_rank, self.trainer.world_size
+        seconds = self.tagger.seconds(batch["waveform"])
+        if parts > 1:
+            self.optimizers().zero_grad()  # here, not between the last part's loss and its gradient: `optimizer_zero_grad`
+        whole = self.augmented(batch)
+        torch.manual_seed(torch_seed(Use.DROPOUT, self.run.seed, self.global_step, rank))
+        self.row = {}
+        for number in range(
+            rank, parts * world, world
+        ):  # so that each part is of the same clips for any number of processes
+            values = self.losses_of(whole.part(number, parts * world), number, seconds)
+            values = {name: value / parts for name, value in values.items()}
+            self.row = {name: value.detach() + self.row.get(name, 0.0) for name, value in values.items()}
+            if number + world < parts * world:
+                with torch.autocast(self.device.type, enabled=False):
+                    values["loss"].backward()
+        self.check_on_cpu(self.global_step + 1)
+        return values["loss"]
+
+    def augmented(self, batch: dict[str, Tensor]) -> Augmented:
+        """The batch of all processes as it is trained on, from this one's part of it."""
+        settings = self.run.training
         waveform, target = batch["waveform"], batch["target"]
-        clips = len(waveform)
-        logmel, target = self.whole_batch(
-            self.logmels(waveform, batch["index"]), target
-        )  # (B, 1, frames, mels), (B, L)
-        masks, mixing = (generator(use, seed, step) for use in (Use.MASKS, Use.MIXUP))
-        whole = augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]))
-        logmel, target, masked, keep_windows = whole.part(rank, self.trainer.world_size)
+        if "lesson" in batch:  # is mixed as the labels are
+            target = torch.cat([target, batch["lesson"]], 1)
+
+        def draw(use: Use) -> np.random.Generator:
+            return generator(use, self.run.seed, self.global_step)
+
+        if settings.augmentation.of_waveforms:
+            world, rank = self.trainer.world_size, self.global_rank
+            waveform, target = self.whole_batch(waveform.float() * 2.0**-15, target)
+            waveform, target = augment_waveforms(
+                waveform, target, settings.augmentation, self.run.audio.sample_rate, draw
+            )
+            waveform, target = waveform.chunk(world)[rank], target.chunk(world)[rank]
+        logmel, target = self.whole_batch(self.logmels(waveform, batch["index"]), target)
+        masks, mixing, style = map(draw, (Use.MASKS, Use.MIXUP, Use.MIX_STYLE))
+        return augment(logmel, target, settings, masks, mixing, self.tagger.windows(logmel.shape[2]), style)
+
+    def losses_of(self, part: Augmented, number: int, seconds: float) -> dict[str, Tensor]:
+        """The losses of a part of the batch, the `number`th of as many clips each, of `seconds`."""
+        seed, clips = self.run.seed, len(part.logmel)
         windows = None
         if self.run.glat and self.run.glat.selection == "random":
-            places = range(rank * clips, (rank + 1) * clips)  # in the batch
-            windows = [torch_generator(Use.TRAINING_WINDOWS, seed, step, place) for place in places]
-        torch.manual_seed(torch_seed(Use.DROPOUT, seed, step, rank))
-        streams = self.tagger.from_logmel(logmel, self.tagger.seconds(waveform), windows, masked, keep_windows)
-        frozen = bool(self.run.glat and self.run.glat.training == "frozen_global")
+            places = range(number * clips, (number + 1) * clips)  # in the batch
+            windows = [torch_generator(Use.TRAINING_WINDOWS, seed, self.global_step, place) for place in places]
+        streams = self.tagger.from_logmel(part.logmel, seconds, windows, part.masked, part.keep_windows)
+        settings, (target, *lesson) = self.run.training, part.target.split(self.run.classes, 1)
+        lesson = Lesson(*lesson) if lesson else None
+        target = smooth(target, settings.label_smoothing)
         learned = bool(self.run.glat and self.run.glat.fusion == "learned")
-        values = losses(streams, target, frozen, learned)
-        self.row = {name: value.detach() for name, value in values.items()}
-        self.check_on_cpu(step + 1)
-        return values["loss"]
+        return losses(streams, target, self.run.frozen_streams, lesson, settings.distillation, learned)
+
+    def optimizer_zero_grad(self, *arguments) -> None:
+        """As Lightning has it, but for a batch in parts, where it would clear the gradients of all parts but the last."""
+        if self.run.training.accumulate == 1:
+            super().optimizer_zero_grad(*arguments)
 
     def whole_batch(self, *parts: Tensor) -> list[Tensor]:
         """Parts of a batch, (B / processes, ...) each, with those of all processes: (B, ...) in order of rank."""
@@ -200,17 +228,9 @@ class Stage(lightning.LightningModule):
 
     def configure_optimizers(self):
         settings = self.run.training
-        weights = rates(self.tagger, settings.learning_rate, settings.backbone_learning_rate)
-        fused = {"fused": True} if self.device.type == "cuda" else {}
-        optimizer = torch.optim.Adam(weights, lr=settings.learning_rate, amsgrad=settings.amsgrad, **fused)
-
-        def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
-            fall = (1 + math.cos(math.pi * step / settings.steps)) / 2 if settings.schedule == "cosine" else 1.0
-            return rise * fall * self.reduction
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        weights = optimiser(self.tagger, settings, fused=self.device.type == "cuda")
+        schedule = torch.optim.lr_scheduler.LambdaLR(weights, lambda step: rate_factor(settings, step) * self.reduction)
+        return {"optimizer": weights, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class FromStep:
@@ -230,19 +250,20 @@ class FromStep:
 class Batches(lightning.LightningDataModule):
     """The training batches of a run from its packs, each process its own part of the same batch k."""
 
-    def __init__(self, run: Run, packs: Packs, start: int, workers: int = 0):
+    def __init__(self, run: Run, packs: Packs, start: int, workers: int = 0, teacher: Teacher | None = None):
         super().__init__()
-        self.run, self.packs, self.start, self.workers = run, packs, start, workers
+        self.run, self.packs, self.start, self.workers, self.teacher = run, packs, start, workers, teacher
 
     def train_dataloader(self) -> DataLoader:
         settings, packs = self.run.training, self.packs
         # Unbalanced is balanced over a single class that every clip has.
         labels = packs.labels if settings.balanced else Labels.from_dense(np.ones((len(packs), 1), bool))
         left_out = held_out_clips(self.run, len(packs))
-        batches = BalancedBatches(labels, settings.batch_size, self.run.seed, left_out)
+        clips = settings.batch_size * (2 if settings.mixup_pairs else 1)
+        batches = BalancedBatches(labels, clips, self.run.seed, left_out)
         sampler = FromStep(batches, self.start, settings.steps, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
-            Crops(packs),
+            Lessons(packs, self.teacher) if self.teacher else Crops(packs),
             batch_sampler=sampler,
             collate_fn=as_is,
             num_workers=self.workers,

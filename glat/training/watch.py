@@ -65,7 +65,8 @@ class Watch(lightning.Callback):
         if trainer.global_step not in self.steps:
             return
         try:
-            scored, clips = self.look(stage)
+            with stage.in_use():
+                scored, clips = self.look(stage)
             row = {f"mAP_{name}": value for name, value in scored.items()}
             self.rows.append(row | {"step": trainer.global_step, "clips": clips, "at": round(time.time(), 3)})
             with whole(self.path) as part, part.open("w", newline="") as file:

@@ -261,9 +261,11 @@ def run_settings(wildcards):
 
 
 def initial_weights(wildcards):
-    """The files of weights that a run starts from, if any, and their class lists."""
+    """The files of weights that a run starts from, if any, and their class lists; and of a teacher's predictions."""
     run = RUNS[wildcards.run]
-    return sorted({path for path in [*run.init.values(), *run.init_classes.values()] if path})
+    teacher = run.training.distillation
+    paths = [*run.init.values(), *run.init_classes.values(), str(teacher.file) if teacher else None]
+    return sorted({path for path in paths if path})
 
 
 def published_weights(backbone, what="file"):

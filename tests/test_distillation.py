@@ -1,0 +1,134 @@
+"""Learning from a teacher: its file against the training clips, the loss against EfficientAT's, the whole recipe at once."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_optimisation import small_run
+from test_training import equal, facts, killed_at, rows, run_with, train, weights
+from typer.testing import CliRunner
+
+from glat.cli import app
+from glat.config.runs import write_run
+from glat.config.training import Augmentation, Distillation, SpecAugment
+from glat.data.packs.read import Packs
+from glat.lib.errors import GlatError
+from glat.models import Streams
+from glat.scoring.manifest import youtube_id
+from glat.training import resume, stage
+from glat.training.augmentation import mix
+from glat.training.distillation import Lesson, Lessons, read_teacher
+from glat.training.losses import losses
+
+
+@pytest.fixture
+def project(corpus_project):
+    return corpus_project
+
+
+def teacher_file(path, names, logits, mids=None, key="clip"):
+    with h5py.File(path, "w") as file:
+        file[key], file["logits"] = [str(name) for name in names], logits
+        if mids is not None:
+            file["mid"] = mids.astype(object)
+    return path.as_posix()
+
+
+def taught(params, teacher, **settings):
+    return run_with(params, distillation=Distillation(teacher=teacher, **settings))
+
+
+def test_a_teacher_s_clips_and_classes_are_found_in_any_order(project, params, capsys):
+    packs, random = Packs(run_with(params).packs), np.random.default_rng(0)
+    clips, mids = packs.clips.astype(str), packs.classes["mid"].to_numpy(str)
+    logits = random.normal(0, 4, (24, 16)).astype(np.float32)
+    rows, columns = random.permutation(24), random.permutation(16)[:-1]  # one class is not the teacher's
+    names = [youtube_id(clip) if i % 2 else clip for i, clip in enumerate(clips)]
+    path = teacher_file(
+        project / "t.h5", [*np.array(names)[rows[:-1]], "other"], logits[rows][:, columns], mids[columns], "filename"
+    )
+    teacher = read_teacher(taught(params, path, temperature=2.0), packs)
+    told = capsys.readouterr().err
+    assert f"1 of the 24 training clips are not among the teacher's, {str(clips[rows[-1]])!r} the first" in told
+    assert "1 of the 16 classes are not among the teacher's" in told and told.count("no loss by the teacher") == 2
+    known = np.ones((24, 16), bool)
+    known[rows[-1]], known[:, np.setdiff1d(range(16), columns)] = False, False
+    expected = np.where(known, torch.from_numpy(logits / 2).sigmoid().numpy(), 0)
+    batch = Lessons(packs, teacher).batch(np.arange(24), np.zeros(24, np.int64))["lesson"].numpy()
+    np.testing.assert_allclose(batch[:, :16], expected, rtol=2e-3, atol=1e-4)
+    assert np.array_equal(batch[:, 16:], known)
+    for key, least in (("training clips", 0.99), ("classes", 0.95)):
+        with pytest.raises(GlatError, match=rf"t\.h5: 1 of the \d+ {key} are not .* it must know 9\d% of them"):
+            read_teacher(taught(params, path, known=least), packs)
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"logits": np.zeros((24, 5), np.float32)}, r"scores 5 classes and does not say which, and this run has 16"),
+    ({"logits": np.full((24, 16), np.nan, np.float32)}, "logits are not finite"),
+    ({"clip": ["a"] * 24}, "24 of the 24 training clips are not among the teacher's"),
+    ({"clip": ["a"]}, r"clip is object \(1,\), expected text \(24\)"),
+    ({"logits": None}, "logits is missing"),
+])  # fmt: skip
+def test_a_file_that_is_no_teacher_of_these_clips_is_refused_in_a_sentence(project, params, change, told):
+    packs = Packs(run_with(params).packs)
+    content = {"clip": packs.clips.astype(object), "logits": np.zeros((24, 16), np.float32)} | change
+    with h5py.File(project / "t.h5", "w") as file:
+        for name, value in content.items():
+            if value is not None:
+                file[name] = value
+    with pytest.raises(GlatError, match=rf"t\.h5: .*{told}"):
+        read_teacher(taught(params, "t.h5"), packs)
+    with pytest.raises(GlatError, match=r"none\.h5: no such teacher; `glat teach` makes a run's"):
+        read_teacher(taught(params, "none.h5"), packs)
+
+
+def test_the_loss_is_efficientat_s():
+    """Of its ex_audioset.py: the teacher's loss of a mixture is the mixture of its losses, 0 where it knows nothing."""
+    draw = torch.Generator().manual_seed(0)
+    scores, teacher = (torch.randn(4, 3, generator=draw) for _ in range(2))
+    target = torch.randint(2, (4, 3), generator=draw).float()
+    partner, share, known = torch.tensor([1, 2, 3, 0]), torch.tensor([0.9, 0.7, 1.0, 0.2]), torch.tensor([1.0, 1, 1, 0])
+    each = lambda soft: F.binary_cross_entropy_with_logits(scores, soft, reduction="none").mean(1)
+    soft = teacher.sigmoid()
+    theirs = (each(soft) * share * known + each(soft[partner]) * (1 - share) * known[partner]).mean()
+    both = torch.cat([target, soft * known[:, None], known[:, None].expand(4, 3)], 1)
+    target, *lesson = mix(both, partner, share).split(3, 1)
+    labels = F.binary_cross_entropy_with_logits(scores, target)
+    streams = Streams(None, scores.sigmoid(), scores.sigmoid())
+    found = losses(streams, target, (), Lesson(*lesson), Distillation(teacher="t.h5", weight=0.9, stream="local"))
+    torch.testing.assert_close(found["loss_local"], 0.1 * labels + 0.9 * theirs)
+    torch.testing.assert_close(found["loss_global"], labels)
+
+
+def test_a_run_teaches_another_and_the_whole_recipe_goes_on_after_a_kill(project, params, monkeypatch):
+    teacher = small_run(params, steps=1)
+    train(teacher, project / "teacher")
+    write_run(teacher, project / "teacher/config.yaml")
+    done = CliRunner().invoke(app, ["teach", "teacher", "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    run = small_run(
+        params, {"selection": "random", "n": 2}, steps=4, dropout=1.0,
+        mixup_alpha=1.0, mixup_pairs=True, spec_augment=SpecAugment(where="windows", time_width=20),
+        augmentation=Augmentation(roll=0.1, gain=6, waveform_mixup={"rate": 0.5}, mix_style={"rate": 0.5}),
+        label_smoothing=0.1, optimizer="adamw", weight_decay=0.01, accumulate=2, schedule="linear", rise="exponential",
+        layer_decay=0.7, ema=0.5, distillation=Distillation(teacher="teacher", temperature=2.0),
+    )  # fmt: skip
+    made, clips = [], []
+    init, losses_of = stage.LogMels.__init__, stage.Stage.losses_of
+    monkeypatch.setattr(stage.LogMels, "__init__", lambda self, *given: made.append(self) or init(self, *given))
+    count = lambda self, part, *given: clips.append(len(part.logmel)) or losses_of(self, part, *given)
+    monkeypatch.setattr(stage.Stage, "losses_of", count)
+    train(run, project / "unbroken")
+    assert clips == [2] * 8, "of a batch of 4, mixed from 8, in two parts"
+    assert made and not made[-1].kept, "log-mels of augmented waveforms are not kept"
+    killed_at(3, run, project / "killed")
+    train(run, project / "killed")
+    assert equal(weights(project / "unbroken"), weights(project / "killed"))
+    assert rows(project / "unbroken") == rows(project / "killed")
+    packs = Packs(run.packs)
+    before, _ = facts(run, packs), (project / "teacher/teacher.h5").open("ab").write(b"0")
+    assert resume.differences(before, facts(run, packs)) == "other teacher"
+    moved = run.training.model_copy(update={"distillation": Distillation(teacher="moved", temperature=2.0)})
+    (project / "moved").symlink_to(project / "teacher")
+    assert facts(run, packs) == facts(run.model_copy(update={"training": moved}), packs), "wherever it lies"
