@@ -20,7 +20,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEn
 from glat.config.params import load
 from glat.config.runs import resolve, write_run
 from glat.lib import hardware
-from glat.lib.cluster import Partition, minutes, parse, partition
+from glat.lib.cluster import Partition, minutes, parse, partition, training_memory
 from glat.lib.errors import GlatError
 from glat.lib.files import locked
 
@@ -55,6 +55,25 @@ def test_where_no_slurm_is_nothing_is_known_of_it(monkeypatch, capsys):
     assert partition() == Partition()
     assert "since sinfo fails" in capsys.readouterr().err
     partition.cache_clear()
+
+
+def test_a_training_on_a_cpu_asks_for_the_memory_that_was_measured():
+    """With a margin, and not for several times as much as the largest network takes."""
+    rows = json.loads((ROOT / "benchmarks/results/memory_float32.json").read_text())["rows"]
+    assert {row["batch"] for row in rows} >= {4, 8, 32}
+    for row in rows:
+        asked = training_memory(1.0, 10 + 5 * 3, row["batch"], gpu=False)
+        assert asked > 1.1 * 1000 * row["peak_GB"], row
+        if row["what"].startswith("resnet38"):
+            assert asked < 1.4 * 1000 * row["peak_GB"], row
+
+
+def test_memory_follows_width_length_and_batch():
+    base = training_memory(1.0, 25, 32, gpu=False)
+    less = [(0.5, 25, 32), (1.0, 10, 32), (1.0, 25, 16)]
+    assert all(training_memory(*one, gpu=False) < 0.75 * base for one in less)
+    assert training_memory(1.0, 25, 32, gpu=True) == training_memory(1.0, 25, 8, gpu=True) < base
+    assert training_memory(0.125, 25, 8, gpu=False) == 3000
 
 
 def apart(one: Path, other: Path) -> float:

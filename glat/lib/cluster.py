@@ -1,4 +1,5 @@
-"""What a Slurm cluster offers, for the workflow: whether its jobs can have a GPU, and for how long they may run."""
+"""What a Slurm cluster offers, for the workflow: whether its jobs can have a GPU, and for how long they may run; and what a
+training asks of it."""
 
 from __future__ import annotations
 
@@ -48,3 +49,17 @@ def minutes(limit: str) -> int | None:
         return None
     days, hours, whole, _ = (int(part or 0) for part in found.groups())
     return (24 * days + hours) * 60 + whole
+
+
+def training_memory(width: float, seconds: float, clips: int, gpu: bool) -> int:
+    """MB of one process of a training, the largest backbone's and a margin.
+
+    On a CPU: PyTorch itself; weights, gradients and Adam's two moments, which grow with the square of the network's width;
+    and what a backward pass keeps of each second of a clip, which grows with the width. `python -m benchmarks.memory`
+    measures it. On a GPU most of that is in the GPU's own memory, and loading the data is what is left.
+
+    width: of the network. seconds: that it hears of each clip, GL-AT's windows included. clips: in the process's batch.
+    """
+    if gpu:
+        return 16000 if width >= 1 else 3000
+    return max(3000, round(1500 + 4500 * width**2 + 30 * width * seconds * clips))

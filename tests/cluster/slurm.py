@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import yaml
 from tiny_project import copy_of_the_project, environment
 
 # No accounting, as on a small cluster; a default partition with GPUs (that are named only: none is there) and a limit.
+# A job that is queued again starts when its credential has expired.
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}
@@ -25,7 +26,7 @@ SlurmctldPort={ports[0]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=20
 CryptoType=crypto/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n
@@ -76,6 +77,8 @@ class Cluster:
     job of Snakemake starts its step without Slurm's."""
 
     def __init__(self, folder: Path):
+        self.folder, self.log = folder, folder / "daemons.log"
+        self.daemons: dict[str, subprocess.Popen] = {}
         self.commands = folder / "bin"
         self.commands.mkdir()
         for name in CLIENTS:
@@ -91,6 +94,38 @@ class Cluster:
         lines = self.ask("scontrol", "show", "job", "--oneliner").splitlines()
         return [dict(word.partition("=")[::2] for word in line.split()) for line in lines if "JobId=" in line]
 
+    def start(self, name: str, *call: str) -> None:
+        """Start a daemon."""
+        with self.log.open("ab") as log:
+            how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
+            self.daemons[name] = subprocess.Popen(call, **how)
+        time.sleep(1)  # each needs the one before
+
+    def start_node(self, node: str) -> None:
+        self.start(node, find("slurmd"), "-D", "-f", str(self.folder / "slurm.conf"), "-N", node)
+
+    def idle(self, count: int) -> bool:
+        """Whether as many nodes are up, and no job is on them."""
+        return f"idle {count}" in self.ask("sinfo", "--noheader", "--partition=main", "--format=%t %D")
+
+    def crash(self, node: str) -> None:
+        """End all of a node at once, without a word to slurmctld, and have that notice it without the minutes that it
+        would wait for an answer."""
+        on_it = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                given = process.environ()
+                if given.get("SLURMD_NODENAME") == node and str(self.commands) in given["PATH"]:
+                    on_it.append(process)
+        steps = {one.parent() for one in on_it if one.parent() and one.parent().name() == "slurmstepd"}
+        self.daemons[node].kill()
+        self.daemons[node].wait()
+        for process in [*steps, *on_it]:  # first those that would tell slurmctld of a job's end
+            with suppress(psutil.Error):
+                process.kill()
+        assert steps, f"no job ran on {node}"
+        self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=crashed")
+
     def until(self, ready: Callable[[], bool], seen: Callable[[], object], seconds: float = 600) -> None:
         """Wait until something holds; `seen` is told where it does not in time."""
         deadline = time.monotonic() + seconds
@@ -105,7 +140,8 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     folder.chmod(0o755)
     found, conf, key = Cluster(folder), folder / "slurm.conf", folder / "munge.key"
     settings = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": folder}
-    settings["memory"] = psutil.virtual_memory().available * 2 // 5 // 2**20  # MB, of each of two nodes
+    # MB, of each of two nodes: never less than a training of two processes asks for, which takes a fraction of that here.
+    settings["memory"] = max(6200, psutil.virtual_memory().available * 2 // 5 // 2**20)
     conf.write_text(CONFIGURATION.format(ports=free_ports(3), **settings))
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")  # Slurm counts files
     key.write_bytes(secrets.token_bytes(128))
@@ -114,30 +150,23 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         (folder / name).mkdir()
     munge = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
     munge += [f"--socket={folder}/munge.socket", "--foreground", "--force", "--num-threads=2"]
-    calls = [[find("munged"), *munge], [find("slurmctld"), "-D", "-f", str(conf)]]
-    calls += [[find("slurmd"), "-D", "-f", str(conf), "-N", node] for node in ("n1", "n2")]
-    processes = []
-    with (folder / "daemons.log").open("wb") as log:
-        try:
-            how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
-            for call in calls:
-                processes.append(subprocess.Popen(call, **how))
-                time.sleep(1)  # each needs the one before
-            deadline = time.monotonic() + 60
-            while "idle 2" not in found.ask("sinfo", "--noheader", "--partition=main", "--format=%t %D"):
-                assert time.monotonic() < deadline, (folder / "daemons.log").read_text()[-3000:]
-                time.sleep(0.5)
-            yield found
-        finally:
-            found.ask("scancel", "--user", settings["user"])
-            time.sleep(1)
-            for process in reversed(processes):
-                process.terminate()
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+    try:
+        found.start("munged", find("munged"), *munge)
+        found.start("slurmctld", find("slurmctld"), "-D", "-f", str(conf))
+        for node in ("n1", "n2"):
+            found.start_node(node)
+        found.until(lambda: found.idle(2), lambda: found.log.read_text()[-3000:], 60)
+        yield found
+    finally:
+        found.ask("scancel", "--user", settings["user"])
+        time.sleep(1)
+        for process in reversed(found.daemons.values()):
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 STEPS, EVERY = 40, 4

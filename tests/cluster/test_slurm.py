@@ -6,6 +6,7 @@ pytest -n 0 tests/cluster
 import csv
 import shutil
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -28,10 +29,34 @@ def weights(folder):
 def unbroken(project, name):
     """The folder of a training of the same run that nobody ended, outside the cluster."""
     run, own = project.folder / "runs/mini" / name, project.folder / "unbroken" / name
+    if own.exists():
+        return own
     own.mkdir(parents=True)
     shutil.copy(run / "config.yaml", own)
     project.here("--set", "tracking.enabled=false", "train", str(own / "config.yaml"), "--threads", "4")
     return own
+
+
+@contextmanager
+def inserted(project, line):
+    """Each step of this copy's training does something more at its beginning."""
+    stage = project.folder / "glat/training/stage.py"
+    code, begin = (
+        stage.read_text(),
+        "        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank\n",
+    )
+    assert begin in code
+    stage.write_text(code.replace(begin, f"{begin}        {line}\n"))
+    try:
+        yield
+    finally:
+        stage.write_text(code)
+
+
+def forget(run):
+    """Remove what a training left."""
+    for name in ("checkpoint.pt", "train.csv"):
+        (run / name).unlink(missing_ok=True)
 
 
 def same_numbers(one, other):
@@ -77,23 +102,47 @@ def test_table1_is_made_and_a_cancelled_training_ends_with_the_unbroken_one_s_nu
 
 
 def test_a_training_that_reaches_its_time_limit_ends_with_the_unbroken_one_s_numbers(project):
-    """Each step of this copy's training takes two seconds, and the limit is a minute, the least that Slurm knows."""
-    run, stage = project.folder / "runs/mini/cnn10-s0", project.folder / "glat/training/stage.py"
+    """The limit is three minutes; the first attempt hangs half-way until then."""
+    run, once = project.folder / "runs/mini/cnn10-s0", project.folder / "hung"
     project.make("runs/mini/cnn10-s0/checkpoint.pt")
-    own, code = unbroken(project, run.name), stage.read_text()
-    for name in ("checkpoint.pt", "train.csv"):
-        (run / name).unlink()
-    slow = "        settings, seed, step, rank = self.run.training"
-    assert slow in code
-    stage.write_text(code.replace(slow, f'        __import__("time").sleep(2)\n{slow}'))
-    try:
-        project.make("runs/mini/cnn10-s0/checkpoint.pt", "--set-resources", "train:runtime=1")
-    finally:
-        stage.write_text(code)
+    own = unbroken(project, run.name)
+    forget(run)
+    hang = f"from pathlib import Path; from time import sleep; once = Path({str(once)!r})"
+    hang += f"; step == {STEPS // 2} and not once.exists() and (once.touch(), sleep(3600))"
+    with inserted(project, hang):
+        project.make("runs/mini/cnn10-s0/checkpoint.pt", "--set-resources", "train:runtime=3")
     states = [job["JobState"] for job in project.jobs("train")]
     assert states[-2:] == ["TIMEOUT", "COMPLETED"]
     assert "resumed at step" in (project.folder / "logs/mini/train/cnn10-s0.log").read_text()
     same_numbers(run, own)
+
+
+@pytest.mark.parametrize("by", ["Slurm", "Snakemake"])
+def test_a_training_whose_node_dies_goes_on_on_the_other_node(project, by):
+    """Slurm queues the job again, or, where the cluster or the user forbids that, Snakemake."""
+    run, cluster = project.folder / "runs/mini/cnn10-s0", project.cluster
+    forget(run)
+    before = len(project.jobs("train"))
+    with inserted(project, "from time import sleep; sleep(1)"):
+        process = project.start("runs/mini/cnn10-s0/checkpoint.pt", *([] if by == "Slurm" else ["--slurm-no-requeue"]))
+        resume = run / "resume.ckpt"
+        cluster.until(lambda: resume.exists() or process.poll() is not None, project.told)
+        (first,) = project.jobs("train")[before:]
+        cluster.crash(first["NodeList"])
+        try:
+            assert project.end(process) == 0, project.told()[-3000:]
+        finally:
+            cluster.start_node(first["NodeList"])
+            cluster.until(lambda: cluster.idle(2), lambda: cluster.ask("sinfo", "--list-reasons"))
+    jobs = project.jobs("train")[before:]
+    assert jobs[-1]["NodeList"] == ({"n1", "n2"} - {first["NodeList"]}).pop()
+    if by == "Slurm":
+        assert [(job["JobState"], job["Restarts"]) for job in jobs] == [("COMPLETED", "1")]
+    else:
+        assert [job["JobState"] for job in jobs] == ["NODE_FAIL", "COMPLETED"]
+        assert f"SLURM-job '{first['JobId']}' failed due to a node failure" in project.told()
+    assert "resumed at step" in (project.folder / "logs/mini/train/cnn10-s0.log").read_text()
+    same_numbers(run, unbroken(project, run.name))
 
 
 def test_the_error_of_a_job_names_its_logs_and_shows_its_sentence(project):

@@ -164,7 +164,10 @@ def training_threads(wildcards):
 
 def training_memory(wildcards):
     """MB on each node, for all its processes."""
-    return (16000 if RUNS[wildcards.run].width >= 1 else 3000) * execution(wildcards).devices
+    run, how = RUNS[wildcards.run], execution(wildcards)
+    seconds = run.audio.clip_seconds + (run.glat.n * run.glat.tau if run.glat else 0)
+    clips = run.training.batch_size // how.processes
+    return how.devices * cluster.training_memory(run.width, seconds, clips, gpus(wildcards) > 0)
 
 
 def time_limit(minutes):
