@@ -7,7 +7,7 @@ from test_best import selected_run
 from test_optimisation import small_run
 from test_training import equal, killed_at, rows, train, weights
 
-from glat.config.runs import faults_of
+from glat.config.faults import faults_of
 from glat.config.training import LastNetworks
 from glat.training.best import Best
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from test_training import equal, killed_at, rows, run_with, train, weights
 
-from glat.config.runs import faults_of, split_packs
+from glat.config.faults import faults_of
+from glat.config.runs import split_packs
 from glat.config.training import Validation
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError

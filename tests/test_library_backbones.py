@@ -12,9 +12,10 @@ from conftest import ROOT, TINY
 from test_training import train
 
 import glat
+from glat.config.faults import faults_of
 from glat.config.network import Network, short
 from glat.config.params import load
-from glat.config.runs import completed, faults_of, resolve
+from glat.config.runs import completed, resolve
 from glat.lib.errors import GlatError
 from glat.models import architecture, build, library
 from glat.models.audio_front_ends import KaldiLogMel, Samples

@@ -9,8 +9,9 @@ from test_freezing import run_of
 from test_training import facts, in_double_precision, rows, train, weights
 from torch import nn
 
+from glat.config.faults import faults_of
 from glat.config.params import load
-from glat.config.runs import faults_of, resolve
+from glat.config.runs import resolve
 from glat.config.training import Decay, SpecAugment, Training
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError

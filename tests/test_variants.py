@@ -15,8 +15,9 @@ from test_training import facts, run_with, train
 from test_twostream import CLASSES, SECONDS, names, reached, tagger, waveform
 
 from glat.config import experiments
+from glat.config.faults import faults_of
 from glat.config.params import load
-from glat.config.runs import faults_of, resolve, write_run
+from glat.config.runs import resolve, write_run
 from glat.config.settings import Evaluation
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError

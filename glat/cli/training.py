@@ -14,8 +14,9 @@ from .app import RunFile, Threads, app, invocation, load_params
 def configure(name: Annotated[str, typer.Argument(help="A run, as in cnn10-glat-s0.")]) -> None:
     """Write the config.yaml of a run: all that its training depends on."""
     from ..config.experiments import all_runs
+    from ..config.faults import faults_of
     from ..config.params import named
-    from ..config.runs import completed, faults_of, write_run
+    from ..config.runs import completed, write_run
 
     params = load_params()
     runs = all_runs(params)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..lib.errors import GlatError
+from .faults import faults_of
 from .params import Params
-from .runs import Run, faults_of, resolve
+from .runs import Run, resolve
 from .training import Glat
 
 FIG2 = {"a": "n", "b": "tau"}  # the setting along each panel of Fig. 2
