@@ -26,10 +26,17 @@ def versions():
     return {p["name"]: p["version"] for p in packages if fits(p.get("resolution-markers"))}
 
 
+def all_of(project):
+    """What the project and its tests need, the extras, which tests train, among it."""
+    extras = [one for some in project["project"]["optional-dependencies"].values() for one in some]
+    own = [one for one in project["dependency-groups"]["dev"] if not one.startswith("glat[")]
+    return [*project["project"]["dependencies"], *extras, *own]
+
+
 def test_environment_yml_pins_every_dependency_at_the_locked_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     locked = versions()
-    asked = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    asked = all_of(project)
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
     pinned = {f"{with_extras(r)}=={locked[name(r)]}" for r in asked}
@@ -40,7 +47,7 @@ def test_environment_yml_pins_every_dependency_at_the_locked_version():
 def test_the_lock_is_within_the_bounds_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     locked = versions()
-    for asked in map(Requirement, [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]):
+    for asked in map(Requirement, all_of(project)):
         assert asked.specifier.contains(locked[canonicalize_name(asked.name)]), asked
 
 

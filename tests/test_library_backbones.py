@@ -1,6 +1,8 @@
 """Backbones of timm, of transformers, and of one's own outside of the package: made with random weights, saved as the library
 saves them, and loaded by the real code. Nothing is downloaded."""
 
+import json
+import shutil
 import sys
 
 import numpy as np
@@ -215,14 +217,17 @@ def test_a_network_on_the_waveform_scores_as_in_its_own_library(wav2vec2):
             "settings.pretrained_cfg of timm:resnet10t is not known",
         ),
         ("transformers:/no/such", {}, "/no/such: no such folder"),
-        ("no_such_module:Mine", {}, "no_such_module:Mine can't be imported"),
+        ("no_such_module:Mine", {}, "no_such_module:Mine: no such class in a file that Python finds"),
         ("json:JSONDecoder", {}, "json:JSONDecoder is no subclass of glat.models.Backbone"),
+        ("this:NoClass", {}, "this:NoClass: no such class"),
+        ("timm:xcit_nano_12_p8_224", {}, "timm:xcit_nano_12_p8_224 takes no clip"),
         ("glat.models.cnn10:Cnn10", {"settings": {"depth": 3}}, "Cnn10 takes no such settings"),
     ],
 )
 def test_what_is_no_network_is_one_sentence(model, how, told):
     with pytest.raises(ValueError, match=told.replace("(", r"\(")):
         made(model, sample_rate=32000, **how)
+    assert "this" not in sys.modules  # a module without such a class is not run
 
 
 def test_a_window_shorter_than_the_networks_least_is_refused(ast):
@@ -254,7 +259,7 @@ def test_the_hub_without_a_network_is_one_sentence(monkeypatch):
 def test_a_library_that_is_not_installed_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
-        ValueError, match=r"timm is not installed; `pip install glat\[timm\]` or `uv sync --extra timm`"
+        ValueError, match=r"timm is not installed; `pip install glat\[timm\]` or `uv sync --locked --extra timm`"
     ):
         library.library("timm")
 
@@ -326,3 +331,46 @@ def test_backbones_of_libraries_and_of_one_s_own_train_score_and_tag(project, as
     # Whoever takes the checkpoint elsewhere needs neither the folder nor the hub.
     monkeypatch.setattr(architecture, "read", lambda source: pytest.fail(f"reads {source}"))
     assert glat.load(project / "ast-glat-n2-s0").run.network.architecture["config"]["hidden_size"] == 16
+
+
+def test_a_folder_in_half_precision_is_float32_and_brings_no_code(tmp_path, ast):
+    shutil.copytree(ast, tmp_path / "half")
+    config = json.loads((tmp_path / "half/config.json").read_text())
+    config |= {
+        "dtype": "float16",
+        "torch_dtype": "float16",
+        "attn_implementation": "some/kernel",
+        "auto_map": {"a": "b"},
+    }
+    (tmp_path / "half/config.json").write_text(json.dumps(config))
+    backbone = made(f"transformers:{tmp_path / 'half'}").network
+    assert {weight.dtype for weight in backbone.parameters()} == {torch.float32}
+    many = {"num_hidden_layers": 10**8}
+    with pytest.raises(ValueError, match="100000000 layers are more than any network has"):
+        made(f"transformers:{ast}", settings=many)
+
+
+def test_a_frozen_stream_with_classes_that_its_weights_do_not_know_is_refused(project, params, ast):
+    networks = {"ast": {"model": f"transformers:{ast}", "pretrained": True}}
+    own = load(ROOT / "params.yaml", TINY | {"backbones": ["ast"], "networks": networks})
+    for method in ({"training": "frozen_global"}, {"training": "none", "sharing": "backbone"}):
+        run = resolve(own, "ast", 0, method)
+        classes = [{"mid": str(i), "display_name": f"class {i}"} for i in range(16)]
+        with pytest.raises(
+            GlatError, match=r"networks.ast: not trained on 16 of the 16 classes.*set glat.training: joint"
+        ):
+            checkpoints.build(run, classes)
+
+
+def test_frame_dropout_reaches_the_head_of_a_librarys_network():
+    tagger = made("timm:mobilenetv3_small_100", head="mean", glat={"n": 1, "tau": 3.0, "frame_dropout": True})
+    m = torch.ones(1, 4, tagger.network.global_stream.trunk.num_features)
+    tagger.network.train()
+    assert not tagger.network.frame_scores(m).equal(tagger.network.frame_scores(m))
+
+
+def test_weights_behind_another_front_end_are_refused():
+    for ours, theirs in ((KaldiLogMel(16000), KaldiLogMel(16000, mean=0.0)), (Samples(16000), Samples(16000, False))):
+        checkpoints._check_front_end(ours, type(ours)(16000))
+        with pytest.raises(ValueError, match="behind another front end"):
+            checkpoints._check_front_end(ours, theirs)

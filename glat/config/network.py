@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from .types import Count, Positive, Settings
+from .types import Hop, Positive, Settings, check_name
 
 # timm:NAME, transformers:FOLDER or transformers:OWNER/NAME[@REVISION] of the hub, or MODULE:CLASS
 _MODEL = re.compile(r"timm:[\w.-]+|transformers:[\w./~@ -]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -24,12 +24,19 @@ def _check_model(model: str) -> str:
 Model = Annotated[str, AfterValidator(_check_model)]
 
 
+def _check_either(name: str) -> str:
+    return _check_model(name) if ":" in name else check_name(name)
+
+
+NetworkName = Annotated[str, AfterValidator(_check_either)]  # a backbone's: of the project, of `networks`, or a model
+
+
 class FrontEnd(Settings):
     """What differs from the common log-mel (`glat.models.LogMel`), as of a waveform at 32 kHz."""
 
-    mels: Count | None = None
-    hop: Count | None = None
-    window: Count | None = None
+    mels: Annotated[int, Field(ge=1, le=1024)] | None = None
+    hop: Hop | None = None
+    window: Annotated[int, Field(ge=16, le=65536)] | None = None
     fmin: Positive | None = None
     fmax: Positive | None = None
 
@@ -65,4 +72,4 @@ class Network(Settings):
 def short(backbone: str) -> str:
     """A backbone's name in the names of its runs: `timm-resnet18` of `timm:resnet18`, and of a folder its last part."""
     library, colon, source = backbone.partition(":")
-    return f"{library}-{source.rstrip('/').rpartition('/')[2]}".replace(" ", "_") if colon else backbone
+    return re.sub(r"[^\w.-]", "_", f"{library}-{source.rstrip('/').rpartition('/')[2]}") if colon else backbone

@@ -19,7 +19,7 @@ from ..lib.errors import GlatError
 from ..lib.files import digest, whole
 from ..models import architecture
 from ..models.registry import Entry, entry
-from .network import Model, Network, short
+from .network import Network, NetworkName, short
 from .params import Params
 from .settings import Waveform
 from .training import Glat, Training
@@ -33,7 +33,7 @@ class Run(Settings):
 
     dataset: Name
     name: Name
-    backbone: Name | Model
+    backbone: NetworkName
     network: Network | None = off(None)  # of a library or of one's own; None: one of the project's
     width: Annotated[float, Field(gt=0, allow_inf_nan=True)]  # infinite: there is none for this backbone
     dropout: Dropout

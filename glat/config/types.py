@@ -35,7 +35,7 @@ def off(default: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: value == default)
 
 
-def _check_name(text: str) -> str:
+def check_name(text: str) -> str:
     if not NAME.fullmatch(text):
         raise ValueError(
             f"{text!r} cannot be a name: use up to 100 letters, digits, '_', '.' and '-', and begin with a letter, a digit "
@@ -76,7 +76,7 @@ def check_path(path: str) -> str:
 
 
 T = TypeVar("T")
-Name = Annotated[str, AfterValidator(_check_name)]  # stands in paths, and in commands of Snakemake's and DVC's
+Name = Annotated[str, AfterValidator(check_name)]  # stands in paths, and in commands of Snakemake's and DVC's
 BackboneName = Annotated[str, AfterValidator(_check_backbone)]
 PublishedName = Annotated[str, AfterValidator(_check_published)]
 InputPath = Annotated[str, AfterValidator(check_path)]

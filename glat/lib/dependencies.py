@@ -61,7 +61,11 @@ def sources(*entries: str) -> tuple[Path, ...]:
         if path is None or path in found or not _followed(name):
             continue
         found |= {path, *path.parent.glob(f"{path.stem}.*.j2")}
-        waiting += imports(name) if _file(name) else _named(_tree(path), name.split(".")[:-1])
+        waiting += (
+            imports(name)
+            if _file(name)
+            else _named(_tree(path), name.split(".") if path.name == "__init__.py" else name.split(".")[:-1])
+        )
     return tuple(sorted(found))
 
 

@@ -17,7 +17,8 @@ SECONDS = 20  # for the hub's answer
 def place(source: str) -> tuple[str, str | None]:
     """A folder, or a name on the hub, and its revision."""
     name, _, revision = source.partition("@")
-    return (source, None) if Path(source).expanduser().is_dir() else (name, revision or None)
+    folder = Path(source).expanduser()
+    return (str(folder), None) if folder.is_dir() else (name, revision or None)
 
 
 def read(source: str) -> dict[str, Any]:
@@ -38,10 +39,16 @@ def read(source: str) -> dict[str, Any]:
             raise ValueError(f"{path}: can't be read as JSON ({type(error).__name__})") from None
         if not isinstance(found[key], dict):
             raise ValueError(f"{path}: not a configuration")
-    layers = found["config"].get("num_hidden_layers", 0)
+    check_size(found["config"], source)
+    return found
+
+
+def check_size(config: dict[str, Any], source: str) -> None:
+    """Raise ValueError for a configuration with more layers than any network has: they would be made before their weights
+    are looked at."""
+    layers = config.get("num_hidden_layers", 0)
     if not isinstance(layers, int) or layers > LAYERS:
         raise ValueError(f"{source}: {layers!r} layers are more than any network has")
-    return found
 
 
 def _fetched(source: str, name: str) -> str:
@@ -56,6 +63,14 @@ def _fetched(source: str, name: str) -> str:
     except (HfHubHTTPError, OSError) as error:
         why = " ".join(str(error).split())[:160]
         raise ValueError(f"{source}: no such folder, and the hub gives no {name} of it: {why}") from None
+
+
+def weights(network: Network | None) -> list[str]:
+    """The files of weights that a pretrained network of a folder starts from. Those of the hub and of timm are fetched by
+    name, and none of ours."""
+    if network is None or network.library != "transformers" or not network.pretrained:
+        return []
+    return sorted(map(str, Path(network.source).expanduser().glob("*.safetensors")))
 
 
 def complete(network: Network | None) -> Network | None:

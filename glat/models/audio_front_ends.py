@@ -53,6 +53,9 @@ class KaldiLogMel(Sixteen):
         self.register_buffer("bank", F.pad(bank, (0, 1)).T, persistent=False)  # (FFT / 2 + 1, mels)
         self.register_buffer("window", torch.hann_window(FRAME, periodic=False), persistent=False)
 
+    def extra_repr(self) -> str:
+        return f"mels={self.mels}, mean={self.mean}, std={self.std}"
+
     @property
     def silence(self) -> float:
         """What a frame of padding holds: 0, normalised."""
@@ -77,6 +80,9 @@ class Samples(Sixteen):
     def __init__(self, sample_rate: int, normalise: bool = True):
         super().__init__(sample_rate)
         self.normalise = normalise
+
+    def extra_repr(self) -> str:
+        return f"normalise={self.normalise}"
 
     @torch.no_grad()
     def forward(self, waveform: Tensor) -> Tensor:

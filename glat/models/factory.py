@@ -13,15 +13,13 @@ from torch import nn
 from .backbone import Backbone
 from .frontend import FrontEnd, LogMel, window_length
 from .library import LibraryBackbone
-from .registry import BACKBONES, LIBRARIES
+from .registry import BACKBONES, LIBRARIES, is_class
 from .selection import window_frames
 from .tagger import Tagger
 from .twostream import TwoStream
 
 if TYPE_CHECKING:
     from ..config.network import Network
-
-CLIP = 10.0  # seconds, for which a library's network is looked at before it is made
 
 
 def backbone_class(name: str) -> type[Backbone]:
@@ -33,6 +31,10 @@ def backbone_class(name: str) -> type[Backbone]:
 
 def own_class(location: str) -> type[Backbone]:
     """A class of one's own, MODULE:CLASS. Raises ValueError where there is none, or where it is no `Backbone`."""
+    if not is_class(location):
+        raise ValueError(
+            f"{location}: no such class in a file that Python finds; is it beside params.yaml or on PYTHONPATH?"
+        )
     try:
         found = resolve_name(location)
     except (AttributeError, ImportError) as error:
@@ -69,15 +71,16 @@ def make_backbone(
         raise ValueError(f"{cls.__name__} takes no such settings ({error})") from None
 
 
-def _least_frames(logmel: FrontEnd, make: Callable[[], Backbone], tau: float | None) -> int | None:
+def _least_frames(logmel: FrontEnd, make: Callable[[], Backbone], seconds: float, taus: list[float]) -> int | None:
     """`LibraryBackbone.least_frames` of a network that `make` makes, of which nothing is allocated; None of others."""
-    clip = round(CLIP * logmel.frames_per_second) + 1
     with torch.device("meta"):
         network = make().eval()
     if not isinstance(network, LibraryBackbone):
         return None
-    rate = logmel.frames_per_second
-    return network.least_frames(clip, window_frames(tau, rate, clip) if tau else None, logmel.mels)
+    with torch.no_grad():
+        clip = logmel(torch.zeros(1, round(seconds * logmel.sample_rate))).shape[2]
+    windows = [window_frames(tau, logmel.frames_per_second, clip) for tau in taus]
+    return network.least_frames(clip, windows, logmel.mels)
 
 
 def build(
@@ -89,6 +92,7 @@ def build(
     dropout: float = 1.0,
     front_end: dict[str, Any] | None = None,
     network: Network | None = None,
+    clip_seconds: float = 10.0,
 ) -> Tagger:
     """A network from waveform to class probabilities.
 
@@ -101,6 +105,7 @@ def build(
         dropout: a factor on the published dropout rates.
         front_end: settings of `LogMel`, for a 32 kHz waveform; the backbone's own settings take precedence.
         network: of a library's backbone or of one's own by name, what it is (`glat.config.network`).
+        clip_seconds: of the clips that it hears, for which a library's network is tried before it is made.
 
     Raises:
         ValueError: an unknown backbone or a setting outside its range.
@@ -114,10 +119,11 @@ def build(
     cls = class_of(backbone, network)
     own = network.front_end.model_dump(exclude_none=True) if network else {}
     logmel = cls.own_front_end(sample_rate, network) or _logmel(
-        sample_rate, {**(front_end or {}), **own, **cls.front_end}
+        sample_rate, {**(front_end or {}), **cls.front_end, **own}
     )
     make = partial(make_backbone, backbone, classes, width, logmel.mels, network)
-    least = _least_frames(logmel, make, glat["tau"] if glat and "tau" in glat else None) if network else None
+    lengths = [glat.get("tau", 3.0), *glat.get("extra_taus", ())] if glat is not None else []
+    least = _least_frames(logmel, make, clip_seconds, lengths) if network else None
 
     def stream() -> Backbone:
         made = make()

@@ -22,13 +22,15 @@ def library(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise ValueError(f"{name} is not installed; `pip install glat[{name}]` or `uv sync --extra {name}`") from None
+        raise ValueError(
+            f"{name} is not installed; `pip install glat[{name}]` or `uv sync --locked --extra {name}`"
+        ) from None
 
 
 class LibraryBackbone(Backbone):
     """A library's network with a head that has `clip` and `frames` (`glat.models.heads`) on its frame features."""
 
-    classifier = ("head",)
+    classifier: tuple[str, ...] = ("head",)
     head: nn.Module
 
     def __init__(self, classes: int, width: float, mels: int, network: Network):
@@ -50,18 +52,26 @@ class LibraryBackbone(Backbone):
         nothing is computed."""
         try:
             found = self.features(torch.zeros(1, 1, frames, mels, device="meta"))
-        except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            IndexError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         return "" if found.dim() == 3 and found.shape[1] else "it leaves no frame"
 
-    def least_frames(self, clip: int, window: int | None, mels: int) -> int:
+    def least_frames(self, clip: int, windows: list[int], mels: int) -> int:
         """The shortest input that gives frame features; it must have been made on the device "meta".
 
         Raises:
-            ValueError: it takes no clip of `clip` frames, or no window of `window`.
+            ValueError: it takes no clip of `clip` frames, or none of the windows.
         """
-        for what, frames in (("clip", clip), ("window", window)):
-            if frames and (reason := self.fault(frames, mels)):
+        for what, frames in (("clip", clip), *(("window", one) for one in windows)):
+            if reason := self.fault(frames, mels):
                 raise ValueError(f"{self.network.model} takes no {what} of {frames} frames by {mels} bands: {reason}")
         low, high = 1, clip
         while low < high:

@@ -35,14 +35,36 @@ class Entry(NamedTuple):
         return _attributes(self.location).get("front_end", {}).get("hop")
 
 
+def _tree(module: str) -> ast.Module:
+    """The source of a module; nothing where Python finds none."""
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    source = Path(spec.origin).read_bytes() if spec and spec.origin and spec.origin.endswith(".py") else b""
+    return ast.parse(source)
+
+
+def is_class(location: str) -> bool:
+    """Whether MODULE:CLASS is a class, or a name that is imported there, as the source says, which is not run. A checkpoint may
+    name any module: one that has no such class is not imported."""
+    module, _, name = location.partition(":")
+    nodes = _tree(module).body
+    imported = [
+        alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    return name in imported or any(isinstance(node, ast.ClassDef) and node.name == name for node in nodes)
+
+
 @cache
 def _attributes(location: str) -> dict[str, Any]:
     """The attributes of a class that are plain values, as its source says, and those of the classes of its module or
     package that it is derived from: without importing it, which takes torch and seconds."""
     module, _, name = location.partition(":")
-    spec = find_spec(module)
-    tree = ast.parse(Path(spec.origin).read_bytes()) if spec and spec.origin else ast.Module(body=[], type_ignores=[])
+    tree = _tree(module)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    if name not in classes and not module.startswith("glat."):
+        return {}  # it may be imported there, or missing, which is told when it is made
     if name not in classes:
         raise ValueError(f"{location}: no such class; correct its line in glat/models/registry.py")
     places = {name: f"{module}:{name}" for name in classes}

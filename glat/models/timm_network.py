@@ -32,6 +32,7 @@ class TimmNetwork(LibraryBackbone):
     """
 
     takes_keep = True
+    classifier = ("head", "bn0")  # bn0 has no weights of the library: it learns from the first step, as the head does
 
     def __init__(self, classes: int, width: float, mels: int, network: Network):
         super().__init__(classes, width, mels, network)

@@ -19,11 +19,13 @@ from .transfer import onto_classes
 if TYPE_CHECKING:
     from ..config.network import Network
 
+MOST_MELS = 1024
 AST = "audio-spectrogram-transformer"
 WAVEFORM = (
     "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2", "wav2vec2-conformer", "wavlm",
 )  # fmt: skip
 # Drawn from NumPy's common generator, or layers that are left out at random: a training could not be repeated.
+NOT_TAKEN = ("attn_implementation", "experts_implementation", "quantization_config", "auto_map", "dtype", "torch_dtype")
 OFF = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0, "apply_spec_augment": False}
 
 
@@ -76,7 +78,9 @@ class TransformersNetwork(LibraryBackbone):
         self.made = network.architecture or architecture.read(network.source)
         front_end = self.own_front_end(16000, network.model_copy(update={"architecture": self.made}))
         self.silence = getattr(front_end, "silence", 0.0)
-        full = library("transformers").AutoModelForAudioClassification.from_config(self._config(classes))
+        full = library("transformers").AutoModelForAudioClassification.from_config(
+            self._config(classes), dtype=torch.float32
+        )
         self.ast = full.config.model_type == AST
         self.config, self.trunk = full.config, full.base_model
         if network.head:
@@ -96,7 +100,9 @@ class TransformersNetwork(LibraryBackbone):
             return Samples(sample_rate, bool(extractor.get("do_normalize", True)))
         given = {key: float(extractor[key]) for key in ("mean", "std") if key in extractor}
         given |= {} if extractor.get("do_normalize", True) else {"mean": 0.0, "std": 0.5}
-        return KaldiLogMel(sample_rate, int(extractor.get("num_mel_bins", 128)), **given)
+        if not 0 < (mels := int(extractor.get("num_mel_bins", 128))) <= MOST_MELS:
+            raise ValueError(f"{network.model} hears {mels} mel bands, more than any network does")
+        return KaldiLogMel(sample_rate, mels, **given)
 
     def _config(self, classes: int | None) -> Any:
         """The network's configuration, for a number of classes; None: as it was published."""
@@ -108,6 +114,9 @@ class TransformersNetwork(LibraryBackbone):
                 f"{', '.join(WAVEFORM)} are known here"
             )
         given |= OFF | self.network.settings
+        # Nothing that loads code or other kernels, and float32 whatever it was saved in.
+        given = {key: value for key, value in given.items() if not key.lstrip("_").startswith(NOT_TAKEN)}
+        architecture.check_size(given, self.network.source)
         if given.get("use_weighted_layer_sum"):
             raise ValueError(
                 f"{self.network.model} scores a sum over its layers (use_weighted_layer_sum), not its last one"

@@ -45,8 +45,10 @@ class Streams(NamedTuple):
 
 @contextmanager
 def dropout_before(layers: list[nn.Module], rate: float) -> Iterator[None]:
-    """Within this context, dropout is applied to the input of each of the layers."""
-    hooks = [layer.register_forward_pre_hook(lambda _, inputs: F.dropout(inputs[0], rate)) for layer in layers]
+    """Within this context, dropout is applied to the input of each of the layers, of a module to that of its linear ones."""
+    linear = [one for layer in layers for one in layer.modules() if one is layer or isinstance(one, nn.Linear)]
+    leaves = [one for one in linear if not list(one.children())]
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: F.dropout(inputs[0], rate)) for layer in leaves]
     try:
         yield
     finally:

@@ -52,7 +52,7 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
     """What runs are grouped and found by."""
     glat, revision = run.glat, attempt.commit.removesuffix("-dirty")
     known, made = not revision.startswith("unknown"), attempt.environment
-    serves = [name for name in SERVED if run in runs_of_result(params, name)]
+    serves = [name for name in SERVED if _of_settings(run) in runs_of_result(params, name)]
     found = {
         "dataset": run.dataset,
         "backbone": run.entry.title,
@@ -80,6 +80,12 @@ def tags(run: Run, attempt: Attempt, folder: Path, params: Params) -> dict[str, 
         "mlflow.note.content": note(run, attempt, serves),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _of_settings(run: Run) -> Run:
+    """A run as settings have it, before its architecture was looked up."""
+    network = run.network and run.network.model_copy(update={"architecture": None})
+    return run.model_copy(update={"network": network})
 
 
 def runs_of_result(params: Params, result: str) -> list[Run]:

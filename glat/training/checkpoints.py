@@ -48,8 +48,9 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
         tagger = untrained(run)
     except ValueError as error:
         raise GlatError(f"run {run.name}: {error}") from None
+    new: dict[str, list[str]] = {}  # by stream, the classes that its weights don't know
     if run.network and run.network.pretrained:
-        _load_published(tagger, run, classes)
+        new = _load_published(tagger, run, classes)
     sources = {stream: stream for stream, path in run.init.items() if path}
     frozen = bool(run.glat and run.glat.training == "frozen_global")
     if frozen and "global" in sources:
@@ -57,18 +58,22 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
     for stream, backbone in tagger.backbones().items():
         if stream not in sources:
             continue
-        new = initialise(backbone, tagger, run, sources[stream], classes)
-        if new and stream in run.frozen_streams:
-            what = f"not trained on {len(new)} of the {run.classes} classes, {new[0]!r} the first"
-            end = "set glat.training: joint" if frozen and stream == "global" else "take it out of training.freeze"
-            raise GlatError(
-                f"{run.init[stream]}: init.{stream}: {what}, which a frozen {stream} stream would never learn; {end}"
+        new[stream] = initialise(backbone, tagger, run, sources[stream], classes)
+    for stream, lacking in new.items():
+        none = bool(run.glat and run.glat.training == "none")
+        if lacking and (stream in run.frozen_streams or none):
+            of = (
+                f"{run.init[stream]}: init.{stream}" if run.init[stream] else f"run {run.name}: networks.{run.backbone}"
             )
+            what = f"not trained on {len(lacking)} of the {run.classes} classes, {lacking[0]!r} the first"
+            end = "take it out of training.freeze" if stream in run.training.freeze else "set glat.training: joint"
+            raise GlatError(f"{of}: {what}, which a frozen {stream} stream would never learn; {end}")
     return tagger
 
 
-def _load_published(tagger: Tagger, run: Run, classes: list[dict[str, str]] | None) -> None:
-    """Load a library's published weights into the streams."""
+def _load_published(tagger: Tagger, run: Run, classes: list[dict[str, str]] | None) -> dict[str, list[str]]:
+    """Load a library's published weights into the streams. Returns, by stream, the classes that are new to them."""
+    found: dict[str, list[str]] = {}
     names = [one["display_name"] for one in classes] if classes else None
     for stream, backbone in tagger.backbones().items():
         if not isinstance(backbone, LibraryBackbone):
@@ -76,19 +81,21 @@ def _load_published(tagger: Tagger, run: Run, classes: list[dict[str, str]] | No
         if stream == "local" and backbone is tagger.backbones()["global"]:
             continue
         try:
-            new = backbone.load_pretrained(names)
+            found[stream] = new = backbone.load_pretrained(names)
         except ValueError as error:
             raise GlatError(f"run {run.name}: {error}") from None
         if first_process():
             what = f"{len(new)} of {run.classes} classes are new to its classifier" if new else "with its classifier"
             tell(f"{run.folder}: {stream} stream: weights of {run.backbone}, {what}")
+    return found
 
 
 def untrained(run: Run) -> Tagger:
     """The network of a run with random weights."""
     glat, front_end = run.glat.model_dump() if run.glat else None, {"hop": run.hop}
-    rate = run.audio.sample_rate
-    return build_network(run.backbone, run.classes, run.width, rate, glat, run.dropout, front_end, run.network)
+    audio = run.audio
+    how: dict[str, Any] = {"front_end": front_end, "network": run.network, "clip_seconds": audio.clip_seconds}
+    return build_network(run.backbone, run.classes, run.width, audio.sample_rate, glat, run.dropout, **how)
 
 
 def initialise(
@@ -121,7 +128,7 @@ def initialise(
 def _check_front_end(ours: FrontEnd, theirs: FrontEnd) -> None:
     """Raise ValueError unless the weights behind one front end fit behind another."""
     if not (isinstance(ours, LogMel) and isinstance(theirs, LogMel)):
-        if type(ours) is not type(theirs) or ours.mels != theirs.mels:
+        if type(ours) is not type(theirs) or ours.extra_repr() != theirs.extra_repr():
             raise ValueError("trained behind another front end than this run has")
         return
     if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):

@@ -21,6 +21,7 @@ from ..lib.cores import cores
 from ..lib.errors import GlatError, tell
 from ..lib.provenance import maker
 from . import checkpoints, convergence, resume, stage
+from .averaging import Average
 from .best import Best
 from .distillation import read_teacher
 from .progress import Curve, EndAtOnce, Kept, PlainProgress, decided_by_first, run_lock
@@ -107,7 +108,8 @@ def _train(
         if hardware.first_process():
             save(0, done)
             Curve(folder / "train.csv", execution.log_every, settings.batch_size).finish()
-            tell(f"{folder}: nothing is trained (glat.training: none); its weights are those of {run.init['global']}")
+            of = run.init["global"] or run.backbone
+            tell(f"{folder}: nothing is trained (glat.training: none); its weights are those of {of}")
         return
 
     def start_or_done() -> int:
@@ -124,8 +126,8 @@ def _train(
             (folder / convergence.WATCHED).unlink(missing_ok=True)
         return step
 
-    # Without a frozen backbone all weights have a gradient in each step, and nobody has to look which have none.
-    ddp = "ddp_find_unused_parameters_true" if settings.freeze_backbone else "ddp"
+    # In a network of ours, without a frozen backbone, all weights have a gradient in each step, and nobody has to look.
+    ddp = "ddp_find_unused_parameters_true" if settings.freeze_backbone or run.network else "ddp"
     start = decided_by_first(cluster, start_or_done)
     if start == DONE:
         return
@@ -162,6 +164,8 @@ def _train(
             Stage(tagger, run, len(packs), packs.longer),
             Batches(run, packs, start, execution.workers, teacher),
         )
+        # Here too, as a training of which no step is left starts nothing.
+        module.average = next((one for one in changing if isinstance(one, Average)), None)
         try:
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:

@@ -25,6 +25,7 @@ from ..lib import dependencies
 from ..lib.errors import GlatError, refusal, warn
 from ..lib.files import digest
 from ..lib.hardware import first_process
+from ..models import architecture
 from . import stage
 
 # Facts of which the hash alone is known.
@@ -59,6 +60,7 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
         "classes": _hash(*packs.classes["mid"]),
         **({"validation clips": _hash(*_of_packs(validation).values())} if validation else {}),
         **teacher,
+        **{f"network.{Path(path).name}": digest(path) for path in architecture.weights(run.network)},
         **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},
         **{f"init_classes.{stream}": digest(path) for stream, path in run.init_classes.items()},
     }

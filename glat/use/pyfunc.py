@@ -65,7 +65,8 @@ def log(checkpoint: Path, run_id: str, run: Run, limits: Served) -> str:
         client.delete_logged_model(left.model_id)  # of a sending that was broken off
     mlflow.set_experiment(experiment_id=experiment)  # where the model is filed
     requirements = []
-    for name in REQUIREMENTS:
+    library = [run.network.library] if run.network and run.network.library else []
+    for name in (*REQUIREMENTS, *library):
         with suppress(PackageNotFoundError):
             requirements.append(f"{name}=={version(name)}")
     t = np.arange(run.audio.sample_rate // 20) / run.audio.sample_rate  # (samples,): a tone of 1 kHz, as an example

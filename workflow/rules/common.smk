@@ -25,6 +25,7 @@ from glat.lib.errors import GlatError
 from glat.lib.escaping import NAME
 from glat.lib.logs import to_stderr
 from glat.lib.redaction import redact
+from glat.models import architecture
 from glat.models.registry import entry
 from glat.scoring import manifest
 from glat.use import weights
@@ -177,6 +178,7 @@ def initial_weights(wildcards):
     run = RUNS[wildcards.run]
     teacher = run.training.distillation
     paths = [*run.init.values(), *run.init_classes.values(), str(teacher.file) if teacher else None]
+    paths += architecture.weights(run.network)
     return sorted({path for path in paths if path})
 
 
