@@ -26,11 +26,8 @@ OUTSIDE = ("cli", "config", "lib", "tracking")
 AROUND_A_TRAINING = {f"training/{name}.py" for name in ("attempt", "convergence", "fit", "progress", "resume", "watch")}
 # What is done with a trained run: no result is made by it.
 WITH_A_RUN = {f"use/{name}.py" for name in ("pictures", "pyfunc", "served", "serving")}
-LOOK = {
-    "data/survey.py",
-    "data/room.py",
-    "models/listing.py",
-}  # at recordings, before there is a dataset of them, and before they are decoded
+# At recordings, before there is a dataset of them and before they are decoded; at backbones; and `glat teach`, by hand.
+LOOK = {"data/survey.py", "data/room.py", "models/listing.py", "scoring/teaching.py"}
 CODE = {  # the modules that each rule names
     rule: re.findall(r'"(glat\.[\w.]+)"', body)
     for file in (ROOT / "workflow/rules").glob("*.smk")
@@ -124,6 +121,16 @@ def test_comments_docstrings_and_layout_are_no_code(package):
         other = path.read_text().replace('    """', '    """Other words. ', 1)
         path.write_text(f"# A comment.\n\n{other}\n\n# At the end.\n")
     assert digests() == before
+
+
+def test_a_module_of_one_s_own_counts_with_those_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package/__init__.py").write_text("from .net import Net\nimport json\n")
+    (tmp_path / "own_package/net.py").write_text("from .layers import Layer as Net\nfrom glat.models import Backbone\n")
+    (tmp_path / "own_package/layers.py").write_text("import torch\nLayer = torch.nn.Linear\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = {path.name for path in dependencies.sources("own_package") if path.is_relative_to(tmp_path)}
+    assert found == {"__init__.py", "net.py", "layers.py"}
 
 
 def test_an_entry_that_is_no_module_is_refused():
