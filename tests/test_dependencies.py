@@ -27,7 +27,7 @@ AROUND_A_TRAINING = {f"training/{name}.py" for name in ("attempt", "convergence"
 # What is done with a trained run: no result is made by it.
 WITH_A_RUN = {f"use/{name}.py" for name in ("pictures", "pyfunc", "served", "serving")}
 # At recordings, before there is a dataset of them and before they are decoded; at backbones; and `glat teach`, by hand.
-LOOK = {"data/survey.py", "data/room.py", "models/listing.py", "scoring/teaching.py"}
+LOOK = {"data/survey.py", "data/room.py", "use/backbones.py", "scoring/teaching.py"}
 CODE = {  # the modules that each rule names
     rule: re.findall(r'"(glat\.[\w.]+)"', body)
     for file in (ROOT / "workflow/rules").glob("*.smk")

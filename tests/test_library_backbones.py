@@ -22,7 +22,7 @@ from glat.lib.errors import GlatError
 from glat.models import architecture, build, library
 from glat.models.audio_front_ends import KaldiLogMel, Samples
 from glat.models.heads import HEADS
-from glat.training import checkpoints
+from glat.training import checkpoints, checks
 from glat.training.transfer import backbone_of
 
 LABELS = ["Dog", "Cat", "Cow"]
@@ -33,36 +33,36 @@ def project(corpus_project):
     return corpus_project
 
 
-@pytest.fixture(scope="module")
-def ast(tmp_path_factory):
-    """A tiny AST in the form in which transformers saves one; it hears 128 bands and 1024 frames, as the published one."""
-    folder = tmp_path_factory.mktemp("ast")
+SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_labels": 3}
+
+
+def saved(folder, network, extractor):
+    """A network and its feature extractor in the form in which transformers saves them. All weights are random."""
     torch.manual_seed(0)
-    config = transformers.ASTConfig(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, num_labels=3,
-        id2label=dict(enumerate(LABELS)), label2id={name: i for i, name in enumerate(LABELS)},
-    )  # fmt: skip
-    network = transformers.ASTForAudioClassification(config)
     with torch.no_grad():
         for weight in network.parameters():
             weight += 0.1 * torch.randn_like(weight)
     network.save_pretrained(folder)
-    transformers.ASTFeatureExtractor().save_pretrained(folder)
+    extractor.save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
+def ast(tmp_path_factory):
+    """A tiny AST; it hears 128 bands and 1024 frames, as the published one."""
+    names = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
+    network = transformers.ASTForAudioClassification(transformers.ASTConfig(**SMALL, **names, num_hidden_layers=2))
+    return saved(tmp_path_factory.mktemp("ast"), network, transformers.ASTFeatureExtractor())
+
+
+@pytest.fixture(scope="module")
 def wav2vec2(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wav2vec2")
-    torch.manual_seed(0)
     config = transformers.Wav2Vec2Config(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, conv_dim=[8, 8],
-        conv_stride=[20, 16], conv_kernel=[20, 16], num_feat_extract_layers=2, num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2, classifier_proj_size=8, num_labels=3,
+        **SMALL, num_hidden_layers=1, conv_dim=[8, 8], conv_stride=[20, 16], conv_kernel=[20, 16],
+        num_feat_extract_layers=2, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, classifier_proj_size=8,
     )  # fmt: skip
-    transformers.Wav2Vec2ForSequenceClassification(config).eval().save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
-    return folder
+    network = transformers.Wav2Vec2ForSequenceClassification(config)
+    return saved(tmp_path_factory.mktemp("wav2vec2"), network, transformers.Wav2Vec2FeatureExtractor())
 
 
 def made(model, classes=3, glat=None, sample_rate=16000, **settings):
@@ -371,6 +371,6 @@ def test_frame_dropout_reaches_the_head_of_a_librarys_network():
 
 def test_weights_behind_another_front_end_are_refused():
     for ours, theirs in ((KaldiLogMel(16000), KaldiLogMel(16000, mean=0.0)), (Samples(16000), Samples(16000, False))):
-        checkpoints._check_front_end(ours, type(ours)(16000))
+        checks.check_front_end(ours, type(ours)(16000))
         with pytest.raises(ValueError, match="behind another front end"):
-            checkpoints._check_front_end(ours, theirs)
+            checks.check_front_end(ours, theirs)

@@ -96,7 +96,7 @@ def backbones(
 ) -> None:
     """List the backbones with what each costs: parameters, and multiply-adds for a clip without and with GL-AT."""
     params = load_params()
-    from ..models.listing import listing
+    from ..use.backbones import listing
 
     try:
         table = listing(params, names or [])

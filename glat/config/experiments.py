@@ -204,9 +204,9 @@ def equal_compute_steps(params: Params, backbone: str, glat: Glat | None = None)
     """Steps in which the backbone alone costs as many multiply-adds as GL-AT (None: that of params.glat) in its budget: the
     local stream hears N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the
     backbone, where tau is the sum of all lengths if there are several; where the global stream is frozen,
-    (1 + 3 N tau / T0) / 3, as that runs forward only, a third of a step. That the weights it is frozen at were trained once
-    is no part of the budget: they are given to the backbone alone too (`init.global`). Windows at inference alone cost no
-    training: there the backbone alone has its own steps.
+    (1 + 3 N tau / T0) / 3, as that runs forward only, a third of a step. The training that its frozen weights come from does
+    not count, since the backbone alone starts from them too (`init.global`). Where nothing but inference hears windows, GL-AT
+    needs no training of its own, and the backbone alone keeps its steps.
     """
     glat = glat or params.glat
     windows = glat.n * sum(glat.taus) / params.audio.clip_seconds

@@ -5,30 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from .types import Hop, Positive, Settings, check_name
-
-# timm:NAME, transformers:FOLDER or transformers:OWNER/NAME[@REVISION] of the hub, or MODULE:CLASS
-_MODEL = re.compile(r"timm:[\w.-]+|transformers:[\w./~@ -]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-
-
-def _check_model(model: str) -> str:
-    if not _MODEL.fullmatch(model):
-        raise ValueError(
-            f"{model!r} names no network: write timm:NAME, transformers:FOLDER or transformers:OWNER/NAME, or MODULE:CLASS"
-        )
-    return model
-
-
-Model = Annotated[str, AfterValidator(_check_model)]
-
-
-def _check_either(name: str) -> str:
-    return _check_model(name) if ":" in name else check_name(name)
-
-
-NetworkName = Annotated[str, AfterValidator(_check_either)]  # a backbone's: of the project, of `networks`, or a model
+from ..models.registry import LIBRARIES
+from .types import Hop, Model, Positive, Settings
 
 
 class FrontEnd(Settings):
@@ -61,7 +41,7 @@ class Network(Settings):
     def library(self) -> str | None:
         """The library that it is of: "timm" or "transformers"; None for a class of one's own."""
         library = self.model.partition(":")[0]
-        return library if library in ("timm", "transformers") else None
+        return library if library in LIBRARIES else None
 
     @property
     def source(self) -> str:

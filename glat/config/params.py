@@ -17,7 +17,7 @@ from ..data.sources.registry import SOURCES, identity, makes_lists
 from ..lib.documents import parse_yaml, read_yaml, sentences
 from ..lib.errors import GlatError
 from ..lib.redaction import redact
-from ..models.registry import BACKBONES
+from ..models.registry import BACKBONES, Entry, entry
 from .dataset import OWN_SECTIONS, Dataset
 from .network import Network, short
 from .settings import Audio, Audit, Controls, Evaluation, Fetch, Fig2, Report, Table1, Table2, Tracking, Weights
@@ -64,9 +64,6 @@ class Params(Settings):
     @field_validator("backbones")
     @classmethod
     def _check_backbones(cls, backbones: list[str]) -> list[str]:
-        for name in backbones:
-            if ":" in name:
-                Network(model=name)
         if len({short(name) for name in backbones}) < len(backbones):
             raise ValueError(f"two of {backbones} have the same name in files; give one another name under networks")
         return backbones
@@ -74,6 +71,10 @@ class Params(Settings):
     def network(self, backbone: str) -> Network | None:
         """What `networks` says of a backbone, or its own name, as in `timm:resnet18`; None for one of the project's."""
         return self.networks.get(backbone) or (Network(model=backbone) if ":" in backbone else None)
+
+    def entry(self, backbone: str) -> Entry:
+        """What is known of a backbone."""
+        return entry(backbone, self.network(backbone))
 
     @property
     def corpus(self) -> Dataset:

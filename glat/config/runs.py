@@ -19,11 +19,11 @@ from ..lib.errors import GlatError
 from ..lib.files import digest, whole
 from ..models import architecture
 from ..models.registry import Entry, entry
-from .network import Network, NetworkName, short
+from .network import Network, short
 from .params import Params
 from .settings import Waveform
 from .training import Glat, Training
-from .types import Count, Dropout, Hop, Name, Natural, Settings, off
+from .types import Count, Dropout, Hop, Name, Natural, NetworkName, Settings, off
 
 Stream = Literal["global", "local"]
 

@@ -112,9 +112,9 @@ class LastNetworks(Settings):
 
 
 class Distillation(Settings):
-    """Learning from a teacher: `glat.training.distillation`. The loss of a stream is (1 - weight) times that of the labels
-    and `weight` times that of the teacher's scores, at a `temperature`. known: the least share of the training clips, and of
-    the classes, that it must score."""
+    """Learning from a teacher (`glat.training.distillation`): a stream's loss is (1 - weight) L + weight T, where L is its loss
+    by the labels and T its loss by the teacher's scores. temperature: by which the teacher's logits are divided. known: the
+    teacher must know at least this share of the training clips, and of the classes."""
 
     teacher: InputPath
     weight: Annotated[float, Field(gt=0, le=1)] = 0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationInfo, WrapValidator
@@ -44,10 +45,24 @@ def check_name(text: str) -> str:
     return text
 
 
+# timm:NAME, transformers:FOLDER or transformers:OWNER/NAME[@REVISION] of the hub, or MODULE:CLASS
+_MODEL = re.compile(r"timm:[\w.-]+|transformers:[\w./~@ -]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
+def _check_model(model: str) -> str:
+    if not _MODEL.fullmatch(model):
+        raise ValueError(
+            f"{model!r} names no network: write timm:NAME, transformers:FOLDER or transformers:OWNER/NAME, or MODULE:CLASS"
+        )
+    return model
+
+
 def _check_backbone(name: str, info: ValidationInfo) -> str:
     """One of the project's, one of the section `networks`, or a library's or one's own as `networks` names it."""
+    if ":" in name:
+        return _check_model(name)
     networks = (info.context or {}).get("networks", ())
-    if name not in BACKBONES and name not in networks and ":" not in name:
+    if name not in BACKBONES and name not in networks:
         known = ", ".join([*BACKBONES, *networks])
         raise ValueError(
             f"{name!r} is not a backbone; allowed are {known}, and those of timm and transformers as timm:NAME"
@@ -77,6 +92,9 @@ def check_path(path: str) -> str:
 
 T = TypeVar("T")
 Name = Annotated[str, AfterValidator(check_name)]  # stands in paths, and in commands of Snakemake's and DVC's
+Model = Annotated[str, AfterValidator(_check_model)]
+# Of a run's backbone: of the project, of `networks`, or a model. Which there are, params.yaml alone knows.
+NetworkName = Annotated[str, AfterValidator(lambda name: _check_model(name) if ":" in name else check_name(name))]
 BackboneName = Annotated[str, AfterValidator(_check_backbone)]
 PublishedName = Annotated[str, AfterValidator(_check_published)]
 InputPath = Annotated[str, AfterValidator(check_path)]

@@ -22,8 +22,9 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
+
+from .sources import source_file
 
 PACKAGE = Path(__file__).parents[1]
 NOT_FOLLOWED = ("glat.lib", "glat.config")
@@ -39,7 +40,11 @@ def digest(*entries: str) -> str:
     >>> digest("glat.models.cnn10") == digest("glat.models.cnn10"), len(digest("glat.models.cnn10"))
     (True, 16)
     """
-    parts = [f"{_place(path)} {code_digest(path)}" for path in sources(*entries)]
+    root = PACKAGE.parent
+    parts = [
+        f"{path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name} {code_digest(path)}"
+        for path in sources(*entries)
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -51,42 +56,39 @@ def sources(*entries: str) -> tuple[Path, ...]:
     2
     """
     waiting, found = list(entries), set()
-    own = {path.parent for entry in entries if not _file(entry) and (path := _outside(entry))}
-    for entry in entries:
-        if _file(entry) is None and _outside(entry) is None:
-            raise ValueError(f"{entry} is no module of {PACKAGE.name}, nor one that Python finds")
+    own = {path.parent for entry in entries if not _file(entry) and (path := source_file(entry))}
+    if lost := [entry for entry in entries if _place(entry, own) is None]:
+        raise ValueError(f"{lost[0]} is no module of {PACKAGE.name}, and Python finds no other of that name")
     while waiting:
         name = waiting.pop()
-        path = _file(name) or (_beside(name, own) if own else None)
+        path = _place(name, own)
         if path is None or path in found or not _followed(name):
             continue
         found |= {path, *path.parent.glob(f"{path.stem}.*.j2")}
-        waiting += (
-            imports(name)
-            if _file(name)
-            else _named(_tree(path), name.split(".") if path.name == "__init__.py" else name.split(".")[:-1])
-        )
+        waiting += imports(name) if _file(name) else _named(name, path)
     return tuple(sorted(found))
 
 
-def _beside(name: str, folders: set[Path]) -> Path | None:
-    """The file of a module outside of the package, if it lies in one of the folders."""
-    path = None if name.partition(".")[0] in sys.stdlib_module_names else _outside(name)
-    return path if path and path.parent in folders else None
+def _place(name: str, own: set[Path]) -> Path | None:
+    """The file of a module of the package, or of one that lies in one of the folders `own`."""
+    if (path := _file(name)) or not own or name.partition(".")[0] in sys.stdlib_module_names:
+        return path
+    path = source_file(name)
+    return path if path and path.parent in own else None
 
 
 @cache
 def imports(name: str) -> tuple[str, ...]:
     """The modules of the package that a module names in its imports, which may be inside a function."""
     path = _file(name)
+    return tuple(each for each in _named(name, path) if _file(each)) if path else ()
+
+
+def _named(name: str, path: Path) -> list[str]:
+    """The modules that a module names in its imports, and what could be modules. path: its file."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    return tuple(each for each in _named(_tree(path), package) if _file(each))
-
-
-def _named(tree: ast.Module, package: list[str]) -> list[str]:
-    """The modules that a module of a package names in its imports, and what could be modules."""
     found: list[str] = []
-    for node in _executed(tree):
+    for node in _executed(_tree(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -106,20 +108,6 @@ def code_digest(path: Path) -> str:
 @cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes())
-
-
-def _place(path: Path) -> str:
-    """Where a file lies in the package's folder; of a module outside of it, the name alone."""
-    return path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE.parent) else path.name
-
-
-def _outside(name: str) -> Path | None:
-    """The file of a module outside of the package: found, not imported."""
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
 def _file(name: str) -> Path | None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..lib.errors import brief
+
 if TYPE_CHECKING:
     from ..config.network import Network
 
@@ -34,7 +36,7 @@ def read(source: str) -> dict[str, Any]:
         try:
             found[key] = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ValueError(f"{path}: no such file; it is a folder that transformers saved?") from None
+            raise ValueError(f"{path}: no such file; is it a folder that transformers saved?") from None
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: can't be read as JSON ({type(error).__name__})") from None
         if not isinstance(found[key], dict):
@@ -61,8 +63,7 @@ def _fetched(source: str, name: str) -> str:
     except HFValidationError:
         raise ValueError(f"{source}: no such folder, and no name on the hub (OWNER/NAME)") from None
     except (HfHubHTTPError, OSError) as error:
-        why = " ".join(str(error).split())[:160]
-        raise ValueError(f"{source}: no such folder, and the hub gives no {name} of it: {why}") from None
+        raise ValueError(f"{source}: no such folder, and the hub gives no {name} of it: {brief(error, 160)}") from None
 
 
 def weights(network: Network | None) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from .architecture import complete
 from .backbone import Backbone
 from .frontend import FrontEnd, LogMel, window_length
 from .library import LibraryBackbone
@@ -116,10 +117,10 @@ def build(
     Traceback (most recent call last):
     ValueError: backbone 'cnn12' is not known: allowed are ...
     """
+    network = complete(network)
     cls = class_of(backbone, network)
-    own = network.front_end.model_dump(exclude_none=True) if network else {}
     logmel = cls.own_front_end(sample_rate, network) or _logmel(
-        sample_rate, {**(front_end or {}), **cls.front_end, **own}
+        sample_rate, (front_end or {}) | _settings(cls, network)
     )
     make = partial(make_backbone, backbone, classes, width, logmel.mels, network)
     lengths = [glat.get("tau", 3.0), *glat.get("extra_taus", ())] if glat is not None else []
@@ -142,6 +143,18 @@ def build(
     if glat.get("training") == "frozen_global":
         local_stream.load_state_dict(global_stream.state_dict())  # both start from the same weights (released code)
     return Tagger(logmel, TwoStream(global_stream, local_stream, logmel.frames_per_second, classes=classes, **glat))
+
+
+def mels_of(backbone: str | type[Backbone], sample_rate: int, network: Network | None = None) -> int:
+    """The number of mel bands that a backbone hears."""
+    cls = class_of(backbone, network)
+    own = cls.own_front_end(sample_rate, network)
+    return own.mels if own else _settings(cls, network).get("mels", 64)
+
+
+def _settings(cls: type[Backbone], network: Network | None) -> dict[str, Any]:
+    """What a backbone's log-mel differs in: by its class, and by its entry in params.yaml, which goes before that."""
+    return cls.front_end | (network.front_end.model_dump(exclude_none=True) if network else {})
 
 
 def _logmel(sample_rate: int, given: dict[str, Any]) -> LogMel:

@@ -23,7 +23,7 @@ class MeanHead(nn.Module):
         return torch.sigmoid(self.layer(m))
 
 
-class PooledHead(MeanHead):
+class PannsHead(MeanHead):
     """Maximum plus mean over time, then two layers with dropout: the head of PANNs."""
 
     def __init__(self, channels: int, classes: int):
@@ -64,4 +64,4 @@ class AttentionHead(nn.Module):
         return torch.einsum("h,bthl->btl", self.weight.softmax(0), self.scores(m)).clamp(0, 1)
 
 
-HEADS = {"mean": MeanHead, "pooled": PooledHead, "attention": AttentionHead}
+HEADS = {"mean": MeanHead, "pooled": PannsHead, "attention": AttentionHead}

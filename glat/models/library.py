@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -9,10 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..lib.errors import brief
 from .backbone import Backbone
 
 if TYPE_CHECKING:
     from ..config.network import Network
+
+# What libraries raise for inputs that their networks do not take.
+FAULTS = (ArithmeticError, AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 
 
 def library(name: str) -> ModuleType:
@@ -37,6 +42,7 @@ class LibraryBackbone(Backbone):
         super().__init__()
         self.network = network
 
+    @abstractmethod
     def load_pretrained(self, names: list[str] | None) -> list[str]:
         """Load the library's published weights. names: the display names of the classes, in order.
 
@@ -45,23 +51,14 @@ class LibraryBackbone(Backbone):
         Raises:
             ValueError: they can't be had, or are of another network.
         """
-        raise NotImplementedError
 
     def fault(self, frames: int, mels: int) -> str:
         """Why it takes no input of `frames` frames; empty where it does. It must have been made on the device "meta", where
         nothing is computed."""
         try:
             found = self.features(torch.zeros(1, 1, frames, mels, device="meta"))
-        except (
-            ArithmeticError,
-            AssertionError,
-            AttributeError,
-            IndexError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        except FAULTS as error:
+            return brief(error, 200) or type(error).__name__
         return "" if found.dim() == 3 and found.shape[1] else "it leaves no frame"
 
     def least_frames(self, clip: int, windows: list[int], mels: int) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..lib.sources import source_file
 
 if TYPE_CHECKING:
     from ..config.network import Network
@@ -37,12 +37,8 @@ class Entry(NamedTuple):
 
 def _tree(module: str) -> ast.Module:
     """The source of a module; nothing where Python finds none."""
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    source = Path(spec.origin).read_bytes() if spec and spec.origin and spec.origin.endswith(".py") else b""
-    return ast.parse(source)
+    path = source_file(module)
+    return ast.parse(path.read_bytes() if path else b"")
 
 
 def is_class(location: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from ..lib.errors import brief
 from .backbone import normalise_mels
 from .heads import HEADS
 from .library import LibraryBackbone, library
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from ..config.network import Network
 
 SETTINGS = ("drop_rate", "drop_path_rate")
-# How networks are made that take images of any size; most need neither.
-SIZES: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True, "dynamic_img_pad": True}, {})
 
 
 class TimmNetwork(LibraryBackbone):
@@ -48,22 +47,17 @@ class TimmNetwork(LibraryBackbone):
         if not timm.is_model(name):
             near = get_close_matches(name, timm.list_models(), 3, 0.5)
             raise ValueError(f"timm has no network {name!r}" + (f"; near are {', '.join(near)}" if near else ""))
-        for size in SIZES:
-            try:
-                return timm.create_model(
-                    spec.source, pretrained=pretrained, in_chans=1, num_classes=0, **size, **spec.settings
-                )
-            except TypeError:
-                if size == SIZES[-1]:
-                    raise
-        raise AssertionError
+        how = {"pretrained": pretrained, "in_chans": 1, "num_classes": 0} | spec.settings
+        try:  # those that can be made to take images of any size, as vision transformers
+            return timm.create_model(spec.source, dynamic_img_size=True, dynamic_img_pad=True, **how)
+        except TypeError:
+            return timm.create_model(spec.source, **how)
 
     def load_pretrained(self, names: list[str] | None) -> list[str]:
         try:
             trunk = self._create(pretrained=True)
         except (OSError, RuntimeError) as error:
-            why = " ".join(str(error).split())[:200]
-            raise ValueError(f"the weights of {self.network.model} can't be had: {why}") from None
+            raise ValueError(f"the weights of {self.network.model} can't be had: {brief(error, 200)}") from None
         if self.network.channels == "mean":
             first = trunk.pretrained_cfg["first_conv"]  # type: ignore[index]
             for name in [first] if isinstance(first, str) else first:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import architecture
-from .audio_front_ends import KaldiLogMel, Samples
+from ..lib.errors import brief
+from .architecture import check_size, place
+from .audio_front_ends import RATE, KaldiLogMel, Samples
 from .frontend import FrontEnd
 from .heads import HEADS
 from .library import LibraryBackbone, library
@@ -24,8 +25,9 @@ AST = "audio-spectrogram-transformer"
 WAVEFORM = (
     "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2", "wav2vec2-conformer", "wavlm",
 )  # fmt: skip
-# Drawn from NumPy's common generator, or layers that are left out at random: a training could not be repeated.
+# Keys of a configuration that would load code or other kernels, and the precision that it was saved in.
 NOT_TAKEN = ("attn_implementation", "experts_implementation", "quantization_config", "auto_map", "dtype", "torch_dtype")
+# Drawn from NumPy's common generator, or layers that are left out at random: a training could not be repeated.
 OFF = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0, "apply_spec_augment": False}
 
 
@@ -75,9 +77,7 @@ class TransformersNetwork(LibraryBackbone):
 
     def __init__(self, classes: int, width: float, mels: int, network: Network):
         super().__init__(classes, width, mels, network)
-        self.made = network.architecture or architecture.read(network.source)
-        front_end = self.own_front_end(16000, network.model_copy(update={"architecture": self.made}))
-        self.silence = getattr(front_end, "silence", 0.0)
+        self.silence = getattr(self.own_front_end(RATE, network), "silence", 0.0)
         full = library("transformers").AutoModelForAudioClassification.from_config(
             self._config(classes), dtype=torch.float32
         )
@@ -92,10 +92,10 @@ class TransformersNetwork(LibraryBackbone):
 
     @classmethod
     def own_front_end(cls, sample_rate: int, network: Network) -> FrontEnd:
-        made = network.architecture or architecture.read(network.source)
+        made = network.architecture or {}  # `architecture.complete`
         extractor = made["extractor"]
-        if (rate := extractor.get("sampling_rate", 16000)) != 16000:
-            raise ValueError(f"{network.model} hears {rate} Hz, but only networks of 16000 Hz are known here")
+        if (rate := extractor.get("sampling_rate", RATE)) != RATE:
+            raise ValueError(f"{network.model} hears {rate} Hz, but only networks of {RATE} Hz are known here")
         if made["config"].get("model_type") != AST:
             return Samples(sample_rate, bool(extractor.get("do_normalize", True)))
         given = {key: float(extractor[key]) for key in ("mean", "std") if key in extractor}
@@ -107,16 +107,16 @@ class TransformersNetwork(LibraryBackbone):
     def _config(self, classes: int | None) -> Any:
         """The network's configuration, for a number of classes; None: as it was published."""
         transformers = library("transformers")
-        kind, given = self.made["config"].get("model_type"), dict(self.made["config"])
+        given = dict((self.network.architecture or {})["config"])
+        kind = given.get("model_type")
         if kind not in (AST, *WAVEFORM):
             raise ValueError(
                 f"{self.network.model} is of the kind {kind!r}; of transformers' audio classifiers, {AST} and "
                 f"{', '.join(WAVEFORM)} are known here"
             )
         given |= OFF | self.network.settings
-        # Nothing that loads code or other kernels, and float32 whatever it was saved in.
         given = {key: value for key, value in given.items() if not key.lstrip("_").startswith(NOT_TAKEN)}
-        architecture.check_size(given, self.network.source)
+        check_size(given, self.network.source)
         if given.get("use_weighted_layer_sum"):
             raise ValueError(
                 f"{self.network.model} scores a sum over its layers (use_weighted_layer_sum), not its last one"
@@ -129,15 +129,14 @@ class TransformersNetwork(LibraryBackbone):
     def load_pretrained(self, names: list[str] | None) -> list[str]:
         transformers, config = library("transformers"), self._config(None)
         logging.getLogger("transformers.modeling_utils").setLevel(logging.ERROR)  # what it says is checked below
-        source, revision = architecture.place(self.network.source)
+        source, revision = place(self.network.source)
         try:
             full, report = transformers.AutoModelForAudioClassification.from_pretrained(
                 source, config=config, revision=revision or "main", output_loading_info=True, use_safetensors=True,
                 dtype=torch.float32,
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as error:
-            why = " ".join(str(error).split())[:200]
-            raise ValueError(f"the weights of {self.network.model} can't be had: {why}") from None
+            raise ValueError(f"the weights of {self.network.model} can't be had: {brief(error, 200)}") from None
         heads = ("classifier.", "projector.")
         lacking = sorted(str(key) for key in report["missing_keys"] if not str(key).startswith(heads))
         if lacking or report["mismatched_keys"]:

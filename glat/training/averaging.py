@@ -40,7 +40,6 @@ class Average(lightning.Callback):
 
     def on_train_start(self, trainer, stage) -> None:
         self.weights = {name: weight.to(stage.device) for name, weight in self.weights.items()}
-        stage.average = self
 
     def on_train_batch_end(self, trainer, stage, *_) -> None:
         if self._is_due(trainer.global_step):

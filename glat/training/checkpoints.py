@@ -20,9 +20,10 @@ from ..lib.hardware import first_process
 from ..models.backbone import Backbone
 from ..models.checkpoints import load_panns
 from ..models.factory import build as build_network
-from ..models.frontend import FrontEnd, LogMel
+from ..models.frontend import LogMel
 from ..models.library import LibraryBackbone
 from ..models.tagger import Tagger
+from . import checks
 from .transfer import backbone_of, listed_classes, transfer
 
 VERSION = 1
@@ -112,34 +113,17 @@ def initialise(
     content = read(path)
     try:
         if "glat" not in content:
-            weights, known = _weights(content.get("model", content)), listed_classes(run, stream)
+            weights, known = checks.tensors(content.get("model", content)), listed_classes(run, stream)
             front_end = tagger.front_end if isinstance(tagger.front_end, LogMel) else None
             put = partial(load_panns, backbone, front_end=front_end)
         else:
             other, _, known = load(path)
-            _check_front_end(tagger.front_end, other.front_end)
+            checks.check_front_end(tagger.front_end, other.front_end)
             streams = other.backbones()
             weights, put = streams.get(stream, streams["global"]).state_dict(), partial(_load, backbone)
         return transfer(run, stream, backbone, weights, known, classes, put)
     except ValueError as error:
         raise GlatError(f"{path}: init.{stream}: {error}") from None
-
-
-def _check_front_end(ours: FrontEnd, theirs: FrontEnd) -> None:
-    """Raise ValueError unless the weights behind one front end fit behind another."""
-    if not (isinstance(ours, LogMel) and isinstance(theirs, LogMel)):
-        if type(ours) is not type(theirs) or ours.extra_repr() != theirs.extra_repr():
-            raise ValueError("trained behind another front end than this run has")
-        return
-    if (ours.sample_rate, ours.hop) != (theirs.sample_rate, theirs.hop):
-        raise ValueError(
-            f"trained on log-mels of {theirs.sample_rate} Hz and hop {theirs.hop}, "
-            f"but this run has {ours.sample_rate} Hz and hop {ours.hop}"
-        )
-    _check_window(ours, theirs.state_dict(), "this run")
-    mels, known_mels = ours.mel_scale.fb, theirs.mel_scale.fb
-    if known_mels.shape != mels.shape or not torch.allclose(known_mels, mels, rtol=1e-4, atol=1e-6):
-        raise ValueError("trained on log-mels of other mel bands than this run has")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -211,15 +195,15 @@ def restore(path: str | Path) -> Checkpoint:
     _check(content, path)
     try:
         run = parse_run(content["run"], "run.")
-        weights = _weights(content["model"])
+        weights = checks.tensors(content["model"])
         _check_size(run, weights)
-        _check_finite(weights)
+        checks.check_finite(weights)
         tagger = untrained(run)
         kept = {key.removeprefix("front_end."): weight for key, weight in weights.items()}
-        _check_window(tagger.front_end, kept, "this version of glat")
+        checks.check_window(tagger.front_end, kept, "this version of glat")
         _load(tagger, weights)
-        _check_classes(content["classes"], run.classes)
-        _check_selected(content.get("selected"))
+        checks.check_classes(content["classes"], run.classes)
+        checks.check_selected(content.get("selected"))
     except ValueError as error:
         raise GlatError(f"{path}: {error}") from None
     except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
@@ -237,65 +221,14 @@ def _check(content: dict[str, Any], path: str | Path) -> None:
         raise GlatError(f"{path}: not a whole checkpoint: it lacks {', '.join(lacking)}")
 
 
-def _weights(value: Any) -> dict[str, torch.Tensor]:
-    items = value.items() if isinstance(value, dict) else [(None, None)]
-    if not all(isinstance(key, str) and isinstance(weight, torch.Tensor) for key, weight in items):
-        raise ValueError("not a checkpoint of weights: it holds other things where tensors should be")
-    return value
-
-
-def _check_classes(classes: Any, count: int) -> None:
-    names = isinstance(classes, list) and all(
-        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("mid", "display_name"))
-        for one in classes
-    )
-    if not names or len(classes) != count:
-        raise ValueError(f"its class list does not name the {count} classes that it scores")
-
-
-def _check_selected(selected: Any) -> None:
-    numbers = isinstance(selected, dict) and all(
-        isinstance(key, str) and isinstance(value, int | float) for key, value in selected.items()
-    )
-    if selected is not None and not numbers:
-        raise ValueError("what it says of its selection is not numbers by name")
-
-
 def _check_size(run: Run, weights: dict[str, torch.Tensor]) -> None:
     """Raise ValueError unless weights fit the run's backbone, of which nothing is allocated: a file may claim any width."""
     prefix = "network.global_stream." if run.glat else "network."
     with torch.device("meta"):
         own = backbone_of(run, run.classes).state_dict(prefix=prefix)
-    _same_shapes(own, {key: weight for key, weight in weights.items() if key.startswith(prefix)})
-
-
-def _check_finite(weights: dict[str, torch.Tensor]) -> None:
-    if bad := [key for key, weight in weights.items() if not weight.isfinite().all()]:
-        what = f"{len(bad)} of its weights are not finite, first {min(bad)}"
-        raise ValueError(f"{what}; take another checkpoint or train again")
-
-
-def _check_window(ours: FrontEnd, theirs: dict[str, torch.Tensor], where: str) -> None:
-    """Raise ValueError unless a front end's weights are of our STFT's window, which may differ where the hop is the same."""
-    if not isinstance(ours, LogMel):
-        return
-    found, own = theirs.get("stft.window"), ours.stft.window
-    if found is not None and found.shape != own.shape:
-        raise ValueError(
-            f"trained on log-mels of another STFT window: {found.numel()} samples at hop {ours.hop}, where {where} has "
-            f"{own.numel()}; train it again"
-        )
+    checks.check_shapes(own, {key: weight for key, weight in weights.items() if key.startswith(prefix)})
 
 
 def _load(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    _same_shapes(module.state_dict(), weights)
+    checks.check_shapes(module.state_dict(), weights)
     module.load_state_dict(weights)
-
-
-def _same_shapes(own: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]) -> None:
-    shapes, theirs = ({key: weight.shape for key, weight in some.items()} for some in (own, weights))
-    if differing := [key for key in own.keys() | weights.keys() if shapes.get(key) != theirs.get(key)]:
-        raise ValueError(
-            f"checkpoint of another network: {len(differing)} of {len(own)} weights missing, unexpected or of another"
-            f" shape, first {min(differing)}"
-        )

@@ -160,12 +160,9 @@ def _train(
             benchmark=accelerator == "gpu",  # cuDNN's fastest algorithms for shapes that stay
             default_root_dir=folder,
         )
-        module, batches = (
-            Stage(tagger, run, len(packs), packs.longer),
-            Batches(run, packs, start, execution.workers, teacher),
-        )
-        # Here too, as a training of which no step is left starts nothing.
-        module.average = next((one for one in changing if isinstance(one, Average)), None)
+        average = next((one for one in changing if isinstance(one, Average)), None)
+        module = Stage(tagger, run, len(packs), packs.longer, average)
+        batches = Batches(run, packs, start, execution.workers, teacher)
         try:
             trainer.fit(module, batches, ckpt_path=point.path if start else None, weights_only=True)
         except torch.OutOfMemoryError:
@@ -180,8 +177,8 @@ def _train(
     if trainer.is_global_zero:
         if (folder / "config.yaml").exists() and read_run(folder / "config.yaml") != run:
             raise GlatError(f"{folder}/config.yaml: changed while this training ran; its weights were not kept")
-        if module.average:
-            tagger.load_state_dict(module.average.weights)
+        if average:
+            tagger.load_state_dict(average.weights)
         best = next((one for one in changing if isinstance(one, Best)), None)
         selected = best.take(module, trainer.global_step) if best else None
         save(best.step if best else settings.steps, done, selected=selected)

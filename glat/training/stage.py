@@ -103,15 +103,14 @@ class Stage(lightning.LightningModule):
     """One run's network, loss and optimiser for Lightning's Trainer. clips: how many there are to train on; cropped: whether
     there are some of which a step hears a part."""
 
-    def __init__(self, tagger: Tagger, run: Run, clips: int, cropped: bool = False):
+    def __init__(self, tagger: Tagger, run: Run, clips: int, cropped: bool = False, average: Average | None = None):
         super().__init__()
-        self.tagger, self.run = tagger, run
+        self.tagger, self.run, self.average = tagger, run, average
         self.logmels = LogMels(tagger.front_end, clips, cropped or run.training.augmentation.of_waveforms)
         # What the last step measured on this process's clips, for the curve: on its device, since to read a number
         # there waits for all that a GPU has to do.
         self.row: dict[str, Tensor] = {}
         self.reduction = 1.0  # of the learning rate, by a plateau of held-out clips
-        self.average: Average | None = None
 
     def in_use(self) -> AbstractContextManager[None]:
         """Within this context, the network has the weights that it would be used with: the averaged ones, if there are any."""
@@ -125,9 +124,8 @@ class Stage(lightning.LightningModule):
         whole = self.augmented(batch)
         torch.manual_seed(torch_seed(Use.DROPOUT, self.run.seed, self.global_step, rank))
         self.row = {}
-        for number in range(
-            rank, parts * world, world
-        ):  # so that each part is of the same clips for any number of processes
+        # A stride of `world`, so that each part is of the same clips for any number of processes.
+        for number in range(rank, parts * world, world):
             values = self.losses_of(whole.part(number, parts * world), number, seconds)
             values = {name: value / parts for name, value in values.items()}
             self.row = {name: value.detach() + self.row.get(name, 0.0) for name, value in values.items()}

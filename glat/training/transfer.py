@@ -11,18 +11,18 @@ from ..config.runs import Run
 from ..data.lists.audioset import read_class_list
 from ..lib.errors import GlatError, tell
 from ..lib.hardware import first_process
+from ..models.architecture import complete
 from ..models.backbone import Backbone
-from ..models.factory import class_of, make_backbone
+from ..models.factory import make_backbone, mels_of
 from ..models.registry import PANNS
 from ..models.transfer import class_axes, onto_classes, outputs
 
 
 def backbone_of(run: Run, classes: int) -> Backbone:
     """The backbone of a run, for any number of classes."""
-    front_end = class_of(run.backbone, run.network).own_front_end(run.audio.sample_rate, run.network)
-    given = run.network.front_end.mels if run.network else None
-    mels = front_end.mels if front_end else given or class_of(run.backbone, run.network).front_end.get("mels", 64)
-    return make_backbone(run.backbone, classes, run.width, mels, run.network)
+    network = complete(run.network)
+    mels = mels_of(run.backbone, run.audio.sample_rate, network)
+    return make_backbone(run.backbone, classes, run.width, mels, network)
 
 
 def listed_classes(run: Run, stream: str) -> list[dict[str, str]] | None:

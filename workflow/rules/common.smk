@@ -26,7 +26,6 @@ from glat.lib.escaping import NAME
 from glat.lib.logs import to_stderr
 from glat.lib.redaction import redact
 from glat.models import architecture
-from glat.models.registry import entry
 from glat.scoring import manifest
 from glat.use import weights
 
@@ -87,7 +86,7 @@ def code(*modules):
 
 def network_code(wildcards):
     """`code` of a run's backbone."""
-    return code(entry(backbone(wildcards), PARAMS.network(backbone(wildcards))).module)
+    return code(PARAMS.entry(backbone(wildcards)).module)
 
 
 def backbone(wildcards):

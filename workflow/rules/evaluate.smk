@@ -68,7 +68,7 @@ rule published_run:
         backbone="|".join(PARAMS.weights) or "(?!)",
     params:
         code=code("glat.use.weights"),
-        network=lambda wildcards: code(entry(wildcards.backbone).module),
+        network=lambda wildcards: code(PARAMS.entry(wildcards.backbone).module),
         weights=lambda wildcards: published_weights(wildcards.backbone),
         run=lambda wildcards: weights.run_of(PARAMS, wildcards.backbone, Path("-")).model_dump_json(),
     resources:

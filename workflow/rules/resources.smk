@@ -72,8 +72,8 @@ def training_threads(wildcards):
 def training_memory(wildcards):
     """MB on each node, for all its processes."""
     run, how = RUNS[wildcards.run], execution(wildcards)
-    seconds = run.audio.clip_seconds + (run.glat.n * run.glat.tau if run.glat else 0)
-    clips = run.training.batch_size // how.processes
+    seconds = run.audio.clip_seconds + (run.glat.n * sum(run.glat.taus) if run.glat else 0)
+    clips = run.training.batch_size // how.processes // run.training.accumulate
     return how.devices * cluster.training_memory(run.width, seconds, clips, gpus(wildcards) > 0)
 
 

@@ -175,7 +175,7 @@ use rule table1 as examples with:
         "logs/{dataset}/examples.log",
     params:
         code=code("glat.use.explain"),
-        network=code(entry(PARAMS.table2.backbone, PARAMS.network(PARAMS.table2.backbone)).module),
+        network=code(PARAMS.entry(PARAMS.table2.backbone).module),
         result="examples",
         runs=[PARAMS.report.clips, PARAMS.evaluation.seed],
 

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from ..config.params import Params
+from ..models.factory import build
+from ..models.registry import BACKBONES, PANNS
 from ..scoring.cost import multiply_adds
-from .factory import build
-from .registry import BACKBONES, PANNS, entry
 
 
 def listing(params: Params, names: list[str]) -> pd.DataFrame:
@@ -25,12 +25,11 @@ def listing(params: Params, names: list[str]) -> pd.DataFrame:
         network = params.network(name)
         if network is None and name not in BACKBONES:
             raise ValueError(f"{name!r} is not a backbone; write timm:NAME, transformers:FOLDER or MODULE:CLASS")
-        known = entry(name, network)
         rate, seconds = params.audio.sample_rate, params.audio.clip_seconds
-        row: dict[str, Any] = {"backbone": name, "title": known.title}
+        row: dict[str, Any] = {"backbone": name, "title": params.entry(name).title}
         row["weights"] = "PANNs" if name in PANNS else f"of {network.library}" if network and network.library else "-"
         for column, glat in (("alone", None), ("GL-AT", params.glat.model_dump())):
-            tagger = build(name, params.corpus.classes, 1.0, rate, glat, network=network)
+            tagger = build(name, params.corpus.classes, 1.0, rate, glat, network=network, clip_seconds=seconds)
             row.setdefault("parameters", tagger.parameter_count())
             row[column] = multiply_adds(tagger, seconds) / 1e9
         rows.append(row)
