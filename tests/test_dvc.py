@@ -105,27 +105,6 @@ def test_what_snakemake_made_is_recorded_without_making_anything(made_project, t
     assert contents(project) == before
 
 
-def test_an_edit_and_an_experiment_in_the_workspace_make_what_they_change_and_no_more(recorded, tmp_path):
-    project = shutil.copytree(recorded, tmp_path / "project", symlinks=True)
-    source = project / "glat/results/tables.py"
-    source.write_text(source.read_text() + "EDITED = True\n")
-    assert rules(dvc(project, "repro", "table1")) == {"table1", "copy_result", "record", "table1_record"}
-    assert RAN not in dvc(project, "repro", "table1").stdout
-
-    before = contents(project)
-    done = dvc(project, "exp", "run", "--name", "three", "-S", "fig2.n=[3]", "evaluate")
-    assert "train_glat" in rules(done) and not rules(done) & {"metadata", "resample", "pack", "train"}
-    made = json.loads((project / "runs/mini/cnn10-glat-n3-s0/metrics.json").read_text())
-    assert made["glat"]["n"] == 3
-    kept = {path for path in before if path.parts[-2] in ("cnn10-s0", "cnn10-glat-s0")}
-    assert kept and {path: before[path] for path in kept} == {path: digest(path) for path in kept}
-    shown = json.loads(dvc(project, "exp", "show", "--json").stdout)
-    (experiment,) = [one for entry in shown for one in entry["experiments"] or []]
-    metrics = experiment["revs"][0]["data"]["metrics"]["results/metrics.json"]["data"]
-    assert experiment["name"] == "three"
-    assert metrics["cnn10-glat-n3-s0"]["mAP"] == round(made["streams"]["fused"]["mAP"]["value"], 6)
-
-
 def test_every_stage_that_calls_snakemake_depends_on_the_code_whole():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert list(stages) == STAGES
