@@ -101,7 +101,7 @@ def test_fusion_of_known_scores():
     model = tagger(selection="uniform", n=2).eval()
     model.network.global_stream.clip_scores = lambda m: torch.full((len(m), CLASSES), 0.2)
     scores = torch.tensor([0.4, 0.8])
-    model.network.local_stream.forward = lambda x, _: scores.repeat(len(x) // 2)[:, None].expand(-1, CLASSES)
+    model.network.local_stream.clip_scores = lambda m: scores.repeat(len(m) // 2)[:, None].expand(-1, CLASSES)
     streams = model.streams(waveform())
     assert streams.local[0, 0].item() == pytest.approx((0.8 + 0.6) / 2)
     assert streams.fused[1, 3].item() == pytest.approx((0.7 + 0.45) / 2)
@@ -128,10 +128,21 @@ def test_the_controls_choose_by_no_class_and_follow_their_generator(selection):
     assert draws[0].min() >= 0 and draws[0].max() <= SECONDS - 1
 
 
+def batches_of(backbone) -> list[torch.Size]:
+    """A list that the shapes of what a backbone hears from now on are added to."""
+    shapes, features = [], backbone.features
+
+    def hear(logmel, *keep):
+        shapes.append(logmel.shape)
+        return features(logmel, *keep)
+
+    backbone.features = hear
+    return shapes
+
+
 def test_all_windows_of_all_clips_go_through_the_local_backbone_as_one_batch():
     model = tagger()
-    shapes = []
-    model.network.local_stream.register_forward_hook(lambda _module, inputs, _output: shapes.append(inputs[0].shape))
+    shapes = batches_of(model.network.local_stream)
     model.streams(waveform(4))
     assert shapes == [(4 * 3, 1, 100, 64)]
 

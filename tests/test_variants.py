@@ -12,7 +12,7 @@ from conftest import ROOT
 from made_runs import Corpus, make_run
 from test_results import settings
 from test_training import facts, run_with, train
-from test_twostream import CLASSES, SECONDS, names, reached, tagger, waveform
+from test_twostream import CLASSES, SECONDS, batches_of, names, reached, tagger, waveform
 
 from glat.config import experiments
 from glat.config.faults import faults_of
@@ -65,8 +65,7 @@ def naive_local(network, logmel, m, y_g) -> tuple[torch.Tensor, list[float], lis
 ], ids=["lengths", "soft", "every"])  # fmt: skip
 def test_windows_equal_a_loop_over_clips_classes_and_lengths(variant):
     model = tagger(**variant).eval()
-    batches = []
-    model.network.local_stream.register_forward_hook(lambda _module, inputs, _output: batches.append(inputs[0].shape))
+    batches = batches_of(model.network.local_stream)
     audio = waveform(2)
     with torch.no_grad():
         streams = model.streams(audio)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from .backbone import Backbone, Masked
 from .frontend import FrontEnd
 from .selection import Draws
+from .timeline import Timeline, timeline
 from .twostream import Streams, TwoStream
 
 
@@ -24,6 +25,15 @@ class Tagger(nn.Module):
     def streams(self, waveform: Tensor, generator: Draws = None) -> Streams:
         """(B, samples) -> scores of each stream and the windows; `generator` draws random windows."""
         return self.from_logmel(self.front_end(waveform), self.seconds(waveform), generator)
+
+    def timeline(self, waveform: Tensor, generator: Draws = None) -> tuple[Streams, Timeline]:
+        """(B, samples) -> what `streams` gives, and the scores over time (B, T, L): see `Timeline`."""
+        logmel, seconds = self.front_end(waveform), self.seconds(waveform)
+        if isinstance(self.network, TwoStream):
+            return self.network.timeline(logmel, seconds, generator)
+        m = self.network.features(logmel)  # (B, T, C)
+        scores = self.network.clip_scores(m)
+        return Streams(scores, scores), timeline(self.network.frame_scores(m), [], seconds)
 
     def from_logmel(
         self,

@@ -26,6 +26,7 @@ from .selection import (
     window_starts,
 )
 from .soft import interpolate_windows, soft_peaks
+from .timeline import Timeline, timeline
 
 RATE = 32000  # Hz; the released code's suppression works in samples at this rate
 
@@ -170,22 +171,47 @@ class TwoStream(nn.Module):
         keep_windows: SpecAugment of the windows after they are cut, (B * N, 1, W, mels), see `Backbone`: the local
             stream gets these, cut from the unmasked clips (released code). All windows are then of one length.
         """
+        return self._features_and_streams(logmel, seconds, generator, masked, keep_windows)[0]
+
+    def timeline(self, logmel: Tensor, seconds: float, generator: Draws = None) -> tuple[Streams, Timeline]:
+        """As `forward`, and the scores over time of both streams, (B, T, L): see `Timeline`."""
+        streams, m, of_windows = self._features_and_streams(logmel, seconds, generator)
+        assert streams.windows is not None
+        s_g = self.global_stream.frame_scores(m)  # (B, T, L)
+        starts = streams.windows.chunk(len(self.taus), 1)  # (B, N) each
+        windows = [
+            (self.local_stream.frame_scores(features).view(*at.shape, -1, s_g.shape[2]), at, tau)  # (B, N, W, L)
+            for features, at, tau in zip(of_windows, starts, self.taus, strict=True)
+        ]
+        return streams, timeline(s_g, windows, seconds)
+
+    def _features_and_streams(
+        self,
+        logmel: Tensor,
+        seconds: float,
+        generator: Draws = None,
+        masked: Masked | None = None,
+        keep_windows: Tensor | None = None,
+    ) -> tuple[Streams, Tensor, list[Tensor]]:
+        """What `forward` says; M of the clip (B, T, C), and of the windows, (B * N, W, C) for each length."""
         plain = Masked(logmel, None)
         inputs = masked or plain
         m = self.global_stream.masked_features(*(plain if self.frozen_global else inputs))  # (B, T, C)
         y_g = self.global_stream.clip_scores(m)  # (B, L)
         starts, classes = self.select(m, y_g, seconds, generator)  # (B, K)
-        of_windows = []
+        features, of_windows = list[Tensor](), list[Tensor]()
         for tau, at in zip(self.taus, starts.chunk(len(self.taus), 1), strict=True):  # (B, N) each
             if keep_windows is None:
-                windows, keep = (None if x is None else self.cut(x, at, tau) for x in inputs)  # (B * N, 1, W, mels)
+                windows = self.cut(inputs.logmel, at, tau)  # (B * N, 1, W, mels)
+                keep = None if inputs.keep is None else self.cut(inputs.keep, at, tau)
             else:
                 windows, keep = self.cut(logmel, at, tau), keep_windows
-            of_windows.append(self.local_stream(windows, keep).unflatten(0, (-1, self.n)))  # (B * N, L) -> (B, N, L)
+            features.append(self.local_stream.masked_features(windows, keep))  # (B * N, W, C)
+            of_windows.append(self.local_stream.clip_scores(features[-1]).view(*at.shape, -1))  # (B, N, L)
         y_n = torch.cat(of_windows, 1)  # (B, K, L)
         y_l = own_scores(y_n, classes) if self.scoring == "own" else max_mean(y_n)  # (B, L)
         y = self.fusion(y_g, y_l) if self.fusion else max_mean(torch.stack((y_g, y_l), 1))  # (B, L)
-        return Streams(y, y_g, y_l, starts, classes)
+        return Streams(y, y_g, y_l, starts, classes), m, features
 
     @property
     def taus(self) -> tuple[float, ...]:
