@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from glat.cli import app
 from glat.config import experiments
-from glat.config.experiments import equal_compute_steps
+from glat.config.controls import equal_compute_steps
 from glat.config.params import load, parse, plain, public
 from glat.config.runs import read_run, resolve, write_run
 from glat.config.training import Execution

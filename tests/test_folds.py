@@ -9,7 +9,7 @@ from conftest import ROOT, TINY
 from made_runs import Corpus, make_run
 from scipy.stats import binomtest
 
-from glat.config import experiments
+from glat.config import controls as asked, experiments
 from glat.config.params import load
 from glat.config.runs import evaluation_packs
 from glat.lib.errors import GlatError
@@ -39,7 +39,7 @@ def test_each_fold_is_evaluated_on_by_a_run_that_was_trained_on_the_others():
     for run in plain.runs:
         (own,) = evaluation_packs(params, run)
         assert f"/{run.fold}/" in own and own not in run.packs and len(run.packs) == 2 and run.group == "cnn10"
-    frozen = next(one for one in experiments.controls(params) if one.setting == "frozen global stream").system.runs
+    frozen = next(one for one in asked.controls(params) if one.setting == "frozen global stream").system.runs
     assert all(f"-{run.fold}-s{run.seed}/" in run.init["global"] for run in frozen) and len(frozen) == 6
 
 

@@ -12,9 +12,10 @@ import pytest
 from conftest import ROOT, TINY
 from made_runs import Corpus, make_all, make_run, value
 
-from glat.config import experiments
+from glat.config import controls as asked, experiments
 from glat.config.params import load
 from glat.config.runs import evaluated
+from glat.config.systems import TWO_NETWORKS
 from glat.lib.errors import GlatError
 from glat.results import controls, curves, published
 from glat.results.measured import missing_reason, only_failures, read, read_curve, same_clips, spread
@@ -161,7 +162,7 @@ def test_the_controls_count_glat_s_own_run_once(project):
     make_all(params, Corpus())
     for run in experiments.system(params, "cnn10", None).runs:
         make_run(run, Corpus(), skill=0.1)
-    table = controls.controls([(one, read(one.system)) for one in experiments.controls(params)])
+    table = controls.controls([(one, read(one.system)) for one in asked.controls(params)])
     pairs = 2 * (table["run"].nunique() - 2) + 1  # each other run against both, and those against each other
     smallest, least = (table[[f"vs_glat{end}", f"vs_alone{end}"]].min(axis=None) for end in ("_p", "_p_holm"))
     assert least == pytest.approx(smallest * pairs) and pairs < table[["vs_glat", "vs_alone"]].notna().sum(axis=None)
@@ -299,7 +300,7 @@ def test_controls_answer_each_question_against_glat_and_against_the_backbone(pro
     make_all(params, Corpus())
     RESULTS["controls"].write(params)
     table = pd.read_csv("results/mini/controls.csv")
-    assert len(table) == 4 + len(experiments.QUESTIONS) and (table["seeds"] == 2).all()
+    assert len(table) == 4 + len(asked.QUESTIONS) and (table["seeds"] == 2).all()
     rows = table.set_index(["question", "setting"])
     for question, setting in (
         ("which windows", "attention"), ("training", "joint"), ("shared weights", "none"), ("frame's time", "middle"),
@@ -311,7 +312,7 @@ def test_controls_answer_each_question_against_glat_and_against_the_backbone(pro
     more = rows.loc[("method or compute", "equal compute")]
     glat = rows.loc[("method or compute", "GL-AT")]
     assert more["training_compute"] == pytest.approx(glat["training_compute"], rel=0.01) == pytest.approx(2.5, rel=0.01)
-    two = rows.loc[("method or compute", experiments.TWO_NETWORKS)]
+    two = rows.loc[("method or compute", TWO_NETWORKS)]
     assert two["run"] == "cnn10-glat-n1-tau10" and two["training_compute"] == pytest.approx(2)
     # Frozen: 3 units for the backbone that it is, 1 for its forward pass, 3 x 1.5 for the windows; over 3.
     frozen = rows.loc[("training", "frozen global stream"), "training_compute"]
@@ -321,7 +322,7 @@ def test_controls_answer_each_question_against_glat_and_against_the_backbone(pro
 def test_equal_compute_of_a_frozen_global_stream_counts_no_backward_pass_of_it(project):
     given = {"cnn10": "weights/cnn10.pth", "talnet": "weights/talnet.pth"}
     params = settings(**{"glat.training": "frozen_global", "init.global": given})
-    for run in experiments.runs_of([control.system for control in experiments.controls(params)]):
+    for run in experiments.runs_of([control.system for control in asked.controls(params)]):
         make_run(run, Corpus())
     RESULTS["controls"].write(params)
     compute = pd.read_csv("results/mini/controls.csv").set_index("setting")["training_compute"]
@@ -340,7 +341,7 @@ def test_two_networks_on_the_whole_clip_stand_beside_glat_in_table_1(project):
     for name in ("table1", "pr_curves"):
         RESULTS[name].write(params)
     table = pd.read_csv("results/mini/table1.csv").set_index("method")
-    label = f"CNN10, {experiments.TWO_NETWORKS}"
+    label = f"CNN10, {TWO_NETWORKS}"
     assert table.index.tolist() == ["TALNet", "TALNet + GL-AT", "CNN10", "CNN10 + GL-AT", label]
     row, glat = table.loc[label], table.loc["CNN10 + GL-AT"]
     assert row["vs_glat"] == pytest.approx(row["mAP"] - glat["mAP"], abs=2e-6) and np.isnan(glat["vs_glat"])
@@ -358,12 +359,12 @@ def test_two_networks_of_shared_weights_would_be_one():
 def test_controls_can_be_chosen():
     params = settings(**{"controls.settings": ["random", "equal compute"]})
     assert "cnn10-glat-n1-tau10-s0" not in experiments.all_runs(params)
-    rows = experiments.controls(params)
+    rows = asked.controls(params)
     assert [row.setting for row in rows] == ["backbone alone", "GL-AT", "equal compute", "random"]
     assert "cnn10-glat-uniform-s0" not in experiments.all_runs(params)
     told = r"controls\.settings: 'rnadom' is not known; allowed are 'two networks on the whole clip', 'equal"
     with pytest.raises(GlatError, match=told):
-        experiments.controls(settings(**{"controls.settings": ["rnadom"]}))
+        asked.controls(settings(**{"controls.settings": ["rnadom"]}))
 
 
 def test_the_frozen_control_starts_from_the_plain_run_of_its_seed():
@@ -518,7 +519,7 @@ def test_every_control_s_markdown_row_names_its_verdict(project):
     RESULTS["controls"].write(params)
     text = (project / "results/mini/controls.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("| CNN10")]
-    assert len(lines) == 4 + len(experiments.QUESTIONS)
+    assert len(lines) == 4 + len(asked.QUESTIONS)
     verdicts = ("undecided", "higher", "lower")
     assert "corrected by Holm's method for all comparisons of one metric in this table" in text
     for line in lines:

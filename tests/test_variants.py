@@ -14,7 +14,7 @@ from test_results import settings
 from test_training import facts, run_with, train
 from test_twostream import CLASSES, SECONDS, batches_of, names, reached, tagger, waveform
 
-from glat.config import experiments
+from glat.config import controls as asked, experiments
 from glat.config.faults import faults_of
 from glat.config.params import load
 from glat.config.runs import resolve, write_run
@@ -215,12 +215,12 @@ def test_what_is_off_leaves_no_trace_and_what_is_on_names_the_run():
     assert two.glat.taus == [10.0]
 
 
-ALL = list(experiments.variants(3.0))
+ALL = list(asked.variants(3.0))
 CHOICE = {"controls.settings": [], "controls.variants": [*ALL, "own windows + two lengths"]}
 
 
 def test_each_variant_has_the_backbone_alone_with_its_compute_to_beat(project):
-    rows = experiments.controls(settings(**CHOICE))
+    rows = asked.controls(settings(**CHOICE))
     found = {row.setting: row for row in rows}
     assert [row.setting for row in rows][:4] == ["backbone alone", "GL-AT", "equal compute", "equal compute, 20 steps"]
     assert {name: found[name].baseline for name in CHOICE["controls.variants"]} == {
@@ -238,12 +238,12 @@ def test_each_variant_has_the_backbone_alone_with_its_compute_to_beat(project):
     assert not [run for run in experiments.all_runs(settings()) if "scoring_own" in run or "none" in run]
     told = r"controls\.variants: 'soft' is not known; allowed are 'shared backbone', 'own windows'"
     with pytest.raises(GlatError, match=told):
-        experiments.controls(settings(**{"controls.variants": ["own windows + soft"]}))
+        asked.controls(settings(**{"controls.variants": ["own windows + soft"]}))
 
 
 def test_the_controls_page_has_a_variant_s_difference_with_equal_compute_and_its_cost(project):
     params = settings(**CHOICE)
-    for run in experiments.runs_of([control.system for control in experiments.controls(params)]):
+    for run in experiments.runs_of([control.system for control in asked.controls(params)]):
         make_run(run, Corpus())
     RESULTS["controls"].write(params)
     table = pd.read_csv("results/mini/controls.csv").set_index("setting")

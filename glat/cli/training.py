@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..lib import layout
 from ..lib.errors import GlatError, tell, warn
 from .app import RunFile, Threads, app, invocation, load_params
 
@@ -65,7 +66,7 @@ def teach(config: RunFile, threads: Threads = 0) -> None:
     from ..scoring.teaching import teach
 
     how = {"execution": params.execution_of(run.dataset, run.backbone), "threads": threads}
-    teach(config.parent / "checkpoint.pt", config.parent / "teacher.h5", params.evaluation, **how)
+    teach(config.parent / "checkpoint.pt", config.parent / layout.TEACHER, params.evaluation, **how)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from ..lib.layout import CLASS_LIST, segment_list, shard_count, strong_list
 from .settings import Audio, Controls, Evaluation, Fig2, Listed, Table1, Table2
-from .training import Executions, Glat, Init, Trainings
+from .training import Executions, Glat, Init, Ladder, Trainings
 from .types import Backbones, Count, Dropout, Hop, Name, Override, Seeds, Settings, UniqueList, Width, check_path
 
 
@@ -21,7 +21,19 @@ def _check_places(metadata: str | dict[str, str | Listed] | None) -> str | dict[
 
 # Sections of params.yaml that a dataset may have values of its own for. `glat.config.params` puts them in their place;
 # `training` and `execution`, which have exceptions for backbones too, it layers for each backbone.
-OWN_SECTIONS = ("seeds", "backbones", "glat", "init", "audio", "evaluation", "table1", "table2", "fig2", "controls")
+OWN_SECTIONS = (
+    "seeds",
+    "backbones",
+    "glat",
+    "init",
+    "audio",
+    "evaluation",
+    "table1",
+    "table2",
+    "fig2",
+    "controls",
+    "ladder",
+)
 
 
 class Dataset(Settings):
@@ -58,6 +70,7 @@ class Dataset(Settings):
     table2: Override[Table2] = Field(default={})  # type: ignore[assignment]
     fig2: Override[Fig2] = Field(default={})  # type: ignore[assignment]
     controls: Override[Controls] = Field(default={})  # type: ignore[assignment]
+    ladder: Override[Ladder] = Field(default={})  # type: ignore[assignment]
     training: Override[Trainings] = Field(default={})  # type: ignore[assignment]
     execution: Override[Executions] = Field(default={})  # type: ignore[assignment]
 

@@ -81,6 +81,9 @@ def _training_faults(run: Run) -> list[str]:
             faults.append("training.freeze: both streams are frozen, which leaves nothing to train; take one out")
         if run.glat.sharing != "none":
             faults.append(f"training.freeze: glat.sharing {run.glat.sharing!r} shares what it freezes; set 'none'")
+    if (teacher := training.distillation) and teacher.file == run.folder / layout.TEACHER:
+        what = f"{run.folder} would learn from itself"
+        faults.append(f"training.distillation.teacher: {what}; name another run, or set it for other backbones alone")
     if training.mixup_pairs and not training.mixup_alpha:
         faults.append("training.mixup_pairs: true, but training.mixup_alpha: 0 mixes nothing; set it above 0")
     if training.average is not None:

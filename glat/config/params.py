@@ -21,7 +21,7 @@ from ..models.registry import BACKBONES, Entry, entry
 from .dataset import OWN_SECTIONS, Dataset
 from .network import Network, short
 from .settings import Audio, Audit, Controls, Evaluation, Fetch, Fig2, Report, Table1, Table2, Tracking, Weights
-from .training import Execution, Executions, Glat, Init, Training, Trainings
+from .training import Execution, Executions, Glat, Init, Ladder, Training, Trainings
 from .types import Backbones, Name, PublishedName, Seeds, Settings
 
 
@@ -43,6 +43,7 @@ class Params(Settings):
     table2: Table2
     fig2: Fig2
     controls: Controls
+    ladder: Ladder = Ladder()
     report: Report
     audit: Audit
     fetch: Fetch = Fetch()
@@ -80,11 +81,15 @@ class Params(Settings):
     def corpus(self) -> Dataset:
         return self.datasets[self.dataset]
 
-    def training_of(self, dataset: str, backbone: str | None = None) -> Training:
+    def training_of(self, dataset: str, backbone: str | None = None, rung: str | None = None) -> Training:
         """How a backbone is trained on a dataset (None: one that `by_backbone` does not name). Each of these overrides the
-        ones before it: `training`, the dataset's `training`, `training.by_backbone`, the dataset's `training.by_backbone`.
+        ones before it: `training`, the dataset's `training`, `training.by_backbone`, the dataset's `training.by_backbone`,
+        and those of `ladder.rungs` up to a rung.
         """
-        return Training.model_validate(self._layers("training", dataset, backbone))
+        layers = self._layers("training", dataset, backbone)
+        for settings in self.ladder.up_to(rung) if rung else ():
+            layers = _merge(layers, settings)
+        return Training.model_validate(layers)
 
     def execution_of(self, dataset: str, backbone: str | None = None) -> Execution:
         """How the work on a backbone's network is executed, by the same layers. A dataset that is not there has none."""

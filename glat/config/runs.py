@@ -111,24 +111,25 @@ def resolve(
     glat: dict[str, Any] | None = None,
     *,
     fold: str | None = None,
+    rung: str | None = None,
     steps: int | None = None,
     start_from: Run | None = None,
 ) -> Run:
     """One run of the chosen dataset: the backbone alone (`glat` None) or in GL-AT (what differs from `params.glat`).
 
-    `fold` is the one of `folds` that it is evaluated on; `steps` replaces the step budget; the global stream starts from the
-    trained `start_from` instead of `params.init`.
+    `fold` is the one of `folds` that it is evaluated on; `rung`, the one of `ladder.rungs` that it is trained by; `steps`
+    replaces the step budget; the global stream starts from the trained `start_from` instead of `params.init`.
 
     The name holds the backbone, the settings that differ, the fold and the seed, as in `cnn10-glat-n3-s0`: settings equal
     to the defaults of params.yaml are not named, so that the same run has one name wherever it is asked for.
     """
-    parts, method = [short(backbone)], None
+    parts, method = [short(backbone), *([f"rung_{rung}"] if rung else [])], None
     if glat is not None:
         method = Glat.model_validate(params.glat.model_dump() | glat)
         default = dict(params.glat)
         differing = {k: v for k, v in dict(method).items() if v != default[k]}
         parts += ["glat", *(_short(k, v) for k, v in differing.items())]
-    training = params.training_of(params.dataset, backbone)
+    training = params.training_of(params.dataset, backbone, rung)
     if steps not in (None, training.steps):
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")

@@ -142,8 +142,8 @@ class Fig2(Settings):
 
 
 class Controls(Settings):
-    """Which controls, by the names of `glat.config.experiments.QUESTIONS` (null: all), and which variants of GL-AT, by those of
-    `experiments.variants`, of which backbones, with which seeds."""
+    """Which controls, by the names of `glat.config.controls.QUESTIONS` (null: all), and which variants of GL-AT, by those of
+    `glat.config.controls.variants`, of which backbones, with which seeds."""
 
     backbones: Backbones = Field(default=["cnn10"])
     settings: list[str] | None = None

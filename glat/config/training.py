@@ -7,11 +7,25 @@ Defaults are those of params.yaml (a test compares them), for checkpoints, runs 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from .types import BackboneName, Count, InputPath, Natural, Override, Positive, Settings, Share, UniqueList, off
+from ..lib.layout import TEACHER
+from .types import (
+    BackboneName,
+    Count,
+    InputPath,
+    Name,
+    Natural,
+    Override,
+    Positive,
+    Seeds,
+    Settings,
+    Share,
+    UniqueList,
+    off,
+)
 
 
 class Glat(Settings):
@@ -125,7 +139,7 @@ class Distillation(Settings):
     @property
     def file(self) -> Path:
         """The file itself: of a run's folder, what `glat teach` writes there."""
-        return Path(self.teacher) if self.teacher.endswith((".h5", ".hdf5")) else Path(self.teacher) / "teacher.h5"
+        return Path(self.teacher) if self.teacher.endswith((".h5", ".hdf5")) else Path(self.teacher) / TEACHER
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -206,3 +220,20 @@ class Trainings(Training):
     """`Training` of all networks, and what is different for some, by backbone."""
 
     by_backbone: dict[BackboneName, Override[Training]] = Field(default={})
+
+
+class Ladder(Settings):
+    """Recipes of training, one on top of the other: each rung has a name and the settings that it adds to those below it. On
+    top of all: GL-AT, and variants of it by the names of `controls.variants`. beside: other backbones, each with the steps of
+    its own trainings."""
+
+    backbone: BackboneName = "cnn10"
+    rungs: dict[Name, Override[Training]] = Field(default={})
+    variants: UniqueList[str] = Field(default=[])
+    beside: dict[BackboneName, Count] = Field(default={})
+    seeds: Seeds | None = None
+
+    def up_to(self, rung: str) -> list[dict[str, Any]]:
+        """The settings of the rungs from the lowest one to this one."""
+        names = list(self.rungs)
+        return [dict(self.rungs[name]) for name in names[: names.index(rung) + 1]]

@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 
 CLASS_LIST = "class_labels_indices.csv"
-CONFIG, CHECKPOINT, METRICS = "config.yaml", "checkpoint.pt", "metrics.json"
+CONFIG, CHECKPOINT, METRICS, TEACHER = "config.yaml", "checkpoint.pt", "metrics.json", "teacher.h5"
 RUNS = Path("runs")
 WEIGHTS = Path("weights")  # from an address, under their own name
 

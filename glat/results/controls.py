@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..config import experiments
+from ..config import controls as asked
 from ..config.params import Params
+from ..config.systems import TWO_NETWORKS
 from ..lib.escaping import markdown as escaped
 from . import tables, text
 from .columns import score_columns
@@ -16,7 +17,7 @@ from .measured import Measured, confidence, read, same_clips
 from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
 
-WITHOUT_THE_METHOD = ("backbone alone", experiments.EQUAL_COMPUTE, experiments.TWO_NETWORKS)
+WITHOUT_THE_METHOD = ("backbone alone", asked.EQUAL_COMPUTE, TWO_NETWORKS)
 VARIANTS = (
     "Variants of GL-AT (docs/variants.md): each is compared with the backbone alone that was trained for as many steps as "
     "cost the variant's multiply-adds, which it has to beat; windows at inference alone cost no training, so theirs is the "
@@ -43,7 +44,7 @@ def training_multiply_adds(one: Measured, plain: Measured) -> float:
     return steps * 3 * macs
 
 
-def controls(rows: list[tuple[experiments.Control, Measured]]) -> pd.DataFrame:
+def controls(rows: list[tuple[asked.Control, Measured]]) -> pd.DataFrame:
     """One row a control.
 
     Columns: `method` (the backbone's title), `backbone`, `question`, `setting`; those of `columns.score_columns`;
@@ -146,7 +147,7 @@ def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
 
 def write(params: Params, folder: Path, partial: bool = False) -> None:
     """Write controls.csv, .md, .svg and .png into `folder`; with `partial`, from the runs that exist."""
-    rows = [(control, read(control.system, partial)) for control in experiments.controls(params)]
+    rows = [(control, read(control.system, partial)) for control in asked.controls(params)]
     table = controls(rows)
     level = confidence((one for _, one in rows), params.evaluation.confidence)
     draw(table, level, folder / "controls")

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..config.experiments import System
 from ..config.runs import Run, evaluated
+from ..config.systems import System
 from ..lib.documents import read_json
 from ..lib.errors import GlatError, refusal
 from ..scoring.intervals import d_prime_interval, interval

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from ..config.experiments import System
 from ..config.params import Params
 from ..config.runs import read_run
+from ..config.systems import System
 from ..lib import layout
 from ..lib.errors import GlatError
 from ..scoring.intervals import variances

@@ -42,6 +42,7 @@ RESULTS = {
         "controls:write",
         True,
     ),
+    "ladder": Result("Recipes of training, one on top of the other, and GL-AT on top of all", "ladder:write", True),
     "localisation": Result("Whether the windows hold the sounds, and AP gain against duration", "localisation:write"),
     "training_curves": Result("Training loss of all runs over steps, by table", "curves:write_training", True),
     "pr_curves": Result("Precision against recall of Table 1's systems", "curves:write_pr"),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ..config import experiments
 from ..config.params import Params, public
 from ..config.runs import Run
+from ..config.systems import title as method_title
 from ..lib.files import remove, whole
 from ..lib.provenance import commit
 from ..scoring.manifest import DIGITS
@@ -73,7 +74,7 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
 
 def _pictured_network(run: Run, missing: dict[str, str]) -> tuple[str, list[str]]:
     """The title of the network that clips are pictured with, with its marks, and notes on these."""
-    title = experiments.title(run)
+    title = method_title(run)
     if run.name in missing:
         return title, []
     finding = read_metrics(run.folder / "metrics.json").get("convergence")
@@ -131,7 +132,7 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
     missing. A complete report removes the partial results.
     """
     whole_results = folder.parent if partial else folder
-    runs = list(experiments.all_runs(params).values())
+    runs = experiments.runs_of(experiments.systems_of(params, "report"))
     missing = {run.name: why for run in runs if (why := missing_reason(run))} if partial else {}
     there = [run for run in runs if run.name not in missing]
     rows = run_rows(there)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config import experiments
 from ..config.params import Params
+from ..config.systems import TWO_NETWORKS, System
 from ..lib.files import whole
 from ..scoring.predictions import METRICS
 from . import published, text
@@ -40,7 +41,7 @@ def table1(systems: list[Measured]) -> pd.DataFrame:
     rows = []
     for one in systems:
         backbone, second = one.first["backbone"], one.first["glat"] is not None
-        two = one.system.control == experiments.TWO_NETWORKS
+        two = one.system.control == TWO_NETWORKS
         row: dict[str, Any] = {"method": one.system.label, "backbone": backbone, "glat": second and not two}
         row |= score_columns(one)
         row |= comparison_columns("vs_alone", one, alone[backbone])
@@ -77,7 +78,7 @@ def markdown1(table: pd.DataFrame, confidence: float) -> str:
         text.markdown([*header, "paper, AudioSet: mAP", "mAUC", "d′"], lines).rstrip(),
     ]
     parts += text.mark_notes(rows)
-    parts += [two_networks_sentence(table, row) for row in rows if experiments.TWO_NETWORKS in row["method"]]
+    parts += [two_networks_sentence(table, row) for row in rows if TWO_NETWORKS in row["method"]]
     if collapsed := table.loc[table["collapsed"] > 0, "method"].tolist():
         parts.append(f"**Collapsed** (all clips scored the same in at least one seed): {', '.join(collapsed)}.")
     return "\n\n".join(parts) + "\n"
@@ -155,7 +156,7 @@ def write_table2(params: Params, folder: Path) -> None:
     _write(experiments.table2(params), table2, markdown2, folder / "table2")
 
 
-def _write(systems: list[experiments.System], table: Callable, markdown: Callable, path: Path) -> None:
+def _write(systems: list[System], table: Callable, markdown: Callable, path: Path) -> None:
     measured = [read(system) for system in systems]
     write(rows := table(measured), markdown(rows, confidence(measured)), path)
 

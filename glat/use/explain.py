@@ -15,6 +15,7 @@ from librosa.display import specshow
 from ..config import experiments
 from ..config.params import Params
 from ..config.runs import evaluation_packs, split_packs
+from ..config.systems import title
 from ..data.audio.clips import AudioError
 from ..data.packs.read import Packs
 from ..data.randomness import Use, clip_generators, generator
@@ -195,7 +196,7 @@ def explain(
             truth = of[of["label"].isin(index)].assign(label=lambda t: t["label"].map(index))[["label", "start", "end"]]
     tagger, precision = tagger.to(memory_format=torch.channels_last), "float32" if run.published else precision
     heard = hear(tagger, waveform, hardware.precision(precision, "cpu"), clip_generators(seed, [name]))
-    network = convergence.name(experiments.title(run), convergence.found(run, checkpoint.parent))
+    network = convergence.name(title(run), convergence.found(run, checkpoint.parent))
     shown = Path(name_shown).name.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
     draw(heard, names, out, title=f"{network} ({run.name}): {shown}", truth=truth, weak=weak)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config import experiments
 from ..config.params import Params
 from ..config.runs import Run
+from ..config.systems import title
 from ..lib.errors import GlatError, warn
 from ..lib.escaping import file_name
 from ..results import text
@@ -26,7 +26,7 @@ def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
     finding = convergence.found(run, folder)
     unconverged = {run.name} if convergence.marked(finding) else set()
     draw_training([(run, read_curve(folder / "train.csv"))], out / "curves", unconverged)
-    draw_pr(folder / "predictions.h5", convergence.name(experiments.title(run), finding), out / "pr_curves")
+    draw_pr(folder / "predictions.h5", convergence.name(title(run), finding), out / "pr_curves")
     try:
         draw_clips(folder, params, out / "clips")
     except GlatError as error:

@@ -33,6 +33,34 @@ rule evaluate:
         "glat evaluate {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
 
 
+# Scores a run's own training clips, for a run that learns from it (training.distillation).
+rule teach:
+    input:
+        training_packs,
+        checkpoint="runs/{dataset}/{run}/checkpoint.pt",
+        config="runs/{dataset}/{run}/config.yaml",
+    output:
+        "runs/{dataset}/{run}/teacher.h5",
+    log:
+        "logs/{dataset}/teach/{run}.log",
+    wildcard_constraints:
+        run="|".join(map(re.escape, RUNS)),
+    params:
+        code=code("glat.scoring.teaching"),
+        network=network_code,
+        evaluation=PARAMS.evaluation.model_dump_json(include={"seed", "pool"}),
+    threads: 4
+    resources:
+        mem_mb=4000,
+        gpu=one_gpu,
+        runtime=time_limit(24 * 60),
+        processors=usable_cores,
+    conda:
+        ENVIRONMENT
+    shell:
+        "glat teach {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
+
+
 # Downloads PANNs' published weights, for `weights` and for `init`, and the class list of their outputs.
 rule fetch_weights:
     output:

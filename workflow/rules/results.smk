@@ -116,6 +116,20 @@ use rule table1 as controls with:
         systems=system_labels("controls"),
 
 
+# Recipes of training, if `ladder` of params.yaml has any; not part of `all`.
+use rule table1 as ladder with:
+    input:
+        metrics_paths(systems("ladder")),
+    output:
+        reported("ladder", "csv", "md", "svg", "png", category="Controls"),
+    log:
+        "logs/{dataset}/ladder.log",
+    params:
+        code=code("glat.results.ladder"),
+        result="ladder",
+        systems=system_labels("ladder"),
+
+
 use rule table1 as localisation with:
     input:
         metrics_paths(systems("localisation")),
