@@ -3,16 +3,11 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import torch
 import yaml
 from conftest import ROOT, TINY
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
@@ -22,7 +17,6 @@ from glat.config.runs import resolve, write_run
 from glat.lib import hardware
 from glat.lib.cluster import Partition, minutes, parse, partition, training_memory
 from glat.lib.errors import GlatError
-from glat.lib.files import locked
 
 TOLD = """debug*|(null)|30:00
 debug*|gpu:a100:4(S:0-1),lustre:1|30:00
@@ -76,22 +70,6 @@ def test_memory_follows_width_length_and_batch():
     assert training_memory(0.125, 25, 8, gpu=False) == 3000
 
 
-def apart(one: Path, other: Path) -> float:
-    """How far two trainings' weights are from each other, relative to their size.
-
-    Loss and gradient of the first step are equal to float32's accuracy. Adam divides a gradient by its own size, so a
-    rounded one of nearly 0 moves its weight as far as any, and later steps differ more; in float64 they do not
-    (`test_training.py`).
-    """
-    a, b = (torch.load(folder / "checkpoint.pt", weights_only=True)["model"] for folder in (one, other))
-    keys = [key for key in a if not key.endswith(("running_mean", "running_var", "num_batches_tracked"))]
-    x, y = (torch.cat([model[key].double().flatten() for key in keys]) for model in (a, b))
-    curves = [pd.read_csv(folder / "train.csv")[["loss", "gradient_norm"]].to_numpy() for folder in (one, other)]
-    np.testing.assert_allclose(curves[0][0], curves[1][0], rtol=2e-4)
-    np.testing.assert_allclose(*curves, rtol=5e-2)
-    return float((x - y).norm() / y.norm())
-
-
 @pytest.mark.parametrize("tasks", [None, "1", "2"])
 def test_slurm_starts_a_training_s_processes_only_where_it_started_as_many(tasks, monkeypatch):
     names = {"NTASKS": tasks, "STEP_NUM_TASKS": tasks, "JOB_ID": "7", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
@@ -115,45 +93,6 @@ def test_processes_of_other_nodes_must_have_been_started(monkeypatch):
     with pytest.raises(GlatError, match="make 6 processes, but torchrun started 4; make them equal"):
         hardware.cluster(2, 3)
     assert isinstance(hardware.cluster(2, 2), TorchElasticEnvironment)
-
-
-def test_torchrun_trains_over_two_nodes_as_one_process_does(corpus, tmp_path):
-    """Both nodes are this machine."""
-    (tmp_path / "data").symlink_to(corpus / "data")
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    run = resolve(load(ROOT / "params.yaml", TINY), "cnn10", 0)
-    given = os.environ | {"GLAT_SETTINGS": json.dumps(TINY | {"tracking.enabled": False}), "PYTHONPATH": str(ROOT)}
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    for name in ("one", "two"):
-        write_run(run, tmp_path / name / "config.yaml")
-    how = ["--set", "execution.accelerator=cpu", "--set", "execution.precision=float32"]
-    how += ["--set", "datasets.mini.execution.log_every=1"]
-    glat = ["-m", "glat.cli", *how]
-    over = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", f"--master-port={port}"]
-    calls = [
-        [*over, f"--node-rank={rank}", *glat, "--set", "execution.nodes=2", "train", "two/config.yaml"]
-        for rank in (0, 1)
-    ]
-    calls += [[*glat, "train", "one/config.yaml", "--threads", "1"]]
-    logs = [tmp_path / f"{i}.log" for i in range(3)]
-    with locked(tmp_path / "two/.lock", "the test holds it"):
-        ends = []
-        for call, log in zip(calls, logs, strict=True):
-            with log.open("w") as told:
-                ends.append(subprocess.Popen([sys.executable, *call], cwd=tmp_path, env=given, stderr=told))
-        deadline = time.monotonic() + 300
-        while "another process trains this run; waiting" not in logs[0].read_text():
-            assert time.monotonic() < deadline and ends[0].poll() is None, logs[0].read_text()
-            time.sleep(0.1)
-        time.sleep(2)  # nor may the second process look at the run before the first one holds it
-        assert [process.poll() for process in ends[:2]] == [None] * 2
-    assert [process.wait(600) for process in ends] == [0, 0, 0], [log.read_text() for log in logs]
-    told = [log.read_text() for log in logs]
-    assert "6 steps, from the start" in told[0]
-    assert "steps" not in told[1], "the first process alone speaks"
-    assert apart(tmp_path / "one", tmp_path / "two") < 1e-3
 
 
 def test_the_profile_names_no_account_and_leaves_gpus_to_the_settings():

@@ -14,14 +14,13 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 import torch
 from conftest import TINY
 from data_fixtures import written
 from made_runs import value
-from test_tracking import free_port, start_server, stop, wait_for
+from test_tracking import free_port, stop, wait_for
 
 from glat.config.params import load
 from glat.config.runs import resolve, write_run
@@ -160,36 +159,6 @@ def test_a_server_that_hangs_neither_stops_nor_slows_a_training_or_an_evaluation
     Sending(run.folder, Store(), load("params.yaml", SETTINGS)).send()  # all of it goes to another server
     found = followed(run)
     assert found.info.status == "FINISHED" and [m.step for m in found.history("train/loss")] == [10, 20]
-
-
-def test_a_training_s_process_ends_though_its_server_hangs(project, monkeypatch):
-    run = configured(steps=20)
-    with hanging(monkeypatch):
-        process = train(run)
-        told = process.communicate(timeout=following.PATIENCE + 90)[1]
-    assert process.returncode == 0 and "MLflow lacks something of it" in told
-    assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(project) and p.pid != os.getpid()]
-
-
-def test_what_a_server_that_died_in_mid_training_missed_is_sent_once_it_is_back(project, monkeypatch):
-    port = free_port()
-    server = start_server(project, port)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    run = configured(steps=400)
-    process = train(run)
-    try:
-        sent(run, "RUNNING")
-        stop(server)
-        assert process.poll() is None, "the training was over before the server died"
-        assert process.wait(300) == 0, process.stderr.read()
-        assert "does not answer" in process.stderr.read()
-        server = start_server(project, port)
-        assert (done := sync()).returncode == 0, done.stderr
-        found = sent(run, "FINISHED")
-        assert [m.step for m in found.history("train/loss")] == list(range(10, 401, 10))
-    finally:
-        stop(server)
-        process.kill()
 
 
 def test_to_watch_a_training_changes_nothing_of_it(project):

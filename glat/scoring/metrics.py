@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
 from ..lib.errors import GlatError
 
@@ -119,7 +119,7 @@ def d_prime(mean_auc: float) -> float:
 
 def d_primes(auc: np.ndarray) -> np.ndarray:
     """sqrt(2) * Phi^-1(auc) of each, of any shape."""
-    return 2**0.5 * torch.special.ndtri(torch.tensor(np.array(auc, np.float64))).numpy()
+    return 2**0.5 * ndtri(np.asarray(auc, np.float64))
 
 
 def summary(target: ArrayLike, score: ArrayLike) -> Summary:
