@@ -47,9 +47,10 @@ def ladder(rows: list[tuple[asked.Rung, Measured]]) -> pd.DataFrame:
         row |= comparison_columns("vs_below", one, known.get((first.backbone, rung.below)))
         row |= comparison_columns("vs_equal", one, known.get((first.backbone, rung.equal)))
         row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
-        if one.metrics and lowest.metrics:
+        start = known.get((first.backbone, rung.below), lowest)  # whose weights windows at inference start from
+        if one.metrics and lowest.metrics and start.metrics:
             row["steps"] = one.mean("steps")
-            row["training_compute"] = training_multiply_adds(one, lowest) / training_multiply_adds(lowest, lowest)
+            row["training_compute"] = training_multiply_adds(one, start) / training_multiply_adds(lowest, lowest)
             row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
         table_rows.append(row)
     return decide(table_rows, confidence(one for _, one in rows))
