@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..data.sources.registry import open_source
 from ..lib.errors import GlatError
+from ..lib.layout import strong_list
 from .faults import faults_of
 from .params import Params
 from .runs import Run, resolve
@@ -99,6 +101,7 @@ def fig2(params: Params, setting: str) -> tuple[System, list[Point]]:
 
 # The backbone alone, trained for longer.
 EQUAL_COMPUTE = "equal compute"
+RANDOM = "random"
 # GL-AT whose one window is the clip: what a second network brings without any choice of where to listen, an ensemble of
 # two at nearly GL-AT's cost.
 TWO_NETWORKS = "two networks on the whole clip"
@@ -106,7 +109,7 @@ TWO_NETWORKS = "two networks on the whole clip"
 QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("which windows", "attention", {"selection": "attention", "suppress": False}),
     ("which windows", "attention, suppressed", {"selection": "attention", "suppress": True}),
-    ("which windows", "random", {"selection": "random", "suppress": False, "scoring": "all"}),
+    ("which windows", RANDOM, {"selection": "random", "suppress": False, "scoring": "all"}),
     ("which windows", "uniform", {"selection": "uniform", "suppress": False, "scoring": "all"}),
     ("frame's time", "middle", {"frame_time": "middle"}),
     ("frame's time", "start", {"frame_time": "start"}),
@@ -216,6 +219,28 @@ def equal_compute_steps(params: Params, backbone: str, glat: Glat | None = None)
     return round(params.training_of(params.dataset, backbone).steps * factor)
 
 
+def localisation(params: Params) -> list[System]:
+    """The first backbone of `params.controls` alone, in GL-AT, and, where it is among the controls, in GL-AT with random
+    windows."""
+    backbone = params.controls.backbones[0]
+    found = [system(params, backbone, glat) for glat in (None, {})]
+    if params.controls.settings is None or RANDOM in params.controls.settings:
+        rows = [one for one in controls(params) if (one.backbone, one.setting) == (backbone, RANDOM)]
+        found += [System(f"{one.system.label}, random windows", one.system.runs) for one in rows]
+    return found
+
+
+def runs_with_frames(params: Params) -> list[str]:
+    """The names of the runs whose evaluation keeps scores over time, as `params.localisation.frames` says: "all" runs, "none",
+    or, with "auto", those that `localisation` shows, where the dataset has strong labels of the clips."""
+    if params.localisation.frames != "auto":
+        return list(all_runs(params)) if params.localisation.frames == "all" else []
+    corpus = params.corpus
+    source = open_source(corpus.source, params.dataset)
+    strong = source.has_strong_labels or any(strong_list(split) in corpus.lists() for split in corpus.evaluation_splits())
+    return [run.name for run in runs_of(localisation(params))] if strong else []
+
+
 def systems_of(params: Params, result: str) -> list[System]:
     """The systems that a result (a name of `glat.results.registry.RESULTS`) shows."""
     if result in ("table1", "pr_curves"):
@@ -228,14 +253,14 @@ def systems_of(params: Params, result: str) -> list[System]:
     if result == "controls":
         return [control.system for control in controls(params)]
     if result == "localisation":
-        return [system(params, params.controls.backbones[0], glat) for glat in (None, {})]
+        return localisation(params)
     return [one for part in ("table1", "table2", "fig2a", "fig2b", "controls") for one in systems_of(params, part)]
 
 
 # The results behind a target of the workflow, by its name without what follows a dot.
 RESULT_OF: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("table1", "table2", "fig2a", "fig2b", "controls", "localisation", "pr_curves")},
-    "durations": ("localisation",),
+    **dict.fromkeys(("durations", "detection"), ("localisation",)),
     "fig2": ("fig2a", "fig2b"),
     "clips": ("table2",),
     **dict.fromkeys(("all", "report", "metrics", "train", "evaluate", "curves", "training"), ("report",)),
