@@ -21,7 +21,19 @@ def _check_places(metadata: str | dict[str, str | Listed] | None) -> str | dict[
 
 # Sections of params.yaml that a dataset may have values of its own for. `glat.config.params` puts them in their place;
 # `training` and `execution`, which have exceptions for backbones too, it layers for each backbone.
-OWN_SECTIONS = ("seeds", "backbones", "glat", "init", "audio", "evaluation", "localisation", "table1", "table2", "fig2", "controls")
+OWN_SECTIONS = (
+    "seeds",
+    "backbones",
+    "glat",
+    "init",
+    "audio",
+    "evaluation",
+    "localisation",
+    "table1",
+    "table2",
+    "fig2",
+    "controls",
+)
 
 
 class Dataset(Settings):

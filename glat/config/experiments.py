@@ -237,7 +237,9 @@ def runs_with_frames(params: Params) -> list[str]:
         return list(all_runs(params)) if params.localisation.frames == "all" else []
     corpus = params.corpus
     source = open_source(corpus.source, params.dataset)
-    strong = source.has_strong_labels or any(strong_list(split) in corpus.lists() for split in corpus.evaluation_splits())
+    strong = source.has_strong_labels or any(
+        strong_list(split) in corpus.lists() for split in corpus.evaluation_splits()
+    )
     return [run.name for run in runs_of(localisation(params))] if strong else []
 
 

@@ -123,8 +123,8 @@ class Evaluation(Settings):
 
 
 class Localisation(Settings):
-    """frames: which runs keep their scores over time (`experiments.runs_with_frames`). roll_up: whether a strong label counts for
-    the classes above it too (`glat.scoring.strong`). resamples: of the clips, for the intervals of `glat.scoring.bootstrap`."""
+    """frames: which runs keep their scores over time (`experiments.runs_with_frames`). roll_up: whether a strong label counts
+    for the classes above it too (`glat.scoring.strong`). resamples: of the clips, for intervals (`glat.scoring.bootstrap`)."""
 
     frames: Literal["auto", "all", "none"] = "auto"
     roll_up: bool = True

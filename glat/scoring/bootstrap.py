@@ -1,9 +1,9 @@
 """Intervals by Rubin's bootstrap over clips, and over seeds.
 
-A resample gives each clip a weight drawn from Exp(1), instead of the number of times that it is drawn ("The Bayesian Bootstrap",
-Ann. Statist. 1981): the same variance, and no resample lacks a class. Whatever a clip holds, its windows, frames and events,
-is weighted as one, since those of one clip depend on each other. All systems and seeds get the same weights, so that their
-differences are paired.
+A resample gives each clip a weight drawn from Exp(1), instead of the number of times that it is drawn ("The Bayesian
+Bootstrap", Ann. Statist. 1981): the same variance, and no resample lacks a class. Whatever a clip holds, its windows, frames
+and events, is weighted as one, since those of one clip depend on each other. All systems and seeds get the same weights, so
+that their differences are paired.
 
 Over S seeds the half-width h of an interval is h^2 = c^2 + t^2 s^2 / S: c, that over clips of the mean over seeds; s, the
 standard deviation over seeds; t, Student's quantile of S - 1 degrees of freedom. (Drawing the seeds again, too, would make the
@@ -29,14 +29,16 @@ def clip_weights(resamples: int, clips: int, seed: int = 0) -> np.ndarray:
 def bounded(by_seed: np.ndarray, draws: np.ndarray, level: float, low: float = 0.0, high: float = 1.0) -> Interval:
     """The mean over seeds of a measure, and its interval within [low, high].
 
-    by_seed: (S,), the measure; draws: (S, R), the same in R resamples, of which the standard deviation counts.
+    by_seed: (S,), the measure; draws: (S, R), the same in R resamples, of which the standard deviation counts. Resamples that
+    are all the same, as where nothing was found, say nothing of other clips: the ends are then NaN.
 
     >>> bounded(np.array([0.5]), np.array([[0.45, 0.55, 0.45, 0.55]]), level=0.95)
     Interval(value=0.5, low=0.40200180077299734, high=0.5979981992270027)
     """
     value = float(np.mean(by_seed))
-    half = np.hypot(ndtri(0.5 + level / 2) * np.std(draws.mean(0)), _of_seeds(by_seed, level))
-    return Interval(value, max(value - half, low), min(value + half, high))
+    spread = float(np.std(draws.mean(0)))
+    half = float(np.hypot(ndtri(0.5 + level / 2) * spread, _of_seeds(by_seed, level))) if spread > 1e-12 else np.nan
+    return Interval(value, float(np.maximum(value - half, low)), float(np.minimum(value + half, high)))
 
 
 def share(ones: np.ndarray, counts: np.ndarray, level: float, seed: int = 0) -> Interval:

@@ -1,21 +1,21 @@
-"""Sound event detection's measures of scores over time, by `sed_scores_eval` (Ebbers, Serizel and Haeb-Umbach, "Threshold-
-Independent Evaluation of Sound Event Detection Scores", ICASSP 2022): its counts, its values, and the same in resamples of clips.
+"""Sound event detection's measures of scores over time, by `sed_scores_eval` (Ebbers, Serizel and Haeb-Umbach,
+"Threshold-Independent Evaluation of Sound Event Detection Scores", ICASSP 2022).
 
-- PSDS1 (Bilen et al., ICASSP 2020, as in DCASE's task 4): an event is found if 70 % of it is detected (gtc), and a detection is
-  right if 70 % of it is event (dtc). The true positive rate of each class over its false positives per hour, up to 100; the mean
-  over classes less their standard deviation (alpha_st = 1); `psds1_macro` is the mean alone. Detecting one class in another's
-  place is punished as a false positive and not once more: alpha_ct = 0, as cross triggers take memory by the square of the
-  classes.
-- `segment_auroc`: of segments of 1 s, whose score is the highest of their frames; up to a false positive rate of 0.1, divided by
-  that.
-- `f1` and `f1_best`: events whose onset is right to 200 ms and whose offset to 200 ms or 20 % of the event; at a threshold of 0.5,
-  and at the best threshold for each class, which is chosen on the same clips and so leans upwards.
+- PSDS1 (Bilen et al., ICASSP 2020, as in DCASE's task 4): an event is found if 70 % of it is detected (gtc), and a detection
+  is right if 70 % of it is event (dtc). The true positive rate of each class over its false positives per hour, up to 100;
+  the mean over classes less their standard deviation (alpha_st = 1); `psds1_macro` is the mean alone. Detecting one class in
+  another's place is punished as a false positive and not once more: alpha_ct = 0, as cross triggers take memory by the square
+  of the classes.
+- `segment_auroc`: of segments of 1 s, whose score is the highest of their frames; up to a false positive rate of 0.1, divided
+  by that.
+- `f1` and `f1_best`: events whose onset is right to 200 ms and whose offset to 200 ms or 20 % of the event; at a threshold of
+  0.5, and at the best threshold for each class, which is chosen on the same clips and so leans upwards.
 
 All are means over the classes that have an event. Clips are those with strong labels. Events of a class that overlap or touch
 are one event.
 
 How they are resampled: as a threshold falls, the counts of a clip change at the scores where it detects more or less. Counts of
-a set of clips are sums of those changes, so that a resample only weighs them (`Points`).
+a set of clips are sums of those changes, so that a resample only weighs them (`Points`, `glat.scoring.resampled`).
 """
 
 from __future__ import annotations
@@ -69,9 +69,11 @@ class Detection(NamedTuple):
     segments: list[Points]
 
 
-def true_events(strong: pd.DataFrame, clips: Iterable[str], classes: Iterable[str]) -> dict[str, list[tuple[float, float, str]]]:
-    """The events of the strong labels (clip, start, end, label) by clip, those of one class in one clip joined where they overlap
-    or touch. Labels of other clips and classes are left out."""
+def true_events(
+    strong: pd.DataFrame, clips: Iterable[str], classes: Iterable[str]
+) -> dict[str, list[tuple[float, float, str]]]:
+    """The events of the strong labels (clip, start, end, label) by clip, those of one class in one clip joined where they
+    overlap or touch. Labels of other clips and classes are left out."""
     known, wanted = set(classes), set(clips)
     found: dict[str, list[tuple[float, float, str]]] = {}
     for (clip, label), group in strong.groupby(["clip", "label"], sort=False):
@@ -145,7 +147,9 @@ def _library() -> Any:
     return sed_scores_eval
 
 
-def _deltas(scores: dict[str, pd.DataFrame], truth: dict[str, Any], durations: dict[str, float]) -> tuple[Any, Any, Any]:
+def _deltas(
+    scores: dict[str, pd.DataFrame], truth: dict[str, Any], durations: dict[str, float]
+) -> tuple[Any, Any, Any]:
     library = _library()
     return (
         library.intersection_based.intermediate_statistics.intermediate_statistics_deltas(
@@ -175,9 +179,9 @@ def measure(found: Detection) -> dict[str, float]:
     counts = found.events.sum(0)
     truth = {"all": [(float(i), i + 0.5, c) for c, n in zip(found.classes, counts, strict=True) for i in range(n)]}
     pooled = [
-        {"all": {c: (p.score, {"tps": p.tp.astype(float), "fps": p.fp.astype(float)}) for c, p in zip(found.classes, of, strict=True)}}
+        {"all": {c: (p.score, {"tps": p.tp * 1.0, "fps": p.fp * 1.0}) for c, p in zip(found.classes, of, strict=True)}}
         for of in (found.intersections, found.collars, found.segments)
-    ]  # fmt: skip
+    ]
     how: dict[str, Any] = {"dtc_threshold": DTC, "gtc_threshold": GTC, "max_efpr": MAX_EFPR, "deltas": pooled[0]}
     durations = {"all": float(found.seconds.sum())}
     psds = {

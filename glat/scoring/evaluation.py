@@ -181,7 +181,7 @@ def evaluate(
     Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips:
     `glat.scoring.manifest`) and `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count.
     execution: on what, and how precisely; weights that were trained elsewhere are scored in float32, as they were published.
-    frames: whether to keep the scores over time, in `frames.h5` (`glat.scoring.frames`); one of an earlier evaluation is removed.
+    frames: whether to keep the scores over time, in `frames.h5` (`glat.scoring.frames`); that of an earlier evaluation goes.
 
     metrics.json is written last: where it is, the evaluation is complete.
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-import pandas as pd
 from scipy.special import expit, logit
 
 from ..data.hdf5 import dataset, open_hdf5
@@ -90,7 +89,8 @@ def frame_writer(path: Path) -> Iterator[FrameWriter]:
         with h5py.File(part, "w") as file:
             yield FrameWriter(file)
         size = part.stat().st_size
-    tell(f"{path}: scores over time, {size / 1e6:.1f} MB (localisation.frames)")
+    shown = f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.0f} kB"
+    tell(f"{path}: scores over time, {shown} (localisation.frames)")
 
 
 class Frames:
@@ -106,7 +106,9 @@ class Frames:
         with self._open() as file:
             if (version := file.attrs.get("version")) != VERSION:
                 raise GlatError(f"{path}: scores over time of version {version}, expected {VERSION}; {AGAIN}")
-            self.clip, self.mid = (list(dataset(file, name, "text", (None,), AGAIN).asstr()) for name in ("clip", "mid"))
+            self.clip, self.mid = (
+                list(dataset(file, name, "text", (None,), AGAIN).asstr()) for name in ("clip", "mid")
+            )
             clips, classes = len(self.clip), len(self.mid)
             self.seconds = dataset(file, "seconds", "numbers", (clips,), AGAIN)[()]
             self.part_seconds = float(file.attrs["part_seconds"])
@@ -148,7 +150,9 @@ class Frames:
                     raise GlatError(f"{self.path}: damaged: scores of {self.clip[row]} are no numbers; {AGAIN}")
                 frames = scores["fused"].shape[1]
                 index, edges = join(self._begin[parts], frames, self.part_seconds, float(self.seconds[row]))
-                yield Clip(self.clip[row], edges, {name: of.reshape(-1, of.shape[2])[index] for name, of in scores.items()})
+                yield Clip(
+                    self.clip[row], edges, {name: of.reshape(-1, of.shape[2])[index] for name, of in scores.items()}
+                )
 
     @contextmanager
     def _open(self) -> Iterator[h5py.File]:
@@ -161,7 +165,7 @@ class Frames:
 
 
 def fuse(streams: dict[str, np.ndarray], heard: np.ndarray | None) -> dict[str, np.ndarray]:
-    """"global" and, with GL-AT, "local", (P, T, L) each, and heard (P, T) -> the same and "fused", as
+    """The streams "global" and, with GL-AT, "local", (P, T, L) each, and heard (P, T) -> these and "fused", as
     `glat.models.timeline.timeline` has it."""
     if heard is None:
         return streams | {"fused": streams["global"]}
@@ -181,7 +185,9 @@ def join(begin: np.ndarray, frames: int, part_seconds: float, seconds: float) ->
     >>> join(np.array([0.0, 2.0]), 2, 4.0, 6.0)  # two parts of two frames: 0 to 4 s, 2 to 6 s
     (array([0, 1, 2, 3]), array([0., 2., 3., 4., 6.]))
     """
-    cuts = np.concatenate([[0.0], (begin[:-1] + part_seconds + begin[1:]) / 2, [min(seconds, begin[-1] + part_seconds)]])
+    cuts = np.concatenate(
+        [[0.0], (begin[:-1] + part_seconds + begin[1:]) / 2, [min(seconds, begin[-1] + part_seconds)]]
+    )
     index, edges = [], [np.zeros(1)]
     for part, (start, low, high) in enumerate(zip(begin, cuts[:-1], cuts[1:], strict=True)):
         at = start + np.arange(frames + 1) * (part_seconds / frames)
@@ -189,9 +195,3 @@ def join(begin: np.ndarray, frames: int, part_seconds: float, seconds: float) ->
         index.append(part * frames + kept)
         edges.append(np.minimum(at[kept + 1], high))
     return np.concatenate(index), np.concatenate(edges)
-
-
-def same_clips(frames: Frames, clips: pd.Index | list[str]) -> None:
-    """Raise GlatError unless these are the scores of these clips, in order."""
-    if list(frames.clip) != list(clips):
-        raise GlatError(f"{frames.path}: not of the clips that predictions.h5 beside it has; {AGAIN}")

@@ -74,8 +74,11 @@ def _cut(points: Points, most: float) -> Points:
 
 
 def auroc(points: Points, weights: np.ndarray, max_fpr: float | None = None) -> np.ndarray:
-    """(R,) the area under the true over the false positive rate; NaN without both kinds. max_fpr: up to this rate, and divided
-    by it, between thresholds as at the stricter one, as sed_scores_eval has it; None: all of it, straight between thresholds."""
+    """(R,) the area under the true over the false positive rate; NaN without both kinds.
+
+    max_fpr: up to this rate, and divided by it, between thresholds as at the stricter one, as sed_scores_eval has it; None: all
+    of it, straight between thresholds.
+    """
     found = np.full(len(weights), np.nan)
     for block in _in_blocks(points, weights):
         tp, fp = _counts(points, weights[block])

@@ -75,15 +75,15 @@ def sentences(strong: pd.DataFrame, rolled: pd.DataFrame, classes: Collection[st
     counted = rolled.loc[rolled["label"].isin(classes), "event"]
     if len(lost := strong["label"].drop(counted.unique())):
         found.append(
-            f"strong labels: {len(lost)} of {len(strong)} match no class and are left out, {lost.iloc[0]!r} the first; give ids "
-            "or display names of the class list"
+            f"strong labels: {len(lost)} of {len(strong)} match no class and are left out, {lost.iloc[0]!r} the first; give "
+            "ids or display names of the class list"
         )
     return found
 
 
 def framed_labels(params: Params) -> pd.DataFrame:
-    """AudioSet's framed labels of the evaluation clips (`read_framed`), from `<split>_strong_framed_posneg.tsv` in the metadata;
-    empty without such a file."""
+    """AudioSet's framed labels of the evaluation clips (`read_framed`), from `<split>_strong_framed_posneg.tsv` in the
+    metadata; empty without such a file."""
     data = Data(params.dataset)
     files = [file for split in params.corpus.evaluation_splits() if (file := data.framed(split)).exists()]
     classes = read_class_list(data.class_list) if files else None

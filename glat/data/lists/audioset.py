@@ -226,8 +226,8 @@ def read_strong(
         raise GlatError(f"{table.named}: holds no label")
     if names:
         tell(
-            f"{table.named}: {len(names)} of {len(found)} labels are display names where ids belong, {names[0]!r} the first, and "
-            "are read as these classes"
+            f"{table.named}: {len(names)} of {len(found)} labels are display names where ids belong, {names[0]!r} the first; "
+            "they are read as these classes"
         )
     return pd.DataFrame(found, columns=["clip", "start", "end", "label"])
 

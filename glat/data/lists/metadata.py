@@ -112,7 +112,10 @@ class Checks:
 
     def __init__(self, dataset: str, classes: int, splits: dict[str, int]):
         self.dataset, self.classes, self.splits = dataset, classes, splits
-        self.names = [CLASS_LIST, *(name(split) for split in splits for name in (segment_list, strong_list, framed_list))]
+        self.names = [
+            CLASS_LIST,
+            *(name(split) for split in splits for name in (segment_list, strong_list, framed_list)),
+        ]
         self.faults: list[str] = []
         self._known = pd.DataFrame()  # the classes
         self._split_of: dict[str, str] = {}
@@ -177,7 +180,10 @@ class Checks:
         if clips is None:
             return
         known = set(self._known["mid"])
-        of_clip, counts = strong["clip"].isin(clips), {label for label in set(strong["label"]) if known & {label, *ancestors(label)}}
+        of_clip, counts = (
+            strong["clip"].isin(clips),
+            {label for label in set(strong["label"]) if known & {label, *ancestors(label)}},
+        )
         of_class = strong["label"].isin(counts)
         if not of_clip.any():
             raise GlatError(
@@ -190,7 +196,10 @@ class Checks:
                 f"{strong['label'].iloc[0]!r}"
             )
         tell(f"{split}: {int(clips.isin(strong['clip']).sum())} of {len(clips)} clips have strong labels")
-        for column, fits, what in (("clip", of_clip, "the list's clips"), ("label", of_class, "the classes, nor of a kind of one,")):
+        for column, fits, what in (
+            ("clip", of_clip, "the list's clips"),
+            ("label", of_class, "the classes, nor of a kind of one,"),
+        ):
             if len(lost := strong[column][~fits]):
                 tell(
                     f"{split}: {len(lost)} of {len(strong)} strong labels are of none of {what} and are left out, "
