@@ -56,6 +56,10 @@ def why_not(params: Params, systems: list[Measured]) -> str:
     kept = set(runs_with_frames(params))
     if not all(run.name in kept for one in systems for run in one.system.runs):
         return f"the scores over time were not kept (localisation.frames: {params.localisation.frames})"
+    for one in systems:
+        for run in one.system.runs:
+            if not (run.folder / FRAMES).exists():
+                return f"{run.folder / FRAMES} is not there; evaluate the run again"
     if not find_spec("sed_scores_eval"):
         return "sed_scores_eval is not installed: pip install 'glat[sed]'"
     return ""
@@ -87,7 +91,7 @@ def detection_table(params: Params, systems: list[Measured], strong: pd.DataFram
                 apart = bounded(
                     one.by_seed - alone[name].by_seed, one.draws - alone[name].draws, level, -np.inf, np.inf
                 )
-                row |= dict(zip(DETECTION[7:10], list(apart), strict=True))
+                row |= {"minus_alone": apart.value, "minus_alone_low": apart.low, "minus_alone_high": apart.high}
             rows.append(row | facts[name] | {"resamples": one.draws.shape[1], "seeds": len(one.by_seed)} | where)
     return pd.DataFrame(rows)
 

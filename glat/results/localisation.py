@@ -31,9 +31,11 @@ def write(params: Params, folder: Path) -> None:
     """Write localisation.{csv,md,svg,png}, detection.{csv,svg,png} and durations.{csv,svg,png} into `folder`, for the first
     backbone of controls.
 
-    If the dataset has no strong labels, the tables are empty, and localisation.md and the figures say why.
+    Random windows are shown if their runs were evaluated. If the dataset has no strong labels, the tables are empty, and
+    localisation.md and the figures say why.
     """
-    systems = [read(system) for system in experiments.systems_of(params, "localisation")]
+    alone, method, *random = experiments.systems_of(params, "localisation")
+    systems = [read(alone), read(method), *(one for system in random if (one := read(system, partial=True)).metrics)]
     plain, glat = systems[:2]
     same_clips(systems)
     tau, seconds = params.glat.tau, params.audio.clip_seconds
@@ -52,8 +54,8 @@ def write(params: Params, folder: Path) -> None:
     gain = gains(plain, glat, table.set_index("mid")["median_duration"])
     rho = spearmanr(gain["median_duration"], gain["gain"]).statistic if len(gain) > 2 else np.nan
     draw_gains(gain, rho, level, plain, glat, folder / "durations")
-    alone = provenance_columns(plain) | convergence_columns(plain)
-    both = {key: value if value == alone[key] else f"{alone[key]} / {value}" for key, value in clips.items()}
+    before = provenance_columns(plain) | convergence_columns(plain)
+    both = {key: value if value == before[key] else f"{before[key]} / {value}" for key, value in clips.items()}
     tables.write(gain.assign(**both), None, folder / "durations")
     over_time = _detection(params, systems, strong, level, folder)
     words = windows_markdown(table, gain, glat, tau, rho, level)

@@ -32,8 +32,8 @@ def bounded(by_seed: np.ndarray, draws: np.ndarray, level: float, low: float = 0
     by_seed: (S,), the measure; draws: (S, R), the same in R resamples, of which the standard deviation counts. Resamples that
     are all the same, as where nothing was found, say nothing of other clips: the ends are then NaN.
 
-    >>> bounded(np.array([0.5]), np.array([[0.45, 0.55, 0.45, 0.55]]), level=0.95)
-    Interval(value=0.5, low=0.40200180077299734, high=0.5979981992270027)
+    >>> [round(end, 3) for end in bounded(np.array([0.5]), np.array([[0.45, 0.55, 0.45, 0.55]]), level=0.95)]
+    [0.5, 0.402, 0.598]
     """
     value = float(np.mean(by_seed))
     spread = float(np.std(draws.mean(0)))
