@@ -28,7 +28,7 @@ COLUMNS = ["clip", "start", "end", "label"]
 def test_the_ontology_is_whole():
     assert len(parents()) == 632 and sum(not of for of in parents().values()) == 7
     assert {parent for of in parents().values() for parent in of} <= parents().keys()
-    assert {PETS, ANIMAL} < ancestors(DOG) and certain_ancestors(DOG) == ancestors(DOG)
+    assert {PETS, ANIMAL} == ancestors(DOG) and certain_ancestors(DOG) == ancestors(DOG)
     assert CAT in ancestors(HISS) and not certain_ancestors(HISS)  # or a snake's, or steam
 
 

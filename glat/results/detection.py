@@ -14,7 +14,7 @@ from ..config.params import Params
 from ..config.runs import Run
 from ..lib.errors import GlatError
 from ..scoring import detection, framed
-from ..scoring.bootstrap import bounded, clip_weights
+from ..scoring.bootstrap import bounded, clip_weights, spread
 from ..scoring.frames import FRAMES, Clip, Frames
 from ..scoring.resampled import resample
 from ..scoring.strong import framed_labels
@@ -78,8 +78,7 @@ def detection_table(params: Params, systems: list[Measured], strong: pd.DataFram
         alone = alone or found
         where = provenance_columns(column.one) | convergence_columns(column.one)
         for name, one in found.items():
-            limits = {"low": -np.inf, "high": np.inf} if name in UNBOUNDED else {}
-            value = bounded(one.by_seed, one.draws, level, **limits)
+            value = (spread if name in UNBOUNDED else bounded)(one.by_seed, one.draws, level)
             row = {
                 "method": column.one.system.label,
                 "windows": column.windows,
@@ -88,9 +87,7 @@ def detection_table(params: Params, systems: list[Measured], strong: pd.DataFram
             }
             row |= value._asdict() | dict.fromkeys(DETECTION[7:10], np.nan)
             if number and len(one.by_seed) == len(alone[name].by_seed):
-                apart = bounded(
-                    one.by_seed - alone[name].by_seed, one.draws - alone[name].draws, level, -np.inf, np.inf
-                )
+                apart = spread(one.by_seed - alone[name].by_seed, one.draws - alone[name].draws, level)
                 row |= {"minus_alone": apart.value, "minus_alone_low": apart.low, "minus_alone_high": apart.high}
             rows.append(row | facts[name] | {"resamples": one.draws.shape[1], "seeds": len(one.by_seed)} | where)
     return pd.DataFrame(rows)

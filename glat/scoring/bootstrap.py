@@ -13,7 +13,7 @@ interval of three seeds too narrow by a fifth.) One seed shows nothing of the se
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import expit, logit, ndtri, stdtrit
 
 from .intervals import Interval
 
@@ -26,19 +26,28 @@ def clip_weights(resamples: int, clips: int, seed: int = 0) -> np.ndarray:
     return drawn / drawn.mean(1, keepdims=True)
 
 
-def bounded(by_seed: np.ndarray, draws: np.ndarray, level: float, low: float = 0.0, high: float = 1.0) -> Interval:
-    """The mean over seeds of a measure, and its interval within [low, high].
+def bounded(by_seed: np.ndarray, draws: np.ndarray, level: float) -> Interval:
+    """The mean over seeds of a measure from 0 to 1, and its interval: that of its logit, which a measure near 0 or 1 needs.
 
-    by_seed: (S,), the measure; draws: (S, R), the same in R resamples, of which the standard deviation counts. Resamples that
-    are all the same, as where nothing was found, say nothing of other clips: the ends are then NaN.
+    by_seed: (S,), the measure; draws: (S, R), the same in R resamples. Where it is 0 or 1 itself, as where nothing was found,
+    resamples say nothing of other clips: the ends are then NaN.
 
-    >>> [round(end, 3) for end in bounded(np.array([0.5]), np.array([[0.45, 0.55, 0.45, 0.55]]), level=0.95)]
-    [0.5, 0.402, 0.598]
+    >>> [round(end, 3) for end in bounded(np.array([0.9]), np.array([[0.85, 0.95, 0.85, 0.95]]), level=0.95)]
+    [0.9, 0.752, 0.964]
     """
-    value = float(np.mean(by_seed))
-    spread = float(np.std(draws.mean(0)))
-    half = float(np.hypot(ndtri(0.5 + level / 2) * spread, _of_seeds(by_seed, level))) if spread > 1e-12 else np.nan
-    return Interval(value, float(np.maximum(value - half, low)), float(np.minimum(value + half, high)))
+    value, low, high = spread(by_seed, draws, level)
+    if not 1e-9 < value < 1 - 1e-9:
+        return Interval(value, np.nan, np.nan)
+    half = (high - low) / 2 / (value * (1 - value))
+    return Interval(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+
+
+def spread(by_seed: np.ndarray, draws: np.ndarray, level: float) -> Interval:
+    """The mean over seeds of any number, as a difference of measures, and its interval. Arguments as `bounded`; the ends are NaN
+    where all resamples are the same."""
+    value, of_clips = float(np.mean(by_seed)), float(np.std(draws.mean(0)))
+    half = float(np.hypot(ndtri(0.5 + level / 2) * of_clips, _of_seeds(by_seed, level))) if of_clips > 1e-12 else np.nan
+    return Interval(value, value - half, value + half)
 
 
 def share(ones: np.ndarray, counts: np.ndarray, level: float, seed: int = 0) -> Interval:
