@@ -153,18 +153,18 @@ def test_intervals_cover_where_the_windows_of_a_clip_hit_or_miss_together():
 
 
 def test_intervals_of_measures_cover():
-    """Of the AUROC of segments, whose value on endlessly many clips is that on 600."""
-    clips, events = heard(600, seed=3)
+    """Of the AUROC of segments, whose value on endlessly many clips is that on 400."""
+    clips, events = heard(400, seed=3)
     found, rng, covered = detect(clips, MIDS, events, "fused"), np.random.default_rng(0), 0
     for points in found.segments:
-        truth = auroc(points, np.ones((1, 600)), 0.1)[0]
-        for draw in range(60):
-            some = np.zeros((1, 600))
-            some[0, rng.choice(600, 40, replace=False)] = 1
-            drawn = auroc(points, np.concatenate([some, some * clip_weights(60, 600, draw)]), 0.1)
+        truth = auroc(points, np.ones((1, 400)), 0.1)[0]
+        for draw in range(50):
+            some = np.zeros((1, 400))
+            some[0, rng.choice(400, 40, replace=False)] = 1
+            drawn = auroc(points, np.concatenate([some, some * clip_weights(40, 400, draw)]), 0.1)
             value = bounded(drawn[:1], drawn[None, 1:], 0.95)
             covered += value.low <= truth <= value.high
-    assert covered >= 0.88 * 120
+    assert covered >= 0.88 * 100
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def evaluated(corpus_project):
     return params
 
 
-def test_frames_are_kept_beside_scores_that_they_do_not_change_and_become_a_table(evaluated, tmp_path, capsys):
+def test_frames_are_kept_beside_scores_that_they_do_not_change_and_become_a_table(evaluated, tmp_path):
     run = experiments.localisation(evaluated)[1].runs[0]
     kept, frames = read_predictions(run.folder / "predictions.h5"), Frames(run.folder / "frames.h5")
     assert (
@@ -217,4 +217,3 @@ def test_frames_are_kept_beside_scores_that_they_do_not_change_and_become_a_tabl
     assert columns == [["none", "fused"], *attention, ["random", "fused"]]
     assert table["value"].between(0, 1).all() and (table["resamples"] == 20).all()
     assert "When each sound is heard" in (tmp_path / "results/mini/localisation.md").read_text()
-    assert "frames.h5: scores over time," in capsys.readouterr().err

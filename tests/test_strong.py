@@ -43,7 +43,8 @@ def test_labels_are_rolled_up_where_they_are_certain_or_weak_labels_say_so():
     assert found == [[MALE, SPEECH], [HISS], [HISS, CAT], [DOG, ANIMAL], ["/m/none"]]
     assert sentences(strong, rolled, classes) == [
         "strong labels: 3 of 5 are rolled up: they count for 1 classes above their own on average (localisation.roll_up)",
-        "strong labels: 1 of 5 match no class and are left out, '/m/none' the first; give ids or display names of the class list",
+        "strong labels: 1 of 5 match no class and are left out, '/m/none' the first; give ids or display names of the class "
+        "list",
     ]
 
 

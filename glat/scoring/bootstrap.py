@@ -43,8 +43,8 @@ def bounded(by_seed: np.ndarray, draws: np.ndarray, level: float) -> Interval:
 
 
 def spread(by_seed: np.ndarray, draws: np.ndarray, level: float) -> Interval:
-    """The mean over seeds of any number, as a difference of measures, and its interval. Arguments as `bounded`; the ends are NaN
-    where all resamples are the same."""
+    """The mean over seeds of any number, as a difference of measures, and its interval. Arguments as `bounded`; the ends are
+    NaN where all resamples are the same."""
     value, of_clips = float(np.mean(by_seed)), float(np.std(draws.mean(0)))
     half = float(np.hypot(ndtri(0.5 + level / 2) * of_clips, _of_seeds(by_seed, level))) if of_clips > 1e-12 else np.nan
     return Interval(value, value - half, value + half)
