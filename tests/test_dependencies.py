@@ -75,7 +75,14 @@ RESULTS |= {"panns", "ladder"}
 def test_every_rule_that_computes_names_its_code():
     text = "".join(path.read_text() for path in (ROOT / "workflow").rglob("*.smk"))
     rules = re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)", text, re.MULTILINE)
-    assert set(rules) - CODE.keys() == {"configure", "fetch", "fetch_weights", "copy_result", "record"}
+    assert set(rules) - CODE.keys() == {
+        "configure",
+        "fetch",
+        "fetch_weights",
+        "copy_result",
+        "record",
+        "evaluate_frames",
+    }
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def test_everything_is_made_and_shown_in_the_report(finished):
     for stem, ends in {
         "table1": "csv md", "table2": "csv md", "fig2a": "csv svg png", "fig2b": "csv svg png", "pr_curves": "csv svg png",
         "controls": "csv md svg png", "localisation": "csv md svg png", "durations": "csv svg png", "report": "html",
+        "detection": "csv svg png",
         "audit": "csv html",
         "training_table1": "svg png", "training_fig2": "svg png", "training_controls": "svg png",
     }.items():  # fmt: skip
@@ -44,6 +45,7 @@ def test_everything_is_made_and_shown_in_the_report(finished):
     page = (finished / "results/report.html").read_text()
     assert "Not made" not in page and len(list(finished.glob("results/mini/clips/*.png"))) == 1
     assert pd.read_csv(finished / "results/localisation.csv")["covered_pairs"].iloc[-1] > 0
+    assert set(pd.read_csv(finished / "results/detection.csv")["windows"]) == {"none", "attention", "random"}
     controls = pd.read_csv(finished / "results/controls.csv")
     assert controls["mAP"].notna().all() and controls["missing"].isna().all()
 
@@ -60,7 +62,7 @@ def test_a_run_s_folder_explains_itself(finished):
     names = {path.name for path in (finished / "runs/mini/cnn10-glat-s0").iterdir()}
     assert names - {".lock"} == {
         "config.yaml", "checkpoint.pt", "train.csv", "predictions.h5", "influence.npz", "per_class.csv", "clips.txt",
-        "metrics.json",
+        "metrics.json", "frames.h5",
     }  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def test_a_touched_source_reruns_nothing_and_an_edited_model_reruns_training_but
     mine.unlink()
     try:
         source.write_text(before + "\nEDITED = True\n")
-        assert reruns(finished, TABLE1) == {"train", "train_glat", "evaluate", "table1", "copy_result"}
+        assert reruns(finished, TABLE1) == {"train", "train_glat", "evaluate_frames", "table1", "copy_result"}
         assert not reruns(finished) & {"metadata", "download", "resample", "pack"}
     finally:
         source.write_text(before)
@@ -90,9 +92,9 @@ def test_a_touched_source_reruns_nothing_and_an_edited_model_reruns_training_but
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ("evaluation={confidence: 0.9}", {"evaluate", "table1", "copy_result"}),
-        ("glat={n: 4}", {"configure", "train_glat", "evaluate", "table1", "copy_result"}),
-        ("seeds=[0, 1]", {"configure", "train", "train_glat", "evaluate", "table1", "copy_result"}),
+        ("evaluation={confidence: 0.9}", {"evaluate_frames", "table1", "copy_result"}),
+        ("glat={n: 4}", {"configure", "train_glat", "evaluate_frames", "table1", "copy_result"}),
+        ("seeds=[0, 1]", {"configure", "train", "train_glat", "evaluate_frames", "table1", "copy_result"}),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(finished, change, rules):
@@ -107,7 +109,7 @@ def test_the_presets_for_the_real_audioset_give_the_right_jobs(tmp_path, dataset
         line.split() for line in out.stdout.partition("Job stats:")[2].split("\n")[3:] if len(line.split()) == 2
     )
     assert (int(jobs["download"]), int(jobs["resample"]), int(jobs["pack"])) == (shards,) * 3
-    assert (int(jobs["train"]), int(jobs["train_glat"]), int(jobs["evaluate"])) == (1, 1, 2)
+    assert (int(jobs["train"]), int(jobs["train_glat"]), int(jobs["evaluate_frames"])) == (1, 1, 2)
 
 
 def test_a_wrong_setting_stops_before_any_job(tmp_path):

@@ -72,6 +72,7 @@ def teach(config: RunFile, threads: Threads = 0) -> None:
 @app.command()
 def evaluate(config: RunFile, threads: Threads = 0) -> None:
     """Score a trained run on the evaluation clips, with intervals."""
+    from ..config.experiments import runs_with_frames
     from ..config.runs import evaluation_packs, read_run
 
     run = read_run(config)
@@ -81,12 +82,12 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
             f"{config}: dataset {run.dataset!r} is not an entry of datasets in {invocation['path']}; add it there, or have "
             "snakemake evaluate it with the --configfile that has it"
         )
-    packs = evaluation_packs(params, run)
+    packs, frames = evaluation_packs(params, run), run.name in runs_with_frames(params)
     from ..scoring import evaluation
     from ..tracking.following import send_now
 
     how = {"execution": params.execution_of(run.dataset, run.backbone), "threads": threads}
-    evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, **how)
+    evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, frames=frames, **how)
     if params.tracking.enabled:
         send_now(config.parent, params)
 

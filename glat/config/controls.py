@@ -12,11 +12,12 @@ from .training import Glat
 
 # The backbone alone, trained for longer.
 EQUAL_COMPUTE = "equal compute"
+RANDOM = "random"
 # Question, setting, and what it changes of params.glat. The setting that params.glat has itself is Table 1's run.
 QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("which windows", "attention", {"selection": "attention", "suppress": False}),
     ("which windows", "attention, suppressed", {"selection": "attention", "suppress": True}),
-    ("which windows", "random", {"selection": "random", "suppress": False, "scoring": "all"}),
+    ("which windows", RANDOM, {"selection": "random", "suppress": False, "scoring": "all"}),
     ("which windows", "uniform", {"selection": "uniform", "suppress": False, "scoring": "all"}),
     ("frame's time", "middle", {"frame_time": "middle"}),
     ("frame's time", "start", {"frame_time": "start"}),

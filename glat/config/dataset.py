@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from ..lib.layout import CLASS_LIST, segment_list, shard_count, strong_list
-from .settings import Audio, Controls, Evaluation, Fig2, Listed, Table1, Table2
+from ..lib.layout import CLASS_LIST, framed_list, segment_list, shard_count, strong_list
+from .settings import Audio, Controls, Evaluation, Fig2, Listed, Localisation, Table1, Table2
 from .training import Executions, Glat, Init, Ladder, Trainings
 from .types import Backbones, Count, Dropout, Hop, Name, Override, Seeds, Settings, UniqueList, Width, check_path
 
@@ -28,6 +28,7 @@ OWN_SECTIONS = (
     "init",
     "audio",
     "evaluation",
+    "localisation",
     "table1",
     "table2",
     "fig2",
@@ -66,6 +67,7 @@ class Dataset(Settings):
     init: Override[Init] = Field(default={})  # type: ignore[assignment]
     audio: Override[Audio] = Field(default={})  # type: ignore[assignment]
     evaluation: Override[Evaluation] = Field(default={})  # type: ignore[assignment]
+    localisation: Override[Localisation] = Field(default={})  # type: ignore[assignment]
     table1: Override[Table1] = Field(default={})  # type: ignore[assignment]
     table2: Override[Table2] = Field(default={})  # type: ignore[assignment]
     fig2: Override[Fig2] = Field(default={})  # type: ignore[assignment]
@@ -116,7 +118,7 @@ class Dataset(Settings):
             ValueError: a list that is needed has no place, or a name is none of a list.
         """
         needed = [CLASS_LIST, *map(segment_list, self.splits)]
-        optional = [*map(strong_list, self.splits)]
+        optional = [name(split) for split in self.splits for name in (strong_list, framed_list)]
         if self.metadata is None:
             return {}
         if isinstance(self.metadata, str):

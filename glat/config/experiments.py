@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .controls import controls
+from ..data.sources.registry import open_source
+from ..lib.layout import strong_list
+from .controls import RANDOM, controls
 from .faults import faults_of
 from .ladder import ladder
 from .params import Params
@@ -50,6 +52,30 @@ def fig2(params: Params, setting: str) -> tuple[System, list[Point]]:
     return system(params, choice.backbone, None, choice.seeds), points
 
 
+def localisation(params: Params) -> list[System]:
+    """The first backbone of `params.controls` alone, in GL-AT, and, where it is among the controls, in GL-AT with random
+    windows."""
+    backbone = params.controls.backbones[0]
+    found = [system(params, backbone, glat) for glat in (None, {})]
+    if params.controls.settings is None or RANDOM in params.controls.settings:
+        rows = [one for one in controls(params) if (one.backbone, one.setting) == (backbone, RANDOM)]
+        found += [System(f"{one.system.label}, random windows", one.system.runs) for one in rows]
+    return found
+
+
+def runs_with_frames(params: Params) -> list[str]:
+    """The names of the runs whose evaluation keeps scores over time, as `params.localisation.frames` says: "all" runs, "none",
+    or, with "auto", those that `localisation` shows, where the dataset has strong labels of the clips."""
+    if params.localisation.frames != "auto":
+        return list(all_runs(params)) if params.localisation.frames == "all" else []
+    corpus = params.corpus
+    source = open_source(corpus.source, params.dataset)
+    strong = source.has_strong_labels or any(
+        strong_list(split) in corpus.lists() for split in corpus.evaluation_splits()
+    )
+    return [run.name for run in runs_of(localisation(params))] if strong else []
+
+
 def systems_of(params: Params, result: str) -> list[System]:
     """The systems that a result (a name of `glat.results.registry.RESULTS`) shows."""
     if result in ("table1", "pr_curves"):
@@ -64,7 +90,7 @@ def systems_of(params: Params, result: str) -> list[System]:
     if result == "ladder":
         return [rung.system for rung in ladder(params)]
     if result == "localisation":
-        return [system(params, params.controls.backbones[0], glat) for glat in (None, {})]
+        return localisation(params)
     return [one for part in ("table1", "table2", "fig2a", "fig2b", "controls") for one in systems_of(params, part)]
 
 
@@ -74,7 +100,7 @@ RESULT_OF: dict[str, tuple[str, ...]] = {
         name: (name,)
         for name in ("table1", "table2", "fig2a", "fig2b", "controls", "localisation", "pr_curves", "ladder")
     },
-    "durations": ("localisation",),
+    **dict.fromkeys(("durations", "detection"), ("localisation",)),
     "fig2": ("fig2a", "fig2b"),
     "clips": ("table2",),
     **dict.fromkeys(("all", "report", "metrics", "train", "evaluate", "curves", "training"), ("report",)),

@@ -20,7 +20,20 @@ from ..lib.redaction import redact
 from ..models.registry import BACKBONES, Entry, entry
 from .dataset import OWN_SECTIONS, Dataset
 from .network import Network, short
-from .settings import Audio, Audit, Controls, Evaluation, Fetch, Fig2, Report, Table1, Table2, Tracking, Weights
+from .settings import (
+    Audio,
+    Audit,
+    Controls,
+    Evaluation,
+    Fetch,
+    Fig2,
+    Localisation,
+    Report,
+    Table1,
+    Table2,
+    Tracking,
+    Weights,
+)
 from .training import Execution, Executions, Glat, Init, Ladder, Training, Trainings
 from .types import Backbones, Name, PublishedName, Seeds, Settings
 
@@ -39,6 +52,7 @@ class Params(Settings):
     training: Trainings
     execution: Executions = Executions()
     evaluation: Evaluation
+    localisation: Localisation = Localisation()
     table1: Table1
     table2: Table2
     fig2: Fig2

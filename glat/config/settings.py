@@ -122,6 +122,15 @@ class Evaluation(Settings):
     only: InputPath | None = None  # a file that lists the clips to score: `glat.scoring.manifest.read_list`
 
 
+class Localisation(Settings):
+    """frames: which runs keep their scores over time (`experiments.runs_with_frames`). roll_up: whether a strong label counts
+    for the classes above it too (`glat.scoring.strong`). resamples: of the clips, for intervals (`glat.scoring.bootstrap`)."""
+
+    frames: Literal["auto", "all", "none"] = "auto"
+    roll_up: bool = True
+    resamples: Annotated[int, Field(ge=20, le=100_000)] = 200
+
+
 class Table1(Settings):
     """Backbones of which Table 1, where it has them, shows two networks on the whole clip beside GL-AT."""
 

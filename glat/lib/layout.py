@@ -37,6 +37,10 @@ def strong_list(split: str) -> str:
     return f"{split}_strong.tsv"
 
 
+def framed_list(split: str) -> str:
+    return f"{split}_strong_framed_posneg.tsv"
+
+
 class Data:
     """The folder data/<dataset>, below `root`."""
 
@@ -70,6 +74,9 @@ class Data:
 
     def strong(self, split: str) -> Path:
         return self.metadata / strong_list(split)
+
+    def framed(self, split: str) -> Path:
+        return self.metadata / framed_list(split)
 
     def audio(self, split: str, shard: int) -> Path:
         """The folder of a shard's audio, where the source makes files."""

@@ -61,7 +61,8 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
         names = [(f"fig2{panel}.svg", f"mAP and cost against {setting}")]
         yield part(f"Fig. 2({panel})", [f"fig2{panel}"], names, FIG2[setting])
     yield part("Controls", ["controls"], [("controls.svg", "mAP of every control"), ("controls.md", "")])
-    names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit"), ("durations.svg", "AP gain")]
+    names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit")]
+    names += [("detection.svg", "When each sound is heard"), ("durations.svg", "AP gain")]
     yield part("Where it listens", ["localisation"], names)
     clips = [(f"clips/{path.name}", path.stem) for path in sorted((folder / "clips").glob("*.png"))]
     network, notes = _pictured_network(experiments.table2(params)[-1].runs[0], missing)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,17 +23,20 @@ from ..data.packs.read import PackedClips, Packs, as_is
 from ..data.randomness import clip_generators
 from ..lib import hardware
 from ..lib.errors import GlatError, tell
-from ..lib.files import whole
+from ..lib.files import remove, whole
 from ..lib.provenance import maker
 from ..models.tagger import Tagger
 from ..training import checkpoints, convergence
 from .cost import Stopwatch, multiply_adds
+from .frames import FRAMES, FrameWriter, frame_writer
 from .intervals import d_prime_interval, interval
 from .jackknife import Estimate, Jackknife, accuracy, checked_estimates, over_classes
 from .manifest import MANIFEST, choose, write_manifest
 from .metrics import d_primes
 from .parts import pool_parts
 from .predictions import STREAMS, VERSION, Influence, clips_hash, write_influence, write_predictions
+
+TIMED = 10  # batches that are timed where scores over time are kept
 
 
 def predict(
@@ -45,6 +50,7 @@ def predict(
     only: np.ndarray | None = None,
     workers: int = 0,
     pool: str = "mean",
+    keep: FrameWriter | None = None,
 ) -> tuple[dict[str, np.ndarray], float]:
     """Scores and windows of every clip (or of those at the indices `only`), in the packs' order, and the seconds that a
     clip took (`cost.Stopwatch`). device: "cpu" or "cuda"; precision: "float32" or "bf16"; workers: processes that read.
@@ -56,6 +62,9 @@ def predict(
     A clip that is longer than the network hears at a time is scored part by part (`Packs.parts`), and `pool`, the mean or
     the maximum, is taken of the parts' scores. Then there are "part" (P,), the row of each part's clip, and "begin" (P,),
     where in its clip it begins, in seconds; "windows", from there on, and "classes" are (P, N).
+
+    keep: takes the scores over time of each batch. They cost more than the others and are no part of the seconds, so the first
+    batches are scored once more to be timed.
 
     Raises:
         GlatError: a clip whose scores are not finite.
@@ -69,10 +78,14 @@ def predict(
     watch = Stopwatch(device)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
         for batch in tqdm(loader, "evaluate", unit="batch", disable=None):
-            draw = clip_generators(seed, part_names(packs, batch))
+            draw = partial(clip_generators, seed, part_names(packs, batch))
             waveform = batch["waveform"].to(device, non_blocking=True)
-            with watch.lap(len(waveform)):
-                streams = tagger.streams(waveform, draw)
+            if keep is None or len(watch.laps) < TIMED:
+                with watch.lap(len(waveform)):
+                    streams = tagger.streams(waveform, draw())
+            if keep is not None:
+                streams, over_time = tagger.timeline(waveform, draw())
+                keep.add(over_time)
             if not streams.fused.isfinite().all():  # nor are the streams that it is made of
                 bad = int(batch["index"][~streams.fused.isfinite().all(1).cpu()][0])
                 raise GlatError(f"clip {packs.clips[bad]}: its scores are not finite; set execution.precision: float32")
@@ -161,12 +174,14 @@ def evaluate(
     *,
     execution: Execution = Execution(),  # noqa: B008 - it is frozen
     threads: int | None = None,
+    frames: bool = False,
 ) -> None:
     """Evaluate a checkpoint on packs.
 
     Writes `predictions.h5`, `influence.npz`, `per_class.csv`, `clips.txt` (the names of the clips:
     `glat.scoring.manifest`) and `metrics.json` into `folder`. With `settings.only`, only the clips that it lists count.
     execution: on what, and how precisely; weights that were trained elsewhere are scored in float32, as they were published.
+    frames: whether to keep the scores over time, in `frames.h5` (`glat.scoring.frames`); that of an earlier evaluation goes.
 
     metrics.json is written last: where it is, the evaluation is complete.
 
@@ -191,17 +206,13 @@ def evaluate(
     accelerator = hardware.accelerator(execution.accelerator)
     precision = hardware.precision("float32" if run.published else execution.precision, accelerator)
     device = "cuda" if accelerator == "gpu" else "cpu"
-    predictions, seconds = predict(
-        tagger,
-        corpus,
-        batch_size=settings.batch_size,
-        device=device,
-        precision=precision,
-        seed=settings.seed,
-        only=heard,
-        workers=execution.workers,
-        pool=settings.pool,
-    )
+    how: dict[str, Any] = {"batch_size": settings.batch_size, "device": device, "precision": precision}
+    how |= {"seed": settings.seed, "only": heard, "workers": execution.workers, "pool": settings.pool}
+    remove(folder / FRAMES)
+    with frame_writer(folder / FRAMES) if frames else nullcontext() as keep:
+        predictions, seconds = predict(tagger, corpus, **how, keep=keep)
+        if keep:
+            keep.finish(corpus, heard)
     found, classwise = {}, {}
     for name in STREAMS:
         if name in predictions:

@@ -15,27 +15,11 @@ import pandas as pd
 
 from ..config.params import Params
 from ..config.runs import Run
-from ..data.lists.audioset import read_class_list, read_strong
-from ..lib.layout import Data
-from .intervals import Variances, proportion
-from .jackknife import unseen_variance
+from .class_table import class_table
 from .predictions import read_predictions
+from .strong import strong_labels
 
 GRID = 2001  # evenly spaced starts over which the expected centre error of a random window is averaged
-LOCALISATION = [
-    "mid", "display_name", "events", "median_duration", "windows", "hits", "hit", "hit_low", "hit_high", "hit_random",
-    "centre_error", "centre_error_random", "selected", "hit_of_selected", "hit_of_selected_random", "covered_pairs",
-    "covered", "covered_random", "clips", "runs",
-]  # fmt: skip
-
-
-def strong_labels(params: Params) -> pd.DataFrame:
-    """Strong labels of the evaluation clips, from `<split>_strong.tsv` in the metadata; empty without such a file."""
-    data = Data(params.dataset)
-    files = [file for split in params.corpus.evaluation_splits() if (file := data.strong(split)).exists()]
-    classes = read_class_list(data.class_list) if data.class_list.exists() else None
-    none = pd.DataFrame(columns=["clip", "start", "end", "label"])
-    return pd.concat([none, *(read_strong(file, classes) for file in files)], ignore_index=True)
 
 
 def chance_to_hit(events: np.ndarray, tau: float, seconds: float) -> float:
@@ -137,61 +121,6 @@ def windows_per_class(predictions: dict[str, Any], strong: pd.DataFrame) -> np.n
         labelled = labelled[predictions["part"]]
     classes = np.asarray(predictions["classes"])[labelled].ravel()
     return np.bincount(classes[classes >= 0], minlength=len(predictions["mid"]))
-
-
-def class_table(
-    found: list[pd.DataFrame], strong: pd.DataFrame, names: dict[str, str], chosen: np.ndarray, level: float
-) -> pd.DataFrame:
-    """A table of `localise` over one or several runs: one row per class, by event duration, then one of all classes.
-
-    chosen: (L,), from `windows_per_class`. level: confidence of the interval.
-
-    Columns, where `_random` is the same for random windows: `events` and `median_duration` (s) in the strong labels;
-    `windows` for the class in clips that contain it, `hits` among them, and `hit`, their share, with its interval over
-    clips and runs; `centre_error` (s, mean); `selected`, all windows for the class in any clip, and `hit_of_selected`;
-    `covered_pairs`, the number of (clip, class), and `covered`, the share of them in which any of the N windows
-    overlaps an event; `clips`; `runs`.
-    """
-    every = pd.concat(found, ignore_index=True)
-    strong = strong[strong["clip"].isin(every["clip"]) & strong["label"].isin(names)]
-    duration = (strong["end"] - strong["start"]).groupby(strong["label"])
-    of_class = dict(zip(names, chosen, strict=True)) | {"all": chosen.sum()}
-    rows = []
-    for mid in [*duration.median().sort_values().index, "all"]:
-        parts = [one if mid == "all" else one[one["mid"] == mid] for one in found]
-        part = pd.concat(parts, ignore_index=True)
-        own = part[part["chosen"]]
-        lengths = strong["end"] - strong["start"] if mid == "all" else duration.get_group(mid)
-        hit, total = own["hit"].sum(), of_class[mid]
-        values = [
-            mid, names.get(mid, "all classes"), len(lengths), lengths.median(), len(own), int(hit),
-            own["hit"].mean(), *_hit_interval(parts, level), own["chance"].mean(),
-            own["error"].mean(), own["chance_error"].mean(),
-            total, hit / total if total else np.nan, own["chance"].sum() / total if total else np.nan,
-            len(part), part["covered"].mean(), part["chance_covered"].mean(), part["clip"].nunique(), len(found),
-        ]  # fmt: skip
-        rows.append(dict(zip(LOCALISATION, values, strict=True)))
-    return pd.DataFrame(rows, columns=LOCALISATION)
-
-
-def _hit_interval(runs: list[pd.DataFrame], level: float) -> tuple[float, float]:
-    """The interval of the share of windows that hit, over clips, within which windows depend on each other, and over
-    runs.
-
-    It is at least as wide as Wilson's for independent windows of one run.
-    """
-    own = [one[one["chosen"]] for one in runs if one["chosen"].any()]
-    if not own:
-        return np.nan, np.nan
-    hits, windows = sum(one["hit"].sum() for one in own), sum(len(one) for one in own)
-    shares = [one["hit"].mean() for one in own]
-    apart = pd.concat([(one["hit"] - share) / windows for one, share in zip(own, shares, strict=True)])
-    clips = (apart.groupby(pd.concat([one["clip"] for one in own]).to_numpy()).sum() ** 2).sum()
-    known, share = windows / len(own), hits / windows
-    clips = max(clips, share * (1 - share) / known)
-    spare = unseen_variance(share, known, min(hits, windows - hits) / len(own))
-    seeds = (np.var(shares, ddof=1) / len(own), len(own) - 1) if len(own) > 1 else ()
-    return proportion(share, share, Variances(clips + spare / known, np.inf, *seeds), spare, level)
 
 
 def of_run(run: Run, folder: Path, params: Params) -> dict[str, float]:

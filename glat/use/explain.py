@@ -28,8 +28,8 @@ from ..models.tagger import Tagger
 from ..models.twostream import TwoStream
 from ..results import text
 from ..results.plots import COLOURS, figure, foot
-from ..scoring.localisation import strong_labels
 from ..scoring.manifest import MANIFEST
+from ..scoring.strong import strong_labels
 from ..training import checkpoints, convergence
 from .tagging import listen
 

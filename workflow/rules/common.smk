@@ -43,6 +43,7 @@ try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
     PARAMS = load_params("params.yaml", CHANGES)
     RUNS = experiments.all_runs(PARAMS)
+    WITH_FRAMES = experiments.runs_with_frames(PARAMS)
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
     # What is fetched into weights/, by its name there: of which backbone, and how far `glat weights` goes for it.
     FETCHED = {one.path.name: (b, "file") for b, one in PARAMS.weights.items() if is_address(one.file)}
@@ -205,6 +206,11 @@ def run_paths(systems, *names):
 def metrics_paths(systems):
     """The files of the systems' runs that a table or figure reads."""
     return run_paths(systems, "metrics.json", "influence.npz")
+
+
+def frames_paths(systems):
+    """The scores over time of the systems' runs, where they are kept."""
+    return [path for path in run_paths(systems, "frames.h5") if Path(path).parent.name in WITH_FRAMES]
 
 
 def reported(name, *kinds, category, caption=None):

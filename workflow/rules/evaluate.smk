@@ -1,4 +1,5 @@
 # Predictions of both streams and their fusion, and metrics with intervals.
+EVALUATED = ["predictions.h5", "influence.npz", "per_class.csv", "clips.txt", "metrics.json"]
 
 
 rule evaluate:
@@ -8,11 +9,7 @@ rule evaluate:
         only=[PARAMS.evaluation.only] if PARAMS.evaluation.only else [],
         config="runs/{dataset}/{run}/config.yaml",
     output:
-        "runs/{dataset}/{run}/predictions.h5",
-        "runs/{dataset}/{run}/influence.npz",
-        "runs/{dataset}/{run}/per_class.csv",
-        "runs/{dataset}/{run}/clips.txt",
-        "runs/{dataset}/{run}/metrics.json",
+        expand("runs/{{dataset}}/{{run}}/{file}", file=EVALUATED),
     log:
         "logs/{dataset}/evaluate/{run}.log",
     benchmark:
@@ -31,6 +28,14 @@ rule evaluate:
         ENVIRONMENT
     shell:
         "glat evaluate {input.config:q} --threads {resources.processors} > {log:q} 2>&1"
+
+
+# The same for the runs whose scores over time are kept.
+use rule evaluate as evaluate_frames with:
+    output:
+        expand("runs/{{dataset}}/{{run}}/{file}", file=[*EVALUATED, "frames.h5"]),
+    wildcard_constraints:
+        run="|".join(map(re.escape, WITH_FRAMES)) or "(?!)",
 
 
 # Scores a run's own training clips, for a run that learns from it (training.distillation).
@@ -110,3 +115,4 @@ rule published_run:
 
 ruleorder: published_run > train_glat > train
 ruleorder: published_run > configure
+ruleorder: evaluate_frames > evaluate

@@ -9,7 +9,8 @@ STAGES = {
     "audit": result_paths(["audit"], "csv", "html"),
     "train": run_paths(systems("report"), "config.yaml", "checkpoint.pt", "train.csv"),
     "evaluate": [
-        *run_paths(systems("report"), "predictions.h5", "influence.npz", "per_class.csv", "clips.txt", "metrics.json"),
+        *run_paths(systems("report"), *EVALUATED),
+        *frames_paths(systems("report")),
         *result_paths(["metrics"], "json"),
     ],
     "table1": result_paths(["table1"], "csv", "md"),
@@ -18,7 +19,7 @@ STAGES = {
     "controls": result_paths(["controls"], "csv", "md", "svg", "png"),
     "localisation": [
         *result_paths(["localisation"], "csv", "md", "svg", "png"),
-        *result_paths(["durations"], "csv", "svg", "png"),
+        *result_paths(["detection", "durations"], "csv", "svg", "png"),
     ],
     "curves": [
         *result_paths(["pr_curves"], "csv", "svg", "png"),

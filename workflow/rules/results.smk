@@ -2,10 +2,10 @@
 # dataset that params.yaml selects. Only `examples` loads a model.
 FILES = [
     *(f"{table}.{kind}" for table in ("table1", "table2", "localisation", "controls") for kind in ("csv", "md")),
-    *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "durations", "pr_curves")),
+    *(f"{figure}.csv" for figure in ("fig2a", "fig2b", "detection", "durations", "pr_curves")),
     *(
         f"{figure}.{kind}"
-        for figure in ("fig2a", "fig2b", "controls", "localisation", "durations", "pr_curves")
+        for figure in ("fig2a", "fig2b", "controls", "localisation", "detection", "durations", "pr_curves")
         for kind in ("svg", "png")
     ),
     *(f"training_{table}.{kind}" for table in ("table1", "fig2", "controls") for kind in ("svg", "png")),
@@ -134,9 +134,11 @@ use rule table1 as localisation with:
     input:
         metrics_paths(systems("localisation")),
         run_paths(systems("localisation"), "per_class.csv", "predictions.h5"),
+        frames_paths(systems("localisation")),
         "data/{dataset}/metadata",
     output:
         reported("localisation", "csv", "md", "svg", "png", category="Controls"),
+        reported("detection", "csv", "svg", "png", category="Controls"),
         reported("durations", "csv", "svg", "png", category="Controls"),
     log:
         "logs/{dataset}/localisation.log",
@@ -144,6 +146,7 @@ use rule table1 as localisation with:
         code=code("glat.results.localisation"),
         result="localisation",
         systems=system_labels("localisation"),
+        localisation=PARAMS.localisation.model_dump_json(exclude={"frames"}),
 
 
 use rule table1 as pr_curves with:

@@ -193,18 +193,24 @@ def _refuse_twice(table: Rows, clips: list[str], numbers: list[int], written: di
     raise GlatError(f"{message}; remove one of the lines")
 
 
-def read_strong(path: str | Path, classes: pd.DataFrame | None = None, named: str | None = None) -> pd.DataFrame:
+def read_strong(
+    path: str | Path,
+    classes: pd.DataFrame | None = None,
+    named: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> pd.DataFrame:
     """Read strong labels (TSV segment_id, start_time_seconds, end_time_seconds, label): one row an event.
 
     Columns clip, start, end (seconds from the clip's beginning), label: a mid, also where the list has the class's name
-    and `classes` are given; what is no class of theirs stays as it is. named: what errors call the file.
+    and `classes` are given; what is no class of theirs stays as it is. named: what errors call the file. tell:
+    called with a sentence where names were read as ids.
 
     Raises GlatError, by name and line, for a header without these columns, a row cut short, and start >= end.
     """
     table = Rows(path, STRONG_COLUMNS, "strong labels", named)
     mid_of = LabelNames(classes).mid_of
     at, from_, to, of = table.place
-    found = []
+    found, names = [], []
     for line, fields in table:
         clip, label = fields[at].strip(), fields[of].strip()
         try:
@@ -214,8 +220,15 @@ def read_strong(path: str | Path, classes: pd.DataFrame | None = None, named: st
         if not (clip and label and start < end):
             raise table.fault(line, "segment_id, start < end in seconds, label", " ".join(fields))
         found.append((clip, start, end, mid_of.get(label, label)))
+        if found[-1][-1] != label:
+            names.append(label)
     if not found:
         raise GlatError(f"{table.named}: holds no label")
+    if names:
+        tell(
+            f"{table.named}: {len(names)} of {len(found)} labels are display names where ids belong, {names[0]!r} the first; "
+            "they are read as these classes"
+        )
     return pd.DataFrame(found, columns=["clip", "start", "end", "label"])
 
 

@@ -11,8 +11,12 @@ from ...lib.addresses import LIMITS, Limits, address_hash, is_address
 from ...lib.errors import GlatError, tell
 from ...lib.fetching import check_file, fetch_file
 from ...lib.files import remove
-from ...lib.layout import CLASS_LIST, segment_list, strong_list
+from ...lib.layout import CLASS_LIST, framed_list, segment_list, strong_list
 from . import audioset
+from .framed import read_framed
+from .ontology import ancestors
+
+OPTIONAL = (strong_list(""), framed_list(""))  # what the names of lists end with that a dataset may lack
 
 
 def refuse_sizes(lists: dict[str, str], folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> None:
@@ -25,7 +29,7 @@ def refuse_sizes(lists: dict[str, str], folder: Path, dataset: str, classes: int
     checks = Checks(dataset, classes, splits)
     files = {name: file for name, file in places(lists, folder).items() if name in checks.names and file.is_file()}
     for name, file in files.items():
-        if name.endswith("_strong.tsv"):
+        if name.endswith(OPTIONAL):
             continue
         try:
             if name == CLASS_LIST:
@@ -98,7 +102,7 @@ def check(folder: Path, dataset: str, classes: int, splits: dict[str, int]) -> N
     """
     checks = Checks(dataset, classes, splits)
     for name in checks.names:
-        if not name.endswith("_strong.tsv") or (folder / name).exists():
+        if not name.endswith(OPTIONAL) or (folder / name).exists():
             checks.read(name, folder / name, name)
     checks.done()
 
@@ -108,7 +112,10 @@ class Checks:
 
     def __init__(self, dataset: str, classes: int, splits: dict[str, int]):
         self.dataset, self.classes, self.splits = dataset, classes, splits
-        self.names = [CLASS_LIST, *(name(split) for split in splits for name in (segment_list, strong_list))]
+        self.names = [
+            CLASS_LIST,
+            *(name(split) for split in splits for name in (segment_list, strong_list, framed_list)),
+        ]
         self.faults: list[str] = []
         self._known = pd.DataFrame()  # the classes
         self._split_of: dict[str, str] = {}
@@ -117,7 +124,7 @@ class Checks:
     def read(self, name: str, path: Path, named: str, file: Path | None = None) -> bool:
         """Check a list; returns whether it can't be read as one. named: the place that the settings name; file: where it
         lies, if that is another one."""
-        split = name.removesuffix("_segments.csv").removesuffix("_strong.tsv")
+        split = next(name.removesuffix(end) for end in ("_segments.csv", *OPTIONAL, "") if name.endswith(end))
         try:
             if name == CLASS_LIST:
                 self._known = audioset.read_class_list(path, named)
@@ -126,6 +133,8 @@ class Checks:
                 return False  # without the classes there is no telling
             elif name.endswith("_strong.tsv"):
                 self._strong(split, path, named)
+            elif name.endswith(OPTIONAL):
+                self._labels(split, read_framed(path, self._known, named), named)
             else:
                 self._segments(split, path, named, file)
         except GlatError as error:
@@ -164,10 +173,18 @@ class Checks:
             tell(f"{split}: {len(unheard)} of {len(self._known)} classes have no clip, {unheard.iloc[0]!r} the first")
 
     def _strong(self, split: str, path: Path, named: str) -> None:
-        strong, clips = audioset.read_strong(path, self._known, named), self._clips.get(split)
+        self._labels(split, audioset.read_strong(path, self._known, named, tell), named)
+
+    def _labels(self, split: str, strong: pd.DataFrame, named: str) -> None:
+        clips = self._clips.get(split)
         if clips is None:
             return
-        of_clip, of_class = strong["clip"].isin(clips), strong["label"].isin(self._known["mid"])
+        known = set(self._known["mid"])
+        of_clip, counts = (
+            strong["clip"].isin(clips),
+            {label for label in set(strong["label"]) if known & {label, *ancestors(label)}},
+        )
+        of_class = strong["label"].isin(counts)
         if not of_clip.any():
             raise GlatError(
                 f"{named}: none of its clips is in the list of {split}: expected {clips.iloc[0]!r} or another one there, found "
@@ -179,7 +196,10 @@ class Checks:
                 f"{strong['label'].iloc[0]!r}"
             )
         tell(f"{split}: {int(clips.isin(strong['clip']).sum())} of {len(clips)} clips have strong labels")
-        for column, fits, what in (("clip", of_clip, "the list's clips"), ("label", of_class, "the classes")):
+        for column, fits, what in (
+            ("clip", of_clip, "the list's clips"),
+            ("label", of_class, "the classes, nor of a kind of one,"),
+        ):
             if len(lost := strong[column][~fits]):
                 tell(
                     f"{split}: {len(lost)} of {len(strong)} strong labels are of none of {what} and are left out, "

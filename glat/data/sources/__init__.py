@@ -81,6 +81,11 @@ class Source(Settings):
         """The user's own files that `fetch_all` reads: one that changes has it done again."""
         return []
 
+    @property
+    def has_strong_labels(self) -> bool:
+        """Whether the lists that the source makes say when each sound is heard."""
+        return False
+
     def check_clips(self, seconds: float) -> None:
         """Raise GlatError if the source makes clips that are not of `audio.clip_seconds`."""
 

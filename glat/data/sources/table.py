@@ -238,6 +238,10 @@ class RecordingTable(ListedSource):
             )
         warn(what)
 
+    @property
+    def has_strong_labels(self) -> bool:
+        return self.strong is not None
+
     def events(
         self, clips: pd.DataFrame, files: Folder, mid_of: dict[str, str]
     ) -> dict[str, list[tuple[str, str, str, str]]]:

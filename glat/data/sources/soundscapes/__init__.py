@@ -90,6 +90,10 @@ class Soundscapes(mixer.Mixture, ListedSource):
     def own_files(self) -> list[str]:
         return self.material.own_files
 
+    @property
+    def has_strong_labels(self) -> bool:
+        return True
+
     def check_clips(self, seconds: float) -> None:
         if self.clip_seconds != seconds:
             raise GlatError(

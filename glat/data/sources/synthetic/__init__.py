@@ -56,6 +56,10 @@ class Synthetic(mixer.Mixture, ListedSource):
         """The classes, in AudioSet's order."""
         return [sound for sound in SOUNDS if self.classes is None or sound.name in self.classes]
 
+    @property
+    def has_strong_labels(self) -> bool:
+        return True
+
     def write_lists(self, folder: Path, splits: dict[str, int], store: Path = Path()) -> None:
         """Write the class list, and of each split (name: number of clips) the weak and the strong labels, into `folder`.
 
