@@ -30,7 +30,7 @@ from ..results.plots import COLOURS, figure, foot
 from ..scoring.localisation import strong_labels
 from ..scoring.manifest import MANIFEST
 from ..training import checkpoints, convergence
-from .tagging import listen
+from .hearing import listen
 
 
 class Heard(NamedTuple):

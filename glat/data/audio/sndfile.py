@@ -85,8 +85,8 @@ def _is_all(file: ByteStream, name: str, head: bytes) -> bool:
 def _read(
     sound: soundfile.SoundFile, otherwise: Iterable[Block], first: int, end: int, md5: bytes | None, meter: Meter
 ) -> Iterator[Block]:
-    """Samples `first`, where the file stands, to `end`; otherwise: another decoder's blocks of all of it, if there is one, for where
-    libsndfile stops; md5: what the samples must have."""
+    """Samples `first`, where the file stands, to `end`; otherwise: another decoder's blocks of all of it, if there is one, for
+    where libsndfile stops; md5: what the samples must have."""
     kind, width = {"PCM_S8": ("int16", 1), "PCM_16": ("int16", 2), "PCM_24": ("int32", 3)}.get(
         sound.subtype, ("float32", 4)
     )
