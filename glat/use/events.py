@@ -115,8 +115,8 @@ class Hysteresis:
         # Of the runs that go on, only one that is loud enough is an event yet, but any may become one.
         going = self._onset[self._onset >= 0]
         first = going.min() if len(going) else self._frame
-        self._waiting = [event for event in found if event.onset > first]
-        return sorted((e for e in found if e.onset <= first), key=lambda e: (e.onset, e.label))
+        self._waiting = [event for event in found if event.onset >= first]
+        return sorted((e for e in found if e.onset < first), key=lambda e: (e.onset, e.label))
 
 
 def _peaks(scores: np.ndarray, labels: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:

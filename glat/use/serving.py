@@ -48,6 +48,11 @@ def answer(tagger: RunTagger, limits: Served, rows: list[dict[str, Any]], option
     Raises:
         Refusal: an option that is none, no sound, one that cannot be decoded, or more than `limits` allow.
     """
+    if options.calibrated is True:
+        try:
+            tagger.thresholds()
+        except GlatError:  # which would tell of the server's files
+            raise Refusal("params.calibrated: this model was logged without calibrated thresholds of its own") from None
     try:
         plan = tagger.plan(options)
     except GlatError as error:

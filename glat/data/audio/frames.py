@@ -169,7 +169,10 @@ class Decoding:
                             raise NotThere
                         self.first = self.end = at * self.rate
                 elif kind != (self.rate, self.channels, self.kind):
-                    raise AudioError(Kind.UNDECODABLE, "sample rate, channels or format change within the file")
+                    before, behind = (f"{one[0]} Hz, {one[1]} channels, {one[2]}" for one in
+                                      ((self.rate, self.channels, self.kind), kind))  # fmt: skip
+                    place = f"from {self.end / self.rate:.1f} s on it has {behind} in the place of {before}"
+                    raise AudioError(Kind.UNDECODABLE, f"{place}; convert it to one format first")
                 self.gap += self.losses.frame(packet, at, frame.samples, self.rate)
                 yield frame
             if self.rate:
