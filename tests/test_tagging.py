@@ -19,6 +19,7 @@ from source_fixtures import step
 from typer.testing import CliRunner
 
 from glat import cli
+from glat.config.runs import resolve, write_run
 from glat.lib.errors import GlatError
 from glat.use import calibrating, formats, hearing, tagging, thresholds
 from glat.use.events import Event, Hysteresis, MedianFilter, odd_frames
@@ -50,7 +51,7 @@ def naive_events(scores, high, low, width):
     return sorted(found, key=lambda event: (event.onset, event.label))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([1, 3, 7]))
 def test_events_in_blocks_are_those_of_a_loop_over_all_frames(seed, frames, width):
     rng = np.random.default_rng(seed)
@@ -74,7 +75,7 @@ def test_the_filter_is_scipys_and_a_class_over_any_score_has_no_event():
     assert [odd_frames(seconds, 0.16) for seconds in (0, 0.1, 0.5, 0.7, 1)] == [1, 1, 3, 5, 7]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 6))
 def test_overlapping_clips_are_merged_as_a_loop_does(seed, hop, count):
     rng = np.random.default_rng(seed)
@@ -93,9 +94,9 @@ def test_overlapping_clips_are_merged_as_a_loop_does(seed, hop, count):
 @pytest.mark.parametrize("aim", [None, 0.7])
 def test_thresholds_are_the_best_of_all_that_can_be_tried(aim):
     rng = np.random.default_rng(3)
-    target = rng.random((60, 5)) < [0.3, 0.1, 0.5, 0.02, 0]
+    target = rng.random((40, 5)) < [0.3, 0.1, 0.5, 0.02, 0]
     target[:2, 3], target[:, 4] = True, False
-    scores = np.round(np.clip(rng.normal(0.4, 0.2, target.shape) + 0.2 * target, 0, 1), 2)
+    scores = np.round(np.clip(rng.normal(0.4, 0.2, target.shape) + 0.2 * target, 0, 1), 1 if aim else 2)
     found = thresholds.choose(target, scores, aim)
     for c in range(5):
         truth, tried = target[:, c], {}
@@ -148,6 +149,7 @@ def project(corpus_project):
 @pytest.fixture
 def run(project, params):
     made_runs.untrained(params, project / "run", {})
+    write_run(resolve(params, "cnn10", 0, {}), project / "run/config.yaml")
     return tagging.load(project / "run")
 
 
@@ -217,7 +219,7 @@ def test_what_a_command_line_names_is_tagged_once_and_in_order(project, run):
     assert "in/b.wav and b.wav have one name" in str(tag("in", "b.wav", "--format", "dcase").exception)
 
 
-def test_a_damaged_part_is_told_and_the_rest_is_tagged_where_it_is(project, run, capsys):
+def test_a_damaged_part_is_told_and_the_rest_is_tagged_where_it_is(project, run):
     """Noise, and a burst near the end, from an MP3, an Opus and a FLAC with a hole in the middle."""
     rng = np.random.default_rng(0)
     sound = (0.02 * rng.standard_normal((1, 30 * 44100))).astype("f4")
@@ -234,15 +236,15 @@ def test_a_damaged_part_is_told_and_the_rest_is_tagged_where_it_is(project, run,
         at = np.flatnonzero(np.abs(heard) > 0.5)
         assert len(heard) / 32000 == pytest.approx(30, abs=0.1)
         assert at[0] / 32000 == pytest.approx(25, abs=0.1) and at[-1] / 32000 == pytest.approx(26, abs=0.1), suffix
-    done = tag("x.mp3", "x.opus", "--top", "1")
+    done = tag("x.opus", "x.flac", "--top", "1")
     assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["0.0", "10.0", "20.0"] * 2
     assert str(done.exception) == "2 of 2 files were tagged in part" and done.exit_code == 1
-    assert "x.mp3: " in capsys.readouterr().err
+    assert "glat: x.opus: damaged: " in done.output
     with pytest.raises(GlatError, match=r"x\.mp3: .* lost at "):
         run.tag("x.mp3")
 
 
-def test_what_is_no_sound_is_one_sentence(project, run, capsys):
+def test_what_is_no_sound_is_one_sentence(project, run):
     soundfile.write("silent.wav", np.zeros(3 * 8000), 8000)
     soundfile.write("none.wav", np.zeros(0), 8000)
     Path("text.wav").write_text("these are words")
@@ -252,7 +254,11 @@ def test_what_is_no_sound_is_one_sentence(project, run, capsys):
     told = done.output
     assert "silent.wav: silent throughout" in told and "silent.wav\t0.0\t3.0" in told
     assert "none.wav: undecodable: no audio in it" in told and "text.wav: undecodable: " in told
-    assert "rates.ogg: undecodable: from 3.0 s on " in told and "convert it" in told
+    assert (
+        "rates.ogg\t0.0\t3.0" in told
+        and "rates.ogg: undecodable: from 3.0 s on FFmpeg cannot go on, as where the sample rate changes; convert"
+        in told
+    )
     assert str(done.exception).startswith("2 of 4 files were not tagged; 1 of 4 files were tagged in part")
 
 
@@ -266,10 +272,10 @@ def test_memory_does_not_grow_with_the_recording(project, run):
     """Of scores, samples and clips: what an eightfold length adds is less than its samples alone would take."""
     peaks = []
     run.tag(encode(project / "warm.wav", tone(1.0, 8000, 1), 8000))
+    run.network.streams, run.network.timeline = cheap(run)
     for seconds in (120, 960):
         soundfile.write("long.wav", np.random.default_rng(0).normal(0, 0.1, seconds * 8000).astype("f4"), 8000)
         tracemalloc.start()
-        run.network.streams, run.network.timeline = cheap(run)
         assert run.tag("long.wav", events=True, threshold=0.4)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -278,7 +284,8 @@ def test_memory_does_not_grow_with_the_recording(project, run):
 
 def cheap(run):
     """A network's answers of half, without the network."""
-    streams, timeline = run.network.timeline(torch.zeros(1, 320000))
+    with torch.inference_mode():
+        streams, timeline = run.network.timeline(torch.zeros(1, 320000))
 
     def expand(parts, many):
         return type(parts)(*(None if one is None else one.expand(many, *one.shape[1:]) for one in parts))
@@ -289,30 +296,30 @@ def cheap(run):
     )
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"hop": 0}, "hop: expected a number from 0.1 to 10 s"), ({"hop": 11}, "found 11"), ({"hop": float("nan")}, "hop: "),
-        ({"hop": "5"}, "hop: expected a number"), ({"threshold": 2}, "threshold: expected a number from 0 to 1, found 2"),
-        ({"median": 1.0}, "median: of events alone"), ({"hysteresis": 0.5}, "hysteresis: of events alone"),
-        ({"events": True, "top": 3}, "top: of clips alone"), ({"events": 1}, "events: expected true or false, found 1"),
-        ({"calibrated": True, "threshold": 0.5}, "threshold: with calibrated, each class has its own"),
-        ({"top": 1.5}, "top: expected a whole number, found 1.5"),
-        ({"calibrated": True}, "thresholds.json: no such file; no thresholds were calibrated: `glat calibrate .*run` makes"),
-    ],
-)  # fmt: skip
-def test_an_option_that_is_none_is_one_sentence(project, run, options, told):
-    with pytest.raises(GlatError, match=told):
-        run.plan(Options(**options))
+WRONG = [
+    ({"hop": 0}, "hop: expected a number from 0.1 to 10 s"), ({"hop": 11}, "found 11"), ({"hop": float("nan")}, "hop: "),
+    ({"hop": "5"}, "hop: expected a number"), ({"threshold": 2}, "threshold: expected a number from 0 to 1, found 2"),
+    ({"median": 1.0}, "median: of events alone"), ({"hysteresis": 0.5}, "hysteresis: of events alone"),
+    ({"events": True, "top": 3}, "top: of clips alone"), ({"events": 1}, "events: expected true or false, found 1"),
+    ({"calibrated": True, "threshold": 0.5}, "threshold: with calibrated, each class has its own"),
+    ({"top": 1.5}, "top: expected a whole number, found 1.5"),
+    ({"calibrated": True}, "thresholds.json: no such file; no thresholds were calibrated; `glat calibrate .*run` makes"),
+]  # fmt: skip
 
 
-def test_thresholds_are_chosen_on_validation_clips_and_kept_with_the_run(project, run, params, capsys):
+def test_an_option_that_is_none_is_one_sentence(project, run):
+    for options, told in WRONG:
+        with pytest.raises(GlatError, match=told):
+            run.plan(Options(**options))
+
+
+def test_thresholds_are_chosen_on_validation_clips_and_kept_with_the_run(project, run):
     told = step("calibrate", "run")
     assert "has no splits of `validate`" in told and "--split" in told and not Path("run/thresholds.json").exists()
     settings_ = {"splits": {"train": 24, "eval": 12}, "shard_size": 12, "classes": 16, "source": {"classes": None}}
     known = ["--set", f"datasets.mini={json.dumps(settings_)}"]
-    assert step(*known, "calibrate", "run", "--split", "eval") is None
-    assert "the run is evaluated on these clips" in capsys.readouterr().err
+    done = CliRunner().invoke(cli.app, [*known, "calibrate", "run", "--split", "eval"])
+    assert done.exit_code == 0 and "the run is evaluated on these clips" in done.output
     content = json.loads(Path("run/thresholds.json").read_text())
     assert (content["role"], content["splits"], content["clips"], content["aim"]) == ("evaluation", ["eval"], 12, "F1")
     read = run.thresholds()

@@ -92,7 +92,7 @@ def read(path: Path, mids: list[str], checkpoint: Path | None = None) -> Thresho
         GlatError: there is no such file, it is damaged, or it is of another network.
     """
     again = f"`glat calibrate {path.parent}` makes it"
-    content = read_json(path, "no thresholds were calibrated", again)
+    content = read_json(path, f"no thresholds were calibrated; {again}", again)
     try:
         if content["version"] != VERSION:
             raise GlatError(f"{path}: of version {content['version']}, expected {VERSION}; {again}")

@@ -52,6 +52,7 @@ class Decoding:
         self.bytes = 0  # of all packets
         self.corrupt = -math.inf  # where FFmpeg marked the last packet that lacks something, in samples
         self.gap, self.silence = 0.0, 0  # seconds lost for which no silence was given; samples of silence that was
+        self.failure: AudioError | None = None  # why nothing is decoded behind the last frame
         self.holes: list[float] = []  # where sound is lost, in seconds of the recording
 
     def length(self) -> float | None:
@@ -106,9 +107,11 @@ class Decoding:
         else:
             if self.sought and not begun:
                 raise NotThere
-            ended = True
+            ended = self.failure is None
         if frames and given < most:
             yield self._block(frames, most - given)
+        if self.failure:
+            raise self.failure
         if ended:
             ends.check_end(self, piece, asked, begun, meter)
         ends.check_lost(self, piece, ended and self.end < piece.end * self.rate, meter)
@@ -169,14 +172,20 @@ class Decoding:
                             raise NotThere
                         self.first = self.end = at * self.rate
                 elif kind != (self.rate, self.channels, self.kind):
-                    before, behind = (f"{one[0]} Hz, {one[1]} channels, {one[2]}" for one in
-                                      ((self.rate, self.channels, self.kind), kind))  # fmt: skip
-                    place = f"from {self.end / self.rate:.1f} s on it has {behind} in the place of {before}"
-                    raise AudioError(Kind.UNDECODABLE, f"{place}; convert it to one format first")
+                    behind = f"{kind[0]} Hz and {kind[1]} channels"
+                    self._end_with(f"it has {behind}, not {self.rate} Hz and {self.channels} as before")
+                    return
                 self.gap += self.losses.frame(packet, at, frame.samples, self.rate)
                 yield frame
             if self.rate:
                 meter.check((self.end - self.first) / self.rate)
+
+    def _end_with(self, why: str) -> None:
+        """Decode no more, for a change within the sound. Raises AudioError where there is nothing that could be given first."""
+        place = f"from {self.end / self.rate:.1f} s on " if self.rate else ""
+        self.failure = AudioError(Kind.UNDECODABLE, f"{place}{why}; convert it to one format first")
+        if not self.end:
+            raise self.failure
 
     def _packets(self) -> Iterator[av.Packet[av.AudioStream]]:
         # A file cut in mid-packet ends the stream; the promised duration shows how much is missing.
@@ -185,6 +194,9 @@ class Decoding:
             try:
                 yield next(packets)
             except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.BlockingIOError):
+                return
+            except av.error.PatchWelcomeError:
+                self._end_with("FFmpeg cannot go on, as where the sample rate changes")
                 return
             except IndexError:  # at the end, PyAV looks for streams that FFmpeg has found only meanwhile
                 return
