@@ -158,7 +158,7 @@ def test_tag_prints_the_best_classes_of_each_clip(corpus, project, params, capsy
     assert "Invalid value for '--top': Input should be greater" in output
     (project / "folder").mkdir()
     result = CliRunner().invoke(cli.app, ["tag", "model.pt", "folder"])
-    assert "folder: unreadable: a folder, not a file; give its files: folder/*" in result.output
+    assert "folder: a folder without an audio file" in str(result.exception)
     soundfile.write(project / "loud.wav", np.tile([1e20, -1e20], 4000), 8000, "FLOAT")
     result = CliRunner().invoke(cli.app, ["tag", "model.pt", "loud.wav", "a.wav", "--top", "1"])
     assert "loud.wav: too loud" in result.output and "a.wav\t10.0" in result.output and "nan" not in result.output

@@ -17,7 +17,7 @@ from glat.data.audio import ogg
 from glat.data.audio.clips import AudioError, Cut, Limits, count_wraps, decode, prepare
 from glat.data.audio.decoding import blocks
 from glat.data.audio.guard import LARGEST
-from glat.use.tagging import listen
+from glat.use.hearing import listen
 
 RATE = 16000
 

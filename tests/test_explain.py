@@ -20,9 +20,10 @@ from glat.config.runs import split_packs, write_run
 from glat.data.packs.read import Packs
 from glat.data.randomness import clip_generators
 from glat.lib.errors import GlatError
+from glat.models.tagger import Tagger
 from glat.scoring import evaluation
 from glat.training import checkpoints
-from glat.use import explain, tagging
+from glat.use import explain, hearing, tagging
 
 NONE = pd.DataFrame(columns=["clip", "start", "end", "label"])  # no strong labels
 
@@ -74,10 +75,12 @@ def test_random_windows_belong_to_the_clip_in_any_batch_picture_and_where_it_is_
     np.testing.assert_array_equal(windows(1, only=[9, 2]), expected[[9, 2]])
     assert not np.isin(windows(12, seed=4), expected).any()
     waveform, name = packs.read([9])[0], str(packs.clips[9])
-    [(_, _, tagged)] = tagging.clips(tagger, waveform, 10.0, name, 3)
+    [(_, _, tagged, _)] = hearing.clips(tagger, waveform, 10.0, name, 3)
     np.testing.assert_array_equal(tagged.windows[0], expected[9])
-    parts = list(tagging.clips(tagger, np.tile(waveform, 2), 10.0, name, 3))
-    assert torch.equal(parts[0][2].windows, tagged.windows) and not torch.equal(parts[1][2].windows, tagged.windows)
+    parts = list(hearing.clips(tagger, np.tile(waveform, 2), 10.0, name, 3))
+    assert torch.equal(parts[0].streams.windows, tagged.windows) and not torch.equal(
+        parts[1].streams.windows, tagged.windows
+    )
     # The seed of the command is the evaluation's own.
     drawn = []
     monkeypatch.setattr(explain, "draw", lambda heard, *_, **how: drawn.append(heard.windows))
@@ -92,10 +95,10 @@ def test_a_file_whose_name_is_not_utf_8_is_pictured_with_the_windows_it_is_tagge
     checkpoint = untrained(params, project / "run", {"selection": "random"})
     sound, windows = os.fsdecode(os.fsencode(project) + b"/caf\xe9.wav"), {"tag": [], "explain": []}
     os.rename(encode(project / "cafe.wav", tone(4.0)), sound)
-    streams, draw = tagging.Tagger.streams, explain.draw
+    streams, draw = Tagger.streams, explain.draw
     heard = lambda *given: (found := streams(*given), windows["tag"].append(found.windows[0].tolist()))[0]
-    monkeypatch.setattr(tagging.Tagger, "streams", heard)
-    assert [tag.file.name for tag in tagging.tag(checkpoint, [Path(sound)], 1)] == [Path(sound).name]
+    monkeypatch.setattr(Tagger, "streams", heard)
+    assert [tag.file.name for tag in tagging.load(checkpoint).tag(sound, 1)] == [Path(sound).name]
     drawn = lambda heard, *given, **how: (windows["explain"].append(heard.windows.tolist()), draw(heard, *given, **how))
     monkeypatch.setattr(explain, "draw", drawn)
     write_run(checkpoints.load(checkpoint)[1], project / "run/config.yaml")
@@ -142,7 +145,8 @@ def test_a_run_is_loaded_in_one_line_and_tags_as_the_command_does(project, param
     sound = encode(project / "tone.wav", tone(4.0))
     for run in ("runs/mini/cnn10-glat-s0", checkpoint):
         tagger = glat.load(run)
-        assert tagger.tag(sound, top=3) == list(tagging.tag(checkpoint, [Path(sound)], 3))
+        printed = CliRunner().invoke(cli.app, ["tag", str(run), str(sound), "--top", "3"]).stdout.splitlines()
+        assert printed == [f"{sound}\t0.0\t4.0\t{one.score:.3f}\t{one.label}" for one in tagger.tag(sound, top=3)]
     waveform = 0.1 * np.sin(np.arange(2 * 320000, dtype=np.float32)).reshape(2, -1)
     assert tagger(waveform).shape == (2, len(tagger.labels)) == (2, 16) and tagger(waveform[0]).shape == (1, 16)
     assert (tagger.sample_rate, tagger.seconds) == (32000, 10.0)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from conftest import ROOT, TINY
 from data_fixtures import written
 from mlflow.exceptions import MlflowException
@@ -16,6 +17,7 @@ from glat.config.params import load
 from glat.config.runs import resolve
 from glat.config.settings import Served
 from glat.training import checkpoints
+from glat.use import tagging
 from glat.use.pyfunc import SIGNATURE, Tags
 
 LIMITS = Served(max_bytes=400_000, max_seconds=25.0, max_sounds=3, timeout=60.0)
@@ -65,11 +67,34 @@ def test_bytes_and_samples_of_one_sound_are_tagged_alike(model):
     other = ask(model, *rows[1:], top=3)
     assert found["label"].tolist() == other["label"].tolist()
     assert found["score"].tolist() == pytest.approx(other["score"].tolist(), abs=1e-3)
-    assert len(ask(model, {"audio": audio(noise(1))}, top=10**9)) == len(model.classes)
+    assert len(ask(model, {"audio": audio(noise(1))}, top=10**9)) == len(model.tagger.labels)
     assert not len(ask(model, {"audio": audio(noise(1))}, top=-1))
     assert len(ask(model, {"audio": audio(noise(1))}, top=None)) == 5
     with pytest.raises(MlflowException, match="params.top: expected a whole number, found 'all'"):
         ask(model, {"audio": audio(noise(1))}, top="all")
+
+
+def test_a_request_has_the_options_of_the_command(model, checkpoint):
+    sound, large = noise(12), served_with(model, max_bytes=10**7)
+    soundfile.write(checkpoint.with_name("x.flac"), sound, 32000)
+    tagger, content = tagging.load(checkpoint), checkpoint.with_name("x.flac").read_bytes()
+    for options in ({"hop": 5.0}, {"events": True, "threshold": 0.4, "hop": 2.5}, {"threshold": 0.5, "top": 2}):
+        found = ask(large, {"audio": content}, **options)
+        expected = tagger.tag(checkpoint.with_name("x.flac"), **options)
+        assert len(found) == len(expected) > 0
+        assert list(zip(found["start"], found["end"], found["label"], strict=True)) == [one[1:4] for one in expected]
+    told = {
+        "hop": "params.hop: expected a number from 0.1 to 10 s",
+        "calibrated": "params.calibrated: expected true or",
+    }
+    for name, why in told.items():
+        with pytest.raises(MlflowException, match=why):
+            ask(large, {"audio": content}, **{name: 0})
+    with pytest.raises(MlflowException, match="params.calibrated: this model was logged without"):
+        ask(large, {"audio": content}, calibrated=True)
+    # What overlaps is computed twice, and counts twice: 5 clips of 10 s are over 25 s.
+    with pytest.raises(MlflowException, match="longer than the 25 s"):
+        ask(large, {"audio": content}, hop=0.5)
 
 
 def test_no_sound_that_scores_nan_is_taken(model):

@@ -33,7 +33,7 @@ from glat.tracking.send import Sending, read_state
 from glat.tracking.store import Store
 from glat.training import attempt as attempts, checkpoints, fit
 from glat.training.watch import Watch, looks
-from glat.use.tagging import tag
+from glat.use.tagging import load as load_tagger
 
 STEPS = 40
 SETTINGS = TINY | {
@@ -211,8 +211,10 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
     found, packs = followed(run), Packs("data/mini/packs/eval/000.h5")
     sound = packs.read([3])[0][:160000]
     soundfile.write("sound.wav", sound, 32000, subtype="FLOAT")
-    expected = [(t.start, t.end, t.label) for t in tag(run.folder / "checkpoint.pt", [Path("sound.wav")], 3)]
-    scores = [t.score for t in tag(run.folder / "checkpoint.pt", [Path("sound.wav")], 3)]
+    tagger = load_tagger(run.folder)
+    expected = [one[1:4] for one in tagger.tag("sound.wav", 3)]
+    scores = [one.score for one in tagger.tag("sound.wav", 3)]
+    events = [one[1:4] for one in tagger.tag("sound.wav", events=True, threshold=0.4)]
     port = free_port()
     call = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", str(port)]
     call += ["-m", f"models:/{read_state(run.folder)[Store().name]['model_id']}"]
@@ -228,6 +230,9 @@ def test_the_logged_network_is_served_and_tags_as_glat_tag_does(project, tmp_pat
             answer = ask(f"{address}/invocations", {"dataframe_records": [record], "params": {"top": 3}})
             assert [(row["start"], row["end"], row["label"]) for row in answer] == expected
             assert [row["score"] for row in answer] == pytest.approx(scores, abs=1e-5)
+        asked = {"events": True, "threshold": 0.4}
+        answer = ask(f"{address}/invocations", {"dataframe_records": [{"audio": content}], "params": asked})
+        assert [(row["start"], row["end"], row["label"]) for row in answer] == events
         # A path is no sound, whether it is there or not; an hour of silence is more than one may ask for.
         bomb = written(np.zeros(3600 * 8000, np.int16), 8000, kind="FLAC")
         rows = [{"file": "nowhere.wav"}, {"file": str(tmp_path / "sound.wav")}]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,3 +117,9 @@ def load_params(dataset: str | None = None):
     if dataset in (None, params.dataset) or dataset not in params.datasets:
         return params
     return load(invocation["path"], invocation["overrides"] | {"dataset": dataset})
+
+
+def let_names_out() -> None:
+    """Have names of any bytes printed as they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")

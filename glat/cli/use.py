@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..config import settings
 from ..lib import layout
 from ..lib.errors import GlatError, tell
-from ..lib.escaping import printable
-from .app import Threads, app, inside, invocation, load_params
+from .app import Threads, app, invocation, let_names_out, load_params
 
 
 @app.command()
@@ -49,47 +44,8 @@ def explain(
             "precision": params.execution_of(known.dataset, known.backbone).precision,
         }
         explaining.explain(run / "checkpoint.pt", clip, out, packs=packs, strong=strong, **how)
-    _let_names_out()
+    let_names_out()
     print(f"{out}.svg\n{out}.png")
-
-
-@app.command()
-def tag(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="A run's checkpoint.pt, or its folder.", callback=inside("checkpoint.pt"))
-    ],
-    files: Annotated[list[Path], typer.Argument(help="Audio files of any format and length.")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to print for each clip.")] = 5,
-) -> None:
-    """Tag sounds with a trained run: file, start and end in seconds, score, class."""
-    from ..data.audio.clips import Limits
-    from ..use import tagging
-
-    _let_names_out()
-    limits = load_params().audio.limits if invocation["path"].exists() or invocation["overrides"] else settings.Limits()
-    lost = 0
-    for found in tagging.tag(checkpoint, files, top, Limits(**limits.model_dump())):
-        name = _one_line(found.file)
-        if isinstance(found, tagging.Failure):
-            hint = f"; give its files: {name}/*" if found.file.is_dir() else ""
-            tell(f"glat: {name}: {found.reason}{hint}", logging.ERROR)
-            lost += 1
-            continue
-        line = f"{name}\t{found.start:.1f}\t{found.end:.1f}\t{found.score:.3f}\t{found.label}"
-        print(printable(line), flush=True)
-    if lost:
-        raise GlatError(f"{lost} of {len(files)} files were not tagged")
-
-
-def _let_names_out() -> None:
-    """Have names of any bytes printed as they are."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
-
-
-def _one_line(file: Path) -> str:
-    """A file's name as a field of a line: a newline or a tab in it is written as in Python."""
-    return "".join(c.encode("unicode_escape").decode() if c < " " else c for c in str(file))
 
 
 class Until(StrEnum):

@@ -31,7 +31,7 @@ from ..results.plots import COLOURS, figure, foot
 from ..scoring.manifest import MANIFEST
 from ..scoring.strong import strong_labels
 from ..training import checkpoints, convergence
-from .tagging import listen
+from .hearing import listen
 
 
 class Heard(NamedTuple):

@@ -24,8 +24,10 @@ from mlflow.types.schema import Array, DataType
 
 from ..config.runs import Run
 from ..config.settings import Served
-from ..training import checkpoints
-from .serving import COLUMNS, TOP, Refusal, answer
+from ..lib import layout
+from . import tagging, thresholds
+from .options import Options
+from .serving import COLUMNS, Refusal, answer
 
 REQUIREMENTS = (
     "mlflow", "torch", "torchaudio", "numpy", "pandas", "scipy", "h5py", "soxr", "soundfile", "av", "pydantic", "pyyaml",
@@ -35,8 +37,15 @@ OUTPUTS = [
     ColSpec(kind, name, required=name != "window")
     for name, kind in zip(COLUMNS, ("long", "double", "double", "string", "double", "double"), strict=True)
 ]
+# As of `glat tag`; null is what is usual there.
+PARAMS = {
+    "top": DataType.integer, "hop": DataType.double, "events": DataType.boolean, "threshold": DataType.double,
+    "calibrated": DataType.boolean, "median": DataType.double, "hysteresis": DataType.double,
+}  # fmt: skip
 SIGNATURE = ModelSignature(
-    Schema([*INPUTS]), Schema([*OUTPUTS]), ParamSchema([ParamSpec("top", DataType.integer, TOP)])
+    Schema([*INPUTS]),
+    Schema([*OUTPUTS]),
+    ParamSchema([ParamSpec(name, kind, getattr(Options(), name)) for name, kind in PARAMS.items()]),
 )
 
 
@@ -44,13 +53,13 @@ class Tags(PythonModel):
     """`glat tag` as a pyfunc."""
 
     def load_context(self, context) -> None:
-        self.tagger, self.run, self.classes = checkpoints.load(context.artifacts["checkpoint"])
+        self.tagger = tagging.load(context.artifacts["checkpoint"])
         self.limits = Served.model_validate(context.model_config or {})
 
     def predict(self, context, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        rows, top = model_input.to_dict("records"), (params or {}).get("top")
+        rows, options = model_input.to_dict("records"), Options(**(params or {}))
         try:
-            table = pd.DataFrame(answer(self.tagger, self.run, self.classes, self.limits, rows, top), columns=COLUMNS)
+            table = pd.DataFrame(answer(self.tagger, self.limits, rows, options), columns=COLUMNS)
         except Refusal as error:
             raise MlflowException(str(error), error_code=BAD_REQUEST) from None
         window = table["window"].astype(object)
@@ -69,6 +78,9 @@ def log(checkpoint: Path, run_id: str, run: Run, limits: Served) -> str:
     for name in (*REQUIREMENTS, *library):
         with suppress(PackageNotFoundError):
             requirements.append(f"{name}=={version(name)}")
+    beside = [
+        checkpoint.with_name(name) for name in (thresholds.FILE, layout.METRICS)
+    ]  # and `tagging.load` finds them there
     t = np.arange(run.audio.sample_rate // 20) / run.audio.sample_rate  # (samples,): a tone of 1 kHz, as an example
     info = Model.log(
         artifact_path=None,
@@ -77,7 +89,7 @@ def log(checkpoint: Path, run_id: str, run: Run, limits: Served) -> str:
         run_id=run_id,
         step=run.training.steps,
         python_model=str(Path(__file__).with_name("served.py")),
-        artifacts={"checkpoint": str(checkpoint.absolute())},
+        artifacts={path.stem: str(path.absolute()) for path in (checkpoint, *beside) if path.exists()},
         code_paths=[str(Path(__file__).parents[1])],
         signature=SIGNATURE,
         model_config=limits.model_dump(),

@@ -8,25 +8,23 @@ server's files. Bytes are decoded clip by clip, as they are tagged.
 from __future__ import annotations
 
 import math
-import reprlib
 import time
-from collections.abc import Iterator
-from numbers import Integral
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..config.runs import Run
 from ..config.settings import Served
 from ..data.audio.clips import AudioError, Limits
 from ..lib.errors import GlatError
-from ..models.tagger import Tagger
-from ..models.twostream import Streams
-from .tagging import LOUDEST, clips, stream
+from .formats import Tag
+from .hearing import LOUDEST, Heard, clips, stream
+from .options import Options, Plan
+from .tagging import Events, RunTagger, best
 
 INPUTS = ("waveform", "audio")
 COLUMNS = ("input", "start", "end", "label", "score", "window")
-TOP = 5  # tags a clip
 TOO_LONG = "longer than the {:g} s of sound that one request may have; send it in parts"
 LIMITS = (
     "tracking.served.max_bytes", "twice tracking.served.max_seconds", "what a request has left of tracking.served.timeout",
@@ -40,49 +38,64 @@ class Refusal(GlatError):
         super().__init__(why if number is None else f"input {number}: {why}")
 
 
-def answer(
-    tagger: Tagger, run: Run, classes: list[dict], limits: Served, rows: list[dict[str, Any]], top: int | None = None
-) -> list[tuple]:
-    """The `top` tags of each clip of each sound, as `COLUMNS` names them.
+def answer(tagger: RunTagger, limits: Served, rows: list[dict[str, Any]], options: Options) -> list[tuple]:
+    """The tags of each clip of each sound, or its events, as `COLUMNS` names them.
 
-    `input` is the sound's row, from 0; `start` and `end` are the clip's, in seconds; `window` is where GL-AT's local stream
-    heard this class, in seconds from the start of the clip, or None where no window was chosen for it.
+    `input` is the sound's row, from 0; `start` and `end` are the clip's or the event's, in seconds; `window` is where GL-AT's
+    local stream heard this class, in seconds from the start of the clip, or None where no window was chosen for it, and of
+    events. Where clips overlap, what is heard twice counts twice towards the limit.
 
     Raises:
-        Refusal: no sound, one that cannot be decoded, or more than `limits` allow.
+        Refusal: an option that is none, no sound, one that cannot be decoded, or more than `limits` allow.
     """
-    top = TOP if top is None else top
-    if not isinstance(top, Integral):
-        raise Refusal(f"params.top: expected a whole number, found {reprlib.repr(top)}")
+    if options.calibrated is True:
+        try:
+            tagger.thresholds()
+        except GlatError:  # which would tell of the server's files
+            raise Refusal("params.calibrated: this model was logged without calibrated thresholds of its own") from None
+    try:
+        plan = tagger.plan(options)
+    except GlatError as error:
+        raise Refusal(f"params.{error}") from None
     if len(rows) > limits.max_sounds:
         raise Refusal(f"{len(rows)} sounds; at most {limits.max_sounds} a request")
     if not rows:  # MLflow drops columns that the model does not know, and rows that then hold nothing
         raise Refusal(f"give one of {', '.join(INPUTS)}, not none", 0)
-    found, left, deadline = [], limits.max_seconds, time.monotonic() + limits.timeout
+    found, left, deadline = list[tuple](), limits.max_seconds, time.monotonic() + limits.timeout
+    how: dict[str, Any] = {"hop": plan.hop, "seed": tagger.seed, "over_time": plan.events}
     for number, row in enumerate(rows):
-        end = 0.0
+        end, events = 0.0, Events(plan, tagger.seconds, tagger.labels, Path())
         try:
-            pieces = _pieces(row, run.audio.sample_rate, limits, left, deadline)
-            for start, end, streams in clips(tagger, pieces, run.audio.clip_seconds):
-                found += [(number, start, end, *tag) for tag in _tags(streams, classes, max(0, min(top, len(classes))))]
+            pieces = _pieces(row, tagger.sample_rate, limits, left, deadline)
+            for one in clips(tagger.network, pieces, tagger.seconds, **how):
+                end, left = one.end, left - (one.end - one.start)
+                if left < -1e-6:
+                    raise Refusal(TOO_LONG.format(limits.max_seconds))
+                found += [
+                    (number, *tag) for tag in (_events(events.add(one)) if plan.events else _tags(one, plan, tagger))
+                ]
                 if time.monotonic() > deadline:
                     raise Refusal(f"not done within {limits.timeout:g} s; send fewer or shorter sounds")
         except AudioError as error:
             raise Refusal(f"audio: {error}", number) from None
         except Refusal as error:
             raise Refusal(str(error), number) from None
-        left -= end
+        found += [(number, *tag) for tag in _events(events.end(end))]
     return found
 
 
-def _tags(streams: Streams, classes: list[dict], top: int) -> Iterator[tuple[str, float, float | None]]:
-    """Label, score and window of the highest classes of one clip."""
-    scores, windows = streams.fused[0], {}  # (L,)
-    if streams.windows is not None:
+def _events(tags: Iterable[Tag]) -> Iterator[tuple[float, float, str, float, None]]:
+    return ((one.start, one.end, one.label, one.score, None) for one in tags)
+
+
+def _tags(one: Heard, plan: Plan, tagger: RunTagger) -> Iterator[tuple[float, float, str, float, float | None]]:
+    """Start, end, label, score and window of the best classes of one clip."""
+    streams, windows = one.streams, {}
+    if streams.windows is not None and streams.classes is not None:
         found = zip(streams.classes[0].tolist(), streams.windows[0].tolist(), strict=True)
         windows = dict(reversed(list(found)))  # of several lengths, the first
-    for index in scores.argsort(descending=True)[:top].tolist():
-        yield classes[index]["display_name"], scores[index].item(), windows.get(index)
+    for index, score in best(streams.fused[0], plan):
+        yield one.start, one.end, tagger.labels[index], score, windows.get(index)
 
 
 def _pieces(row: dict[str, Any], rate: int, limits: Served, left: float, deadline: float) -> Iterator[np.ndarray]:

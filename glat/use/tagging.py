@@ -1,138 +1,52 @@
-"""Tagging audio files with a trained network."""
+"""Tagging recordings of any length with a trained network."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import soxr
 import torch
 
 from ..config.runs import Run
-from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
-from ..data.kinds import Kind
+from ..data.audio.clips import SILENCE, UNLIMITED, Limits
 from ..data.randomness import clip_generators
 from ..lib import hardware
 from ..lib.errors import GlatError
 from ..models.tagger import Tagger
-from ..models.twostream import Streams
 from ..training import checkpoints
-
-LOUDEST = 100.0  # samples relative to full scale, which float files may pass; more is no sound in [-1, 1]
-BATCH = 8  # clips that a network gets at once
-PIECE = 10.0  # seconds over which `Mono` judges whether channels cancel, and that are held while a file is read
-
-
-class Tag(NamedTuple):
-    file: Path
-    start: float  # of the clip inside the file, in seconds
-    end: float
-    label: str
-    score: float  # probability
+from . import thresholds as calibration
+from .events import Hysteresis, MedianFilter, odd_frames
+from .formats import Tag
+from .hearing import End, Heard, hear, stream
+from .inputs import STDIN, Input
+from .options import Options, Plan, plan
+from .overlaps import Overlaps
 
 
 class Failure(NamedTuple):
+    """Why a file was not tagged, or from `seconds` on no more; where a damaged one lost sound in the middle, the rest is."""
+
     file: Path
     reason: str
+    seconds: float
 
 
-def stream(
-    source: Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
-) -> Iterator[np.ndarray]:
-    """An audio file of any format, or its bytes, as pieces of (samples,) float32 mono at `rate`, of some seconds each:
-    memory does not grow with its length.
+class Done(NamedTuple):
+    """A file that was tagged to its end."""
 
-    Decoding stops soon after `max_seconds`. limits: beyond them, the sound is refused.
-
-    Raises:
-        AudioError: it gives no audio, samples that are not finite, or more than `limits` allow; perhaps after some
-            pieces, where only decoding tells.
-    """
-    resampler, mono = None, Mono()
-
-    def hear(samples: np.ndarray) -> None:
-        mono.add(samples)
-
-    for _, source_rate in blocks(source, max_seconds, limits, hear):
-        if resampler is None:
-            resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
-        if mono.samples >= PIECE * source_rate:
-            yield resampler.resample_chunk(_finite(mono.mix()))
-            mono = Mono()
-    yield resampler.resample_chunk(_finite(mono.mix()), last=True)
+    file: Path
+    seconds: float
+    silent: bool  # throughout
 
 
-def _finite(mono: np.ndarray) -> np.ndarray:
-    if not np.isfinite(mono).all():
-        raise AudioError(Kind.NOT_FINITE, "NaN or infinite samples")
-    if (peak := np.abs(mono).max(initial=0)) > LOUDEST:
-        raise AudioError(Kind.TOO_LOUD, f"samples of up to {peak:.3g} times full scale; scale them to [-1, 1]")
-    return mono
+class Scores(NamedTuple):
+    """Scores over time (T, L): frame t lasts from t * `frame` to (t + 1) * `frame` seconds."""
 
-
-def listen(
-    source: Path | BinaryIO | bytes, rate: int, max_seconds: float = math.inf, limits: Limits = UNLIMITED
-) -> np.ndarray:
-    """All of `stream` as one: (samples,) float32 mono at `rate`. Raises AudioError as `stream` does."""
-    return np.concatenate(list(stream(source, rate, max_seconds, limits)))
-
-
-def clips(
-    tagger: Tagger, mono: np.ndarray | Iterable[np.ndarray], seconds: float, name: str = "", seed: int = 0
-) -> Iterator[tuple[float, float, Streams]]:
-    """(samples,) at the network's rate, or pieces of it -> start and end in seconds of each clip of `seconds`, and its
-    streams (B = 1).
-
-    The last clip is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first
-    clip, and of `name` and its start in seconds in later ones. Raises AudioError where scores are not finite.
-    """
-    rate, device = tagger.front_end.sample_rate, next(tagger.parameters()).device
-    length, first = round(rate * seconds), 0
-    for batch in _batches(_cut([mono] if isinstance(mono, np.ndarray) else mono, length), BATCH):
-        starts = [(first + i * length) / rate for i in range(len(batch))]
-        waveform = torch.from_numpy(np.stack([np.pad(clip, (0, length - len(clip))) for clip in batch])).float()
-        draw = clip_generators(seed, [f"{name}@{start:g}" if start else name for start in starts])
-        with torch.inference_mode():
-            found = tagger.streams(waveform.to(device), draw)
-        parts = [[None] * len(batch) if part is None else part.cpu().split(1) for part in found]
-        for clip, start, *streams in zip(batch, starts, *parts, strict=True):
-            if not streams[0].isfinite().all():
-                raise AudioError(Kind.NOT_FINITE, f"its scores from {start:g} s on; try another checkpoint")
-            yield start, start + len(clip) / rate, Streams(*streams)
-        first += len(batch) * length
-
-
-def _cut(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Pieces of any length as pieces of `length`, the last one perhaps shorter."""
-    rest = np.zeros(0, np.float32)
-    for piece in pieces:
-        rest = np.concatenate([rest, piece])
-        while len(rest) >= length:
-            yield rest[:length]
-            rest = rest[length:]
-    if len(rest):
-        yield rest
-
-
-def _batches(clips: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Clips in lists of `size`, the last one perhaps shorter. Those before an AudioError come before it."""
-    batch: list[np.ndarray] = []
-    try:
-        for clip in clips:
-            batch.append(clip)
-            if len(batch) == size:
-                yield batch
-                batch = []
-    except AudioError:
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
+    frame: float
+    scores: np.ndarray
 
 
 def evaluation_seed(run: Path) -> int:
@@ -143,6 +57,85 @@ def evaluation_seed(run: Path) -> int:
         return 0
 
 
+class OverTime:
+    """The clips of one recording -> its scores over time, block by block: the mean where clips overlap.
+
+    seconds: the clips' length. A clip's frames are put where the nearest frames of the first clip's grid are, so with a `hop`
+    that is no whole number of frames they are up to half a frame off.
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds, self.frame = seconds, 0.0  # of a frame; known with the first clip
+        self._overlaps, self._given = Overlaps(), 0
+
+    def add(self, one: Heard) -> np.ndarray:
+        """(n, L): the frames that no later clip changes."""
+        assert one.timeline is not None
+        scores = one.timeline.fused[0].numpy()  # (T, L)
+        self.frame = self.seconds / len(scores)
+        found = self._overlaps.add(round(one.start / self.frame), scores)
+        self._given += len(found)
+        return found
+
+    def end(self, seconds: float) -> np.ndarray:
+        """The frames that are left of a recording of so many seconds: none of the zeros behind it."""
+        left = self._overlaps.end()
+        return left[: max(0, int(np.ceil(round(seconds / self.frame, 6))) - self._given)] if len(left) else left
+
+
+class Events:
+    """The events of one recording."""
+
+    def __init__(self, plan: Plan, seconds: float, labels: list[str], file: Path):
+        self.plan, self.labels, self.file = plan, labels, file
+        self.time, self.runs = OverTime(seconds), Hysteresis(plan.high, plan.low)
+        self.smooth: MedianFilter | None = None
+
+    def add(self, one: Heard) -> Iterator[Tag]:
+        scores = self.time.add(one)
+        if self.smooth is None:
+            self.smooth = MedianFilter(odd_frames(self.plan.median, self.time.frame))
+        yield from self._tags(scores, one.end)
+
+    def end(self, seconds: float) -> Iterator[Tag]:
+        if self.smooth is None:
+            return
+        yield from self._tags(self.time.end(seconds), seconds)
+        found = [*self.runs.add(self.smooth.end()), *self.runs.end()]
+        yield from (self._tag(event, seconds) for event in found)
+
+    def _tags(self, scores: np.ndarray, seconds: float) -> Iterator[Tag]:
+        assert self.smooth is not None
+        for event in self.runs.add(self.smooth.add(scores)):
+            yield self._tag(event, seconds)
+
+    def _tag(self, event: Any, seconds: float) -> Tag:
+        frame = self.time.frame
+        end = min(event.offset * frame, seconds)
+        return Tag(self.file, event.onset * frame, end, self.labels[event.label], event.score)
+
+
+class Clips:
+    """The classes of the clips of one recording."""
+
+    def __init__(self, plan: Plan, labels: list[str], file: Path):
+        self.plan, self.labels, self.file = plan, labels, file
+
+    def add(self, one: Heard) -> Iterator[Tag]:
+        for index, score in best(one.streams.fused[0], self.plan):
+            yield Tag(self.file, one.start, one.end, self.labels[index], score)
+
+    def end(self, seconds: float) -> Iterator[Tag]:
+        return iter(())
+
+
+def best(scores: torch.Tensor, plan: Plan) -> Iterator[tuple[int, float]]:
+    """Index and score of the classes of one clip, (L,), that reach their thresholds: the `plan.top` highest, best first."""
+    for index in scores.argsort(descending=True)[: plan.top].tolist():
+        if (score := scores[index].item()) >= plan.high[index]:
+            yield index, score
+
+
 class RunTagger:
     """A trained run as it is used: waveforms or sound files in, probabilities of classes out. `load` makes one.
 
@@ -150,19 +143,28 @@ class RunTagger:
     >>> tagger = glat.load("runs/mini/cnn10-glat-s0")   # doctest: +SKIP
     >>> tagger.tag("street.mp3", top=1)                 # doctest: +SKIP
     [Tag(file=PosixPath('street.mp3'), start=0.0, end=10.0, label='Siren', score=0.91)]
+    >>> tagger.tag("street.mp3", events=True)           # doctest: +SKIP
+    [Tag(file=PosixPath('street.mp3'), start=2.1, end=7.4, label='Siren', score=0.97)]
     >>> tagger(waveform).shape                          # (B, samples) -> (B, L), doctest: +SKIP
     (1, 9)
 
     Attributes:
-        labels: the L classes' names, in the order of the scores.
+        labels: the L classes' names, in the order of the scores; mids: their ids.
         sample_rate: of waveforms, in Hz; seconds: length of the clips that the network was trained on.
         network: the network itself, a `glat.models.Tagger` in evaluation mode, on a GPU if there is one.
         run: the settings of its training.
     """
 
-    def __init__(self, network: Tagger, run: Run, classes: list[dict[str, str]], seed: int = 0):
-        self.network, self.run, self.seed = network, run, seed
-        self.labels = [one["display_name"] for one in classes]
+    def __init__(
+        self,
+        network: Tagger,
+        run: Run,
+        classes: list[dict[str, str]],
+        seed: int = 0,
+        calibrated: Callable[[], calibration.Thresholds] | None = None,
+    ):
+        self.network, self.run, self.seed, self._calibrated = network, run, seed, calibrated
+        self.labels, self.mids = [one["display_name"] for one in classes], [one["mid"] for one in classes]
         self.sample_rate, self.seconds = run.audio.sample_rate, run.audio.clip_seconds
 
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
@@ -176,25 +178,88 @@ class RunTagger:
             draw = clip_generators(self.seed, [""] * len(batch))
             return self.network.streams(batch.to(next(self.network.parameters()).device), draw).fused.cpu().numpy()
 
-    def tag(self, file: str | Path, top: int = 5, limits: Limits = UNLIMITED) -> list[Tag]:
-        """The `top` classes of each clip of a file, best first (`tags`). Raises GlatError where it gives no audio."""
-        try:
-            return list(self.tags(Path(file), top, limits))
-        except AudioError as error:
-            raise GlatError(f"{file}: {error}") from None
+    def tag(
+        self,
+        files: str | Path | Iterable[str | Path],
+        top: int | None = None,
+        limits: Limits = UNLIMITED,
+        **options: Any,
+    ) -> list[Tag]:
+        """The classes of each clip of a file, or of several, best first; with `events=True`, its events by their onsets.
 
-    def tags(self, file: Path, top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag]:
-        """The same one by one, as the file is read.
+        top, and the other `options`: see `glat.use.options.Options`. A file of any format and rate is mixed to mono, resampled
+        to the network's rate and cut into clips of the length that the network was trained on; the last one is zero-padded.
+        Memory does not grow with its length. Random windows are those of the run's evaluation.
 
-        A file of any format and rate is mixed to mono, resampled to the network's rate and cut into clips of the length
-        that the network was trained on; the last one is zero-padded. Memory does not grow with its length. Random windows
-        are those of the run's evaluation.
+        Raises:
+            GlatError: an option that is none, or a file that gives no audio, or not all of it.
         """
-        pieces = stream(file, self.sample_rate, limits=limits)
-        for start, end, streams in clips(self.network, pieces, self.seconds, file.stem, self.seed):
-            scores = streams.fused[0]  # (L,)
-            for index in scores.argsort(descending=True)[:top].tolist():
-                yield Tag(file, start, end, self.labels[index], scores[index].item())
+        named = [Path(one) for one in ([files] if isinstance(files, str | Path) else files)]
+        found = []
+        for one in self.found([Input(path, path) for path in named], Options(top=top, **options), limits):
+            if isinstance(one, Failure):
+                raise GlatError(f"{one.file}: {one.reason}")
+            if isinstance(one, Tag):
+                found.append(one)
+        return found
+
+    def scores(self, file: str | Path, hop: float | None = None, limits: Limits = UNLIMITED) -> Scores:
+        """Scores over time of a whole file, of both streams: see `glat.models.timeline.Timeline`. hop: as of `tag`.
+
+        Raises GlatError as `tag` does."""
+        plan, time, parts = self.plan(Options(hop=hop)), OverTime(self.seconds), []
+        for one in self._hear([Input(Path(file), Path(file))], plan, limits, True):
+            if isinstance(one, Heard):
+                parts.append(time.add(one))
+                continue
+            if one.error:
+                raise GlatError(f"{file}: {one.error}")
+            parts.append(time.end(one.seconds))
+        return Scores(time.frame, np.concatenate([part for part in parts if len(part)]))
+
+    def plan(self, options: Options) -> Plan:
+        """The options for this network. Raises GlatError as `options.plan` does, and where thresholds are asked for that were
+        never calibrated."""
+        return plan(options, self.seconds, len(self.labels), self.thresholds)
+
+    def thresholds(self) -> calibration.Thresholds:
+        """The run's calibrated thresholds. Raises GlatError where there are none, or they are of another network."""
+        if self._calibrated is None:
+            raise GlatError("calibrated: this network has no thresholds of its own; `glat calibrate RUN` makes a run's")
+        return self._calibrated()
+
+    def _hear(self, inputs: Iterable[Input], plan: Plan, limits: Limits, over_time: bool) -> Iterator[Heard | End]:
+        sounds = (
+            ("" if i.name == STDIN else i.name.stem, stream(i.source, self.sample_rate, limits=limits)) for i in inputs
+        )
+        how: dict[str, Any] = {"hop": plan.hop, "seed": self.seed, "over_time": over_time}
+        return hear(self.network, sounds, self.seconds, **how)
+
+    def found(
+        self,
+        inputs: list[Input],
+        options: Options,
+        limits: Limits = UNLIMITED,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Iterator[Tag | Failure | Done]:
+        """The tags of each recording as it is read, and then its `Done`; one that gives no audio, or not all of it, is a
+        `Failure`, and the others go on. progress: is called with a recording's number and the seconds of it that are heard."""
+        plan, number = self.plan(options), 0
+        made: Events | Clips | None = None
+        for one in self._hear(inputs, plan, limits, plan.events):
+            file = inputs[number].name
+            if made is None:
+                made = Events(plan, self.seconds, self.labels, file) if plan.events else Clips(plan, self.labels, file)
+            if isinstance(one, Heard):
+                yield from made.add(one)
+                if progress:
+                    progress(number, one.end)
+                continue
+            yield from made.end(one.seconds)
+            yield (
+                Failure(file, str(one.error), one.seconds) if one.error else Done(file, one.seconds, one.peak < SILENCE)
+            )
+            made, number = None, number + 1
 
 
 def load(run: str | Path, device: str | None = None) -> RunTagger:
@@ -206,19 +271,10 @@ def load(run: str | Path, device: str | None = None) -> RunTagger:
     network, trained, classes = checkpoints.load(checkpoint)
     hardware.use_tf32(False)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return RunTagger(network.to(device), trained, classes, evaluation_seed(checkpoint.parent))
+    network = network.to(device, memory_format=torch.channels_last)
+    mids = [one["mid"] for one in classes]
 
+    def calibrated() -> calibration.Thresholds:
+        return calibration.read(checkpoint.parent / calibration.FILE, mids, checkpoint)
 
-def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag | Failure]:
-    """The tags of each file (`RunTagger.tags`). A file that gives no audio, or no more from some place on, is a `Failure`,
-    and the others go on.
-
-    Raises:
-        GlatError: the checkpoint can't be read.
-    """
-    tagger = load(checkpoint)
-    for file in files:
-        try:
-            yield from tagger.tags(file, top, limits)
-        except AudioError as error:
-            yield Failure(file, str(error))
+    return RunTagger(network, trained, classes, evaluation_seed(checkpoint.parent), calibrated)

@@ -47,7 +47,13 @@ def check_promise(decoding: Decoding, promised: float, piece: Piece, found: floa
         slack = 1728 / decoding.rate if decoding.name == "mp3" else 0.5
     there = min(piece.end, promised) - piece.start
     if there - (found - piece.start) > slack:
-        raise AudioError(Kind.TRUNCATED, f"{found - piece.start:.2f} of {there:.2f} s decoded")
+        raise AudioError(Kind.TRUNCATED, f"{found - piece.start:.2f} of {there:.2f} s decoded{_where(decoding)}")
+
+
+def _where(decoding: Decoding) -> str:
+    """Where sound is lost, as the end of a sentence; empty where it is at the end, or nobody asked for all of it."""
+    places = ", ".join(f"{place:.1f} s" for place in decoding.holes[:3])
+    return f"; lost at {places}{' and later' if decoding.holes[3:] else ''}" if places else ""
 
 
 def check_tail(decoding: Decoding, found: float) -> None:
@@ -67,6 +73,6 @@ def check_lost(decoding: Decoding, piece: Piece, at_end: bool, meter: Meter) -> 
     """Whether too much was lost on the way. at_end: whether the sound was decoded to its end."""
     lost = decoding.losses.seconds((decoding.end - decoding.first) / decoding.rate, at_end)
     if lost > (0 if decoding.lossless else LOST):
-        raise AudioError(Kind.DAMAGED, f"{lost:.2f} s of the sound are lost")
+        raise AudioError(Kind.DAMAGED, f"{lost:.2f} s of the sound are lost{_where(decoding)}")
     if decoding.name == "ogg" and not piece.exact and (why := ogg.damage(decoding.file, meter.check_time)):
         raise AudioError(Kind.DAMAGED, why)

@@ -15,7 +15,7 @@ from . import ends, ogg
 from .chunks import keep_place
 from .formats import LOSSLESS, PLAIN, UNTIMED
 from .headers import is_plain, promised_seconds, seconds_late
-from .losses import Losses
+from .losses import LOST, Losses
 from .pieces import BLOCK, AudioError, Block, Meter, Piece
 from .stream import ByteStream
 
@@ -51,6 +51,9 @@ class Decoding:
         self.losses = Losses(file, self.name, stream.codec_context.codec.canonical_name, self.timed)
         self.bytes = 0  # of all packets
         self.corrupt = -math.inf  # where FFmpeg marked the last packet that lacks something, in samples
+        self.gap, self.silence = 0.0, 0  # seconds lost for which no silence was given; samples of silence that was
+        self.failure: AudioError | None = None  # why nothing is decoded behind the last frame
+        self.holes: list[float] = []  # where sound is lost, in seconds of the recording
 
     def length(self) -> float | None:
         """Seconds of the recording by its header; None if only decoding tells."""
@@ -91,6 +94,9 @@ class Decoding:
                 begun, most = True, piece.samples(self.rate)
                 skip = round(piece.start * self.rate - begin)
                 array = np.pad(array, ((0, 0), (-skip, 0))) if skip < 0 else array[:, skip:]
+            if self.gap > (0 if self.lossless else LOST) and math.isinf(piece.end):
+                yield from self._fill(frames, begin, meter)
+                given, waiting, frames = given + waiting, 0, []
             frames.append(array)
             waiting += array.shape[1]
             if waiting * self.channels >= BLOCK:
@@ -101,11 +107,27 @@ class Decoding:
         else:
             if self.sought and not begun:
                 raise NotThere
-            ends.check_end(self, piece, asked, begun, meter)
-            ended = True
+            ended = self.failure is None
         if frames and given < most:
             yield self._block(frames, most - given)
+        if self.failure:
+            raise self.failure
+        if ended:
+            ends.check_end(self, piece, asked, begun, meter)
         ends.check_lost(self, piece, ended and self.end < piece.end * self.rate, meter)
+
+    def _fill(self, frames: list[np.ndarray], place: float, meter: Meter) -> Iterator[Block]:
+        """The frames that wait, and silence in the place of what is lost behind them, at sample `place`: so what comes later
+        keeps its time. The sound is refused at its end (`ends.check_lost`)."""
+        if frames:
+            yield self._block(frames, math.inf)
+        self.holes.append((place + self.silence) / self.rate)
+        left, self.gap = round(self.gap * self.rate), 0.0
+        while left:
+            step = min(left, max(1, BLOCK // self.channels))
+            left, self.silence = left - step, self.silence + step
+            meter.check((self.end + self.silence) / self.rate)
+            yield Block(np.zeros((self.channels, step), np.float32), self.rate)
 
     def _planar(self, frame: av.AudioFrame) -> np.ndarray:
         if not self.kind.endswith("p"):
@@ -150,11 +172,20 @@ class Decoding:
                             raise NotThere
                         self.first = self.end = at * self.rate
                 elif kind != (self.rate, self.channels, self.kind):
-                    raise AudioError(Kind.UNDECODABLE, "sample rate, channels or format change within the file")
-                self.losses.frame(packet, at, frame.samples, self.rate)
+                    behind = f"{kind[0]} Hz and {kind[1]} channels"
+                    self._end_with(f"it has {behind}, not {self.rate} Hz and {self.channels} as before")
+                    return
+                self.gap += self.losses.frame(packet, at, frame.samples, self.rate)
                 yield frame
             if self.rate:
                 meter.check((self.end - self.first) / self.rate)
+
+    def _end_with(self, why: str) -> None:
+        """Decode no more, for a change within the sound. Raises AudioError where there is nothing that could be given first."""
+        place = f"from {self.end / self.rate:.1f} s on " if self.rate else ""
+        self.failure = AudioError(Kind.UNDECODABLE, f"{place}{why}; convert it to one format first")
+        if not self.end:
+            raise self.failure
 
     def _packets(self) -> Iterator[av.Packet[av.AudioStream]]:
         # A file cut in mid-packet ends the stream; the promised duration shows how much is missing.
@@ -163,6 +194,9 @@ class Decoding:
             try:
                 yield next(packets)
             except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.BlockingIOError):
+                return
+            except av.error.PatchWelcomeError:
+                self._end_with("FFmpeg cannot go on, as where the sample rate changes")
                 return
             except IndexError:  # at the end, PyAV looks for streams that FFmpeg has found only meanwhile
                 return

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import soundfile
 
 from ..kinds import Kind
 from .decoding import blocks, open_sound
+from .formats import CONTAINERS
 from .pieces import UNLIMITED, AudioError, Limits
 
 
@@ -37,3 +39,12 @@ def measure(path: Path, limits: Limits = UNLIMITED) -> Length | AudioError:
         return error
     except Exception as error:
         return AudioError(Kind.UNDECODABLE, f"{type(error).__name__}: {error}")
+
+
+def estimate(path: Path) -> float | None:
+    """About how many seconds a file lasts, by its header or its size; None where neither tells. For a bar of progress alone."""
+    try:
+        with open_sound(path) as file, av.open(file, "r", options={"format_whitelist": CONTAINERS}) as container:
+            return container.duration / av.time_base if container.duration else None
+    except (AudioError, av.error.FFmpegError):
+        return None

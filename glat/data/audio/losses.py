@@ -39,6 +39,7 @@ class Losses:
         self._after: int | None = None  # the byte behind the last packet that decodes
         self._before = math.nan  # where the last frame ends, by the container's times
         self._number: int | None = None  # of the next FLAC frame
+        self._missing = 0  # bytes lost since the last frame, where they are what tells
         self._smallest = math.inf
 
     def count_failed(self, packet: av.Packet[av.AudioStream]) -> None:
@@ -58,6 +59,7 @@ class Losses:
             self._failed += float(packet.duration * packet.time_base)
         else:
             self._bytes += packet.size
+            self._missing += packet.size
 
     def count_decoded(self, packet: av.Packet[av.AudioStream]) -> None:
         """A packet that decodes."""
@@ -76,21 +78,28 @@ class Losses:
         if self.bare and packet.pos is not None:
             if self._after is not None and packet.pos > self._after:
                 self._holes.append((self._after, packet.pos))
+                with keep_place(self.file):
+                    self._missing = max(0, packet.pos - self._behind_tags(self._after, packet.pos))
             self._after = packet.pos + packet.size - more
         elif more and not is_tag(content[-more:][:8]):
             self._bytes += more
 
-    def frame(self, packet: av.Packet[av.AudioStream], at: float, samples: int, rate: int) -> None:
-        """A frame of a packet; at: seconds, NaN where the container does not say."""
+    def frame(self, packet: av.Packet[av.AudioStream], at: float, samples: int, rate: int) -> float:
+        """A frame of a packet; at: seconds, NaN where the container does not say. Returns the seconds lost before it: by bytes,
+        as many as this packet's would be; less than none where a FLAC repeats what was there."""
         gap = at - self._before if self.timed and not math.isnan(at - self._before) else 0.0
-        if self.codec == "flac" and (found := flac_number(bytes(packet)[:16])):  # better than a container's times
+        found = flac_number(bytes(packet)[:16]) if self.codec == "flac" else None  # better than a container's times
+        if found:
             varies, number = found
             step = 1 if varies else samples
             # Another file may begin behind the first.
-            gap = 0.0 if number == 0 or self._number is None else abs(number - self._number) * step / rate
+            gap = 0.0 if number == 0 or self._number is None else (number - self._number) * step / rate
             self._number = number + (samples if varies else 1)
-        self._seconds += max(self._failed, gap if self.codec == "flac" or gap > LOST else 0.0)
-        self._failed, self._before = 0.0, at + samples / rate
+        lost = gap if found else max(self._failed, gap if self.codec == "flac" or gap > LOST else 0.0)
+        self._seconds += max(self._failed, abs(lost))
+        lost += self._missing * samples / rate / max(1, packet.size)
+        self._failed, self._before, self._missing = 0.0, at + samples / rate, 0
+        return lost
 
     def seconds(self, heard: float, at_end: bool) -> float:
         """How much is lost; heard: seconds that were decoded; at_end: whether that was to the end of the file."""

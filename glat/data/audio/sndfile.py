@@ -85,8 +85,8 @@ def _is_all(file: ByteStream, name: str, head: bytes) -> bool:
 def _read(
     sound: soundfile.SoundFile, otherwise: Iterable[Block], first: int, end: int, md5: bytes | None, meter: Meter
 ) -> Iterator[Block]:
-    """Samples `first`, where the file stands, to `end`; otherwise: another decoder's blocks of all of it, if there is one;
-    md5: what the samples must have."""
+    """Samples `first`, where the file stands, to `end`; otherwise: another decoder's blocks of all of it, if there is one, for
+    where libsndfile stops; md5: what the samples must have."""
     kind, width = {"PCM_S8": ("int16", 1), "PCM_16": ("int16", 2), "PCM_24": ("int32", 3)}.get(
         sound.subtype, ("float32", 4)
     )
@@ -100,9 +100,8 @@ def _read(
             except soundfile.LibsndfileError:
                 samples = np.empty((0, 1))
             if len(samples) != wanted:
-                # libsndfile stops at what FFmpeg would patch up: it may tell how much is there.
-                for _ in otherwise:
-                    pass
+                # libsndfile stops at what FFmpeg would patch up: it gives the rest, and may tell how much is there.
+                yield from _behind(otherwise, begin, end)
                 raise AudioError(Kind.DAMAGED, f"samples between {begin / sound.samplerate:.2f} and "
                                  f"{(begin + wanted) / sound.samplerate:.2f} s are not what was written")  # fmt: skip
             meter.check((begin - first + wanted) / sound.samplerate)
@@ -118,6 +117,15 @@ def _read(
             yield Block(planar, sound.samplerate)
     if md5 is not None and digest.digest() != md5:
         raise AudioError(Kind.DAMAGED, "the samples do not have the MD5 that the FLAC header declares")
+
+
+def _behind(blocks: Iterable[Block], begin: int, end: int) -> Iterator[Block]:
+    """What blocks have of samples `begin` to `end`, those of the first block the samples from 0."""
+    place = 0
+    for samples, rate in blocks:
+        if (kept := samples[:, max(0, begin - place) : max(0, end - place)]).shape[1]:
+            yield Block(kept, rate)
+        place += samples.shape[1]
 
 
 def any_format(file: ByteStream, piece: Piece, meter: Meter) -> Iterator[Block]:

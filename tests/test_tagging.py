@@ -1,0 +1,233 @@
+"""`glat tag` and `glat calibrate`: recordings of any length, number and state."""
+
+import io
+import json
+import tracemalloc
+from pathlib import Path
+
+import made_runs
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from data_fixtures import encode, tone
+from scipy.ndimage import median_filter
+from source_fixtures import step
+from test_events import naive_events
+from typer.testing import CliRunner
+
+from glat import cli
+from glat.config.runs import resolve, write_run
+from glat.lib.errors import GlatError
+from glat.use import calibrating, hearing, tagging, thresholds
+from glat.use.events import odd_frames
+from glat.use.options import Options
+
+
+@pytest.fixture
+def project(corpus_project):
+    return corpus_project
+
+
+@pytest.fixture
+def run(project, params):
+    made_runs.untrained(params, project / "run", {})
+    write_run(resolve(params, "cnn10", 0, {}), project / "run/config.yaml")
+    return tagging.load(project / "run")
+
+
+def tag(*arguments, **options):
+    return CliRunner().invoke(cli.app, ["tag", "run", *map(str, arguments)], **options)
+
+
+def test_scores_over_time_are_the_means_of_the_clips_frames(project, run):
+    sound = (0.1 * np.random.default_rng(0).standard_normal(23 * 32000)).astype("f4")
+    soundfile.write("x.wav", sound, 32000, "FLOAT")
+    heard, frame, starts = [], None, [0, 5, 10, 15]  # the one from 15 s on reaches the end
+    for start in starts:
+        clip = np.pad(sound[start * 32000 : (start + 10) * 32000], (0, max(0, (start - 13) * 32000)))
+        with torch.inference_mode():
+            heard.append(run.network.timeline(torch.from_numpy(clip)[None])[1].fused[0].numpy())
+    frame = 10 / len(heard[0])
+    total, many = np.zeros((200, 16)), np.zeros((200, 1))
+    for start, scores in zip(starts, heard, strict=True):
+        at = round(start / frame)
+        total[at : at + len(scores)] += scores
+        many[at : at + len(scores)] += 1
+    frames = int(np.ceil(23 / frame))
+    found = run.scores("x.wav", hop=5)
+    assert found.frame == frame and found.scores.shape == (frames, 16)
+    np.testing.assert_allclose(found.scores, total[:frames] / many[:frames], atol=1e-5)
+    assert [one.start for one in run.tag("x.wav", 1, hop=5)] == starts and run.tag("x.wav", 1, hop=5)[-1].end == 23
+    # Events are of these scores.
+    level = float(np.quantile(found.scores, 0.6))
+    smooth = median_filter(found.scores, (odd_frames(1.0, frame), 1), mode="nearest")
+    expected = naive_events(smooth, np.full(16, level), np.full(16, 0.9 * level), 1)
+    given = run.tag("x.wav", events=True, hop=5, threshold=level, hysteresis=0.9, median=1.0)
+    assert len(given) == len(expected) > 3
+    for one, event in zip(given, expected, strict=True):
+        assert one.label == run.labels[event.label]
+        assert (one.start, one.end) == pytest.approx((event.onset * frame, min(event.offset * frame, 23)))
+
+
+def test_a_batch_of_several_files_gives_what_each_alone_does(project, run):
+    names = [f"{i}.wav" for i in range(5)]
+    for i, name in enumerate(names):
+        soundfile.write(name, tone(3 + 4 * i, 16000, 1, i)[0], 16000)
+    together = run.tag(names, 3)
+    alone = [one for name in names for one in run.tag(name, 3)]
+    assert [one[:4] for one in together] == [one[:4] for one in alone] and {one.file.name for one in alone} == set(
+        names
+    )
+    assert [one.score for one in together] == pytest.approx([one.score for one in alone], abs=1e-5)
+
+
+def test_what_a_command_line_names_is_tagged_once_and_in_order(project, run):
+    (project / "in/deep").mkdir(parents=True)
+    for name in ("-dash.wav", "in/b.wav", "in/deep/a.wav"):
+        soundfile.write(project / name, tone(1.0, 16000, 1)[0], 16000)
+    (project / "in/notes.txt").write_text("no sound")
+    given = ["-dash.wav", "in", "in/*.wav", "**/a.wav", "-", "--top", "1"]
+    done = tag(*given, input=(project / "-dash.wav").read_bytes())
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["-dash.wav", "in/b.wav", "in/deep/a.wav", "-"] and done.exit_code == 0
+    assert rows[0][3:] == rows[3][3:]
+    assert "none*.wav: no file matches this pattern" in str(tag("none*.wav").exception)
+    (project / "empty").mkdir()
+    assert "empty: a folder without an audio file" in str(tag("empty").exception)
+    assert not tag("in", "--format", "csv", "--out", "out.csv").stdout
+    assert len(pd.read_csv("out.csv")) == 10 and [p.name for p in project.glob("*out*")] == ["out.csv"]
+    assert "a label track is of one recording, not of 2" in str(tag("in", "--format", "audacity").exception)
+    (project / "b.wav").symlink_to("in/b.wav")
+    assert "in/b.wav and b.wav have one name" in str(tag("in", "b.wav", "--format", "dcase").exception)
+
+
+def test_a_damaged_part_is_told_and_the_rest_is_tagged_where_it_is(project, run):
+    """Noise, and a burst near the end, from an MP3, an Opus and a FLAC with a hole in the middle."""
+    rng = np.random.default_rng(0)
+    sound = (0.02 * rng.standard_normal((1, 30 * 44100))).astype("f4")
+    sound[0, 25 * 44100 : 26 * 44100] += 0.7 * np.sin(np.arange(44100) * 0.1).astype("f4")
+    for suffix in (".mp3", ".opus", ".flac"):
+        content = bytearray(encode(project / f"x{suffix}", sound).read_bytes())
+        third, hole = len(content) // 3, len(content) // 30
+        content[third : third + hole] = rng.bytes(hole)
+        Path(f"x{suffix}").write_bytes(content)
+        parts = []
+        with pytest.raises(GlatError, match=r"^(damaged|truncated): .* lost"):
+            parts.extend(hearing.stream(Path(f"x{suffix}"), 32000))
+        heard = np.concatenate(parts)
+        at = np.flatnonzero(np.abs(heard) > 0.5)
+        assert len(heard) / 32000 == pytest.approx(30, abs=0.1)
+        assert at[0] / 32000 == pytest.approx(25, abs=0.1) and at[-1] / 32000 == pytest.approx(26, abs=0.1), suffix
+    done = tag("x.opus", "x.flac", "--top", "1")
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["0.0", "10.0", "20.0"] * 2
+    assert str(done.exception) == "2 of 2 files were tagged in part" and done.exit_code == 1
+    assert "glat: x.opus: damaged: " in done.output
+    with pytest.raises(GlatError, match=r"x\.mp3: .* lost at "):
+        run.tag("x.mp3")
+
+
+def test_what_is_no_sound_is_one_sentence(project, run):
+    soundfile.write("silent.wav", np.zeros(3 * 8000), 8000)
+    soundfile.write("none.wav", np.zeros(0), 8000)
+    Path("text.wav").write_text("these are words")
+    first, second = (written_ogg(rate) for rate in (22050, 44100))
+    Path("rates.ogg").write_bytes(first + second)  # chained: the rate changes
+    done = tag("silent.wav", "none.wav", "text.wav", "rates.ogg", "--top", "1")
+    told = done.output
+    assert "silent.wav: silent throughout" in told and "silent.wav\t0.0\t3.0" in told
+    assert "none.wav: undecodable: no audio in it" in told and "text.wav: undecodable: " in told
+    assert (
+        "rates.ogg\t0.0\t3.0" in told
+        and "rates.ogg: undecodable: from 3.0 s on FFmpeg cannot go on, as where the sample rate changes; convert"
+        in told
+    )
+    assert str(done.exception).startswith("2 of 4 files were not tagged; 1 of 4 files were tagged in part")
+
+
+def written_ogg(rate):
+    file = io.BytesIO()
+    soundfile.write(file, tone(3.0, rate, 1)[0], rate, format="OGG")
+    return file.getvalue()
+
+
+def test_memory_does_not_grow_with_the_recording(project, run):
+    """Of scores, samples and clips: what an eightfold length adds is less than its samples alone would take."""
+    peaks = []
+    run.tag(encode(project / "warm.wav", tone(1.0, 8000, 1), 8000))
+    run.network.streams, run.network.timeline = cheap(run)
+    for seconds in (120, 960):
+        soundfile.write("long.wav", np.random.default_rng(0).normal(0, 0.1, seconds * 8000).astype("f4"), 8000)
+        tracemalloc.start()
+        assert run.tag("long.wav", events=True, threshold=0.4)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 20e6 < 840 * 32000 * 4, peaks
+
+
+def cheap(run):
+    """A network's answers of half, without the network."""
+    with torch.inference_mode():
+        streams, timeline = run.network.timeline(torch.zeros(1, 320000))
+
+    def expand(parts, many):
+        return type(parts)(*(None if one is None else one.expand(many, *one.shape[1:]) for one in parts))
+
+    return (
+        lambda waveform, _: expand(streams, len(waveform)),
+        lambda waveform, _: (expand(streams, len(waveform)), expand(timeline, len(waveform))),
+    )
+
+
+WRONG = [
+    ({"hop": 0}, "hop: expected a number from 0.1 to 10 s"), ({"hop": 11}, "found 11"), ({"hop": float("nan")}, "hop: "),
+    ({"hop": "5"}, "hop: expected a number"), ({"threshold": 2}, "threshold: expected a number from 0 to 1, found 2"),
+    ({"median": 1.0}, "median: of events alone"), ({"hysteresis": 0.5}, "hysteresis: of events alone"),
+    ({"events": True, "top": 3}, "top: of clips alone"), ({"events": 1}, "events: expected true or false, found 1"),
+    ({"calibrated": True, "threshold": 0.5}, "threshold: with calibrated, each class has its own"),
+    ({"top": 1.5}, "top: expected a whole number, found 1.5"),
+    ({"calibrated": True}, "thresholds.json: no such file; no thresholds were calibrated; `glat calibrate .*run` makes"),
+]  # fmt: skip
+
+
+def test_an_option_that_is_none_is_one_sentence(project, run):
+    for options, told in WRONG:
+        with pytest.raises(GlatError, match=told):
+            run.plan(Options(**options))
+
+
+def test_thresholds_are_chosen_on_validation_clips_and_kept_with_the_run(project, run):
+    told = step("calibrate", "run")
+    assert "has no splits of `validate`" in told and "--split" in told and not Path("run/thresholds.json").exists()
+    settings_ = {"splits": {"train": 24, "eval": 12}, "shard_size": 12, "classes": 16, "source": {"classes": None}}
+    known = ["--set", f"datasets.mini={json.dumps(settings_)}"]
+    done = CliRunner().invoke(cli.app, [*known, "calibrate", "run", "--split", "eval"])
+    assert done.exit_code == 0 and "the run is evaluated on these clips" in done.output
+    content = json.loads(Path("run/thresholds.json").read_text())
+    assert (content["role"], content["splits"], content["clips"], content["aim"]) == ("evaluation", ["eval"], 12, "F1")
+    read = run.thresholds()
+    packs = calibrating.Packs([f"data/mini/packs/eval/{i:03d}.h5" for i in range(1)])
+    target = packs.labels.dense(np.arange(12)).astype(bool)
+    with torch.inference_mode():
+        scores = run.network.streams(torch.from_numpy(packs.read(range(12)))).fused.numpy()
+    expected = thresholds.choose(target, scores).threshold
+    np.testing.assert_allclose(read.tags, np.where(np.isnan(expected), 0.5, expected), atol=1e-4)
+    assert read.lacking == (~target.any(0)).sum() and read.median == 0.5
+    # An event of a class is where the highest score over time reaches the class's own threshold.
+    soundfile.write("x.wav", packs.read([0])[0], 32000, "FLOAT")
+    found = run.tag("x.wav", events=True, calibrated=True)
+    time = run.scores("x.wav")
+    highest = median_filter(time.scores, (odd_frames(0.5, time.frame), 1), mode="nearest").max(0)
+    assert {one.label for one in found} == {run.labels[i] for i in np.flatnonzero(highest >= read.events)}
+    assert {one.label for one in run.tag("x.wav", calibrated=True)} == {
+        run.labels[i] for i in np.flatnonzero(run(packs.read([0]))[0] >= read.tags)
+    }
+    with pytest.raises(GlatError, match="median: 1 s, but the thresholds were calibrated with 0.5 s"):
+        run.plan(Options(events=True, calibrated=True, median=1.0))
+    Path("run/thresholds.json").write_text("{}")
+    with pytest.raises(GlatError, match=r"run/thresholds.json: damaged; `glat calibrate run` makes it anew"):
+        tagging.load("run").plan(Options(calibrated=True))
+    content["checkpoint"] = "another"
+    Path("run/thresholds.json").write_text(json.dumps(content))
+    assert "calibrated for another network" in str(tag("x.wav", "--calibrated").exception)
