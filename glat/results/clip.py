@@ -67,6 +67,7 @@ def write(clip: Clip, path: Path) -> None:
 
 def read(path: Path) -> Clip:
     found: dict[str, Any] = json.loads(path.read_text())
+    found |= {name: found[name] and tuple(found[name]) for name in ("time", "lanes")}
     found["windows"] = [Span(*one) for one in found["windows"]]
     found["spans"] = {heading: [Span(*one) for one in spans] for heading, spans in found["spans"].items()}
     return Clip(**found | {"rows": [Row(*row) for row in found["rows"]]})

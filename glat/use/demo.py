@@ -18,7 +18,9 @@ import json
 import logging
 import secrets
 import shutil
+import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
@@ -45,7 +47,7 @@ from ..results import clip as pages
 from ..results.page import part, render
 from .recording import Course, Listener, decode
 
-KEPT = 4  # sounds
+KEPT = 2  # sounds; an hour at 32 kHz takes half a gigabyte of disk
 LONGEST_NAME = 200  # characters of a file's name that are shown
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'; form-action 'none'; base-uri 'none'",
@@ -98,7 +100,7 @@ class Sound(NamedTuple):
 
     folder: Path
     name: str
-    samples: dict[int, np.ndarray]  # (samples,) int16 on disk, by rate
+    samples: dict[int, np.ndarray]  # (samples,) float32 on disk, by rate
     courses: list[Course]
 
 
@@ -125,7 +127,7 @@ class Demo:
             "titles": [listener.title for listener in self.listeners],
             "most": self.limits.bytes,
             "refusal": self._too_big(),
-            "hours": self.limits.seconds / 3600,
+            "minutes": self.limits.seconds / 60,
         }
         return HTMLResponse(render("use/demo.html.j2", ["use/demo.js.j2"], True, **values), headers=HEADERS)
 
@@ -154,6 +156,8 @@ class Demo:
             return answer
         except ClientDisconnect:
             return _refuse("broken off", 400)
+        except OSError as error:
+            return _refuse(f"cannot be kept here: {error.strerror}", 507)
         finally:
             if answer is None:
                 end()
@@ -180,7 +184,7 @@ class Demo:
         try:
             async for line in iterate_in_threadpool(work):
                 yield json.dumps(line) + "\n"
-        except GlatError as error:
+        except (GlatError, OSError) as error:
             yield json.dumps({"error": f"{name}: {error}"}) + "\n"
         except Exception as error:  # whoever waits is told, and the page lives on
             tell(f"glat: {name}: {error!r}", logging.ERROR, error)
@@ -196,7 +200,7 @@ class Demo:
                     notes.append(found)
                 else:
                     yield {"what": f"read {found:.0f} s"}
-            sound.samples[rate] = np.memmap(raw, np.int16, "r")
+            sound.samples[rate] = np.memmap(raw, np.float32, "r")
         sent.unlink()
         seconds = max(len(samples) / rate for rate, samples in sound.samples.items())
         for number, listener in enumerate(self.listeners):
@@ -209,13 +213,18 @@ class Demo:
         self.sounds[key] = sound
         for old in list(self.sounds)[:-KEPT]:
             shutil.rmtree(self.sounds.pop(old).folder, ignore_errors=True)
-        courses = []
+        courses: list[pages.Clip] = []
         if any(len(course.scores) > 1 for course in sound.courses):  # of a single clip, the clip shows it all
             with self.pen:
                 for listener, course in zip(self.listeners, sound.courses, strict=True):
-                    of = listener.show_course(course, seconds, f"sound/{key}", sound.name)
-                    courses.append(pages.show(of))
-        html = part("use/demo.answer.html.j2", courses=courses, notes=list(dict.fromkeys(notes)), key=key)
+                    how = (seconds, f"sound/{key}", sound.name, _colours(courses))
+                    courses.append(listener.show_course(course, *how))
+        html = part(
+            "use/demo.answer.html.j2",
+            courses=[pages.show(one) for one in courses],
+            notes=list(dict.fromkeys(notes)),
+            key=key,
+        )
         yield {"key": key, "seconds": seconds, "html": html}
 
     async def sound(self, request: Request) -> Response:
@@ -237,9 +246,16 @@ class Demo:
         return HTMLResponse(await run_in_threadpool(self._clips, sound, at), headers=HEADERS)
 
     def _clips(self, sound: Sound, at: float) -> str:
+        shown: list[pages.Clip] = []
         with self.pen:
-            shown = [one.show_clip(sound.samples[one.rate], at, sound.name) for one in self.listeners]
+            for listener in self.listeners:
+                shown.append(listener.show_clip(sound.samples[listener.rate], at, sound.name, _colours(shown)))
         return "".join(map(pages.show, shown))
+
+
+def _colours(shown: list[pages.Clip]) -> dict[str, str]:
+    """Of the classes in the drawings beside which another one stands."""
+    return {row.label: row.colour for clip in shown for row in clip.rows}
 
 
 def _refuse(why: str, status: int) -> Response:
@@ -276,5 +292,6 @@ def serve(listeners: list[Listener], host: str, port: int, limits: Limits) -> No
         tell(f"glat demo: http://{shown}:{listening.getsockname()[1]} (end it with Ctrl-C)")
         app = Demo(listeners, Path(folder), limits).app(host.lower())
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws="none")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the sounds would be left
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])

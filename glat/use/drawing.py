@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from librosa.display import specshow
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from ..results import text
 from ..results.plots import COLOURS, STYLE, figure, foot
@@ -19,6 +20,7 @@ from .hearing import Heard
 
 WIDTH, LANE = 5.0, 0.22  # inches of the drawing for a page, whose text can be read on a phone, and of one window in it
 DOTS = 110  # an inch, of the log-mel in it
+LONGEST = 20  # characters of a class's name beside the axis of time
 GREY = "#888888"  # of what belongs to no class that is shown
 
 
@@ -95,7 +97,8 @@ def draw_strip(heard: Heard, names: list[str], colour: dict[int, str], truth: pd
             axes["windows"].barh(range(count), heard.lengths, left=heard.windows, color=shades, height=0.8)
         _activations(axes["activations"], heard, colour)
         if truth is not None and events:
-            _events(axes["events"], truth, names, colour)
+            short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
+            _events(axes["events"], truth, short, colour)
             axes["events"].set_title("true events", loc="left", fontsize=9)
         return _strip(fig, axes, heard.seconds, count)
 
@@ -145,15 +148,25 @@ def _strip(fig: Figure, axes: dict[str, Any], seconds: float, lanes: int) -> Str
     file = io.StringIO()
     fig.savefig(file, format="svg", metadata={"Date": None}, dpi=DOTS)
     first, last = (fig.axes[i].get_position() for i in (0, -1))  # as the layout has just put them
-    time = Box(first.x0, 1 - first.y1, first.width, first.y1 - last.y0)
     place = axes["windows"].get_position() if lanes else None
-    return Strip(file.getvalue(), time, Box(place.x0, 1 - place.y1, place.width, place.height) if place else None)
+    return Strip(file.getvalue(), _box(first, last), _box(place, place) if place else None)
+
+
+def _box(upper: Bbox, lower: Bbox) -> Box:
+    return Box(*map(float, (upper.x0, 1 - upper.y1, upper.width, upper.y1 - lower.y0)))
 
 
 def shown_classes(heard: Heard, weak: list[int] | None = None) -> list[int]:
     """The classes that a clip is shown with, one for each colour: windows', the clip's labels, the highest."""
     chosen, best = heard.classes[heard.classes >= 0].tolist(), (-heard.streams["fused"]).argsort()[:5].tolist()
     return list(dict.fromkeys([*chosen, *(weak or []), *best]))[: len(COLOURS)]
+
+
+def colours(top: list[int], names: list[str], known: dict[str, str]) -> dict[int, str]:
+    """A colour for each of up to eight classes: where its name is `known`, that one, beside another network's drawing."""
+    kept = {c: known[names[c]] for c in top if names[c] in known}
+    free = iter([one for one in COLOURS if one not in kept.values()])
+    return {c: kept.get(c) or next(free) for c in top}
 
 
 def _logmel(ax: Any, heard: Heard) -> None:

@@ -9,9 +9,8 @@ import pandas as pd
 
 from ..data.audio.encoding import opus_url
 from ..results.clip import Clip, Row, Span
-from ..results.plots import COLOURS
 from ..training import convergence
-from .drawing import GREY, draw_strip, shown_classes
+from .drawing import GREY, colours, draw_strip, shown_classes
 from .hearing import Heard
 
 NOT_CONVERGED = f"{convergence.MARK} The training had not converged at its end, or its curve can't tell."
@@ -31,10 +30,12 @@ def clip(
     title: str,
     truth: pd.DataFrame | None = None,
     weak: list[int] | None = None,
+    known: dict[str, str] | None = None,
 ) -> Clip:
-    """What `hear` heard in a waveform, (samples,) float32 at `rate`, to be shown; the rest as in `drawing.draw`."""
+    """What `hear` heard in a waveform, (samples,) float32 at `rate`, to be shown; known: as in
+    `drawing.colours`; the rest as in `drawing.draw`."""
     top = shown_classes(heard, weak)
-    colour = {c: COLOURS[i] for i, c in enumerate(top)}
+    colour = colours(top, names, known or {})
     strip = draw_strip(heard, names, colour, truth)
     found = zip(heard.windows.tolist(), heard.lengths.tolist(), heard.classes.tolist(), strict=True)
     events = [] if truth is None else truth.itertuples(index=False)

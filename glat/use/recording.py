@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from ..config import experiments
-from ..data.audio.clips import AudioError, Limits, to_int16
+from ..data.audio.clips import AudioError, Limits
 from ..data.audio.encoding import OpusWriter
 from ..data.kinds import Kind
 from ..data.randomness import clip_generators
 from ..results.clip import Clip, Row, Span
-from ..results.plots import COLOURS
 from ..training import convergence
-from .drawing import draw_course
+from .drawing import colours, draw_course
 from .hearing import hear
 from .listening import clip, picture_url
 from .tagging import BATCH, RunTagger, stream
@@ -31,7 +30,7 @@ DAMAGE = (Kind.DAMAGED, Kind.TRUNCATED)  # what was decoded before it is heard
 
 
 def decode(source: Path, rate: int, limits: Limits, samples: Path, sound: Path) -> Iterator[float | str]:
-    """Decode a file to mono int16 at `rate` in the file `samples`, and to Opus in `sound`, in memory that does not grow.
+    """Decode a file to mono float32 at `rate` in the file `samples`, and to Opus in `sound`, in memory that does not grow.
 
     Yields the seconds that are done; and a sentence where the file is damaged from some place on.
 
@@ -42,7 +41,7 @@ def decode(source: Path, rate: int, limits: Limits, samples: Path, sound: Path) 
     with samples.open("wb") as raw, OpusWriter(sound, rate) as opus:
         try:
             for piece in stream(source, rate, limits=limits):
-                raw.write(to_int16(piece, len(piece)).tobytes())
+                raw.write(piece.astype(np.float32).tobytes())
                 opus.write(piece)
                 done += len(piece)
                 yield done / rate
@@ -62,7 +61,7 @@ class Course(NamedTuple):
 
 
 class Listener:
-    """A network that hears recordings, given as (samples,) int16 at its rate, perhaps on disk; `name` is the file's."""
+    """A network that hears recordings, given as (samples,) float32 at its rate, perhaps on disk; `name` is the file's."""
 
     def __init__(self, tagger: RunTagger, folder: Path):
         self.tagger, self.rate, self.seconds = tagger, tagger.sample_rate, tagger.seconds
@@ -73,7 +72,7 @@ class Listener:
     def _clip(self, samples: np.ndarray, number: int) -> np.ndarray:
         """(length,) float32, zero-padded at the recording's end."""
         part = samples[number * self.length : (number + 1) * self.length]
-        return np.pad(part, (0, self.length - len(part))).astype(np.float32) * np.float32(2**-15)
+        return np.pad(part, (0, self.length - len(part)))
 
     def _draws(self, name: str, numbers: list[int]) -> list[torch.Generator]:
         """Random windows are those that `glat tag` hears."""
@@ -107,20 +106,21 @@ class Listener:
             yield min((numbers[-1] + 1) * self.length, len(samples)) / self.rate
         yield Course(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
-    def show_course(self, course: Course, seconds: float, sound: str, title: str) -> Clip:
-        """All of a recording of `seconds`; sound: its address."""
-        names, highest = self.tagger.labels, course.bins.max(0)  # (L,)
+    def show_course(self, course: Course, seconds: float, sound: str, title: str, known: dict[str, str]) -> Clip:
+        """All of a recording of `seconds`; sound: its address; known: the colours of classes that have one."""
+        names, step = self.tagger.labels, self.seconds * len(course.scores) / len(course.bins)
+        bins = course.bins[: math.ceil(seconds / step)]  # what lies behind is the last clip's padding
+        highest = bins.max(0)  # (L,)
         top = (-highest).argsort(kind="stable")[:TOP].tolist()
-        colour = {c: COLOURS[i] for i, c in enumerate(top)}
-        bin_seconds = self.seconds * len(course.scores) / len(course.bins)
+        colour = colours(top, names, known)
         moments = []
         for c in top:
-            at = (int(course.bins[:, c].argmax()) + 0.5) * bin_seconds
+            at = (int(bins[:, c].argmax()) + 0.5) * step
             moments.append(Span(max(0.0, at - AROUND), min(at + AROUND, seconds), names[c], colour[c]))
         network = self.tagger.network.network
         lengths = np.repeat(getattr(network, "taus", ()), getattr(network, "n", 0))  # (K,)
         heard = {"windows": course.windows, "lengths": lengths, "classes": course.classes}
-        strip = draw_course(course.bins[:, top], bin_seconds, seconds, colour, **heard)
+        strip = draw_course(bins[:, top], step, seconds, colour, **heard)
         rows = [
             Row(
                 names[c],
@@ -143,11 +143,11 @@ class Listener:
             notes=[],
         )
 
-    def show_clip(self, samples: np.ndarray, at: float, name: str) -> Clip:
-        """The clip that holds the second `at` of a recording."""
+    def show_clip(self, samples: np.ndarray, at: float, name: str, known: dict[str, str]) -> Clip:
+        """The clip that holds the second `at` of a recording; known: the colours of classes that have one."""
         number = min(max(0, int(at // self.seconds)), math.ceil(len(samples) / self.length) - 1)
         waveform, start = self._clip(samples, number), number * self.seconds
         heard = hear(self.tagger.network, waveform, draw=self._draws(name, [number]))
         end = min(start + self.seconds, len(samples) / self.rate)
         title = f"{self.title}: {name}, {start:g} to {end:g} s"
-        return clip(heard, waveform, self.rate, self.tagger.labels, title=title)
+        return clip(heard, waveform, self.rate, self.tagger.labels, title=title, known=known)
