@@ -125,7 +125,11 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
         assert (project / name).stat().st_size > 10_000
     page = (project / "b.html").read_text()
     assert len(page) < 400_000 and page.count("data:audio/webm;base64,") == 1 and "tone.wav" in page
-    assert set(re.findall(r'(?:src|href)="([a-z]+:[a-z/+]*)', page)) == {"data:", "data:audio/webm", "data:image/svg+xml"}
+    assert set(re.findall(r'(?:src|href)="([a-z]+:[a-z/+]*)', page)) == {
+        "data:",
+        "data:audio/webm",
+        "data:image/svg+xml",
+    }
     picture = (project / "a.svg").read_text()
     assert f"CNN10 + GL-AT † (cnn10-glat-s0): {clip}" in picture  # untrained, so nothing says that it converged
     assert "Open marks and †" in picture
