@@ -103,10 +103,10 @@ def test_a_person_drops_a_long_sound_sees_both_networks_and_hears_windows_and_th
             assert browser.run("document.documentElement.scrollWidth") <= width
         # The browser's microphone, which beeps.
         browser.click("#record")
-        browser.wait("what.textContent === 'Recording: 1 s'")
+        browser.wait("what.textContent === 'Recording: 2 s'")
         browser.click("#record")
         browser.wait("what.textContent.startsWith('recording: ') && busy === false")
-        assert 0.5 < float(browser.run("what.textContent").split()[1]) < 5
+        assert 0.3 < float(browser.run("what.textContent").split()[1]) < 10
         assert browser.run("document.querySelectorAll('.courses').length") == 0  # a single clip shows it all
         # What is too large is refused in a sentence, before it is sent.
         large = tmp_path / "large.wav"
