@@ -1,6 +1,7 @@
 """`glat explain`: the picture shows what the network computed."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_a_file_whose_name_is_not_utf_8_is_pictured_with_the_windows_it_is_tagge
     monkeypatch.setattr(explain, "draw", drawn)
     write_run(checkpoints.load(checkpoint)[1], project / "run/config.yaml")
     told = CliRunner().invoke(cli.app, ["explain", "run", sound, "--out", Path(sound).stem], catch_exceptions=False)
-    assert told.stdout_bytes == b"caf\xe9.svg\ncaf\xe9.png\n"
+    assert told.stdout_bytes == b"caf\xe9.svg\ncaf\xe9.png\ncaf\xe9.html\n"
     assert len(windows["tag"]) == 1 and windows["tag"] == windows["explain"]
     assert "caf\\udce9.wav" in Path(sound).with_suffix(".svg").read_text()
 
@@ -123,8 +124,15 @@ def test_a_packed_clip_and_an_audio_file_are_drawn(project, params):
     explain.explain(checkpoint, clip, project / "a", packs=packs, strong=NONE)
     sound = str(encode(project / "tone.wav", tone(4.0)))
     explain.explain(checkpoint, sound, project / "b", packs=packs, strong=NONE)
-    for name in ("a.svg", "a.png", "b.svg", "b.png"):
+    for name in ("a.svg", "a.png", "a.html", "b.svg", "b.png", "b.html"):
         assert (project / name).stat().st_size > 10_000
+    page = (project / "b.html").read_text()
+    assert len(page) < 400_000 and page.count("data:audio/webm;base64,") == 1 and "tone.wav" in page
+    assert set(re.findall(r'(?:src|href)="([a-z]+:[a-z/+]*)', page)) == {
+        "data:",
+        "data:audio/webm",
+        "data:image/svg+xml",
+    }
     picture = (project / "a.svg").read_text()
     assert f"CNN10 + GL-AT † (cnn10-glat-s0): {clip}" in picture  # untrained, so nothing says that it converged
     assert "Open marks and †" in picture

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..config import settings
 from ..lib import layout
 from ..lib.errors import GlatError, tell
 from .app import Threads, app, invocation, let_names_out, load_params
@@ -23,7 +24,7 @@ def explain(
         Path | None, typer.Option(help="Where to draw, without a suffix; the default is explain/<clip> in the run.")
     ] = None,
 ) -> None:
-    """Picture one clip: log-mel, activations, windows, scores of both streams, and the true events where known."""
+    """Picture one clip, and write a page to listen with: log-mel, activations, windows, scores of both streams, true events."""
     from ..config.runs import missing_hint, read_run
     from ..use import explain as explaining
     from ..use.tagging import evaluation_seed
@@ -45,7 +46,30 @@ def explain(
         }
         explaining.explain(run / "checkpoint.pt", clip, out, packs=packs, strong=strong, **how)
     let_names_out()
-    print(f"{out}.svg\n{out}.png")
+    print(f"{out}.svg\n{out}.png\n{out}.html")
+
+
+@app.command()
+def demo(
+    runs: Annotated[list[Path], typer.Argument(help="A run's folder, or two, to be shown side by side.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; anything but 127.0.0.1 lets others in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8642,
+) -> None:
+    """Open a page on which sounds are dropped or recorded, tagged, seen over time, and heard."""
+    from ..data.audio.clips import Limits
+    from ..use import demo as page, tagging
+    from ..use.recording import Listener
+
+    if len(runs) > 2:
+        raise GlatError(f"{len(runs)} runs; give one, or two to see them side by side")
+    listeners = [Listener(tagging.load(run), run.parent if run.is_file() else run) for run in runs]
+    known = load_params() if invocation["path"].exists() or invocation["overrides"] else None
+    limits = Limits(**(known.audio.limits if known else settings.Limits()).model_dump())
+    if not page.is_local(host):
+        limits = page.limits_of_others(known.tracking.served if known else settings.Served())
+    page.serve(listeners, host, port, limits)
 
 
 class Until(StrEnum):

@@ -18,7 +18,7 @@ from ..lib.files import remove, whole
 from ..lib.provenance import commit
 from ..scoring.manifest import DIGITS
 from ..training import convergence
-from . import text
+from . import clip, text
 from .measured import missing_reason, read_curve, read_metrics
 from .page import image, render
 from .published import FIG2
@@ -50,7 +50,7 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
         if absent:
             why = f"runs are missing: {', '.join(lost)}" if lost else f"{', '.join(absent)} does not exist"
             return {"title": title, "text": f"Not made: {why}.", "content": []}
-        content = [table(place / name) if name.endswith(".md") else image(place / name, alt) for name, alt in names]
+        content = [_content(place / name, alt) for name, alt in names]
         return {"title": title, "text": text, "content": content}
 
     yield part("Table 1", ["table1"], [("table1.md", "")])
@@ -64,13 +64,22 @@ def sections(params: Params, folder: Path, missing: dict[str, str]) -> Iterator[
     names = [("localisation.md", ""), ("localisation.svg", "Share of windows that hit")]
     names += [("detection.svg", "When each sound is heard"), ("durations.svg", "AP gain")]
     yield part("Where it listens", ["localisation"], names)
-    clips = [(f"clips/{path.name}", path.stem) for path in sorted((folder / "clips").glob("*.png"))]
+    clips = [(f"clips/{path.name}", "") for path in sorted((folder / "clips").glob("*.json"))]
     network, notes = _pictured_network(experiments.table2(params)[-1].runs[0], missing)
     origin = "Evaluation clips drawn at random (evaluation.seed), whatever a network makes of them."
     yield part(f"Clips: {network}", ["table2"], clips, " ".join([origin, *notes]))
     names = [(f"training_{of}.svg", f"Loss of the runs of {of}") for of in ("table1", "fig2", "controls")]
     what = "The loss of every run of Table 1, of Fig. 2 and of the controls."
     yield part("Training", ["training_curves"], names, what)
+
+
+def _content(path: Path, alt: str) -> Markup:
+    match path.suffix:
+        case ".md":
+            return table(path)
+        case ".json":
+            return clip.show(clip.read(path))
+    return image(path, alt)
 
 
 def _pictured_network(run: Run, missing: dict[str, str]) -> tuple[str, list[str]]:
@@ -139,6 +148,7 @@ def write(params: Params, folder: Path, partial: bool = False) -> None:
     rows = run_rows(there)
     page = render(
         "results/report.html.j2",
+        [clip.SCRIPT],
         dataset=params.dataset,
         seeds=params.seeds,
         missing=missing,

@@ -1,0 +1,154 @@
+"""A recording of any length through a network, as a person looks at it: scores over time, windows, and what is where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..config.systems import title
+from ..data.audio.clips import AudioError, Limits
+from ..data.audio.encoding import OpusWriter
+from ..data.kinds import Kind
+from ..data.randomness import clip_generators
+from ..results.clip import Clip, Row, Span
+from ..training import convergence
+from .drawing import colours, draw_course
+from .hearing import BATCH, stream
+from .listening import clip, picture_url
+from .one_clip import hear
+from .tagging import RunTagger
+
+BINS = 600  # points of time that a whole recording is drawn with, or one a clip where there are more clips
+TOP = 6  # classes that it is drawn with
+AROUND = 1.0  # seconds that are played before and after the moment where a class scores highest
+DAMAGE = (Kind.DAMAGED, Kind.TRUNCATED)  # what was decoded before it is heard
+
+
+def decode(source: Path, rate: int, limits: Limits, samples: Path, sound: Path) -> Iterator[float | str]:
+    """Decode a file to mono float32 at `rate` in the file `samples`, and to Opus in `sound`, in memory that does not grow.
+
+    Yields the seconds that are done; and a sentence where the file is damaged from some place on.
+
+    Raises:
+        AudioError: it gives no audio, or more than `limits` allow.
+    """
+    done = 0
+    with samples.open("wb") as raw, OpusWriter(sound, rate) as opus:
+        try:
+            for piece in stream(source, rate, limits=limits):
+                raw.write(piece.astype(np.float32).tobytes())
+                opus.write(piece)
+                done += len(piece)
+                yield done / rate
+        except AudioError as error:
+            if error.kind not in DAMAGE or not done:
+                raise
+            yield f"Heard up to {done / rate:.1f} s: {error}."
+
+
+class Course(NamedTuple):
+    """What a network heard in a recording, clip by clip. Times are in seconds of the recording."""
+
+    scores: np.ndarray  # (C, L) float32, of the clips
+    bins: np.ndarray  # (C * k, L) float16: the highest score of each of k parts of every clip
+    windows: np.ndarray  # (C, K) starts; K = 0 without GL-AT
+    classes: np.ndarray  # (C, K), -1 where a window was chosen for none
+
+
+class Listener:
+    """A network that hears recordings, given as (samples,) float32 at its rate, perhaps on disk; `name` is the file's."""
+
+    def __init__(self, tagger: RunTagger, folder: Path):
+        self.tagger, self.rate, self.seconds = tagger, tagger.sample_rate, tagger.seconds
+        self.length = round(self.rate * self.seconds)
+        network = convergence.name(title(tagger.run), convergence.found(tagger.run, folder))
+        self.title = f"{network} ({tagger.run.name})"
+
+    def _clip(self, samples: np.ndarray, number: int) -> np.ndarray:
+        """(length,) float32, zero-padded at the recording's end."""
+        part = samples[number * self.length : (number + 1) * self.length]
+        return np.pad(part, (0, self.length - len(part)))
+
+    def _draws(self, name: str, numbers: list[int]) -> list[torch.Generator]:
+        """Random windows are those that `glat tag` hears."""
+        starts = [number * self.length / self.rate for number in numbers]
+        names = [f"{Path(name).stem}@{start:g}" if start else Path(name).stem for start in starts]
+        return clip_generators(self.tagger.seed, names)
+
+    def course(self, samples: np.ndarray, name: str) -> Iterator[float | Course]:
+        """Yields the seconds that are done, and at last the `Course`. Raises AudioError where scores are not finite."""
+        count, network = math.ceil(len(samples) / self.length), self.tagger.network
+        device, found = next(network.parameters()).device, []
+        for first in range(0, count, BATCH[device.type]):
+            numbers = list(range(first, min(first + BATCH[device.type], count)))
+            waveform = torch.from_numpy(np.stack([self._clip(samples, number) for number in numbers])).to(device)
+            with torch.inference_mode():
+                streams, over_time = network.timeline(waveform, self._draws(name, numbers))
+                parts = min(over_time.fused.shape[1], math.ceil(BINS / count))
+                bins = F.adaptive_max_pool1d(over_time.fused.float().transpose(1, 2), parts).transpose(
+                    1, 2
+                )  # (B, k, L)
+            if not streams.fused.isfinite().all():
+                raise AudioError(
+                    Kind.NOT_FINITE, f"its scores from {first * self.seconds:g} s on; try another checkpoint"
+                )
+            none = torch.zeros(len(numbers), 0)
+            windows = none if streams.windows is None else streams.windows
+            starts = torch.tensor(numbers)[:, None] * self.seconds + windows.cpu()  # (B, K)
+            chosen = none.long() if streams.classes is None else streams.classes
+            kept = (streams.fused.float(), bins.flatten(0, 1).half(), starts, chosen)
+            found.append([part.cpu().numpy() for part in kept])
+            yield min((numbers[-1] + 1) * self.length, len(samples)) / self.rate
+        yield Course(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    def show_course(self, course: Course, seconds: float, sound: str, title: str, known: dict[str, str]) -> Clip:
+        """All of a recording of `seconds`; sound: its address; known: the colours of classes that have one."""
+        names, step = self.tagger.labels, self.seconds * len(course.scores) / len(course.bins)
+        bins = course.bins[: math.ceil(seconds / step)]  # what lies behind is the last clip's padding
+        highest = bins.max(0)  # (L,)
+        top = (-highest).argsort(kind="stable")[:TOP].tolist()
+        colour = colours(top, names, known)
+        moments = []
+        for c in top:
+            at = (int(bins[:, c].argmax()) + 0.5) * step
+            moments.append(Span(max(0.0, at - AROUND), min(at + AROUND, seconds), names[c], colour[c]))
+        network = self.tagger.network.network
+        lengths = np.repeat(getattr(network, "taus", ()), getattr(network, "n", 0))  # (K,)
+        heard = {"windows": course.windows, "lengths": lengths, "classes": course.classes}
+        strip = draw_course(bins[:, top], step, seconds, colour, **heard)
+        rows = [
+            Row(
+                names[c],
+                False,
+                colour[c],
+                {"highest": float(highest[c]), "mean of clips": float(course.scores[:, c].mean())},
+            )
+            for c in top
+        ]
+        return Clip(
+            title=f"{self.title}: {title}",
+            seconds=seconds,
+            picture=picture_url(strip.svg),
+            sound=sound,
+            time=strip.time,
+            lanes=None,
+            windows=[],
+            spans={"Where each class scores highest": moments},
+            rows=rows,
+            notes=[],
+        )
+
+    def show_clip(self, samples: np.ndarray, at: float, name: str, known: dict[str, str]) -> Clip:
+        """The clip that holds the second `at` of a recording; known: the colours of classes that have one."""
+        number = min(max(0, int(at // self.seconds)), math.ceil(len(samples) / self.length) - 1)
+        waveform, start = self._clip(samples, number), number * self.seconds
+        heard = hear(self.tagger.network, waveform, draw=self._draws(name, [number]))
+        end = min(start + self.seconds, len(samples) / self.rate)
+        title = f"{self.title}: {name}, {start:g} to {end:g} s"
+        return clip(heard, waveform, self.rate, self.tagger.labels, title=title, known=known)
