@@ -23,7 +23,7 @@ from glat.config.settings import Served
 from glat.data.audio.clips import Limits
 from glat.lib.errors import GlatError
 from glat.training import checkpoints
-from glat.use import tagging
+from glat.use import hearing, tagging
 from glat.use.demo import Demo, is_local, limits_of_others, serve
 from glat.use.recording import Course, Listener
 
@@ -125,8 +125,8 @@ def test_a_real_recording_is_tagged_as_the_command_tags_it(demo):
     assert status == 200 and found["seconds"] == pytest.approx(7, abs=0.1)
     of = demo.sounds[found["key"]]
     for one, course in zip(demo.listeners, of.courses, strict=True):
-        pieces = tagging.stream(REAL, one.rate)
-        [(_, _, streams)] = tagging.clips(one.tagger.network, pieces, one.seconds, REAL.stem, one.tagger.seed)
+        pieces = hearing.stream(REAL, one.rate)
+        [(_, _, streams, _)] = hearing.clips(one.tagger.network, pieces, one.seconds, REAL.stem, one.tagger.seed)
         np.testing.assert_allclose(course.scores, streams.fused, atol=1e-5)
         if streams.windows is not None:
             np.testing.assert_allclose(course.windows, streams.windows, atol=1e-6)
@@ -137,9 +137,11 @@ def test_a_recording_of_many_clips_is_heard_clip_by_clip(demo):
     samples = rng.uniform(-0.1, 0.1, 25 * one.rate + 7).astype(np.float32)
     *progress, course = one.course(samples, "a.wav")
     assert isinstance(course, Course) and progress[-1] == pytest.approx(25, abs=0.01)
-    expected = list(tagging.clips(one.tagger.network, samples, one.seconds, "a", one.tagger.seed))
-    np.testing.assert_allclose(course.scores, np.concatenate([streams.fused for _, _, streams in expected]), atol=1e-5)
-    starts = np.concatenate([start + streams.windows.numpy() for start, _, streams in expected])
+    expected = list(hearing.clips(one.tagger.network, samples, one.seconds, "a", one.tagger.seed))
+    np.testing.assert_allclose(
+        course.scores, np.concatenate([streams.fused for _, _, streams, _ in expected]), atol=1e-5
+    )
+    starts = np.concatenate([start + streams.windows.numpy() for start, _, streams, _ in expected])
     np.testing.assert_allclose(course.windows, starts, atol=1e-5)
     assert len(course.bins) % 3 == 0 and (course.bins.max(0) >= course.bins.min(0)).all()
     shown = one.show_course(course, 25.0, "sound/a", "a.wav", {})
