@@ -185,7 +185,8 @@ def test_what_is_worth_knowing_is_told(folder, capsys):
     metadata.check(folder, "mine", 2, SPLITS)
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("train: 1 videos have several segments, -a the first; ")
-    assert told[1:] == [
+    names = "eval_strong.tsv: 2 of 4 labels are display names where ids belong, 'Ü' the first; they are read as these classes"
+    assert told[2] == names and [told[1], *told[3:]] == [
         "eval: 1 of 2 classes have no clip, 'Speech, loud' the first",
         "eval: 1 of 1 clips have strong labels",
         "eval: 1 of 4 strong labels are of none of the list's clips and are left out, '-x_0' the first",
@@ -215,7 +216,10 @@ def test_the_presets_know_where_every_list_is():
         places = load(ROOT / "params.yaml", {"dataset": name}).corpus.lists()
         assert all(place.startswith("https://storage.googleapis.com/us_audioset/") for place in places.values())
         weak = {name: place for name, place in places.items() if "strong" not in name}
-        assert {Path(place).name for place in weak.values()} == weak.keys() == places.keys() - {"eval_strong.tsv"}
+        assert {Path(place).name for place in weak.values()} == weak.keys()
+        assert {Path(place).name for name, place in places.items() if name not in weak} == {
+            f"audioset_{name}" for name in places.keys() - weak.keys()
+        }
 
 
 def test_sizes_are_compared_before_anything_is_fetched_or_replaced(folder, server, tmp_path):

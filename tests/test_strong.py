@@ -41,11 +41,11 @@ def test_labels_are_rolled_up_where_they_are_certain_or_weak_labels_say_so():
     rolled = roll_up(strong, classes, {"y": [CAT]})
     found = rolled.groupby("event")["label"].agg(list).tolist()
     assert found == [[MALE, SPEECH], [HISS], [HISS, CAT], [DOG, ANIMAL], ["/m/none"]]
-    remedy = "give ids or display names of the class list"
-    assert sentences(strong, rolled, classes) == [
-        "strong labels: 3 of 5 are rolled up: they count for 1 classes above their own on average (localisation.roll_up)",
-        f"strong labels: 1 of 5 match no class and are left out, '/m/none' the first; {remedy}",
-    ]
+    told = sentences(strong, rolled, classes)
+    assert told[0] == (
+        "strong labels: 3 of 5 are rolled up: they count for 1 classes above their own on average (localisation.roll_up)"
+    )
+    assert "1 of 5 match no class and are left out, '/m/none' the first; give ids or display names" in told[1]
 
 
 def test_a_window_for_speech_hits_a_man_who_speaks(tmp_path, monkeypatch):
@@ -94,7 +94,4 @@ def test_names_where_ids_belong_and_labels_of_no_class_are_told(tmp_path, capsys
         "1 of 2 labels are display names where ids belong, 'Dog bark' the first; they are read as these classes"
         in error
     )
-    assert (
-        "1 of 2 strong labels are of none of the classes, nor of a kind of one, and are left out, 'Bark' the first"
-        in error
-    )
+    assert "1 of 2 strong labels are of none of the classes and are left out, 'Bark' the first" in error

@@ -196,10 +196,7 @@ class Checks:
                 f"{strong['label'].iloc[0]!r}"
             )
         tell(f"{split}: {int(clips.isin(strong['clip']).sum())} of {len(clips)} clips have strong labels")
-        for column, fits, what in (
-            ("clip", of_clip, "the list's clips"),
-            ("label", of_class, "the classes, nor of a kind of one,"),
-        ):
+        for column, fits, what in (("clip", of_clip, "the list's clips"), ("label", of_class, "the classes")):
             if len(lost := strong[column][~fits]):
                 tell(
                     f"{split}: {len(lost)} of {len(strong)} strong labels are of none of {what} and are left out, "
