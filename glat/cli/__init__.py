@@ -16,7 +16,14 @@ from ..lib.logs import to_stderr
 from ..lib.redaction import hook
 from .app import app
 
-for commands in ("data", "training", "results", "use", "track"):  # each adds its own, in the order of the pipeline
+for commands in (
+    "data",
+    "training",
+    "results",
+    "use",
+    "export",
+    "track",
+):  # each adds its own, in the order of the pipeline
     import_module(f".{commands}", __name__)
 
 __all__ = ["app", "main"]

@@ -21,6 +21,7 @@ from ..lib.errors import GlatError
 from ..models.tagger import Tagger
 from ..models.twostream import Streams
 from ..training import checkpoints
+from . import hub_folder
 
 LOUDEST = 100.0  # samples relative to full scale, which float files may pass; more is no sound in [-1, 1]
 BATCH = 8  # clips that a network gets at once
@@ -198,15 +199,19 @@ class RunTagger:
 
 
 def load(run: str | Path, device: str | None = None) -> RunTagger:
-    """The trained network of a run's folder, or of its checkpoint.pt, on a device of torch's (None: a GPU if there is one).
+    """The trained network of a run's folder, or of its checkpoint.pt, or what `glat export --hub` made of one: that folder, or
+    its name on the Hugging Face Hub, OWNER/NAME[@REVISION]. device: of torch's (None: a GPU if there is one).
     Raises GlatError if it can't be read."""
     path = Path(run)
     path = path.parent if path.name == "config.yaml" else path
-    checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
-    network, trained, classes = checkpoints.load(checkpoint)
+    if (folder := hub_folder.find(run)) is not None:
+        found, seed = hub_folder.load(folder)
+    else:
+        checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
+        found, seed = checkpoints.restore(checkpoint), evaluation_seed(checkpoint.parent)
     hardware.use_tf32(False)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return RunTagger(network.to(device), trained, classes, evaluation_seed(checkpoint.parent))
+    return RunTagger(found.tagger.to(device), found.run, found.classes, seed)
 
 
 def tag(checkpoint: Path, files: list[Path], top: int = 5, limits: Limits = UNLIMITED) -> Iterator[Tag | Failure]:
