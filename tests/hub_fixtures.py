@@ -84,7 +84,8 @@ class Answers(Handler):
 
 
 class Front(Answers):
-    """/api/datasets/<repository>/revision/<revision> and /datasets/<repository>/resolve/<revision>/<path>."""
+    """/api/datasets/<repository>/revision/<revision> and /datasets/<repository>/resolve/<revision>/<path>; of models, /api/models/
+    with or without the revision, and /<repository>/resolve/."""
 
     def do_GET(self):
         hub: Hub = self.server
@@ -93,6 +94,10 @@ class Front(Answers):
             return self.list("/".join(parts[2:4]), "/".join(parts[5:]))
         if parts[0] == "datasets" and parts[3:4] == ["resolve"]:
             return self.resolve(hub, "/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+        if parts[:2] == ["api", "models"]:
+            return self.list("/".join(parts[2:4]), "/".join(parts[5:]) or "main")
+        if parts[2:3] == ["resolve"]:
+            return self.resolve(hub, "/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         return self.fail(404, "EntryNotFound")
 
     def list(self, repository: str, revision: str) -> None:

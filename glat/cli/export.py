@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..lib import layout
 from ..lib.errors import GlatError
 from .app import Threads, app, inside, invocation, load_params
 
@@ -49,11 +48,11 @@ def export(
     threads: Threads = 0,
 ) -> None:
     """Write a trained run as an ONNX file, checked against PyTorch, or as a folder for the Hugging Face Hub."""
-    from ..use import hub_folder, onnx_export, onnx_file
     from ..training import checkpoints
+    from ..use import hub_folder, onnx_export, onnx_file
 
     if not LICENCE.fullmatch(license_):
-        raise GlatError(f"--license {license_}: expected a name as the hub has it, as in cc-by-4.0, mit or unknown")
+        raise GlatError(f"--license {license_!r}: expected a name as the hub has it, as in cc-by-4.0, mit or unknown")
     if hub:
         hub_folder.check_place(hub)
     if onnx or not hub:
@@ -67,7 +66,7 @@ def export(
         out = onnx or folder / "export" / f"{found.run.name}.onnx"
         if out.is_dir():
             raise GlatError(f"--onnx {out}: a folder; give the name of a file in it, as in {out / found.run.name}.onnx")
-        how = {
+        how: dict[str, Any] = {
             "precision": precision.value,
             "opset": opset,
             "dynamic": dynamic,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .backbone import Backbone
+from .frontend import FrontEnd
 from .tagger import Tagger
 from .twostream import TwoStream
 
@@ -23,7 +25,8 @@ class Portable(nn.Module):
         super().__init__()
         if isinstance(tagger.network, TwoStream) and tagger.network.selection == "random":
             raise ValueError("its windows are random: no other runtime would draw the same; choose another selection")
-        self.front_end, self.network = tagger.front_end, tagger.network
+        self.front_end: FrontEnd = tagger.front_end
+        self.network: Backbone | TwoStream = tagger.network
 
     @property
     def outputs(self) -> tuple[str, ...]:

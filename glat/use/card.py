@@ -51,7 +51,7 @@ def card(checkpoint: Checkpoint, metrics: dict[str, Any] | None, folder: Path, l
         "thresholds": (folder / THRESHOLDS).exists(),
     }
     loader = FileSystemLoader(Path(__file__).parent)
-    pages = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    pages = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     pages.filters["escaped"] = markdown
     return pages.get_template("card.md.j2").render(facts)
 

@@ -19,9 +19,9 @@ from ..lib.errors import GlatError, brief, tell
 from ..lib.files import whole
 from ..lib.hub import COMMIT, TIMEOUT
 from ..lib.layout import CHECKPOINT
+from ..models.registry import LIBRARIES
 from ..training import checkpoints
 from ..training.checkpoints import VERSION, Checkpoint
-from ..models.registry import LIBRARIES
 from .card import THRESHOLDS, card, evaluation
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -164,8 +164,8 @@ def _fetch(repository: str, revision: str | None) -> Path:
         told = f"HTTP {error.response.status_code}; try again later"
     except (errors.OfflineModeIsEnabled, errors.HTTPError, OSError) as error:
         try:
-            how = {"revision": revision, "allow_patterns": list(FETCHED), "local_files_only": True}
-            return Path(snapshot_download(repository, **how))
+            kept = snapshot_download(repository, revision=revision, allow_patterns=list(FETCHED), local_files_only=True)
+            return Path(str(kept))
         except (errors.LocalEntryNotFoundError, OSError):
             told = f"nothing was fetched before, and it can't be reached ({brief(error) or type(error).__name__})"
     raise GlatError(f"{repository}: {where}: {told}")

@@ -149,16 +149,9 @@ def _measure(network: OnnxTagger, checkpoint: Checkpoint, folder: Path, corpus: 
             f"{folder / 'predictions.h5'}: of other clips than the evaluation packs; evaluate the run again"
         )
     only, how = np.array([places[name] for name in known["clip"]]), metrics["evaluation"]
-    found, _ = predict(  # type: ignore[arg-type]  # it has of a network what is asked of one
-        network,
-        corpus,
-        batch_size=BATCH,
-        device="cpu",
-        precision="float32",
-        seed=how["seed"],
-        only=only,
-        pool=how["pool"],
-    )
+    scoring: dict[str, Any] = {"device": "cpu", "precision": "float32", "seed": how["seed"], "pool": how["pool"]}
+    scorer: Any = network  # it has of a network what is asked of one
+    found, _ = predict(scorer, corpus, batch_size=BATCH, only=only, **scoring)
     before, after = (summary(known["target"], one["fused"]).mAP for one in (known, found))
     if not abs(after - before) <= MOVE:
         raise GlatError(

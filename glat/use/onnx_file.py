@@ -67,7 +67,7 @@ def translate(tagger: Tagger, samples: int, opset: int, *, dynamic: bool = False
         raise GlatError(f"--onnx: {error}") from None
     shapes: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)}
     if dynamic:
-        rate = portable.sample_rate
+        rate = tagger.front_end.sample_rate
         least = round(rate * (_longest_window(tagger) + 0.1))
         shapes[1] = torch.export.Dim("samples", min=least, max=round(LONGEST * rate))
     example = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
@@ -108,7 +108,7 @@ def _sort() -> Callable[..., Any]:
     from onnxscript import opset18 as op
 
     def sort(self: Any, *, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:  # noqa: ARG001
-        count = op.Gather(op.Shape(self), op.Constant(value_ints=[dim]))
+        count: Any = op.Gather(op.Shape(self), op.Constant(value_ints=[dim]))  # type: ignore[type-var]
         return op.TopK(self, count, axis=dim, largest=int(descending), sorted=1)
 
     return sort
