@@ -84,8 +84,8 @@ class Answers(Handler):
 
 
 class Front(Answers):
-    """/api/datasets/<repository>/revision/<revision> and /datasets/<repository>/resolve/<revision>/<path>; of models, /api/models/
-    with or without the revision, and /<repository>/resolve/."""
+    """/api/datasets/<repository>/revision/<revision> and /datasets/<repository>/resolve/<revision>/<path>; of models,
+    /api/models/, with or without the revision, and /<repository>/resolve/."""
 
     def do_GET(self):
         hub: Hub = self.server
@@ -111,7 +111,7 @@ class Front(Answers):
             return self.fail(404, "RepoNotFound")
         if (files := hub.files(repository, revision)) is None:
             return self.fail(404, "RevisionNotFound")
-        assert parse_qs(urlsplit(self.path).query)["blobs"]
+        assert parse_qs(urlsplit(self.path).query).get("blobs") or self.path.startswith("/api/models/")
         siblings = [sibling(path, content, path in hub.plain) for path, content in files.items()]
         found = {"id": repository, "sha": hub.refs.get(revision, revision), "siblings": siblings}
         return self.answer(200, {"Content-Type": "application/json"}, json.dumps(found).encode())
