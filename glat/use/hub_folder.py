@@ -143,7 +143,7 @@ def check_names(names: list[str], where: str) -> None:
 
 def _fetch(repository: str, revision: str | None) -> Path:
     """The snapshot of a model on the Hub, in the library's cache."""
-    from huggingface_hub import HfApi, constants, errors, snapshot_download
+    from huggingface_hub import HfApi, constants, errors, hf_hub_download, snapshot_download
 
     where = f"no run and no folder here, and at {constants.ENDPOINT}"
     try:
@@ -154,7 +154,12 @@ def _fetch(repository: str, revision: str | None) -> Path:
             raise GlatError(f"{repository}: no model of glat: it lacks {CONFIG} or {WEIGHTS}")
         if max(sizes[name] for name in FETCHED if name in sizes) > 1e9 * LIMITS.max_gigabytes:
             raise GlatError(f"{repository}: larger than the {LIMITS.max_gigabytes:g} GB that a model may have")
-        return Path(str(snapshot_download(repository, revision=revision, allow_patterns=list(FETCHED))))
+        names = [name for name in FETCHED if name in sizes]
+        # By the name of the revision, not by its commit: so the cache knows it without a network.
+        (snapshot, *others) = {Path(hf_hub_download(repository, name, revision=revision)).parent for name in names}
+        if others:
+            raise GlatError(f"{repository}: it changed while it was fetched; run again")
+        return snapshot
     except errors.RevisionNotFoundError:
         told = f"the model has no revision {revision}"
     except errors.RepositoryNotFoundError:  # a gated one, too

@@ -10,8 +10,8 @@ from conftest import ROOT
 
 from glat.models import BACKBONES, build
 from glat.use import onnx_export, onnx_file
-from glat.use.tagging import listen
 from glat.use.onnx_file import OnnxTagger, compare, translate
+from glat.use.tagging import listen
 
 SAMPLES, RATE = 160000, 32000
 RECORDINGS = sorted((ROOT.parent / "shared/esc10").rglob("*.ogg"))[::100]
