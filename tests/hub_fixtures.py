@@ -124,7 +124,7 @@ class Front(Answers):
             return self.fail(404, "EntryNotFound")
         checksum = sibling(path, content, path in hub.plain)
         tag = checksum["lfs"]["sha256"] if "lfs" in checksum else checksum["blobId"]
-        known = {"X-Repo-Commit": revision, "ETag": f'"{tag}"'}
+        known = {"X-Repo-Commit": hub.refs.get(revision, revision), "ETag": f'"{tag}"'}
         if path in hub.plain:
             return self.send_file(hub, path, content, known)
         known |= {"X-Linked-Size": len(content), "X-Linked-Etag": f'"{tag}"'}
