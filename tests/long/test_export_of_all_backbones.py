@@ -60,7 +60,7 @@ def test_every_variant_of_glat(glat, tmp_path):
     agree(tagger, tmp_path / "variant.onnx", SAMPLES)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", ["cnn10", "atsca"])  # the others: docs/export.md
 def test_clips_of_any_length(backbone, tmp_path):
     tagger = network(backbone, {"tau": 2.0})
     onnx.save(translate(tagger, SAMPLES, onnx_file.OPSETS[1], dynamic=True), tmp_path / "any.onnx")
