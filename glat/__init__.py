@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def load(run: str | Path, device: str | None = None) -> RunTagger:
-    """The trained network of a run: its folder, or its checkpoint.pt -> `glat.use.tagging.RunTagger`.
+    """The trained network of a run: its folder, or its checkpoint.pt, or what `glat export --hub` made of it: that folder, or
+    its name on the Hugging Face Hub, OWNER/NAME[@REVISION] -> `glat.use.tagging.RunTagger`.
 
     device: "cpu" or one of torch's; None: a GPU if there is one.
 

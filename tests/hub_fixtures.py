@@ -84,7 +84,8 @@ class Answers(Handler):
 
 
 class Front(Answers):
-    """/api/datasets/<repository>/revision/<revision> and /datasets/<repository>/resolve/<revision>/<path>."""
+    """/api/datasets/<repository>/revision/<revision> and /datasets/<repository>/resolve/<revision>/<path>; of models,
+    /api/models/, with or without the revision, and /<repository>/resolve/."""
 
     def do_GET(self):
         hub: Hub = self.server
@@ -93,6 +94,10 @@ class Front(Answers):
             return self.list("/".join(parts[2:4]), "/".join(parts[5:]))
         if parts[0] == "datasets" and parts[3:4] == ["resolve"]:
             return self.resolve(hub, "/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+        if parts[:2] == ["api", "models"]:
+            return self.list("/".join(parts[2:4]), "/".join(parts[5:]) or "main")
+        if parts[2:3] == ["resolve"]:
+            return self.resolve(hub, "/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         return self.fail(404, "EntryNotFound")
 
     def list(self, repository: str, revision: str) -> None:
@@ -106,7 +111,7 @@ class Front(Answers):
             return self.fail(404, "RepoNotFound")
         if (files := hub.files(repository, revision)) is None:
             return self.fail(404, "RevisionNotFound")
-        assert parse_qs(urlsplit(self.path).query)["blobs"]
+        assert parse_qs(urlsplit(self.path).query).get("blobs") or self.path.startswith("/api/models/")
         siblings = [sibling(path, content, path in hub.plain) for path, content in files.items()]
         found = {"id": repository, "sha": hub.refs.get(revision, revision), "siblings": siblings}
         return self.answer(200, {"Content-Type": "application/json"}, json.dumps(found).encode())
@@ -119,7 +124,7 @@ class Front(Answers):
             return self.fail(404, "EntryNotFound")
         checksum = sibling(path, content, path in hub.plain)
         tag = checksum["lfs"]["sha256"] if "lfs" in checksum else checksum["blobId"]
-        known = {"X-Repo-Commit": revision, "ETag": f'"{tag}"'}
+        known = {"X-Repo-Commit": hub.refs.get(revision, revision), "ETag": f'"{tag}"'}
         if path in hub.plain:
             return self.send_file(hub, path, content, known)
         known |= {"X-Linked-Size": len(content), "X-Linked-Etag": f'"{tag}"'}

@@ -8,8 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TINY
-from sed_scores_eval import collar_based, intersection_based, segment_based
-from sed_scores_eval.base_modules.scores import create_score_dataframe
 from sklearn.metrics import roc_auc_score
 
 from glat.config import experiments
@@ -26,6 +24,11 @@ from glat.scoring.frames import Clip, Frames, join
 from glat.scoring.predictions import read_predictions
 from glat.scoring.resampled import auroc, resample
 from glat.training import checkpoints
+
+pytest.importorskip("sed_scores_eval", reason="sed_scores_eval is built with a C++ compiler: uv sync --extra sed")
+
+from sed_scores_eval import collar_based, intersection_based, segment_based
+from sed_scores_eval.base_modules.scores import create_score_dataframe
 
 MIDS, FRAMES = ["a", "b", "c"], 40
 

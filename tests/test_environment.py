@@ -27,8 +27,9 @@ def versions():
 
 
 def all_of(project):
-    """What the project and its tests need, the extras, which tests train, among it."""
-    extras = [one for some in project["project"]["optional-dependencies"].values() for one in some]
+    """What the project and its tests need, the extras among it, but for `sed`, which takes a C++ compiler."""
+    found = project["project"]["optional-dependencies"].items()
+    extras = [one for extra, some in found if extra != "sed" for one in some]
     own = [one for one in project["dependency-groups"]["dev"] if not one.startswith("glat[")]
     return [*project["project"]["dependencies"], *extras, *own]
 

@@ -94,7 +94,7 @@ def test_what_is_heard_in_the_page_is_what_the_network_heard():
     """Opus of 32 kbit/s, decoded: as long, not shifted, and the same up to what Opus leaves out."""
     import base64
 
-    from glat.use.tagging import listen
+    from glat.use.hearing import listen
 
     waveform = tone(3.0, 32000, 1)[0] * 0.5
     heard = listen(base64.b64decode(listening.opus_url(waveform, 32000).partition("base64,")[2]), 32000)

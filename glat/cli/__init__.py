@@ -22,6 +22,7 @@ for commands in (
     "results",
     "use",
     "tag",
+    "export",
     "track",
 ):  # each adds its own, in the order of the pipeline
     import_module(f".{commands}", __name__)

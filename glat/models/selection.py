@@ -58,8 +58,10 @@ def suppressed_peaks(activations: Tensor, window: int, clip: int) -> Tensor:
         peak = left[:, n].max(dim=1).indices[:, None]  # (B, 1)
         peaks.append(peak)
         sample = peak * clip // frames
-        inside = (t >= peak - reach) & (t < peak + reach)  # (B, T)
-        suppressed = torch.where(sample + half >= clip, t >= last, torch.where(sample < half, t < 2 * reach, inside))
+        at_end, at_start = sample + half >= clip, sample < half
+        begin = torch.where(at_end, last, torch.where(at_start, 0, peak - reach))
+        end = torch.where(at_end, frames, torch.where(at_start, 2 * reach, peak + reach))
+        suppressed = (t >= begin) & (t < end)  # (B, T)
         left = left.masked_fill(suppressed[:, None], 0.0)
     return torch.cat(peaks, 1)
 

@@ -34,7 +34,9 @@ def lay(scores: Tensor, starts: Tensor, tau: float, seconds: float, frames: int)
     """
     width, classes = scores.shape[2:]
     middle = (torch.arange(frames, device=scores.device, dtype=starts.dtype) + 0.5) * (seconds / frames)  # (T,)
-    place = ((middle - starts[:, :, None]) / min(tau, seconds) * width).floor().long()  # (B, N, T): frame of the window
+    # (B, N, T): frame of the window. Where a window lies around a frame of the clip, the middle of that one is the boundary of
+    # two of the window's, and rounding would choose: a thousandth of one is added.
+    place = ((middle - starts[:, :, None]) / min(tau, seconds) * width + 1e-3).floor().long()
     inside = (place >= 0) & (place < width)
     index = place.clamp(0, width - 1)[..., None].expand(-1, -1, -1, classes)
     laid = (scores.gather(2, index) * inside[..., None]).amax(1)  # (B, T, L)

@@ -192,6 +192,12 @@ def restore(path: str | Path) -> Checkpoint:
         GlatError: no checkpoint of this project, of another version, or of another network than it says.
     """
     content, data = _read(path)
+    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return rebuild(content, path, digest)
+
+
+def rebuild(content: dict[str, Any], path: str | Path, digest: str) -> Checkpoint:
+    """A finished training from what was read from a file or folder `path`. Raises GlatError as `restore` does."""
     _check(content, path)
     try:
         run = parse_run(content["run"], "run.")
@@ -208,7 +214,6 @@ def restore(path: str | Path) -> Checkpoint:
         raise GlatError(f"{path}: {error}") from None
     except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
         raise GlatError(f"{path}: its run is of a network that cannot be made: {brief(error, 100)}") from None
-    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     return Checkpoint(tagger.eval(), run, content["classes"], content.get("trained"), digest, content.get("selected"))
 
 

@@ -17,7 +17,7 @@ from ..lib import hardware
 from ..lib.errors import GlatError
 from ..models.tagger import Tagger
 from ..training import checkpoints
-from . import thresholds as calibration
+from . import hub_folder, thresholds as calibration
 from .events import Hysteresis, MedianFilter, odd_frames
 from .formats import Tag
 from .hearing import End, Heard, hear, stream
@@ -263,18 +263,24 @@ class RunTagger:
 
 
 def load(run: str | Path, device: str | None = None) -> RunTagger:
-    """The trained network of a run's folder, or of its checkpoint.pt, on a device of torch's (None: a GPU if there is one).
+    """The trained network of a run's folder, or of its checkpoint.pt, or what `glat export --hub` made of one: that folder, or
+    its name on the Hugging Face Hub, OWNER/NAME[@REVISION]. device: of torch's (None: a GPU if there is one).
     Raises GlatError if it can't be read."""
     path = Path(run)
     path = path.parent if path.name == "config.yaml" else path
-    checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
-    network, trained, classes = checkpoints.load(checkpoint)
+    folder, checkpoint = hub_folder.find(run), None
+    if folder:
+        found, seed = hub_folder.load(folder)
+    else:
+        checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
+        folder = checkpoint.parent
+        found, seed = checkpoints.restore(checkpoint), evaluation_seed(folder)
     hardware.use_tf32(False)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device, memory_format=torch.channels_last)
-    mids = [one["mid"] for one in classes]
+    network = found.tagger.to(device, memory_format=torch.channels_last)
+    thresholds, mids = folder / calibration.FILE, [one["mid"] for one in found.classes]
 
     def calibrated() -> calibration.Thresholds:
-        return calibration.read(checkpoint.parent / calibration.FILE, mids, checkpoint)
+        return calibration.read(thresholds, mids, checkpoint)
 
-    return RunTagger(network, trained, classes, evaluation_seed(checkpoint.parent), calibrated)
+    return RunTagger(network, found.run, found.classes, seed, calibrated)
