@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from functools import cache
 
 import h5py
@@ -12,9 +11,10 @@ import pytest
 import soundfile
 import soxr
 import torch
+from browser import CHROMIUM, Browser
 from conftest import ROOT
 from data_fixtures import CLASSES
-from test_report_in_a_browser import CHROMIUM, FRAME, QUIET, probed
+from test_report_in_a_browser import MEASURES
 from typer.testing import CliRunner
 
 from glat import cli
@@ -358,9 +358,10 @@ def test_the_page_fits_a_phone(with_train, params, monkeypatch):
     report.write(params, root)
     page = (root / "audit.html").read_text()
     assert "<code>snakemake packs" in page
-    (root / "report.html").write_text(probed(page))
-    (root / "frame.html").write_text(FRAME.replace("{width}", "390"))
-    call = [CHROMIUM, *QUIET.split(), f"--user-data-dir={root}/browser", "--window-size=1600,1000", "--dump-dom"]
-    done = subprocess.run([*call, f"file://{root}/frame.html"], capture_output=True, text=True, check=True, timeout=300)
-    images, broken, scroll, client, fetched = map(int, re.search(r'data-probe="([\d ]+)"', done.stdout)[1].split())
-    assert images == 2 and broken == 0 and fetched == 0 and client >= 370 and scroll <= client
+    address = (root / "audit.html").as_uri()
+    with Browser(root / "browser") as browser:
+        browser.open(address)
+        browser.resize(390, 900)
+        images, broken, scroll, client, _ = browser.run(MEASURES)
+        assert images == 2 and broken == 0 and scroll <= client == 390
+        assert browser.requests == [address] and browser.faults == []

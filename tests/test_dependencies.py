@@ -25,7 +25,13 @@ OUTSIDE = ("cli", "config", "lib", "tracking")
 # How a training is started, resumed and reported, and how its curve is judged: no weight depends on it.
 AROUND_A_TRAINING = {f"training/{name}.py" for name in ("attempt", "convergence", "fit", "progress", "resume", "watch")}
 # What is done with a trained run: no result is made by it.
-WITH_A_RUN = {f"use/{name}.py" for name in ("onnx_export", "onnx_file", "pictures", "pyfunc", "served", "serving")}
+WITH_A_RUN = {
+    f"use/{name}.py"
+    for name in (
+        "calibrating", "card", "demo", "events", "formats", "hub_folder", "inputs", "onnx_export", "onnx_file", "options",
+        "overlaps", "pictures", "pyfunc", "recording", "served", "serving", "tagging", "thresholds",
+    )
+}  # fmt: skip
 WITH_A_RUN |= {"models/portable.py"}
 # At recordings, before there is a dataset of them and before they are decoded; and at backbones.
 LOOK = {"data/survey.py", "data/room.py", "use/backbones.py"}

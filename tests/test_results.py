@@ -426,7 +426,7 @@ def test_the_report_holds_all_of_it_and_needs_no_network(project):
     params = settings()
     make_all(params, Corpus())
     for name in RESULTS:
-        if name != "report":
+        if name not in ("report", "ladder"):
             RESULTS[name].write(params)
     (project / "results/mini/clips").mkdir()
     RESULTS["report"].write(params)

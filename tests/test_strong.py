@@ -43,7 +43,7 @@ def test_labels_are_rolled_up_where_they_are_certain_or_weak_labels_say_so():
     assert found == [[MALE, SPEECH], [HISS], [HISS, CAT], [DOG, ANIMAL], ["/m/none"]]
     told = sentences(strong, rolled, classes)
     assert told[0] == (
-        "strong labels: 3 of 5 are rolled up: they count for 1 classes above their own on average (localisation.roll_up)"
+        "strong labels: 3 of 5 count for classes above their own, too: 1 on average (localisation.roll_up)"
     )
     assert "1 of 5 match no class and are left out, '/m/none' the first; give ids or display names" in told[1]
 

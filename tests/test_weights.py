@@ -383,6 +383,7 @@ def test_the_workflow_fetches_weights_where_a_result_needs_them(tmp_path):
     stats = done.stdout.partition("Job stats:")[2].split("\n")[3:]
     jobs = dict(line.split() for line in stats if len(line.split()) == 2)
     assert (jobs["fetch_weights"], jobs["published_run"], jobs["panns"]) == ("2", "2", "1")
-    assert (jobs["train"], jobs["train_glat"], jobs["evaluate"], jobs["configure"]) == ("2", "2", "6", "4")
+    assert (jobs["train"], jobs["train_glat"], jobs["configure"]) == ("2", "2", "4")
+    assert (jobs["evaluate"], jobs["evaluate_frames"]) == ("4", "2")
     done = snakemake(project, "-n", "--cores", "2", "--config", "evaluation={only: gone.txt}", check=False)
     assert done.returncode != 0 and "gone.txt: no such list of clips" in done.stdout + done.stderr

@@ -96,7 +96,7 @@ def tag(
     formats.check_names(form, [one.name for one in recordings])
     if calibrated and (lacking := tagger.thresholds().lacking):
         what = f"{lacking} of {len(tagger.labels)} classes were on no clip that thresholds were chosen by"
-        warn(f"{checkpoint.parent / thresholds.FILE}: {what}; theirs is {thresholds.DEFAULT:g}")
+        warn(f"{checkpoint}, {thresholds.FILE}: {what}; theirs is {thresholds.DEFAULT:g}")
     failed: list[tagging.Failure] = []
 
     def tags() -> Iterator[formats.Tag]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..lib.errors import GlatError
 from .controls import EQUAL_COMPUTE, equal_compute_steps, variant, with_glat
 from .params import Params
 from .systems import System, system
@@ -28,9 +29,11 @@ def ladder(params: Params) -> list[Rung]:
     the highest recipe. Empty without rungs.
 
     Raises:
-        GlatError: a variant that there is none of.
+        GlatError: a variant that there is none of, or the ladder's own backbone beside it.
     """
     choice = params.ladder
+    if choice.backbone in choice.beside:
+        raise GlatError(f"ladder.beside: {choice.backbone} is ladder.backbone; name others")
     if not choice.rungs:
         return []
     backbone, seeds, top = choice.backbone, choice.seeds or params.seeds, list(choice.rungs)[-1]

@@ -69,8 +69,8 @@ def sentences(strong: pd.DataFrame, rolled: pd.DataFrame, classes: Collection[st
     if copies:
         several = int((rolled["event"].value_counts() > 1).sum())
         found.append(
-            f"strong labels: {several} of {len(strong)} are rolled up: they count for {copies / several:.2g} classes above "
-            "their own on average (localisation.roll_up)"
+            f"strong labels: {several} of {len(strong)} count for classes above their own, too: {copies / several:.2g} on "
+            "average (localisation.roll_up)"
         )
     counted = rolled.loc[rolled["label"].isin(classes), "event"]
     if len(lost := strong["label"].drop(counted.unique())):

@@ -48,12 +48,26 @@ def card(checkpoint: Checkpoint, metrics: dict[str, Any] | None, folder: Path, l
         "metrics": metrics,
         "scores": _scores(metrics) if metrics else "",
         "weakest": _weakest(folder / "per_class.csv") if metrics else "",
-        "thresholds": (folder / THRESHOLDS).exists(),
+        "thresholds": _chosen_on(folder / THRESHOLDS),
     }
     loader = FileSystemLoader(Path(__file__).parent)
     pages = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     pages.filters["escaped"] = markdown
     return pages.get_template("card.md.j2").render(facts)
+
+
+def _chosen_on(path: Path) -> str:
+    """The clips that the thresholds of a run were chosen on; empty where there are none."""
+    if not path.exists():
+        return ""
+    found = read_json(path, "", "calibrate the run again")
+    splits = " and ".join(f"`{markdown(str(one))}`" for one in found.get("splits", []))
+    role = {
+        "validation": "a validation split, which it was neither trained nor evaluated on",
+        "training": "clips that it was trained on, so that they are too high for others",
+        "evaluation": "the clips of the table above, so that its scores there are no test of them",
+    }.get(found.get("role", ""), "clips that it was neither trained nor evaluated on")
+    return f"{splits or 'its dataset'}: {role}"
 
 
 def _metadata(checkpoint: Checkpoint, metrics: dict[str, Any] | None, licence: str) -> str:

@@ -62,7 +62,7 @@ def stream(
         AudioError: it gives no audio, samples that are not finite, or more than `limits` allow; perhaps after some
             pieces, where only decoding tells.
     """
-    resampler, mono = None, Mono()
+    resampler, mono, given = None, Mono(), False
 
     def hear(samples: np.ndarray) -> None:
         mono.add(samples)
@@ -74,13 +74,16 @@ def stream(
                 resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
             if mono.samples >= PIECE * source_rate:
                 yield resampler.resample_chunk(_finite(mono.mix()))
-                mono = Mono()
+                given, mono = True, Mono()
     except AudioError as found:
         if resampler is None or not mono.samples:
             raise
         error = found
     assert resampler is not None  # `blocks` gives one block at least
-    yield resampler.resample_chunk(_finite(mono.mix()), last=True)
+    rest = resampler.resample_chunk(_finite(mono.mix()), last=True)
+    if not given and not len(rest):
+        raise AudioError(Kind.TOO_SHORT, f"shorter than one sample at {rate} Hz")
+    yield rest
     if error:
         raise error
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..data.audio.formats import extension
 from ..data.audio.pieces import Limits
-from ..lib.errors import GlatError
+from ..lib.errors import GlatError, refusal
 
 STDIN = Path("-")
 
@@ -45,7 +45,8 @@ def _paths(given: Path) -> list[Path]:
     if given == STDIN or (os.path.lexists(given) and not given.is_dir()):
         return [given]
     if given.is_dir():
-        below = [Path(folder, name) for folder, _, names in os.walk(given) for name in names if extension(name)]
+        tree = os.walk(given, onerror=_refuse, followlinks=False)
+        below = [Path(folder, name) for folder, _, names in tree for name in names if extension(name)]
         if not below:
             raise GlatError(f"{given}: a folder without an audio file, by their suffixes; name the files")
         return sorted(below)
@@ -55,6 +56,10 @@ def _paths(given: Path) -> list[Path]:
             raise GlatError(f"{given}: no file matches this pattern")
         return matching
     return [given]
+
+
+def _refuse(error: OSError) -> None:
+    raise GlatError(f"{error.filename}: {refusal(error)}; its files would be left out, so name those that can be read")
 
 
 def _standard_input(limits: Limits) -> BinaryIO:

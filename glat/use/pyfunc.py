@@ -31,6 +31,7 @@ from .serving import COLUMNS, Refusal, answer
 
 REQUIREMENTS = (
     "mlflow", "torch", "torchaudio", "numpy", "pandas", "scipy", "h5py", "soxr", "soundfile", "av", "pydantic", "pyyaml",
+    "safetensors", "tqdm", "jinja2", "filelock",
 )  # fmt: skip
 INPUTS = [ColSpec(Array(DataType.double), "waveform", required=False), ColSpec("binary", "audio", required=False)]
 OUTPUTS = [

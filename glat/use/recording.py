@@ -27,13 +27,13 @@ from .tagging import RunTagger
 BINS = 600  # points of time that a whole recording is drawn with, or one a clip where there are more clips
 TOP = 6  # classes that it is drawn with
 AROUND = 1.0  # seconds that are played before and after the moment where a class scores highest
-DAMAGE = (Kind.DAMAGED, Kind.TRUNCATED)  # what was decoded before it is heard
+LIMITS = (Kind.TOO_LONG, Kind.TOO_BIG, Kind.TOO_SLOW)  # beyond them, nothing of a sound is heard
 
 
 def decode(source: Path, rate: int, limits: Limits, samples: Path, sound: Path) -> Iterator[float | str]:
     """Decode a file to mono float32 at `rate` in the file `samples`, and to Opus in `sound`, in memory that does not grow.
 
-    Yields the seconds that are done; and a sentence where the file is damaged from some place on.
+    Yields the seconds that are done; and a sentence where not all of the file gives sound.
 
     Raises:
         AudioError: it gives no audio, or more than `limits` allow.
@@ -47,9 +47,9 @@ def decode(source: Path, rate: int, limits: Limits, samples: Path, sound: Path) 
                 done += len(piece)
                 yield done / rate
         except AudioError as error:
-            if error.kind not in DAMAGE or not done:
+            if error.kind in LIMITS or not done:
                 raise
-            yield f"Heard up to {done / rate:.1f} s: {error}."
+            yield f"Not all of it was heard: {error}."
 
 
 class Course(NamedTuple):

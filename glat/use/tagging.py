@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,9 +132,9 @@ class Clips:
 
 def best(scores: torch.Tensor, plan: Plan) -> Iterator[tuple[int, float]]:
     """Index and score of the classes of one clip, (L,), that reach their thresholds: the `plan.top` highest, best first."""
-    for index in scores.argsort(descending=True)[: plan.top].tolist():
-        if (score := scores[index].item()) >= plan.high[index]:
-            yield index, score
+    order = scores.argsort(descending=True).tolist()
+    reach = ((index, score) for index in order if (score := scores[index].item()) >= plan.high[index])
+    yield from islice(reach, plan.top)
 
 
 class RunTagger:
@@ -268,9 +269,10 @@ def load(run: str | Path, device: str | None = None) -> RunTagger:
     Raises GlatError if it can't be read."""
     path = Path(run)
     path = path.parent if path.name == "config.yaml" else path
-    folder, checkpoint = hub_folder.find(run), None
+    folder, again = hub_folder.find(run), ""
     if folder:
         found, seed = hub_folder.load(folder)
+        again = "calibrate the run that it was exported from, and export that again"
     else:
         checkpoint = path if path.is_file() or path.suffix == ".pt" else path / "checkpoint.pt"
         folder = checkpoint.parent
@@ -281,6 +283,6 @@ def load(run: str | Path, device: str | None = None) -> RunTagger:
     thresholds, mids = folder / calibration.FILE, [one["mid"] for one in found.classes]
 
     def calibrated() -> calibration.Thresholds:
-        return calibration.read(thresholds, mids, checkpoint)
+        return calibration.read(thresholds, mids, found.digest, again)
 
     return RunTagger(network, found.run, found.classes, seed, calibrated)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..lib.documents import read_json
 from ..lib.errors import GlatError
-from ..lib.files import digest, whole
+from ..lib.files import whole
 
 FILE = "thresholds.json"
 VERSION = 1
@@ -79,31 +79,32 @@ def write(
         row: dict[str, Any] = {"mid": one["mid"], "display_name": one["display_name"], "clips": int(positives[index])}
         for name, choice in found.items():
             numbers = {key: float(values[index]) for key, values in choice._asdict().items()}
-            row[name] = {key: None if np.isnan(value) else round(value, 6) for key, value in numbers.items()}
+            # Not rounded: sure scores lie close together, and clips would change sides.
+            row[name] = {key: None if np.isnan(value) else value for key, value in numbers.items()}
         classes.append(row)
     with whole(path) as part:
         part.write_text(json.dumps({"version": VERSION, **facts, "classes": classes}, indent=1) + "\n")
 
 
-def read(path: Path, mids: list[str], checkpoint: Path | None = None) -> Thresholds:
-    """Read them, for the classes `mids` of the network in `checkpoint`.
+def read(path: Path, mids: list[str], checkpoint: str, again: str = "") -> Thresholds:
+    """Read them, for the classes `mids` of a network whose checkpoint.pt has the digest `checkpoint`. again: how to make them.
 
     Raises:
         GlatError: there is no such file, it is damaged, or it is of another network.
     """
-    again = f"`glat calibrate {path.parent}` makes it"
+    again = again or f"`glat calibrate {path.parent}` makes it"
     content = read_json(path, f"no thresholds were calibrated; {again}", again)
     try:
         if content["version"] != VERSION:
             raise GlatError(f"{path}: of version {content['version']}, expected {VERSION}; {again}")
         classes, positives = content["classes"], np.array([one["clips"] for one in content["classes"]], int)
-        if [one["mid"] for one in classes] != mids or (checkpoint and digest(checkpoint) != content["checkpoint"]):
-            raise GlatError(f"{path}: calibrated for another network than the one beside it; {again} anew")
+        if [one["mid"] for one in classes] != mids or checkpoint != content["checkpoint"]:
+            raise GlatError(f"{path}: calibrated for another network than the one beside it; {again}")
         values = {name: _values(classes, name, positives) for name in ("tags", "events")}
         if not 0 <= (median := float(content["median"])) < 3600:
             raise ValueError("median")
     except (LookupError, TypeError, ValueError, ArithmeticError):
-        raise GlatError(f"{path}: damaged; {again} anew") from None
+        raise GlatError(f"{path}: damaged; {again}") from None
     return Thresholds(**values, median=median, lacking=int((positives == 0).sum()))
 
 

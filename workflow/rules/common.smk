@@ -203,6 +203,12 @@ def run_paths(systems, *names):
     return [str(run.folder / name) for run in experiments.runs_of(systems) for name in names]
 
 
+def teachers(systems):
+    """The predictions of runs of this dataset that other runs of the systems learn from."""
+    found = {str(t.file) for run in experiments.runs_of(systems) if (t := run.training.distillation)}
+    return sorted(path for path in found if Path(path).is_relative_to(layout.RUNS / PARAMS.dataset))
+
+
 def metrics_paths(systems):
     """The files of the systems' runs that a table or figure reads."""
     return run_paths(systems, "metrics.json", "influence.npz")

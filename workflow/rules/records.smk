@@ -7,7 +7,7 @@ STAGES = {
         *split_packs(PARAMS, PARAMS.dataset, list(PARAMS.corpus.splits), "ledger.csv"),
     ],
     "audit": result_paths(["audit"], "csv", "html"),
-    "train": run_paths(systems("report"), "config.yaml", "checkpoint.pt", "train.csv"),
+    "train": run_paths(systems("report"), "config.yaml", "checkpoint.pt", "train.csv") + teachers(systems("report")),
     "evaluate": [
         *run_paths(systems("report"), *EVALUATED),
         *frames_paths(systems("report")),

@@ -147,6 +147,10 @@ use rule table1 as localisation with:
         result="localisation",
         systems=system_labels("localisation"),
         localisation=PARAMS.localisation.model_dump_json(exclude={"frames"}),
+    resources:
+        # Scores over time of every clip and class, of up to five columns.
+        mem_mb=2000 if PARAMS.corpus.classes < 100 else 32000,
+        runtime=time_limit(60 if PARAMS.corpus.classes < 100 else 12 * 60),
 
 
 use rule table1 as pr_curves with:
