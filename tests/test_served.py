@@ -1,6 +1,8 @@
 """The model that MLflow serves, asked by somebody who means no good: paths, bombs, what is no sound."""
 
+import ast
 import os
+import sys
 import time
 import tracemalloc
 from types import SimpleNamespace
@@ -16,8 +18,9 @@ from mlflow.exceptions import MlflowException
 from glat.config.params import load
 from glat.config.runs import resolve
 from glat.config.settings import Served
+from glat.lib import dependencies
 from glat.training import checkpoints
-from glat.use import tagging
+from glat.use import pyfunc, tagging
 from glat.use.pyfunc import SIGNATURE, Tags
 
 LIMITS = Served(max_bytes=400_000, max_seconds=25.0, max_sounds=3, timeout=60.0)
@@ -171,3 +174,17 @@ def test_nothing_at_all_is_refused(model):
         model.predict(None, pd.DataFrame(index=range(2)), {})
     with pytest.raises(MlflowException, match="give one of waveform, audio"):
         model.predict(None, pd.DataFrame(), {})
+
+
+def test_a_served_model_asks_for_what_its_code_imports():
+    """Imported as a server in an environment of its own imports it: at the top of each module."""
+    found = set()
+    for path in dependencies.sources("glat.use.pyfunc"):
+        for node in ast.parse(path.read_text()).body if path.suffix == ".py" else ():
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module.partition(".")[0])
+    others = {{"yaml": "pyyaml"}.get(name, name) for name in found - set(sys.stdlib_module_names) - {"glat"}}
+    brought = {"pydantic_core", "starlette", "fastapi", "anyio"}  # by those that it asks for
+    assert others - brought <= set(pyfunc.REQUIREMENTS)

@@ -63,7 +63,8 @@ def test_a_window_for_speech_hits_a_man_who_speaks(tmp_path, monkeypatch):
     strong = strong_labels(params, told.append)
     assert strong["label"].tolist() == [MALE, SPEECH, "nothing"] and len(told) == 2
     assert (
-        "1 of 2 are rolled up" in told[0] and "1 of 2 match no class and are left out, 'nothing' the first" in told[1]
+        "1 of 2 count for classes above their own" in told[0]
+        and "1 of 2 match no class and are left out, 'nothing' the first" in told[1]
     )
     kept = {"clip": ["x_0"], "mid": [SPEECH, ANIMAL], "windows": np.array([[3.0]]), "classes": np.array([[0]])}
     assert localise(kept, strong, 3.0, 10.0)["hit"].tolist() == [1.0]

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from glat import cli
 from glat.config.runs import resolve, write_run
+from glat.data.audio.clips import AudioError
 from glat.lib.errors import GlatError
 from glat.use import calibrating, hearing, tagging, thresholds
 from glat.use.events import odd_frames
-from glat.use.options import Options
+from glat.use.options import Options, plan
 
 
 @pytest.fixture
@@ -226,8 +227,20 @@ def test_thresholds_are_chosen_on_validation_clips_and_kept_with_the_run(project
     with pytest.raises(GlatError, match="median: 1 s, but the thresholds were calibrated with 0.5 s"):
         run.plan(Options(events=True, calibrated=True, median=1.0))
     Path("run/thresholds.json").write_text("{}")
-    with pytest.raises(GlatError, match=r"run/thresholds.json: damaged; `glat calibrate run` makes it anew"):
+    with pytest.raises(GlatError, match=r"run/thresholds.json: damaged; `glat calibrate run` makes it"):
         tagging.load("run").plan(Options(calibrated=True))
     content["checkpoint"] = "another"
     Path("run/thresholds.json").write_text(json.dumps(content))
     assert "calibrated for another network" in str(tag("x.wav", "--calibrated").exception)
+
+
+def test_the_best_classes_are_those_of_the_ones_that_reach_their_thresholds():
+    options = Options(top=1)
+    chosen = plan(options, 10.0, 2, lambda: pytest.fail("none asked for"))._replace(high=np.array([0.9, 0.1]))
+    assert list(tagging.best(torch.tensor([0.6, 0.3]), chosen)) == [(1, pytest.approx(0.3))]
+
+
+def test_a_sound_of_less_than_a_sample_is_refused_and_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(1, 0.1, np.float32), 192000)
+    with pytest.raises(AudioError, match="shorter than one sample at 32000 Hz"):
+        list(hearing.stream(tmp_path / "a.wav", 32000))
