@@ -44,6 +44,18 @@ def training_multiply_adds(one: Measured, plain: Measured) -> float:
     return steps * 3 * macs
 
 
+def compute_columns(one: Measured, start: Measured, unit: Measured) -> dict[str, float]:
+    """`steps`; `training_compute`, the training's multiply-adds relative to those of `unit`; `multiply_adds_per_clip`. NaN
+    where one of the three has no run. start: whose weights windows at inference start from."""
+    if not (one.metrics and start.metrics and unit.metrics):
+        return dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
+    return {
+        "steps": one.mean("steps"),
+        "training_compute": training_multiply_adds(one, start) / training_multiply_adds(unit, unit),
+        "multiply_adds_per_clip": one.mean("cost", "multiply_adds_per_clip"),
+    }
+
+
 def controls(rows: list[tuple[asked.Control, Measured]]) -> pd.DataFrame:
     """One row a control.
 
@@ -69,12 +81,7 @@ def controls(rows: list[tuple[asked.Control, Measured]]) -> pd.DataFrame:
         row |= comparison_columns("vs_glat", one, glat) | comparison_columns("vs_alone", one, plain)
         if any(one.baseline for one, _ in rows):
             row |= comparison_columns("vs_equal", one, base.get((control.backbone, control.baseline)))
-        row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
-        if one.metrics and plain.metrics:
-            row["steps"] = one.mean("steps")
-            row["training_compute"] = training_multiply_adds(one, plain) / training_multiply_adds(plain, plain)
-            row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
-        table_rows.append(row)
+        table_rows.append(row | compute_columns(one, plain, plain))
     return decide(table_rows, confidence(one for _, one in rows))
 
 

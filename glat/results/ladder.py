@@ -12,7 +12,7 @@ from ..config.params import Params
 from ..lib.errors import GlatError
 from . import tables, text
 from .columns import score_columns
-from .controls import training_multiply_adds
+from .controls import compute_columns
 from .measured import Measured, confidence, read, same_clips
 from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
@@ -46,13 +46,8 @@ def ladder(rows: list[tuple[asked.Rung, Measured]]) -> pd.DataFrame:
         row |= comparison_columns("vs_plain", one, known.get((first.backbone, asked.PLAIN)))
         row |= comparison_columns("vs_below", one, known.get((first.backbone, rung.below)))
         row |= comparison_columns("vs_equal", one, known.get((first.backbone, rung.equal)))
-        row |= dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
-        start = known.get((first.backbone, rung.below), lowest)  # whose weights windows at inference start from
-        if one.metrics and lowest.metrics and start.metrics:
-            row["steps"] = one.mean("steps")
-            row["training_compute"] = training_multiply_adds(one, start) / training_multiply_adds(lowest, lowest)
-            row["multiply_adds_per_clip"] = one.mean("cost", "multiply_adds_per_clip")
-        table_rows.append(row)
+        start = known.get((first.backbone, rung.below), lowest)
+        table_rows.append(row | compute_columns(one, start, lowest))
     return decide(table_rows, confidence(one for _, one in rows))
 
 
