@@ -64,9 +64,13 @@ def launcher(wildcards, threads):
 
 
 def training_threads(wildcards):
-    """Four for each process of a training on one node; on several nodes, those of one process, as Slurm counts them."""
+    """Four for each process of a training on one node; on several nodes, those of one process, as Slurm counts them. A narrow
+    network gains nothing by a second thread (docs/speed.md): of --cores, its training leaves half to another one."""
     how = execution(wildcards)
-    return 4 if how.nodes > 1 else 4 * how.devices
+    threads = 4 if how.nodes > 1 else 4 * how.devices
+    if on_cluster() or RUNS[wildcards.run].width > 0.25:
+        return threads
+    return min(threads, max(1, (workflow.cores or 2) // 2))
 
 
 def training_memory(wildcards):
