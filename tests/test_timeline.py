@@ -1,10 +1,12 @@
 """Scores over time: against a loop over frames and windows, and an event at a known place."""
 
+import numpy as np
 import pytest
 import torch
 from test_twostream import CLASSES, RATE, SECONDS, tagger, waveform
 
 from glat.models.timeline import lay
+from glat.scoring.frames import fuse
 
 
 @pytest.mark.parametrize("glat", [{}, {"extra_taus": [2.0]}, {"selection": "uniform", "n": 2}])
@@ -54,3 +56,12 @@ def test_a_window_longer_than_the_clip_lies_on_all_of_it():
     scores = torch.rand(1, 1, 5, 2)
     laid, heard = lay(scores, torch.zeros(1, 1), tau=20.0, seconds=10.0, frames=5)
     assert torch.equal(laid, scores[:, 0]) and heard.all()
+
+
+def test_stored_streams_are_fused_as_the_network_fuses_them():
+    with torch.inference_mode():
+        _, found = tagger(selection="uniform", n=2).eval().timeline(waveform())
+    streams = {"global": found.global_.numpy(), "local": found.local.numpy()}
+    fused = fuse(streams, found.heard.numpy())["fused"]
+    np.testing.assert_allclose(fused, found.fused.numpy(), atol=1e-6)
+    assert not found.heard.all() and (fused != streams["global"]).any()

@@ -28,10 +28,9 @@ EXPLANATION = (
 def ladder(rows: list[tuple[asked.Rung, Measured]]) -> pd.DataFrame:
     """One row a rung.
 
-    Columns: `part`, `name`, `method` (the network's title), `run`; those of `columns.score_columns`; `vs_plain`, `vs_below` and
-    `vs_equal`: mAP minus that of the backbone with the lowest recipe, of the rung below (of GL-AT and other backbones, the one
-    that the method or the recipe is added to), and of the backbone alone with the method's compute, paired, each with
-    interval, p and verdict; `steps`; `training_compute`; `multiply_adds_per_clip`.
+    Columns: `part`, `name`, `method` (the network's title), `run`; those of `columns.score_columns`; mAP minus that of another
+    row, paired, each with interval, p and verdict: `vs_plain`, the same backbone with the lowest recipe; `vs_below`, the same
+    without what this row adds; `vs_equal`, the backbone alone with as much compute; and `controls.compute_columns`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -76,7 +75,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
 
 
 def draw(table: pd.DataFrame, confidence: float, path: Path) -> None:
-    """mAP of each rung with its interval, one line a rung, and that of the lowest as a vertical line."""
+    """Draw a line for each rung: its mAP and the interval. A vertical line marks the mAP of the lowest rung."""
     with figure(path, 1, 1, (7.2, 0.9 + 0.3 * len(table)), squeeze=False) as (fig, axes):
         ax, rows = axes[0, 0], table.to_dict("records")
         ax.axvline(rows[0]["mAP"], color=ALONE, alpha=0.5, lw=1)

@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
 from scipy.special import expit, logit
 
 from ..data.hdf5 import dataset, open_hdf5
-from ..data.packs.read import Packs
 from ..lib.errors import DAMAGED, GlatError, refusal, tell
 from ..lib.files import whole
-from ..models.timeline import Timeline
+
+if TYPE_CHECKING:  # the tables read these files, and need no torch
+    from ..data.packs.read import Packs
+    from ..models.timeline import Timeline
 
 FRAMES = "frames.h5"
 VERSION = 1

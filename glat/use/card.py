@@ -108,7 +108,7 @@ def _with_interval(found: dict[str, Any]) -> str:
 
 
 def _weakest(path: Path) -> str:
-    """The classes with the lowest AP, as a table; empty where there is no table of classes."""
+    """A table of the classes with the lowest AP; empty if per_class.csv does not exist."""
     if not path.exists():
         return ""
     try:

@@ -15,7 +15,6 @@ from ..config import experiments
 from ..config.params import Params
 from ..config.runs import evaluation_packs, split_packs
 from ..config.systems import title
-from ..data.audio.clips import AudioError
 from ..data.packs.read import Packs
 from ..data.randomness import Use, clip_generators, generator
 from ..lib import hardware
@@ -27,11 +26,9 @@ from ..scoring.manifest import MANIFEST
 from ..scoring.strong import strong_labels
 from ..training import checkpoints, convergence
 from .drawing import draw
-from .hearing import listen
+from .hearing import first_clip
 from .listening import clip as listenable
-from .one_clip import Heard, hear
-
-__all__ = ["Heard", "corpus", "draw", "draw_lots", "examples", "explain", "hear"]
+from .one_clip import hear
 
 
 def explain(
@@ -55,15 +52,11 @@ def explain(
     """
     tagger, run, classes = checkpoints.load(checkpoint)
     names, truth, weak = [c["display_name"] for c in classes], None, None
-    rate, length = run.audio.sample_rate, round(run.audio.sample_rate * run.audio.clip_seconds)
+    rate = run.audio.sample_rate
     name = name_shown = clip
     if Path(clip).is_file():
         name = Path(clip).stem
-        try:
-            waveform = listen(Path(clip), rate, run.audio.clip_seconds)[:length]
-        except AudioError as error:
-            raise GlatError(f"{clip}: {error}") from None
-        waveform = np.pad(waveform, (0, length - len(waveform))).astype(np.float32)
+        waveform = first_clip(Path(clip), rate, run.audio.clip_seconds)
     else:
         corpus = Packs(packs)
         found = np.flatnonzero(corpus.clips == clip)

@@ -16,6 +16,7 @@ import torch
 from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
 from ..data.kinds import Kind
 from ..data.randomness import clip_generators
+from ..lib.errors import GlatError
 from ..models.tagger import Tagger
 from ..models.timeline import Timeline
 from ..models.twostream import Streams
@@ -103,6 +104,17 @@ def listen(
     return np.concatenate(list(stream(source, rate, max_seconds, limits)))
 
 
+def first_clip(path: Path, rate: int, seconds: float) -> np.ndarray:
+    """(samples,) float32 at `rate`: the first `seconds` of a file, with silence behind it if it is short. Raises GlatError:
+    it gives no audio."""
+    length = round(rate * seconds)
+    try:
+        mono = listen(path, rate, seconds)[:length]
+    except AudioError as error:
+        raise GlatError(f"{path}: {error}") from None
+    return np.pad(mono, (0, length - len(mono))).astype(np.float32)
+
+
 def hear(
     tagger: Tagger,
     sounds: Iterable[tuple[str, Iterable[np.ndarray]]],
@@ -152,13 +164,18 @@ def clips(
             raise one.error
 
 
+def clip_name(name: str, start: float) -> str:
+    """What the random windows of the clip of a sound that begins at `start` seconds are drawn by: those `glat tag` hears."""
+    return f"{name}@{start:g}" if start else name
+
+
 def _scored(tagger: Tagger, clips: list[_Clip], length: int, seed: int, over_time: bool) -> Iterator[Heard]:
     """What the network makes of a batch of clips, clip by clip, on the CPU."""
     if not clips:
         return
     rate, device = tagger.front_end.sample_rate, next(tagger.parameters()).device
     waveform = torch.from_numpy(np.stack([np.pad(c.samples, (0, length - len(c.samples))) for c in clips])).float()
-    draw = clip_generators(seed, [f"{c.name}@{c.start:g}" if c.start else c.name for c in clips])
+    draw = clip_generators(seed, [clip_name(c.name, c.start) for c in clips])
     with torch.inference_mode():
         if over_time:
             streams, timeline = tagger.timeline(waveform.to(device), draw)

@@ -45,7 +45,7 @@ def _paths(given: Path) -> list[Path]:
     if given == STDIN or (os.path.lexists(given) and not given.is_dir()):
         return [given]
     if given.is_dir():
-        tree = os.walk(given, onerror=_refuse, followlinks=False)
+        tree = os.walk(given, onerror=_refuse)
         below = [Path(folder, name) for folder, _, names in tree for name in names if extension(name)]
         if not below:
             raise GlatError(f"{given}: a folder without an audio file, by their suffixes; name the files")

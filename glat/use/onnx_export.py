@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.runs import Run
-from ..data.audio.clips import AudioError
 from ..data.packs.read import Packs
 from ..lib.documents import read_json
 from ..lib.errors import GlatError, tell, warn
@@ -24,7 +22,7 @@ from ..scoring.metrics import summary
 from ..scoring.predictions import read_predictions
 from ..training.checkpoints import Checkpoint
 from . import onnx_file
-from .hearing import listen
+from .hearing import first_clip
 from .onnx_file import Agreement, OnnxTagger
 
 TOLERANCE = 1e-4  # of a score, between onnxruntime and PyTorch
@@ -65,7 +63,9 @@ def write(
     if corpus is not None:
         heard["the first clips of the evaluation packs"] = torch.from_numpy(corpus.read(range(min(CLIPS, len(corpus)))))
     if sounds:
-        heard[f"{len(sounds)} recording{'s' * (len(sounds) > 1)}"] = _recordings(sounds, run)
+        rate, seconds = run.audio.sample_rate, run.audio.clip_seconds
+        clips = torch.from_numpy(np.stack([first_clip(sound, rate, seconds) for sound in sounds]))
+        heard[f"{len(sounds)} recording{'s' * (len(sounds) > 1)}"] = clips
     model = onnx_file.translate(tagger, samples, opset, dynamic=dynamic)
     with TemporaryDirectory() as temporary, whole(out) as part:
         exact = Path(temporary) / "exact.onnx"
@@ -90,19 +90,6 @@ def _noise(samples: int) -> Tensor:
     noise = 0.1 * torch.randn(NOISES, samples, generator=torch.Generator().manual_seed(1))
     noise[NOISES // 2 :] *= torch.linspace(0, 1, samples)
     return noise
-
-
-def _recordings(sounds: list[Path], run: Run) -> Tensor:
-    """(B, samples): the beginning of each, with silence behind it if it is short."""
-    rate, seconds = run.audio.sample_rate, run.audio.clip_seconds
-    samples, clips = round(rate * seconds), []
-    for sound in sounds:
-        try:
-            mono = listen(sound, rate, seconds)[:samples]
-        except AudioError as error:
-            raise GlatError(f"{sound}: {error}") from None
-        clips.append(np.pad(mono, (0, samples - len(mono))))
-    return torch.from_numpy(np.stack(clips)).float()
 
 
 def _check(found: Agreement, what: str) -> None:

@@ -19,7 +19,7 @@ from ..data.randomness import clip_generators
 from ..results.clip import Clip, Row, Span
 from ..training import convergence
 from .drawing import colours, draw_course
-from .hearing import BATCH, stream
+from .hearing import clip_name, clips, stream
 from .listening import clip, picture_url
 from .one_clip import hear
 from .tagging import RunTagger
@@ -75,36 +75,20 @@ class Listener:
         part = samples[number * self.length : (number + 1) * self.length]
         return np.pad(part, (0, self.length - len(part)))
 
-    def _draws(self, name: str, numbers: list[int]) -> list[torch.Generator]:
-        """Random windows are those that `glat tag` hears."""
-        starts = [number * self.length / self.rate for number in numbers]
-        names = [f"{Path(name).stem}@{start:g}" if start else Path(name).stem for start in starts]
-        return clip_generators(self.tagger.seed, names)
-
     def course(self, samples: np.ndarray, name: str) -> Iterator[float | Course]:
         """Yields the seconds that are done, and at last the `Course`. Raises AudioError where scores are not finite."""
-        count, network = math.ceil(len(samples) / self.length), self.tagger.network
-        device, found = next(network.parameters()).device, []
-        for first in range(0, count, BATCH[device.type]):
-            numbers = list(range(first, min(first + BATCH[device.type], count)))
-            waveform = torch.from_numpy(np.stack([self._clip(samples, number) for number in numbers])).to(device)
-            with torch.inference_mode():
-                streams, over_time = network.timeline(waveform, self._draws(name, numbers))
-                parts = min(over_time.fused.shape[1], math.ceil(BINS / count))
-                bins = F.adaptive_max_pool1d(over_time.fused.float().transpose(1, 2), parts).transpose(
-                    1, 2
-                )  # (B, k, L)
-            if not streams.fused.isfinite().all():
-                raise AudioError(
-                    Kind.NOT_FINITE, f"its scores from {first * self.seconds:g} s on; try another checkpoint"
-                )
-            none = torch.zeros(len(numbers), 0)
-            windows = none if streams.windows is None else streams.windows
-            starts = torch.tensor(numbers)[:, None] * self.seconds + windows.cpu()  # (B, K)
-            chosen = none.long() if streams.classes is None else streams.classes
-            kept = (streams.fused.float(), bins.flatten(0, 1).half(), starts, chosen)
-            found.append([part.cpu().numpy() for part in kept])
-            yield min((numbers[-1] + 1) * self.length, len(samples)) / self.rate
+        count, found = math.ceil(len(samples) / self.length), []
+        pieces = (samples[at : at + self.length] for at in range(0, len(samples), self.length))
+        for one in clips(self.tagger.network, pieces, self.seconds, Path(name).stem, self.tagger.seed, over_time=True):
+            assert one.timeline is not None
+            over_time, windows, classes = one.timeline.fused.float(), one.streams.windows, one.streams.classes
+            parts = min(over_time.shape[1], math.ceil(BINS / count))
+            bins = F.adaptive_max_pool1d(over_time.transpose(1, 2), parts).transpose(1, 2)  # (1, k, L)
+            none = torch.zeros(1, 0)
+            starts = one.start + (none if windows is None else windows)  # (1, K)
+            chosen = none.long() if classes is None else classes
+            found.append([part.numpy() for part in (one.streams.fused.float(), bins[0].half(), starts, chosen)])
+            yield one.end
         yield Course(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
     def show_course(self, course: Course, seconds: float, sound: str, title: str, known: dict[str, str]) -> Clip:
@@ -148,7 +132,8 @@ class Listener:
         """The clip that holds the second `at` of a recording; known: the colours of classes that have one."""
         number = min(max(0, int(at // self.seconds)), math.ceil(len(samples) / self.length) - 1)
         waveform, start = self._clip(samples, number), number * self.seconds
-        heard = hear(self.tagger.network, waveform, draw=self._draws(name, [number]))
+        draw = clip_generators(self.tagger.seed, [clip_name(Path(name).stem, start)])
+        heard = hear(self.tagger.network, waveform, draw=draw)
         end = min(start + self.seconds, len(samples) / self.rate)
         title = f"{self.title}: {name}, {start:g} to {end:g} s"
         return clip(heard, waveform, self.rate, self.tagger.labels, title=title, known=known)

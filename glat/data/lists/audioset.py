@@ -201,9 +201,9 @@ def read_strong(
 ) -> pd.DataFrame:
     """Read strong labels (TSV segment_id, start_time_seconds, end_time_seconds, label): one row an event.
 
-    Columns clip, start, end (seconds from the clip's beginning), label: a mid, also where the list has the class's name
-    and `classes` are given; what is no class of theirs stays as it is. named: what errors call the file. tell:
-    called with a sentence where names were read as ids.
+    Columns clip, start, end (seconds from the clip's beginning), label: the mid of a class. With `classes`, a class's display
+    name is replaced by its mid; a label that is neither stays as it is. named: the name of the file in errors. tell: is called
+    with a sentence if display names were replaced.
 
     Raises GlatError, by name and line, for a header without these columns, a row cut short, and start >= end.
     """
