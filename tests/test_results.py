@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -438,9 +437,7 @@ def test_the_report_holds_all_of_it_and_needs_no_network(project):
     ):  # fmt: skip
         assert heading in headings
     sources = re.findall(r"""\s(?:src|href)=["'](?!#)([^"']*)""", page)
-    assert len(sources) == 10 + bool(find_spec("sed_scores_eval")) and all(
-        source.startswith("data:") for source in sources
-    )
+    assert len(sources) == 11 and all(source.startswith("data:") for source in sources)
     assert "Not made" not in page and "missing.</strong>" not in page
     assert "tau: 3.0" in page and "made up" in page and "c0ffee" in page and "cnn10-glat-sharing_backbone-s0" in page
     assert published.FIG2["n"] in page
