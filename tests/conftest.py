@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 # takes three times as long to start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside the other process, two threads on two cores wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 SPLITS = {"train": 24, "eval": 12}
 TINY = {
     "table1.two_networks": [],

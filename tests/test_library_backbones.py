@@ -221,7 +221,12 @@ def test_a_network_on_the_waveform_scores_as_in_its_own_library(wav2vec2):
         ("json:JSONDecoder", {}, "json:JSONDecoder is no subclass of glat.models.Backbone"),
         ("this:NoClass", {}, "this:NoClass: no such class"),
         ("timm:xcit_nano_12_p8_224", {}, "timm:xcit_nano_12_p8_224 takes no clip"),
-        ("glat.models.cnn10:Cnn10", {"settings": {"depth": 3}}, "Cnn10 takes no such settings"),
+        (
+            "glat.models.cnn10:Cnn10",
+            {"settings": {"depth": 3}},
+            "Cnn10 can't be made with the number of classes, width, mels, depth (",
+        ),
+        ("glat.models.backbone:Backbone", {}, "Backbone can't be made with the number of classes, width, mels ("),
     ],
 )
 def test_what_is_no_network_is_one_sentence(model, how, told):

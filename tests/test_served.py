@@ -2,11 +2,13 @@
 
 import ast
 import os
+import subprocess
 import sys
 import time
 import tracemalloc
 from types import SimpleNamespace
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,6 +176,60 @@ def test_nothing_at_all_is_refused(model):
         model.predict(None, pd.DataFrame(index=range(2)), {})
     with pytest.raises(MlflowException, match="give one of waveform, audio"):
         model.predict(None, pd.DataFrame(), {})
+
+
+OWN = """
+import torch
+from bands import BANDS
+from glat.models import Backbone
+
+class Mine(Backbone):
+    min_frames = 10
+    classifier = ("out",)
+
+    def __init__(self, classes, width=1.0, mels=BANDS):
+        super().__init__()
+        self.conv, self.out = torch.nn.Conv1d(mels, 8, 10, stride=10), torch.nn.Linear(8, classes)
+
+    def features(self, logmel):
+        return self.conv(logmel[:, 0].transpose(1, 2) / 100).relu().transpose(1, 2)
+
+    def clip_scores(self, features):
+        return self.frame_scores(features).mean(1)
+
+    def frame_scores(self, features):
+        return torch.sigmoid(self.out(features).float())
+"""
+
+
+@pytest.mark.parametrize("module", ["own_network", "own_package.network"])
+def test_a_served_network_of_ones_own_has_its_code_with_it(module, tmp_path, monkeypatch):
+    place = tmp_path / "project"
+    (place / "own_package").mkdir(parents=True)
+    (place / "own_package/__init__.py").touch()
+    (place / f"{module.replace('.', '/')}.py").write_text(
+        OWN.replace("from bands", f"from {'.' * module.count('.')}bands")
+    )
+    (place / "own_package/bands.py" if "." in module else place / "bands.py").write_text("BANDS = 64\n")
+    (place / "unrelated.py").write_text("raise ValueError\n")
+    monkeypatch.syspath_prepend(place)
+    networks = {"mine": {"model": f"{module}:Mine"}}
+    run = resolve(load(ROOT / "params.yaml", TINY | {"backbones": ["mine"], "networks": networks}), "mine", 0, {})
+    classes = [{"mid": f"/m/{index}", "display_name": f"Class {index}"} for index in range(run.classes)]
+    path = tmp_path / "checkpoint.pt"
+    checkpoints.save(checkpoints.build(run, classes).eval(), run, classes, 1, path, fingerprint="made for a test")
+    mlflow.pyfunc.save_model(
+        tmp_path / "model", python_model=pyfunc.__file__.replace("pyfunc.py", "served.py"), signature=SIGNATURE,
+        artifacts={"checkpoint": str(path)}, pip_requirements=["mlflow"], code_paths=list(map(str, pyfunc.code(run))),
+    )  # fmt: skip
+    assert not list((tmp_path / "model").rglob("unrelated.py"))
+    place.rename(tmp_path / "elsewhere")
+    asked = (
+        "import mlflow, pandas; model = mlflow.pyfunc.load_model('model')\n"
+        "print(len(model.predict(pandas.DataFrame({'waveform': [[0.0] * 32000]}), params={'top': 3})))"
+    )
+    told = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.stdout == "3\n", told.stderr
 
 
 def test_a_served_model_asks_for_what_its_code_imports():

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def use_threads(threads: int | None) -> None:
-    """Let torch compute on this many threads, never more than there are cores; None or 0: all cores."""
-    torch.set_num_threads(max(1, min(threads or cores(), cores())))
+    """Let torch compute on this many threads, never more than there are cores; None or 0: on as many as it does by itself,
+    which is all cores, or OMP_NUM_THREADS."""
+    if threads:
+        torch.set_num_threads(max(1, min(threads, cores())))
 
 
 def cluster(devices: int, nodes: int) -> ClusterEnvironment:

@@ -67,9 +67,10 @@ def make_backbone(
     try:
         return cls(classes, width=width, mels=mels, **settings)
     except TypeError as error:
-        if not settings:
+        if network is None:
             raise
-        raise ValueError(f"{cls.__name__} takes no such settings ({error})") from None
+        given = ", ".join(["width", "mels", *settings])
+        raise ValueError(f"{cls.__name__} can't be made with the number of classes, {given} ({error})") from error
 
 
 def _least_frames(logmel: FrontEnd, make: Callable[[], Backbone], seconds: float, taus: list[float]) -> int | None:

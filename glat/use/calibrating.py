@@ -54,9 +54,9 @@ def calibrate(
 ) -> Path:
     """Write `thresholds.json` of the run in a folder; returns its path.
 
-    Of clips, a threshold is one of their scores; of events, one of the highest score over time behind the median filter of
-    `median` seconds, so that a clip has an event where it has the label. precision: see `thresholds.choose`. Of a recording
-    that is longer than a clip, the clip with the highest score counts.
+    A clip's threshold is chosen on scores of clips; that of events on each clip's highest score over time behind the median
+    filter of `median` seconds, so that a clip has an event where it has the label. precision: see `thresholds.choose`. Of a
+    recording that is longer than a clip, the clip with the highest score counts.
 
     Raises:
         GlatError: the run or a pack can't be read, they don't fit together, or there are no clips to choose by.

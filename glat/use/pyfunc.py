@@ -24,7 +24,8 @@ from mlflow.types.schema import Array, DataType
 
 from ..config.runs import Run
 from ..config.settings import Served
-from ..lib import layout
+from ..lib import dependencies, layout
+from ..lib.sources import source_file
 from . import tagging, thresholds
 from .options import Options
 from .serving import COLUMNS, Refusal, answer
@@ -91,13 +92,25 @@ def log(checkpoint: Path, run_id: str, run: Run, limits: Served) -> str:
         step=run.training.steps,
         python_model=str(Path(__file__).with_name("served.py")),
         artifacts={path.stem: str(path.absolute()) for path in (checkpoint, *beside) if path.exists()},
-        code_paths=[str(Path(__file__).parents[1])],
+        code_paths=[str(path) for path in code(run)],
         signature=SIGNATURE,
         model_config=limits.model_dump(),
         input_example=pd.DataFrame({"waveform": [np.round(0.1 * np.sin(2 * np.pi * 1000 * t), 4).tolist()]}),
         pip_requirements=requirements,
     )
     return info.model_id
+
+
+def code(run: Run) -> list[Path]:
+    """The code that a network is loaded by: this package, and of a class of one's own its module with those beside it that it
+    imports, or the package that it lies in."""
+    found = [dependencies.PACKAGE]
+    if run.network and not run.network.library:
+        module = run.network.source.partition(":")[0]
+        files = [path for path in dependencies.sources(module) if not path.is_relative_to(dependencies.PACKAGE)]
+        head = source_file(module.partition(".")[0])
+        found += [head.parent] if head and head.name == "__init__.py" else files
+    return found
 
 
 def register(client: MlflowClient, name: str, experiment: str) -> None:
