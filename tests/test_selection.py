@@ -1,5 +1,7 @@
 """Choosing and cutting windows against loops in plain Python, edges included."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -177,7 +179,7 @@ def test_cutting_equals_slicing_clip_by_clip(frames, fps, tau, places):
     assert windows.shape == (3 * len(places), 1, width, 4)
     for b in range(len(places)):
         for n in range(3):
-            first = min(round(starts[b, n].item() * fps), frames - width)
+            first = min(math.floor(starts[b, n].item() * fps + 0.501), frames - width)
             assert torch.equal(windows[3 * b + n], logmel[b, :, first : first + width])
 
 
@@ -201,3 +203,14 @@ def test_cutting_frames_equals_cutting_the_waveform_but_for_the_padding_at_the_e
     assert (difference > 1e-3).nonzero()[:, 0].tolist() == edges
     assert 1 < difference.max() < 40  # dB in a single band, on white noise
     assert (from_frames - from_waveform[:300]).abs().mean() < 0.05  # dB over the whole window
+
+
+def test_a_start_between_two_frames_is_rounded_alike_whatever_its_last_bit():
+    logmel = torch.arange(101.0)[None, None, :, None]
+    starts = torch.tensor(
+        [[0.125, 0.135, 0.145]], dtype=torch.float64
+    )  # half-way between 12 and 13, 13 and 14, 14 and 15
+    for noise in (-1e-7, 0.0, 1e-7):
+        for dtype in (torch.float32, torch.float64):
+            windows = selection.cut_windows(logmel, (starts + noise).to(dtype), 0.5, 100.0)
+            assert windows[:, 0, 0, 0].tolist() == [13, 14, 15]

@@ -130,7 +130,9 @@ def cut_windows(logmel: Tensor, starts: Tensor, tau: float, frames_per_second: f
     """
     clips, _, frames, _ = logmel.shape
     width = window_frames(tau, frames_per_second, frames)
-    first = (starts.to(logmel.device) * frames_per_second).round().long().clamp(0, frames - width)  # (B, N)
+    # A start half-way between two frames would be rounded by its last bit: a thousandth of a frame is added.
+    nearest = (starts.to(logmel.device) * frames_per_second + 0.5 + 1e-3).floor().long()
+    first = nearest.clamp(0, frames - width)  # (B, N)
     index = first[:, :, None] + torch.arange(width, device=logmel.device)  # (B, N, W)
     clip = torch.arange(clips, device=logmel.device)[:, None, None]
     return logmel[:, 0][clip, index].flatten(0, 1).unsqueeze(1)  # (B * N, 1, W, mels)

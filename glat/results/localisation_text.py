@@ -112,8 +112,12 @@ def detection_markdown(table: pd.DataFrame, level: float) -> str:
 
 
 def _value(row: dict[str, Any]) -> str:
-    shown = f"{text.number(row['value'])} [{text.number(row['low'])}, {text.number(row['high'])}]"
+    """A measure [interval] (its difference [interval]); of what has no interval (`bootstrap`), the number alone."""
+    shown = f"{text.number(row['value'])}{_ends(row['low'], row['high'], '.3f')}"
     if pd.isna(row["minus_alone"]):
         return shown
-    ends = f"{row['minus_alone_low']:+.3f}, {row['minus_alone_high']:+.3f}"
-    return f"{shown} ({row['minus_alone']:+.3f} [{ends}])"
+    return f"{shown} ({row['minus_alone']:+.3f}{_ends(row['minus_alone_low'], row['minus_alone_high'], '+.3f')})"
+
+
+def _ends(low: float, high: float, form: str) -> str:
+    return "" if pd.isna(low) else f" [{low:{form}}, {high:{form}}]"
