@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def draw_detection(table: pd.DataFrame, level: float, path: Path) -> None:
     names = [name for name in MEASURES if name in set(table["measure"])]
     columns = list(dict.fromkeys(map(column_name, table.to_dict("records"))))
     with figure(
-        path, 1, len(names), (1.2 + 1.9 * len(names), 1.0 + 0.3 * len(columns)), squeeze=False, sharey=True
+        path, 1, len(names), (1.2 + 1.9 * len(names), 1.2 + 0.3 * len(columns)), squeeze=False, sharey=True
     ) as (fig, axes):
         for ax, name in zip(axes[0], names, strict=True):
             for row in table[table["measure"] == name].to_dict("records"):
@@ -74,7 +75,7 @@ def draw_detection(table: pd.DataFrame, level: float, path: Path) -> None:
                 ax.plot(row["value"], y, "o", color=colour)
                 if row["not_converged"]:
                     open_marks(ax, row["value"], y, colour)
-            ax.set_title(MEASURES[name], loc="left")
+            ax.set_title(fill(MEASURES[name], 14), loc="left")
         axes[0, 0].set_yticks(np.arange(len(columns)), columns)
         axes[0, 0].invert_yaxis()
         notes = [text.OPEN_MARKS] if table["not_converged"].any() else []
