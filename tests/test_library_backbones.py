@@ -11,6 +11,7 @@ import timm
 import torch
 import transformers
 from conftest import ROOT, TINY
+from own_backbone import LAYER, OWN
 from test_training import train
 
 import glat
@@ -292,33 +293,9 @@ def test_names_of_runs_and_wrong_names(tmp_path):
             load(ROOT / "params.yaml", TINY | change)
 
 
-OWN = """
-import torch
-from own_layer import Layer
-from glat.models import Backbone
-
-class Mine(Backbone):
-    min_frames = 20
-    classifier = ("out",)
-
-    def __init__(self, classes, width=1.0, mels=64, channels=4):
-        super().__init__()
-        self.conv, self.out = Layer(mels, channels, 20, stride=20), torch.nn.Linear(channels, classes)
-
-    def features(self, logmel):
-        return self.conv(logmel[:, 0].transpose(1, 2) / 100).relu().transpose(1, 2)
-
-    def clip_scores(self, features):
-        return self.frame_scores(features).mean(1)
-
-    def frame_scores(self, features):
-        return torch.sigmoid(self.out(features).float())
-"""
-
-
 def test_backbones_of_libraries_and_of_one_s_own_train_score_and_tag(project, ast, monkeypatch):
     (project / "own_network.py").write_text(OWN)
-    (project / "own_layer.py").write_text("from torch.nn import Conv1d as Layer\n")
+    (project / "own_layer.py").write_text(LAYER)
     monkeypatch.syspath_prepend(str(project))
     networks = {
         "mine": {"model": "own_network:Mine", "settings": {"channels": 6}},

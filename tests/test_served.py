@@ -16,6 +16,7 @@ import soundfile
 from conftest import ROOT, TINY
 from data_fixtures import written
 from mlflow.exceptions import MlflowException
+from own_backbone import LAYER, OWN
 
 from glat.config.params import load
 from glat.config.runs import resolve
@@ -178,39 +179,15 @@ def test_nothing_at_all_is_refused(model):
         model.predict(None, pd.DataFrame(), {})
 
 
-OWN = """
-import torch
-from bands import BANDS
-from glat.models import Backbone
-
-class Mine(Backbone):
-    min_frames = 10
-    classifier = ("out",)
-
-    def __init__(self, classes, width=1.0, mels=BANDS):
-        super().__init__()
-        self.conv, self.out = torch.nn.Conv1d(mels, 8, 10, stride=10), torch.nn.Linear(8, classes)
-
-    def features(self, logmel):
-        return self.conv(logmel[:, 0].transpose(1, 2) / 100).relu().transpose(1, 2)
-
-    def clip_scores(self, features):
-        return self.frame_scores(features).mean(1)
-
-    def frame_scores(self, features):
-        return torch.sigmoid(self.out(features).float())
-"""
-
-
-@pytest.mark.parametrize("module", ["own_network", "own_package.network"])
+@pytest.mark.parametrize("module", ["served_network", "served_package.network"])
 def test_a_served_network_of_ones_own_has_its_code_with_it(module, tmp_path, monkeypatch):
     place = tmp_path / "project"
-    (place / "own_package").mkdir(parents=True)
-    (place / "own_package/__init__.py").touch()
+    (place / "served_package").mkdir(parents=True)
+    (place / "served_package/__init__.py").touch()
     (place / f"{module.replace('.', '/')}.py").write_text(
-        OWN.replace("from bands", f"from {'.' * module.count('.')}bands")
+        OWN.replace("from own_layer", f"from {'.' * module.count('.')}served_layer")
     )
-    (place / "own_package/bands.py" if "." in module else place / "bands.py").write_text("BANDS = 64\n")
+    (place / "served_package/served_layer.py" if "." in module else place / "served_layer.py").write_text(LAYER)
     (place / "unrelated.py").write_text("raise ValueError\n")
     monkeypatch.syspath_prepend(place)
     networks = {"mine": {"model": f"{module}:Mine"}}
