@@ -196,3 +196,33 @@ def test_quiet_and_verbose_are_of_what_is_told_and_errors_always_are(project, op
 
 def test_quiet_and_verbose_together_are_refused(project):
     assert step("--quiet", "--verbose", "metadata") == "--quiet and --verbose: give one of them"
+
+
+ENDS = """
+import sys, threading, time
+import torch
+from glat import cli
+from glat.lib.logs import SENDER
+
+def send():
+    x = torch.randn(64, 64, requires_grad=True)
+    while True:
+        (x @ x).sum().backward()
+
+def app():
+    threading.Thread(target=send, name=SENDER, daemon=True).start()
+    time.sleep(0.5)
+    print("done")
+    sys.exit(int(sys.argv[1]))
+
+cli.app = app
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_thread_that_still_sends_does_not_abort_a_job_that_is_done(status):
+    """Without a hand, the interpreter ends a thread that is in the midst of C++ by an exception that nobody catches."""
+    call = [sys.executable, "-c", ENDS, str(status)]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "done\n", "")

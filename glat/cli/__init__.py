@@ -8,11 +8,12 @@ import os
 import re
 import shutil
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 
 from ..lib.errors import GlatError, tell
-from ..lib.logs import to_stderr
+from ..lib.logs import SENDER, to_stderr
 from ..lib.redaction import hook
 from .app import app
 
@@ -32,6 +33,21 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
+    """Run the command, and end, whether or not a thread still sends to MLflow."""
+    try:
+        _run()
+    except SystemExit as end:
+        if any(thread.name == SENDER for thread in threading.enumerate()):
+            # It may be in the midst of C++. The interpreter would end it there, and all with it by abort(): the failure of a
+            # job whose work is done.
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+
+
+def _run() -> None:
     """Run the command, and tell of nothing that only its owner may know (`glat.lib.redaction`); a `GlatError`, or a
     file that the system refuses, becomes one line on stderr and exit status 1."""
     sys.excepthook = hook

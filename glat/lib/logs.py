@@ -8,6 +8,8 @@ import sys
 from .escaping import printable
 from .redaction import redact
 
+SENDER = "glat-mlflow"  # the thread that sends to MLflow, and tells here what it lacks
+
 
 class Stderr(logging.Handler):
     """Write to stderr as it is at that moment, with as little in it as a `GlatError` has: tracebacks and libraries too."""

@@ -15,6 +15,7 @@ from ..config.params import Params
 from ..config.runs import Run, evaluation_packs
 from ..lib.errors import GlatError, warn
 from ..lib.hardware import first_process
+from ..lib.logs import SENDER
 from ..lib.redaction import redact
 from ..training import attempt
 from ..training.watch import Watch
@@ -30,7 +31,7 @@ class Sender(threading.Thread):
     """Sends a run's folder until `finish`. It ends with the process: what is not sent by then, `glat track sync` sends."""
 
     def __init__(self, folder: Path, params: Params):
-        super().__init__(name="glat-mlflow", daemon=True)
+        super().__init__(name=SENDER, daemon=True)
         self.folder, self.params = folder, params
         self.store: Store | None = None
         self.over, self.failure = threading.Event(), ""
