@@ -207,9 +207,7 @@ def test_cutting_frames_equals_cutting_the_waveform_but_for_the_padding_at_the_e
 
 def test_a_start_between_two_frames_is_rounded_alike_whatever_its_last_bit():
     logmel = torch.arange(101.0)[None, None, :, None]
-    starts = torch.tensor(
-        [[0.125, 0.135, 0.145]], dtype=torch.float64
-    )  # half-way between 12 and 13, 13 and 14, 14 and 15
+    starts = torch.tensor([[0.125, 0.135, 0.145]]).double()  # half-way between 12 and 13, 13 and 14, 14 and 15
     for noise in (-1e-7, 0.0, 1e-7):
         for dtype in (torch.float32, torch.float64):
             windows = selection.cut_windows(logmel, (starts + noise).to(dtype), 0.5, 100.0)

@@ -26,6 +26,7 @@ from glat.config.params import load
 from glat.config.runs import resolve, write_run
 from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError
+from glat.lib.logs import SENDER
 from glat.scoring import evaluation
 from glat.tracking import following
 from glat.tracking.following import follow, send_now
@@ -153,7 +154,7 @@ def test_a_server_that_hangs_neither_stops_nor_slows_a_training_or_an_evaluation
         send_now(run.folder, load("params.yaml", SETTINGS))  # as an evaluation does
         assert time.monotonic() - begun < 3
     for thread in threading.enumerate():  # the process would have ended, and they with it
-        if thread.name == "glat-mlflow":
+        if thread.name == SENDER:
             thread.join()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     Sending(run.folder, Store(), load("params.yaml", SETTINGS)).send()  # all of it goes to another server
