@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from conftest import ROOT
 from data_fixtures import encode, tone
 from typer.testing import CliRunner
 
@@ -162,7 +163,16 @@ def test_a_run_is_loaded_in_one_line_and_tags_as_the_command_does(project, param
         glat.load("runs/mini/none")
 
 
-def test_to_import_glat_is_not_to_import_torch():
-    code = "import sys, glat; print([one for one in ('torch', 'numpy', 'pydantic') if one in sys.modules], glat.load)"
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert out.startswith("[] <function load")
+def test_nothing_imports_what_only_some_need():
+    """`import glat` needs no torch. The settings, which every command and each start of Snakemake read, need nothing that only
+    computes."""
+    assert imported("glat; glat.load", "torch", "numpy", "pydantic") == set()
+    read = f"glat.config.params; from pathlib import Path; glat.config.params.load(Path({str(ROOT / 'params.yaml')!r}), {{}})"
+    assert imported(read, "torch", "scipy.signal", "scipy.stats", "matplotlib", "librosa", "sklearn", "yt_dlp") == set()
+
+
+def imported(what, *names):
+    """Those of the modules `names` that Python has after an import."""
+    code = f"import sys, {what}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(done.stdout.split()) & set(names)

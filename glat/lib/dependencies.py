@@ -28,6 +28,7 @@ from .sources import source_file
 
 PACKAGE = Path(__file__).parents[1]
 NOT_FOLLOWED = ("glat.lib", "glat.config")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)  # what may begin with a docstring
 
 
 @cache  # Snakemake asks for it with each job
@@ -101,7 +102,7 @@ def _named(name: str, path: Path) -> list[str]:
 @cache
 def code_digest(path: Path) -> str:
     """The SHA-256 of a file: of Python the code alone, the same in every version of Python; of anything else the bytes."""
-    content = "".join(_code(_tree(path))).encode() if path.suffix == ".py" else path.read_bytes()
+    content = "".join(_code(_tree(path), [])).encode() if path.suffix == ".py" else path.read_bytes()
     return hashlib.sha256(content).hexdigest()
 
 
@@ -123,23 +124,36 @@ def _followed(name: str) -> bool:
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree but for those under `if TYPE_CHECKING`."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            continue
-        yield node
-        yield from _executed(node)
+    """The statements of a tree, those inside others too, but for those under `if TYPE_CHECKING`."""
+    waiting = [tree]
+    while waiting:
+        for node in ast.iter_child_nodes(waiting.pop()):
+            if isinstance(node, ast.expr):
+                continue
+            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                continue
+            yield node
+            waiting.append(node)
 
 
-def _code(node: ast.AST) -> Iterator[str]:
-    """A tree as text, without docstrings and without what one version of Python has and another lacks: empty fields."""
-    yield f"({type(node).__name__}"
-    for field, value in ast.iter_fields(node):
-        if field == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            value = value[1:] if ast.get_docstring(node, clean=False) is not None else value
+def _code(node: ast.AST, text: list[str]) -> list[str]:
+    """A tree as text, added to `text`: without docstrings and without what one version of Python has and another lacks, empty
+    fields."""
+    text.append(f"({type(node).__name__}")
+    for field in node._fields:
+        value = getattr(node, field, None)
         if value is None or value == []:
             continue
-        yield f" {field}="
-        for part in value if isinstance(value, list) else [value]:
-            yield from _code(part) if isinstance(part, ast.AST) else [repr(part), ","]
-    yield ")"
+        parts = value if isinstance(value, list) else (value,)
+        if field == "body" and isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            parts = value[1:]
+            if not parts:
+                continue
+        text.append(f" {field}=")
+        for part in parts:
+            if isinstance(part, ast.AST):
+                _code(part, text)
+            else:
+                text.append(f"{part!r},")
+    text.append(")")
+    return text

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal
+import scipy  # its parts are imported at their first use: every command reads the settings, few make a sound
 
 from .waves import RATE, TAU, band, burst, log_uniform, modes, place, ramp, shaped_noise, sine, timeline
 
@@ -57,8 +57,8 @@ def snare_drum(rng: np.random.Generator, samples: int) -> np.ndarray:
     decay = samples / RATE / rng.uniform(3.5, 5.5)
     base = rng.uniform(160, 260)
     skin = modes(rng, samples, base * np.array([1.0, 1.6]), decay * np.array([0.5, 0.4]), np.array([1.0, 0.6]))
-    sos = signal.butter(2, rng.uniform(900, 2500), "highpass", fs=RATE, output="sos")
-    wires = signal.sosfilt(sos, burst(rng, samples, decay)).astype(np.float32)
+    sos = scipy.signal.butter(2, rng.uniform(900, 2500), "highpass", fs=RATE, output="sos")
+    wires = scipy.signal.sosfilt(sos, burst(rng, samples, decay)).astype(np.float32)
     return ramp(np.float32(rng.uniform(0.4, 1.0)) * skin + wires, 0.001)
 
 
@@ -66,8 +66,8 @@ def gunshot(rng: np.random.Generator, samples: int) -> np.ndarray:
     """A blast of a few milliseconds, a low boom, and the dull tail that comes back from around."""
     seconds = samples / RATE
     blast = burst(rng, samples, rng.uniform(0.004, 0.012))
-    sos = signal.butter(2, rng.uniform(500, 2200), "lowpass", fs=RATE, output="sos")
-    tail = signal.sosfilt(sos, burst(rng, samples, seconds / rng.uniform(4, 6))).astype(np.float32)
+    sos = scipy.signal.butter(2, rng.uniform(500, 2200), "lowpass", fs=RATE, output="sos")
+    tail = scipy.signal.sosfilt(sos, burst(rng, samples, seconds / rng.uniform(4, 6))).astype(np.float32)
     boom = modes(rng, samples, rng.uniform(55, 130, 1), np.array([rng.uniform(0.03, 0.09)]), np.array([0.8]))
     tail *= np.float32(rng.uniform(0.3, 0.8)) * np.abs(blast).max() / np.abs(tail).max()
     return ramp(blast + tail + boom, 0.0005)
@@ -116,8 +116,8 @@ def whistle(rng: np.random.Generator, samples: int) -> np.ndarray:
     pea = np.sin(TAU * np.float32(trill) * timeline(samples))
     onset = 1 - 0.08 * np.exp(-timeline(samples) / np.float32(0.03))
     tone = sine(hertz * onset * (1 + np.float32(0.06 * depth) * pea), samples) * (1 - np.float32(depth) * (1 + pea))
-    sos = signal.butter(1, [0.8 * hertz, 1.25 * hertz], "bandpass", fs=RATE, output="sos")
-    breath = signal.sosfilt(sos, rng.standard_normal(samples, dtype=np.float32)).astype(np.float32)
+    sos = scipy.signal.butter(1, [0.8 * hertz, 1.25 * hertz], "bandpass", fs=RATE, output="sos")
+    breath = scipy.signal.sosfilt(sos, rng.standard_normal(samples, dtype=np.float32)).astype(np.float32)
     return ramp(tone + np.float32(rng.uniform(0.05, 0.3)) * breath, 0.006)
 
 
@@ -194,7 +194,7 @@ def rain(rng: np.random.Generator, samples: int) -> np.ndarray:
     count = int(samples / RATE * rng.uniform(30, 150))
     drops[rng.integers(0, samples, count)] = rng.exponential(1.0, count)
     drop = modes(rng, 500, rng.uniform(1500, 7000, 4), rng.uniform(0.0008, 0.003, 4), np.ones(4))
-    near = signal.oaconvolve(drops, drop)[:samples].astype(np.float32)
+    near = scipy.signal.oaconvolve(drops, drop)[:samples].astype(np.float32)
     return ramp(hiss / hiss.std() + near / near.std() * np.float32(rng.uniform(0.3, 1.0)), 0.02)
 
 
@@ -213,7 +213,7 @@ def idling(rng: np.random.Generator, samples: int) -> np.ndarray:
     hertz = np.array([rng.uniform(45, 90), rng.uniform(90, 220), rng.uniform(220, 600), rng.uniform(600, 1500)])
     thump = modes(rng, length, hertz, np.array([0.03, 0.02, 0.01, 0.005]), np.array([1.0, 0.8, 0.5, 0.35]))
     puff = burst(rng, length, rng.uniform(0.006, 0.015)) * np.float32(rng.uniform(0.05, 0.25))
-    return ramp(signal.oaconvolve(pulses, thump + puff)[:samples].astype(np.float32), 0.02)
+    return ramp(scipy.signal.oaconvolve(pulses, thump + puff)[:samples].astype(np.float32), 0.02)
 
 
 # In AudioSet's own order (its class_labels_indices.csv). Ranks mix long and short, tonal and noisy classes, so that

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import fft
+import scipy
 
 RATE = 44_100
 TAU = np.float32(2 * np.pi)
@@ -22,11 +22,11 @@ def shaped_noise(
 
     The noise is drawn as a spectrum, so that shaping costs one inverse FFT and no filter.
     """
-    size = fft.next_fast_len(samples, real=True)
+    size = scipy.fft.next_fast_len(samples, real=True)
     bins = size // 2 + 1
     hertz = np.arange(bins, dtype=np.float32) * np.float32(RATE / size)
     spectrum = rng.standard_normal((channels, 2 * bins), dtype=np.float32).view(np.complex64)
-    return fft.irfft(spectrum * gain(hertz).astype(np.float32), size)[:, :samples]
+    return scipy.fft.irfft(spectrum * gain(hertz).astype(np.float32), size)[:, :samples]
 
 
 def band(low: float, high: float, slope: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
