@@ -56,14 +56,8 @@ def package(tmp_path, monkeypatch):
 
 
 def forget() -> None:
-    cached = (
-        dependencies.digest,
-        dependencies.sources,
-        dependencies.imports,
-        dependencies.code_digest,
-        dependencies._tree,
-    )
-    for function in cached:
+    """What is known of files by their names. What is known by their content holds for each edit."""
+    for function in (dependencies.digest, dependencies.sources, dependencies.imports, dependencies.code_digest):
         function.cache_clear()
 
 

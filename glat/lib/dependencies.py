@@ -89,7 +89,7 @@ def _named(name: str, path: Path) -> list[str]:
     """The modules that a module names in its imports, and what could be modules. path: its file."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     found: list[str] = []
-    for node in _executed(_tree(path)):
+    for node in _executed(_tree(path.read_bytes())):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -102,13 +102,18 @@ def _named(name: str, path: Path) -> list[str]:
 @cache
 def code_digest(path: Path) -> str:
     """The SHA-256 of a file: of Python the code alone, the same in every version of Python; of anything else the bytes."""
-    content = "".join(_code(_tree(path), [])).encode() if path.suffix == ".py" else path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    content = path.read_bytes()
+    return _python_digest(content) if path.suffix == ".py" else hashlib.sha256(content).hexdigest()
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
+def _python_digest(content: bytes) -> str:
+    return hashlib.sha256("".join(_code(_tree(content), [])).encode()).hexdigest()
+
+
+@cache
+def _tree(content: bytes) -> ast.Module:
+    return ast.parse(content)
 
 
 def _file(name: str) -> Path | None:
