@@ -193,6 +193,19 @@ class Project:
         given.pop("SLURM_CONF", None)
         return given
 
+    @contextmanager
+    def inserted(self, line: str) -> Iterator[None]:
+        """Each step of this copy's training does something more at its beginning."""
+        stage = self.folder / "glat/training/stage.py"
+        code = stage.read_text()
+        begin = "        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank\n"
+        assert begin in code
+        stage.write_text(code.replace(begin, f"{begin}        {line}\n"))
+        try:
+            yield
+        finally:
+            stage.write_text(code)
+
     def start(self, *arguments: str) -> subprocess.Popen:
         """Snakemake with the profile; it asks more often how the jobs are, as they are short."""
         call = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *arguments]

@@ -6,7 +6,6 @@ pytest -n 0 tests/cluster
 import csv
 import shutil
 import time
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -35,22 +34,6 @@ def unbroken(project, name):
     shutil.copy(run / "config.yaml", own)
     project.here("--set", "tracking.enabled=false", "train", str(own / "config.yaml"), "--threads", "4")
     return own
-
-
-@contextmanager
-def inserted(project, line):
-    """Each step of this copy's training does something more at its beginning."""
-    stage = project.folder / "glat/training/stage.py"
-    code, begin = (
-        stage.read_text(),
-        "        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank\n",
-    )
-    assert begin in code
-    stage.write_text(code.replace(begin, f"{begin}        {line}\n"))
-    try:
-        yield
-    finally:
-        stage.write_text(code)
 
 
 def forget(run):
@@ -109,7 +92,7 @@ def test_a_training_that_reaches_its_time_limit_ends_with_the_unbroken_one_s_num
     forget(run)
     hang = f"from pathlib import Path; from time import sleep; once = Path({str(once)!r})"
     hang += f"; step == {STEPS // 2} and not once.exists() and (once.touch(), sleep(3600))"
-    with inserted(project, hang):
+    with project.inserted(hang):
         project.make("runs/mini/cnn10-s0/checkpoint.pt", "--set-resources", "train:runtime=3")
     states = [job["JobState"] for job in project.jobs("train")]
     assert states[-2:] == ["TIMEOUT", "COMPLETED"]
@@ -123,7 +106,7 @@ def test_a_training_whose_node_dies_goes_on_on_the_other_node(project, by):
     run, cluster = project.folder / "runs/mini/cnn10-s0", project.cluster
     forget(run)
     before = len(project.jobs("train"))
-    with inserted(project, "from time import sleep; sleep(1)"):
+    with project.inserted("from time import sleep; sleep(1)"):
         process = project.start("runs/mini/cnn10-s0/checkpoint.pt", *([] if by == "Slurm" else ["--slurm-no-requeue"]))
         resume = run / "resume.ckpt"
         cluster.until(lambda: resume.exists() or process.poll() is not None, project.told)
