@@ -624,6 +624,24 @@ def test_a_file_of_ones_own_is_used_in_place_and_never_removed(tmp_path):
         store(tmp_path / "s").fetch(group([Part(file=str(mine), md5="0" * 32)]))
 
 
+def test_a_file_of_ones_own_that_lies_among_the_fetched_ones_stays(tmp_path):
+    (tmp_path / "s/archives").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("s")
+    (tmp_path / "s/archives/mine.zip").write_bytes(zipped({"a.wav": b"1"}))
+    store(tmp_path / "s").fetch(group([Part(file=str(tmp_path / "link/archives/mine.zip"))]))
+    assert (tmp_path / "s/archives/mine.zip").exists() and written(tmp_path / "s/files") == {"mine/a.wav": b"1"}
+
+
+def test_names_in_utf8_that_a_zip_does_not_say_are(tmp_path):
+    """As macOS writes them."""
+    name = "caf\u00e9/1.wav"
+    content = zipped({name: b"1"})
+    (tmp_path / "mine.zip").write_bytes(content.replace(b"\x00\x08", b"\x00\x00"))
+    assert zipfile.ZipFile(tmp_path / "mine.zip").namelist() != [name]
+    store(tmp_path / "s").fetch(group([Part(file=str(tmp_path / "mine.zip"))]))
+    assert written(tmp_path / "s/files") == {f"mine/{name}": b"1"}
+
+
 def test_no_password_is_noted(shelf, tmp_path):
     shelf.files = {"y.tar.gz": shelf.files["y.tar.gz"]}
     file = shelf.place("y.tar.gz").replace("//", "//me:s3cr3t@").replace("download=1", "token=s3cr3t")

@@ -29,7 +29,7 @@ class Unreliable(Server):
     def __init__(self, *given):
         super().__init__(*given)
         self.content, self.tag, self.kind = CONTENT, '"one"', "application/octet-stream"
-        self.ranges = True
+        self.ranges = self.heeds = True  # heeds: If-Range
         self.gate = threading.Event()  # answers wait until it is set
         self.gate.set()
         self.cuts: list[int] = []  # of each answer to come, how many bytes until the line breaks
@@ -51,7 +51,7 @@ class File(Handler):
             status, headers = server.statuses.pop(0)
             return self.answer(status, b"", headers)
         start = int(asked.split("=")[1][:-1]) if asked and server.ranges else 0
-        if condition and condition != server.tag:
+        if condition and condition != server.tag and server.heeds:
             start = 0
         size = len(server.content)
         if start >= size:
@@ -133,6 +133,14 @@ def test_a_file_replaced_meanwhile_is_not_mixed_with_the_old_one(server, tmp_pat
     server.content, server.tag = OTHER, '"two"'
     fetch_file(server.address, path)
     assert path.read_bytes() == OTHER and server.asked == [(kept(1_000_000), '"one"')] and not left(path)
+
+
+def test_a_server_that_gives_the_rest_of_a_later_file_is_found_out(server, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    interrupted(server, path, monkeypatch)
+    server.content, server.tag, server.heeds = OTHER, '"two"', False
+    fetch_file(server.address, path)
+    assert path.read_bytes() == OTHER and server.asked == [(kept(1_000_000), '"one"'), (None, None)] and not left(path)
 
 
 def test_a_file_of_a_server_that_tells_no_version_is_begun_anew_unless_a_checksum_tells(server, tmp_path, monkeypatch):

@@ -132,6 +132,17 @@ def test_other_columns_by_their_names(tmp_path):
         ("file,label,start,end\nx.wav,a,2,1\n", "line 2: expected 0 <= start < end in seconds, found '2,1'"),
         ("file,label\n", "holds no row"),
         ('file,label\nx.wav,"a\n', "line 2: a quote is not closed"),
+        ("x.wav,a,train\ny.wav,b,test\n", "line 1: 3 columns without names; give them a header"),
+        ("file,label,label\nx.wav,a,b\n", "has two columns 'label'; rename or remove one of them"),
+        ("file,a,b,a\nx.wav,1,0,0\n", "has two columns 'a'"),
+        (
+            "file,a,b\nx.wav,1,0\ny.wav,1,2\n" + 9 * "z.wav,0,1\n",
+            "line 3: expected 0 or 1 in column 'b', as in most rows",
+        ),
+        (
+            "file,label,start\nx,a,0\nx,b,1\n",
+            "column 'start' says when clips start, and none when they end; line 3: 'x' has",
+        ),
     ],
 )
 def test_a_wrong_table_is_told_by_its_line(text, told, tmp_path):
@@ -146,12 +157,50 @@ def test_a_wrong_table_is_told_by_its_line(text, told, tmp_path):
         read_table(tmp_path / "hot.csv", Columns(split="c"))
 
 
+def test_half_a_time_is_none_unless_it_was_asked_for(tmp_path):
+    path = table(tmp_path / "t.csv", [("x", 3, "a"), ("y", 4, "b")], ("file", "offset", "label"))
+    found = read_table(path)
+    assert found.rows["end"].isna().all() and found.unread == ["offset"]
+    with pytest.raises(
+        GlatError, match=r"column 'offset' says when clips end, and none when they start; name that column"
+    ):
+        read_table(path, Columns(end="offset"))
+    path = table(tmp_path / "u.csv", [("x", 3, 4, "a")], ("file", "start", "end", "label"))
+    assert read_table(path).rows["start"].tolist() == [3.0]
+    assert read_table(path, Columns(start="", end="")).rows["start"].isna().all()
+
+
+def test_a_name_that_unicode_writes_in_two_ways_is_one(sounds):
+    of = {"nfc": "caf\u00e9", "nfd": "cafe\u0301"}
+    for form in of:
+        (sounds / "own" / form).mkdir()
+        shutil.copy(sounds / "own/a/one.wav", sounds / "own" / form / f"{of[form]}.wav")
+    folder = Folder("own")
+    for form in of.values():
+        assert [folder.find(f"{place}/{form}.wav") for place in of] == [f"{place}/{of[place]}.wav" for place in of]
+    rows = [(f"{place}/{name}.wav", name) for place in of for name in [of["nfd" if place == "nfc" else "nfc"]]]
+    found = read_table(table(sounds / "t.csv", rows, ("file", "label")))
+    assert set(found.rows["labels"]) == {("caf\u00e9",)}
+
+
+def test_no_class_gets_the_id_that_is_the_name_of_another(sounds):
+    names = ["1", "-1", "speech", "?speech", "dog-bark", "dog_bark", "(car)", "car"]
+    rows = [(file, name, split) for file, name, split in zip(FILES, names, SPLITS, strict=True)]
+    table(sounds / "labels.csv", rows)
+    source = RecordingTable(audio="own", labels="labels.csv")
+    classes = source.class_list(source.table())
+    name_of = dict(zip(classes["mid"], classes["display_name"], strict=True))
+    assert len(name_of) == 8 and {
+        name: name_of[mid] for name, mid in source.names(classes).items() if name in names
+    } == {name: name for name in names}
+
+
 def test_files_are_found_by_what_a_table_writes(sounds):
     folder = Folder("own")
     found = {
         "a/one.wav": "a/one.wav", "own/a/one.wav": "a/one.wav", "two words.wav": "a/two words.wav", "a\\one": "a/one.wav",
         "b/três.wav": "b/três.flac", "7": "c/7.wav", "-five.wav": "-five.wav", "/data/own/six.mp3": "six.ogg",
-        "z/7.wav": None, "../own/six.ogg": None, "nothing.wav": None, "": None,
+        "a/one.flac": "a/one.wav", "z/7.wav": None, "../own/six.ogg": None, "nothing.wav": None, "": None,
     }  # fmt: skip
     assert {text: folder.find(text) for text in found} == found
     with pytest.raises(GlatError, match=r"'one.wav' may be a/one.wav or b/one.wav"):
@@ -238,6 +287,21 @@ def test_what_is_wrong_is_told_before_anything_is_written(sounds):
     before = (sounds / "params.yaml").read_bytes()
     one = table(sounds / "one.csv", [(file, "dog", split) for file, split in zip(FILES, SPLITS, strict=True)])
     assert "all clips have the one label 'dog'" in refusal(*new, one)
+    more = table(
+        sounds / "more.csv",
+        [(*row[:2], split) for row, split in zip(ROWS, ["train", "train_2b", "test"] * 3, strict=False)],
+    )
+    assert "more.csv: column 'split' has train, train_2b, test, and 'train_2b' does not say" in refusal(*new, more)
+    late = [(file, labels, 0, 1) for file, labels, _ in ROWS[1:]]
+    table(sounds / "late.csv", [("a/one.wav", "siren", 30, 34), *late], ("file", "label", "start", "end"))
+    assert "late.csv: line 2: 'a/one.wav' begins at 30 s, but the file has 1.5 s, 1 such clips of 8; times" in refusal(
+        *new, "late.csv"
+    )
+    long = [("c/7.wav", "siren", 0, 1), ("7", "dog bark", 1, 2), ("c/7", "dog bark", 2, 3)]
+    table(sounds / "long.csv", long, ("file", "label", "start", "end"))
+    assert "long.csv: its 3 clips are of 1 recordings, 'c/7.wav' the first: too few to draw splits" in refusal(
+        *new, "long.csv"
+    )
     odd = table(sounds / "odd.csv", [(file, labels, "A" if i % 2 else "B") for i, (file, labels, _) in enumerate(ROWS)])
     assert "column 'split' has B, A, and none of them says" in refusal(*new, odd)
     assert "--train, --evaluate: A cannot be for both" in refusal(*new, odd, "--train", "A", "--evaluate", "A")
@@ -273,6 +337,39 @@ def test_what_is_wrong_is_told_before_anything_is_written(sounds):
         "dataset", "new", "mini", "--audio", "own", "--labels", "labels.csv"
     )
     assert (sounds / "params.yaml").read_bytes() == before
+
+
+def test_settings_of_any_layout_keep_it(sounds):
+    """Another depth, the line ends of Windows, and a link to a file that lies elsewhere."""
+    text = re.sub("(?m)^( +)", r"\1\1", (ROOT / "params.yaml").read_text()).replace("\n", "\r\n")
+    (sounds / "there").mkdir()
+    (sounds / "there/settings.yaml").write_bytes(text.encode())
+    (sounds / "params.yaml").unlink()
+    (sounds / "params.yaml").symlink_to("there/settings.yaml")
+    assert step("dataset", "new", "mine", "--audio", "own", "--labels", "labels.csv") is None
+    found = (sounds / "there/settings.yaml").read_bytes().decode()
+    assert (
+        (sounds / "params.yaml").is_symlink()
+        and found.startswith(text.rstrip())
+        and "\n" not in found.replace("\r\n", "")
+    )
+    assert load("params.yaml", {"dataset": "mine"}).corpus.classes == 4
+    (sounds / "params.yaml").write_text(re.sub("\r\nseeds: .*", "\r\nseeds: none", text))
+    assert re.match(
+        r"with the new entry, params.yaml: seeds",
+        refusal("dataset", "new", "other", "--audio", "own", "--labels", "labels.csv"),
+    )
+
+
+def test_a_table_that_changed_after_its_lists_is_told(sounds):
+    header = ("file", "labels", "start", "end", "split")
+    rows = [(file, labels, 0.5, 1, split) for file, labels, split in ROWS]
+    table(sounds / "labels.csv", rows, header)
+    assert step("dataset", "new", "mine", "--audio", "own", "--labels", "labels.csv") is None
+    assert step("--set", "dataset=mine", "metadata") is None
+    table(sounds / "labels.csv", [(*row[:2], 0.7, *row[3:]) for row in rows], header)
+    told = refusal("--set", "dataset=mine", "download", "train", "0")
+    assert "labels.csv: has no file 'a/one', from 0.5 s on, any more; run `glat metadata`" in told
 
 
 def test_what_the_names_of_splits_say(sounds):

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import yaml
 from ..data import room
 from ..data.survey import Survey
 from ..lib.documents import read_yaml
-from ..lib.errors import GlatError
+from ..lib.errors import GlatError, warn
 from ..lib.escaping import NAME
 from ..lib.files import whole
 from . import experiments
@@ -130,11 +131,11 @@ def as_yaml(name: str, entry: dict[str, Any], found: Survey) -> str:
 
 
 def insert(path: Path, name: str, text: str) -> None:
-    """Put an entry at the end of `datasets` in a file of settings; nothing else of the file changes.
+    """Put an entry at the end of `datasets` in a file of settings, as deep as the others are; nothing else of it changes.
 
     Raises GlatError if the file would not be one of settings with it.
     """
-    before = path.read_text(encoding="utf-8")
+    before = path.read_bytes().decode("utf-8")
     root = yaml.compose(before)
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     found = next(
@@ -142,16 +143,21 @@ def insert(path: Path, name: str, text: str) -> None:
     )
     if found is None or found.flow_style:
         raise GlatError(f"{path}: has no section `datasets` of lines to put the entry in; add it by hand:\n{text}")
+    text = indent(dedent(text), " " * found.value[0][0].start_mark.column)
     lines = before.splitlines(keepends=True)
+    newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
     last = found.value[-1][1].end_mark
     at = last.line + (last.column > 0)
     while at > 0 and not lines[at - 1].strip():
         at -= 1
     if at and not lines[at - 1].endswith("\n"):
-        lines[at - 1] += "\n"
-    with whole(path) as part:
-        part.write_text("".join([*lines[:at], "\n", text, *lines[at:]]), encoding="utf-8")
-        load(part, {"dataset": name})
+        lines[at - 1] += newline
+    with whole(path.resolve()) as part:  # a link stays one
+        part.write_bytes("".join([*lines[:at], newline, text.replace("\n", newline), *lines[at:]]).encode())
+        try:
+            load(part, {"dataset": name})
+        except GlatError as error:
+            raise GlatError(f"with the new entry, {str(error).replace(str(part), str(path))}") from None
 
 
 def packs(path: Path, name: str, found: Survey) -> str:
@@ -190,6 +196,7 @@ def _roles(
         kind: [name for name in names if pattern.fullmatch(name)]
         for kind, pattern in (("train", TRAIN), ("evaluate", EVALUATION), ("validate", VALIDATION))
     }
+    told = f"{found.table.path}: column {found.table.columns.split!r} has {', '.join(names)}"
     if not train and not evaluate and len(names) > 1 and all(map(FOLD.fullmatch, names)):
         return {"folds": sorted(names, key=lambda name: int(name[4:]))}
     development = [name for name in names if DEVELOPMENT.fullmatch(name)]
@@ -201,9 +208,15 @@ def _roles(
     if not roles["train"] or not roles["evaluate"]:
         lacking = "to train on" if not roles["train"] else "to evaluate on"
         raise GlatError(
-            f"{found.table.path}: column {found.table.columns.split!r} has {', '.join(names)}, and none of them says by its "
-            f"name that it is {lacking}; add --train and --evaluate with their names"
+            f"{told}, and none of them says by its name that it is {lacking}; add --train and --evaluate with their names"
         )
+    if unused := sorted(set(names) - {name for used in roles.values() for name in used}):
+        if not (train and evaluate):
+            raise GlatError(
+                f"{told}, and {unused[0]!r} does not say by its name what it is for; add --train and --evaluate with the names "
+                "of all splits that are to be used"
+            )
+        warn(f"{told}: {', '.join(unused)} are not used")
     if both := set(roles["train"]) & set(roles["evaluate"]):
         raise GlatError(f"--train, --evaluate: {min(both)} cannot be for both")
     return roles

@@ -59,12 +59,25 @@ def survey(source: RecordingTable) -> Survey:
         else:
             unreadable.append((path, str(found)))
     whole = clips["path"].map(seconds)
+    _check_times(source, clips, whole)
     clips = clips.assign(seconds=(clips["end"].clip(upper=whole) - clips["start"]).fillna(whole))
     if clips["seconds"].notna().sum() < 2:
         first = f"; {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
         raise GlatError(f"{table.path}: fewer than two of its files are there and give sound{first}")
     unlabelled = sorted(set(folder.files) - set(clips["path"]))
     return Survey(table, classes, clips, rates, unlabelled, unreadable, folder.hidden)
+
+
+def _check_times(source: RecordingTable, clips: pd.DataFrame, whole: pd.Series) -> None:
+    """Refuse clips that begin where their file has ended: their times are of another recording."""
+    behind = clips[clips["start"] >= whole]
+    if len(behind):
+        row = next(behind.itertuples())
+        raise GlatError(
+            f"{source.labels}: line {row.line}: {row.file!r} begins at {row.start:g} s, but the file has "
+            f"{whole[row.Index]:.3g} s, {len(behind)} such clips of {len(clips)}; times count from the file's beginning: "
+            'correct them, or say that the columns hold no such times (--start "" --end "")'
+        )
 
 
 def describe(found: Survey) -> list[str]:
@@ -91,6 +104,7 @@ def describe(found: Survey) -> list[str]:
         "rates": ", ".join(f"{rate / 1000:g} kHz {count}" for rate, count in found.rates.most_common()),
         "splits": ", ".join(f"{name} {len(of)}" for name, of in clips.groupby("split"))
         + (f" (column {columns.split!r})" if columns.split else " (drawn: whole recordings, each class by its share)"),
+        "columns not used": _few(found.table.unread) or "none",
         "files in no row, not used": _listed(found.unlabelled),
         "rows without their file": _listed(f"line {row.line}: {row.file}" for row in absent.itertuples()),
         "files without sound": _listed(f"{path} ({why})" for path, why in found.unreadable),

@@ -219,6 +219,8 @@ def _fetch(address: str, part: Part, name: str, checked: bool, most: int, end: f
         if response.status_code == 416 and have and total == have == before["total"]:
             return  # all of it is there
         resumed = response.status_code == 206 and start == have and total == before.get("total")
+        # A server that ignores If-Range may give the rest of a later file; one that gives no validator is believed.
+        resumed = resumed and (checked or _validator(response) in (None, before["validator"]))
         if response.status_code == 416 or (response.status_code == 206 and not resumed):
             if not have:  # nothing was asked for but the whole
                 raise requests.ConnectionError(f"the server gave a part of the file, HTTP {response.status_code}")

@@ -30,6 +30,7 @@ MOST = 10_000_000  # files of one archive
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what others make of a block of bytes has no bound
 # What the libraries raise where an archive is damaged.
 UNREADABLE = (*DAMAGED, zipfile.BadZipFile, tarfile.TarError, zlib.error)
+UTF8 = 0x800  # the flag that a zip's names are UTF-8
 UNIX = 3  # the system of a zip's member whose attributes hold its mode
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -149,14 +150,25 @@ def _read_zip(promised: int, file: IO[bytes], found: Found) -> None:
         mode = info.external_attr >> 16 if info.create_system == UNIX else 0
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise found.refuse(info.filename, "is a link" if stat.S_ISLNK(mode) else "is a pipe or a device")
-        if info.filename.endswith(("/", "\\")):
-            found.path(info.filename)
+        name = _zip_name(info)
+        if name.endswith(("/", "\\")):
+            found.path(name)
             continue
         if info.flag_bits & 1:
             raise found.refuse(info.filename, "is encrypted")
         if info.compress_type not in METHODS:
             raise found.refuse(info.filename, f"is compressed by method {info.compress_type}, which is not read here")
-        found.add(info.filename, info.file_size, partial(archive.open, info))
+        found.add(name, info.file_size, partial(archive.open, info))
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """A member's name. Without the flag for UTF-8 it is read as cp437, but macOS writes UTF-8 without the flag."""
+    if info.flag_bits & UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _open_tar(path: Path) -> Any:

@@ -145,7 +145,7 @@ class Store:
         )
         fetched = () if self.keep else (self.folder / ARCHIVES).glob("*")
         for path in fetched:
-            if path.absolute() not in {one.absolute() for one in own}:
+            if path.resolve() not in {one.resolve() for one in own}:
                 remove(path)
         with suppress(OSError):  # there is none, or something in it stays
             (self.folder / ARCHIVES).rmdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from urllib.parse import quote, unquote
 
@@ -13,6 +14,15 @@ from .matching import walk
 
 # Kept in a clip's name as they are; a comma, a quote, a slash, `#`, a backslash and characters that steer a terminal are not.
 _SAFE = " !$&'()*+-.:;<=>?@[]^_`{|}~"
+
+
+def composed(text: str) -> str:
+    """A text as it is compared: what Unicode can write as one character or as two, as one (NFC).
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 class Folder:
@@ -35,7 +45,7 @@ class Folder:
             raise GlatError(f"{root}: holds no audio file")
         self._by_name: defaultdict[str, list[str]] = defaultdict(list)
         for path in self.files:
-            name = path.rpartition("/")[2]
+            name = composed(path.rpartition("/")[2])
             self._by_name[name].append(path)
             self._by_name[name.removesuffix(extension(name))].append(path)
         self._paths: defaultdict[str, int] = defaultdict(int)  # how many files have this path but for the suffix
@@ -46,15 +56,18 @@ class Folder:
         """The file that a text means: its path, or the end or the beginning-less rest of it, with its suffix, another one or
         none. None if there is no such file.
 
+        Names are compared composed: macOS writes them otherwise than most tables do.
+
         Raises GlatError, as the end of a sentence, if it may be several.
         """
-        *folder, name = [part for part in re.split(r"[/\\]", text) if part not in ("", ".")] or [""]
+        *folder, name = [part for part in re.split(r"[/\\]", composed(text)) if part not in ("", ".")] or [""]
         if ".." in folder:
             return None
+        exact, stem = self._by_name.get(name, []), self._by_name.get(name.removesuffix(extension(name)), [])
         best: list[str] = []
         most = (-1, -1)
-        for path in self._by_name.get(name) or self._by_name.get(name.removesuffix(extension(name)), []):
-            *there, found = path.split("/")
+        for path in dict.fromkeys([*exact, *stem]):
+            *there, found = composed(path).split("/")
             common = 0
             for mine, theirs in zip(reversed(folder), reversed(there), strict=False):
                 if mine != theirs:
@@ -73,7 +86,7 @@ class Folder:
         suffix = extension(path)
         stem = path.removesuffix(suffix)
         name = stem.rpartition("/")[2]
-        if len(set(self._by_name[name])) == 1:
+        if len(set(self._by_name[composed(name)])) == 1:
             return clip_id(name)
         return clip_id(stem) if self._paths[stem] == 1 else clip_id(path, suffix)
 

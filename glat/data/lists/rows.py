@@ -43,10 +43,10 @@ class Rows:
     columns: what is asked for, in the order that they have where there is no header; what: what the list is, for errors;
     named: what errors call the file, if not by its path.
 
-    `place[i]`: where `columns[i]` stands in `fields`, -1 if it isn't there. `header`: the names of all columns. `above`:
-    how many lines there are above the rows. `comments`: those of them that begin with #. `unread`: names of columns that
-    weren't asked for. Where the last column is the last of `columns`, fields beyond the header's are joined to it by
-    commas.
+    `place[i]`: where `columns[i]` stands in `fields`, -1 if it isn't there. `header`: the names of all columns. `bare`: how
+    many fields the first row has where there is no header, else 0. `above`: how many lines there are above the rows.
+    `comments`: those of them that begin with #. `unread`: names of columns that weren't asked for. Where the last column is
+    the last of `columns`, fields beyond the header's are joined to it by commas.
 
     Raises GlatError, by name and line, at once or while it is read: a file that is no text in UTF-8, a header that lacks a
     column or has two for one, a row of another length, a quote that isn't closed.
@@ -66,6 +66,7 @@ class Rows:
                 raise GlatError(f"{self.named}: holds no row; expected {what}: {names}")
             self.place, self._delimiter, header = self._header(first)
         self.header = header or [column.name for column in columns]
+        self.bare = 0 if header else len(_split(first, self._delimiter))
         self.above += header is not None
         rest = lines if header else chain([first], lines)
         rest = (_strip_tabs(line, self._delimiter) for line in rest)

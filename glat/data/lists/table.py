@@ -1,8 +1,11 @@
 """Tables of labels that people have for a folder of recordings: one row a file, or several.
 
-Any CSV that `rows.Rows` reads, with a header or without, in one of these forms: a column with one label or several, between
-them a separator; a row for each label of a file; or a column for each class, with 0 or 1 in it ("one-hot"). Columns that say
-a split, a recording, a start and an end are optional. All are found by their usual names, or named by `Columns`.
+Any CSV that `rows.Rows` reads, in one of these forms: a column with one label or several, between them a separator; a row for
+each label of a file; or a column for each class, with 0 or 1 in it ("one-hot"). Columns that say a split, a recording, a
+start and an end are optional. All are found by their usual names, or named by `Columns`. A table of a file and a label alone
+needs no header.
+
+A name that Unicode can write in two ways is one: text is composed (NFC).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import pandas as pd
 
 from ...lib.errors import GlatError
 from ...lib.escaping import NAME
+from .folders import composed
 from .labels import literal
 from .rows import Column, Rows, plain
 
@@ -28,12 +32,14 @@ SPLIT = ("split", "subset", "set", "fold", "partition")
 GROUP = ("group", "recording", "recording_id", "source", "source_id", "src_file", "session", "speaker", "location")
 START = ("start", "start_seconds", "start_time", "start_time_seconds", "onset", "begin")
 END = ("end", "end_seconds", "end_time", "end_time_seconds", "offset")
+FEW = 0.2  # share of the rows that may be odd where a column is still meant as 0 and 1
 TRUE, FALSE = ("1", "1.0", "true", "yes", "x"), ("0", "0.0", "false", "no", "")
 
 
 class Columns(NamedTuple):
-    """The columns of a table by what they hold; None: by their usual names, where there are such. label: several are
-    one-hot. separator: between the labels of one field; None: as `guess_separator` finds it, "": one label a field."""
+    """The columns of a table by what they hold; None: by their usual names, where there are such; "": none, whatever their
+    names. label: several are one-hot. separator: between the labels of one field; None: as `guess_separator` finds it, "":
+    one label a field."""
 
     file: str | None = None
     label: str | list[str] | None = None
@@ -46,12 +52,13 @@ class Columns(NamedTuple):
 
 class Table(NamedTuple):
     """A table as it was read. rows: file (as written), labels (tuple, sorted), split, group ("" where there is none), start,
-    end (seconds, NaN for the whole file), line. columns: the columns that were found. merged: rows that only had further
-    labels of a file."""
+    end (seconds, NaN for the whole file), line. columns: the columns that were found; unread: the others. merged: rows that
+    only had further labels of a file."""
 
     path: str
     rows: pd.DataFrame
     columns: Columns
+    unread: list[str]
     merged: int
 
 
@@ -59,8 +66,8 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
     """Read a table of labels.
 
     Raises:
-        GlatError: what `Rows` refuses, a column that is not there, no column with labels, a time or a split that is none, or
-            one file with two splits or recordings; by name and line.
+        GlatError: what `Rows` refuses, a column that is not there or is there twice, no column with labels, a time or a split
+            that is none, or one file with two splits or recordings; by name and line.
     """
     given = [columns.file, columns.label if isinstance(columns.label, str) else None]
     file, label = (
@@ -68,18 +75,26 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
         for name, usual, optional in zip(given, (FILE, LABEL), (False, not isinstance(columns.label, str)), strict=True)
     )
     reader = Rows(path, [file, label], "a table of labels")
-    header = [name.strip() for name in reader.header]
+    header = [composed(name.strip()) for name in reader.header]
+    if reader.bare > len(header):
+        raise GlatError(
+            f"{path}: line {reader.above + 1}: {reader.bare} columns without names; give them a header, as file,label,split"
+        )
     at = {"file": reader.place[0], "label": reader.place[1]}
     for key, usual in (("split", SPLIT), ("group", GROUP), ("start", START), ("end", END)):
         at[key] = _place(reader, header, getattr(columns, key), usual, [*at.values()])
-    if (at["start"] < 0) != (at["end"] < 0):
-        at["start"] = at["end"] = -1  # half a time is a column of another kind
-    lines = list(reader)
+    lines = [(line, [composed(field) for field in fields]) for line, fields in reader]
     if not lines:
         raise GlatError(f"{path}: holds no row; a table of labels has a file and its labels in each")
+    if (at["start"] < 0) != (at["end"] < 0):
+        _check_half(reader, header, lines, at, columns)
+        at["start"] = at["end"] = -1
     if columns.group is None and at["group"] >= 0 and len({fields[at["group"]] for _, fields in lines}) < 2:
         at["group"] = -1  # one value for all says nothing of recordings
     one_hot = _one_hot(reader, header, lines, at, columns.label)
+    used = {*one_hot, *at.values()} - {-1}
+    if twice := [header[i] for i in sorted(used) if list(map(plain, header)).count(plain(header[i])) > 1]:
+        raise GlatError(f"{path}: has two columns {twice[0]!r}; rename or remove one of them")
     texts = [fields[at["label"]].strip() for _, fields in lines] if not one_hot else []
     separator = (guess_separator(texts) if columns.separator is None else columns.separator) if texts else ""
     rows: dict[tuple[str, float, float], dict[str, Any]] = {}
@@ -108,7 +123,8 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
     table = pd.DataFrame([row | {"labels": tuple(sorted(row["labels"]))} for row in rows.values()])
     names: dict[str, Any] = {key: header[place] for key, place in at.items() if place >= 0}
     names |= {"label": [header[place] for place in one_hot]} if one_hot else {"separator": separator}
-    return Table(str(path), table, Columns(**names), len(lines) - len(rows))
+    unread = [name for i, name in enumerate(header) if i not in used and name]
+    return Table(str(path), table, Columns(**names), unread, len(lines) - len(rows))
 
 
 def guess_separator(texts: Iterable[str]) -> str:
@@ -141,7 +157,9 @@ def split_labels(text: str, separator: str) -> tuple[str, ...]:
 
 def _place(reader: Rows, header: list[str], name: str | None, usual: tuple[str, ...], taken: list[int]) -> int:
     """Where a column is; -1 where there is none."""
-    if name:
+    if name == "":
+        return -1
+    if name is not None:
         if plain(name) not in (names := [plain(one) for one in header]):
             raise GlatError(f"{reader.named}: has no column {name!r}; its columns are {', '.join(map(repr, header))}")
         return names.index(plain(name))
@@ -162,7 +180,18 @@ def _one_hot(
     if at["label"] >= 0:
         return []
     others = [i for i in range(len(header)) if i not in at.values()]
-    hot = [i for i in others if {fields[i].strip().lower() for _, fields in lines} <= {*TRUE, *FALSE} and header[i]]
+    hot = []
+    for i in others:
+        texts = [fields[i].strip().lower() for _, fields in lines]
+        odd = [number for number, text in enumerate(texts) if text not in (*TRUE, *FALSE)]
+        if not odd and header[i]:
+            hot.append(i)
+        elif header[i] and len(odd) < FEW * len(texts) and any(text in TRUE for text in texts):
+            line, fields = lines[odd[0]]
+            expected = (
+                f"0 or 1 in column {header[i]!r}, as in most rows (or name the classes' columns, each with --label)"
+            )
+            raise reader.fault(line, expected, fields[i])
     if not hot:
         names = ", ".join(map(repr, header))
         raise GlatError(
@@ -170,6 +199,24 @@ def _one_hot(
             "(source.label; --label)"
         )
     return hot
+
+
+def _check_half(
+    reader: Rows, header: list[str], lines: list[tuple[int, list[str]]], at: dict[str, int], columns: Columns
+) -> None:
+    """Refuse a start without an end, or the reverse, unless it can be of another kind: it was not asked for, and without it no
+    two rows become one."""
+    here, lacks = ("start", "end") if at["start"] >= 0 else ("end", "start")
+    named = f"{reader.named}: column {header[at[here]]!r} says when clips {here}, and none when they {lacks}"
+    if getattr(columns, here):
+        raise GlatError(f"{named}; name that column, too (source.{lacks}; --{lacks})")
+    times: dict[str, str] = {}
+    for line, fields in lines:
+        if times.setdefault(fields[at["file"]], fields[at[here]]) != fields[at[here]]:
+            raise GlatError(
+                f"{named}; line {line}: {fields[at['file']]!r} has several: name the other column (source.{lacks}; --{lacks}), "
+                f'or say that this one is no time (source.{here}: ""; --{here} "")'
+            )
 
 
 def _hot(reader: Rows, line: int, fields: list[str], header: list[str], places: list[int]) -> tuple[str, ...]:

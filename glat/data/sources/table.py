@@ -19,7 +19,7 @@ from ..audio.formats import extension
 from ..audio.length import Length, measure
 from ..kinds import Kind
 from ..lists import audioset
-from ..lists.folders import Folder, clip_id, path_of
+from ..lists.folders import Folder, clip_id, composed, path_of
 from ..lists.rows import Column, Rows
 from ..lists.splits import propose, recordings
 from ..lists.table import Columns, Table, read_table
@@ -76,18 +76,15 @@ class RecordingTable(ListedSource):
         return [path for path in (self.labels, self.classes, self.strong) if path]
 
     def table(self) -> Table:
-        """The table of labels, with a split in each row."""
-        columns = Columns(**{key: getattr(self, key) for key in Columns._fields})
-        table = read_table(self.labels, columns)
-        if table.columns.split is None:
-            of = recordings(table.rows["file"].tolist(), table.rows["group"].tolist())
-            table.rows["split"] = propose(table.rows["labels"], of, self.splits.evaluate, self.splits.seed)
-        return table
+        """The table of labels."""
+        return read_table(self.labels, Columns(**{key: getattr(self, key) for key in Columns._fields}))
 
     def clips(self, table: Table, folder: Folder) -> pd.DataFrame:
-        """The rows of a table, with `path`, their file below `audio` ("" if it is not there), and `id`, the clip's.
+        """The rows of a table, with `path`, their file below `audio` ("" if it is not there), `id`, the clip's, and a split,
+        which is drawn where the table has none.
 
-        Raises GlatError for a file that may be several, one in two rows under two names, and where no file is there.
+        Raises GlatError for a file that may be several, one in two rows under two names, where no file is there, and where
+        there is nothing to draw from.
         """
         rows, beside = table.rows, os.path.relpath(os.path.dirname(os.path.abspath(self.labels)), folder.root)
         paths: list[str] = []
@@ -115,8 +112,21 @@ class RecordingTable(ListedSource):
                 f"{self.labels}: lines {first.line} and {second.line}: {first.file!r} and {second.file!r} are the same file "
                 f"({first.path or first.file}), from the same time on; remove one of the lines"
             )
+        if table.columns.split is None:
+            return clips.assign(split=self._draw(clips))
         self._check_shared(clips)
         return clips
+
+    def _draw(self, clips: pd.DataFrame) -> list[str]:
+        """A split for each clip of a table without."""
+        of = recordings(clips["id"].tolist(), clips["group"].tolist())
+        split = propose(clips["labels"], of, self.splits.evaluate, self.splits.seed)
+        if len(clips) > 1 and len(set(split)) < 2:
+            raise GlatError(
+                f"{self.labels}: its {len(clips)} clips are of {max(of) + 1} recordings, {clips['file'].iloc[0]!r} the first: "
+                "too few to draw splits, since a recording is in one split alone; add others, or a column of splits"
+            )
+        return split
 
     @staticmethod
     def _find(folder: Folder, text: str, place: str) -> str | None:
@@ -141,7 +151,7 @@ class RecordingTable(ListedSource):
         if self.classes is None:
             return pd.DataFrame({"index": range(len(names)), "mid": class_ids(names), "display_name": names})
         known = audioset.read_class_list(self.classes)
-        both = {*known["mid"], *known["display_name"]}
+        both = self.names(known)
         for row in table.rows.itertuples():
             if unknown := [label for label in row.labels if label not in both]:
                 raise GlatError(
@@ -185,9 +195,11 @@ class RecordingTable(ListedSource):
 
     @staticmethod
     def names(classes: pd.DataFrame) -> dict[str, str]:
-        """The id of each class by its name and by its id."""
+        """The id of each class by its name and by its id; what is both is meant as a name."""
         return {
-            name: mid for key in ("display_name", "mid") for name, mid in zip(classes[key], classes["mid"], strict=True)
+            composed(name): mid
+            for key in ("mid", "display_name")
+            for name, mid in zip(classes[key], classes["mid"], strict=True)
         }
 
     def fetch(self, shard: Shard) -> pd.DataFrame:
@@ -198,12 +210,14 @@ class RecordingTable(ListedSource):
         hint = f"; not looked into: {files.hidden[0]}" if files.hidden else ""
         rows: list[tuple[str, ...]] = []
         for segment in shard.segments.itertuples():
-            if segment.youtube_id not in clips.index:
+            of = clips.loc[[segment.youtube_id]] if segment.youtube_id in clips.index else clips[:0]
+            of = of[np.isclose(of["start"].fillna(0.0), segment.start, rtol=0.0, atol=1e-3)]
+            if of.empty:
                 raise GlatError(
-                    f"{self.labels}: has no file {path_of(segment.youtube_id)!r} any more; run `glat metadata`"
+                    f"{self.labels}: has no file {path_of(segment.youtube_id)!r}, from {segment.start:g} s on, any more; run "
+                    "`glat metadata`"
                 )
-            of = clips.loc[[segment.youtube_id]]
-            row = of[np.isclose(of["start"].fillna(0.0), segment.start, atol=1e-3)].iloc[0]
+            row = of.iloc[0]
             if not row.path:
                 reason = f"{row.file} of line {row.line} of {self.labels} is not in {self.audio}{hint}"
                 rows.append((segment.clip, "", "", Kind.NO_FILE, reason))
@@ -256,7 +270,7 @@ class RecordingTable(ListedSource):
         of_path = {path: rows for path, rows in clips.groupby("path") if path}
         found: dict[str, list[tuple[str, str, str, str]]] = {}
         for line, fields in table:
-            name, label = fields[at[0]].strip(), fields[at[3]].strip()
+            name, label = fields[at[0]].strip(), composed(fields[at[3]].strip())
             try:
                 start, end = float(fields[at[1]]), float(fields[at[2]])
             except ValueError:
@@ -278,16 +292,16 @@ class RecordingTable(ListedSource):
 
 
 def class_ids(names: list[str]) -> list[str]:
-    """Ids for names, all different: letters and digits of any alphabet, `_` for whatever else.
+    """Ids for names, all different and none the name of another: letters and digits of any alphabet, `_` for whatever else.
 
-    >>> class_ids(["dog bark", "dog-bark", "glass, breaking"])
-    ['dog_bark', 'dog_bark_2', 'glass_breaking']
+    >>> class_ids(["dog bark", "dog-bark", "glass, breaking"]), class_ids(["-1", "1"])
+    (['dog_bark', 'dog_bark_2', 'glass_breaking'], ['1_2', '1'])
     """
     found: list[str] = []
     for name in names:
         base = re.sub(r"\W+", "_", name).strip("_") or "class"
         number, one = 1, base
-        while one in found:
+        while one in found or (one in names and one != name):
             number += 1
             one = f"{base}_{number}"
         found.append(one)
