@@ -217,6 +217,25 @@ def test_a_network_on_the_waveform_scores_as_in_its_own_library(wav2vec2):
             {"settings": {"pretrained_cfg": {}}},
             "settings.pretrained_cfg of timm:resnet10t is not known",
         ),
+        ("timm:resnet10t", {"settings": {"drop_rate": 0.5}}, "settings.drop_rate of timm:resnet10t is not known"),
+        (
+            "timm:resnet10t.nonsense",
+            {},
+            "timm has no weights 'resnet10t.nonsense'; of resnet10t, it has resnet10t.c3_in1k",
+        ),
+        ("timm:densenet121", {"settings": {"drop_path_rate": 0.1}}, "timm can't make densenet121 with settings "),
+        ("timm:resnet10t", {"settings": {"drop_path_rate": "abc"}}, "timm can't make resnet10t with settings "),
+        (
+            "timm:resnet10t",
+            {"positions": "interpolate"},
+            "positions is a setting of transformers, and does nothing for timm",
+        ),
+        ("json:JSONDecoder", {"head": "mean"}, "head is a setting of timm and transformers, and does nothing for json"),
+        (
+            "transformers:/no/such",
+            {"front_end": {"mels": 64}},
+            "front_end is a setting of timm and a class of one's own",
+        ),
         ("transformers:/no/such", {}, "/no/such: no such folder"),
         ("no_such_module:Mine", {}, "no_such_module:Mine: no such class in a file that Python finds"),
         ("json:JSONDecoder", {}, "json:JSONDecoder is no subclass of glat.models.Backbone"),
@@ -234,6 +253,19 @@ def test_what_is_no_network_is_one_sentence(model, how, told):
     with pytest.raises(ValueError, match=told.replace("(", r"\(")):
         made(model, sample_rate=32000, **how)
     assert "this" not in sys.modules  # a module without such a class is not run
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"hiden_size": 32}, "settings.hiden_size of transformers:.* is not known to audio-.*; near are hidden_size"),
+        ({"hidden_act": "nonsense"}, "can't be made with its settings: "),
+        ({"hidden_size": "x"}, "can't be made with its settings: "),
+    ],
+)
+def test_settings_that_a_network_of_transformers_has_not_are_one_sentence(ast, settings, told):
+    with pytest.raises(ValueError, match=told):
+        made(f"transformers:{ast}", settings=settings)
 
 
 def test_a_window_shorter_than_the_networks_least_is_refused(ast):

@@ -332,6 +332,36 @@ def test_equal_compute_of_a_frozen_global_stream_counts_no_backward_pass_of_it(p
     assert compute["joint"] == pytest.approx(2.5)
 
 
+def test_a_stream_that_is_frozen_otherwise_costs_as_little(project):
+    given = {"init.global": {"cnn10": "weights/cnn10.pth", "talnet": "weights/talnet.pth"}}
+    given |= {"init.local": given["init.global"], "controls.settings": ["equal compute"]}
+    for frozen, cost in (("global", (1 + 4.5) / 3), ("local", (3 + 1.5) / 3)):
+        params = settings(**given, **{"training.freeze": [frozen]})
+        for run in experiments.runs_of([control.system for control in asked.controls(params)]):
+            make_run(run, Corpus())
+        RESULTS["controls"].write(params)
+        compute = pd.read_csv("results/mini/controls.csv").set_index("setting")["training_compute"]
+        assert compute["equal compute"] == pytest.approx(cost, rel=0.1) and compute["GL-AT"] == pytest.approx(cost)
+
+
+def test_compute_is_that_of_the_steps_that_were_trained_and_of_the_network_as_it_is(project):
+    """A training that ended early, and a network whose windows cost more than their length says."""
+    params = settings(**{"controls.settings": ["equal compute"]})
+    costs = {"glat": {"multiply_adds_per_clip": 3000, "seconds_per_clip": 0.03, "clock": "CPU time"}}
+    for control in asked.controls(params):
+        for run in control.system.runs:
+            early = {"selected": {"ended": run.training.steps // 2}} if run.training.steps > 6 else {}
+            make_run(run, Corpus(), **early, **({"cost": costs["glat"]} if run.glat else {}))
+    RESULTS["controls"].write(params)
+    rows = pd.read_csv("results/mini/controls.csv").set_index("setting")
+    assert rows.loc["equal compute", "steps"] == 7 and rows.loc["equal compute", "training_compute"] == pytest.approx(
+        7 / 6
+    )
+    assert rows.loc["GL-AT", "equal_share"] == pytest.approx(7 / 6 / 3) and rows["equal_share"].notna().sum() == 1
+    page = (project / "results/mini/controls.md").read_text()
+    assert "the backbone alone was trained with: GL-AT of CNN10: 0.39. Below 1" in page
+
+
 def test_two_networks_on_the_whole_clip_stand_beside_glat_in_table_1(project):
     two = "cnn10-glat-n1-tau10-s0"
     assert two not in [run.name for run in experiments.runs_of(experiments.table1(settings()))]

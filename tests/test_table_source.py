@@ -356,7 +356,7 @@ def test_settings_of_any_layout_keep_it(sounds):
     assert load("params.yaml", {"dataset": "mine"}).corpus.classes == 4
     (sounds / "params.yaml").write_text(re.sub("\r\nseeds: .*", "\r\nseeds: none", text))
     assert re.match(
-        r"with the new entry, params.yaml: seeds",
+        r"with the new entry, .*params.yaml.*: seeds",
         refusal("dataset", "new", "other", "--audio", "own", "--labels", "labels.csv"),
     )
 

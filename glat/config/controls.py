@@ -124,16 +124,20 @@ def with_glat(params: Params, plain: System, change: dict[str, Any], rung: str |
 
 def equal_compute_steps(params: Params, backbone: str, glat: Glat | None = None, rung: str | None = None) -> int:
     """Steps in which the backbone alone costs as many multiply-adds as GL-AT (None: that of params.glat) in its budget, or in
-    that of a rung of the ladder: the
-    local stream hears N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the
-    backbone, where tau is the sum of all lengths if there are several; where the global stream is frozen,
-    (1 + 3 N tau / T0) / 3, as that runs forward only, a third of a step. The training that its frozen weights come from does
-    not count, since the backbone alone starts from them too (`init.global`). Where nothing but inference hears windows, GL-AT
-    needs no training of its own, and the backbone alone keeps its steps.
+    that of a rung of the ladder.
+
+    The local stream hears N windows of tau seconds beside the clip's T0, so a step of GL-AT costs 1 + N tau / T0 steps of the
+    backbone, where tau is the sum of all lengths if there are several. A stream that is frozen runs forward only, a third of
+    a step. The training that its weights come from does not count, since the backbone alone starts from them too
+    (`init.global`). Where nothing but inference hears windows, GL-AT needs no training of its own, and the backbone alone
+    keeps its steps. A network whose cost is not that of its input's length has a share of GL-AT's compute that the results
+    tell (`results.controls.equal_share`).
     """
-    glat = glat or params.glat
-    windows = glat.n * sum(glat.taus) / params.audio.clip_seconds
-    factor = (1 / 3 if glat.training == "frozen_global" else 1) + windows
+    glat, training = glat or params.glat, params.training_of(params.dataset, backbone, rung)
     if glat.training == "none":
-        factor = 1
-    return round(params.training_of(params.dataset, backbone, rung).steps * factor)
+        return training.steps
+    frozen = {*training.freeze, *(["global"] if glat.training == "frozen_global" else [])}
+    cost = {stream: 1 / 3 if stream in frozen else 1 for stream in ("global", "local")}
+    return round(
+        training.steps * (cost["global"] + cost["local"] * glat.n * sum(glat.taus) / params.audio.clip_seconds)
+    )

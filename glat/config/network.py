@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..models.registry import LIBRARIES
 from .types import Hop, Model, Positive, Settings
@@ -36,6 +36,21 @@ class Network(Settings):
     front_end: FrontEnd = FrontEnd()
     settings: dict[str, Any] = Field(default={})
     architecture: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Network:
+        """Refuse what would change nothing."""
+        of = {
+            "head": (self.head is not None, ("timm", "transformers")),
+            "channels": (self.channels != "sum", ("timm",)),
+            "positions": (self.positions != "crop", ("transformers",)),
+            "front_end": (self.front_end != FrontEnd(), ("timm", None)),
+        }
+        for key, (given, libraries) in of.items():
+            if given and self.library not in libraries:
+                whose = " and ".join(name or "a class of one's own" for name in libraries)
+                raise ValueError(f"{key} is a setting of {whose}, and does nothing for {self.model}")
+        return self
 
     @property
     def library(self) -> str | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..config.network import Network
 
 # What libraries raise for inputs that their networks do not take.
-FAULTS = (ArithmeticError, AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError)
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def library(name: str) -> ModuleType:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from ..lib.errors import brief
 from .backbone import normalise_mels
 from .heads import HEADS
-from .library import LibraryBackbone, library
+from .library import FAULTS, LibraryBackbone, library
 
 if TYPE_CHECKING:
     from ..config.network import Network
 
-SETTINGS = ("drop_rate", "drop_path_rate")
+SETTINGS = ("drop_path_rate",)  # drop_rate is of the classifier, which `head` replaces
 
 
 class TimmNetwork(LibraryBackbone):
@@ -47,11 +47,20 @@ class TimmNetwork(LibraryBackbone):
         if not timm.is_model(name):
             near = get_close_matches(name, timm.list_models(), 3, 0.5)
             raise ValueError(f"timm has no network {name!r}" + (f"; near are {', '.join(near)}" if near else ""))
+        if spec.source != name and spec.source not in (known := timm.list_models(f"{name}.*", pretrained=True)):
+            raise ValueError(f"timm has no weights {spec.source!r}; of {name}, it has {', '.join(known) or 'none'}")
         how = {"pretrained": pretrained, "in_chans": 1, "num_classes": 0} | spec.settings
-        try:  # those that can be made to take images of any size, as vision transformers
-            return timm.create_model(spec.source, dynamic_img_size=True, dynamic_img_pad=True, **how)
-        except TypeError:
-            return timm.create_model(spec.source, **how)
+        try:
+            try:  # those that can be made to take images of any size, as vision transformers
+                return timm.create_model(spec.source, dynamic_img_size=True, dynamic_img_pad=True, **how)
+            except TypeError:
+                return timm.create_model(spec.source, **how)
+        except FAULTS as error:
+            if pretrained:
+                raise
+            raise ValueError(
+                f"timm can't make {spec.source} with settings {spec.settings}: {brief(error, 200)}"
+            ) from None
 
     def load_pretrained(self, names: list[str] | None) -> list[str]:
         try:

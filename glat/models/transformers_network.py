@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,9 +79,11 @@ class TransformersNetwork(LibraryBackbone):
     def __init__(self, classes: int, width: float, mels: int, network: Network):
         super().__init__(classes, width, mels, network)
         self.silence = getattr(self.own_front_end(RATE, network), "silence", 0.0)
-        full = library("transformers").AutoModelForAudioClassification.from_config(
-            self._config(classes), dtype=torch.float32
-        )
+        config = self._config(classes)
+        try:
+            full = library("transformers").AutoModelForAudioClassification.from_config(config, dtype=torch.float32)
+        except Exception as error:  # a value that the configuration took and the network does not
+            raise ValueError(f"{network.model} can't be made with its settings: {brief(error, 200)}") from None
         self.ast = full.config.model_type == AST
         self.config, self.trunk = full.config, full.base_model
         if network.head:
@@ -114,6 +117,13 @@ class TransformersNetwork(LibraryBackbone):
                 f"{self.network.model} is of the kind {kind!r}; of transformers' audio classifiers, {AST} and "
                 f"{', '.join(WAVEFORM)} are known here"
             )
+        kinds = transformers.CONFIG_MAPPING[kind]
+        if unknown := [key for key in self.network.settings if not hasattr(kinds(), key)]:
+            near = get_close_matches(unknown[0], kinds().to_dict(), 3, 0.5)
+            raise ValueError(
+                f"settings.{unknown[0]} of {self.network.model} is not known to {kind}"
+                + (f"; near are {', '.join(near)}" if near else "")
+            )
         given |= OFF | self.network.settings
         given = {key: value for key, value in given.items() if not key.lstrip("_").startswith(NOT_TAKEN)}
         check_size(given, self.network.source)
@@ -124,7 +134,10 @@ class TransformersNetwork(LibraryBackbone):
         if classes is not None:
             given = {key: value for key, value in given.items() if key not in ("id2label", "label2id")}
             given |= {"num_labels": classes}
-        return transformers.CONFIG_MAPPING[kind].from_dict(given)
+        try:
+            return kinds.from_dict(given)
+        except Exception as error:  # each library version has classes of its own for what it refuses
+            raise ValueError(f"{self.network.model} can't be made with its settings: {brief(error, 200)}") from None
 
     def load_pretrained(self, names: list[str] | None) -> list[str]:
         transformers, config = library("transformers"), self._config(None)

@@ -18,6 +18,7 @@ from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
 
 WITHOUT_THE_METHOD = ("backbone alone", asked.EQUAL_COMPUTE, TWO_NETWORKS)
+TOLERANCE = 0.03  # by which "equal compute" may miss unsaid; CNN10's share is 1.01
 VARIANTS = (
     "Variants of GL-AT (docs/variants.md): each is compared with the backbone alone that was trained for as many steps as "
     "cost the variant's multiply-adds, which it has to beat; windows at inference alone cost no training, so theirs is the "
@@ -28,20 +29,18 @@ VARIANTS = (
 def training_multiply_adds(one: Measured, plain: Measured) -> float:
     """Multiply-adds of one training: steps x (forward + backward, which costs twice the forward), per clip of a batch.
 
-    A frozen global stream only runs forward. If it starts from a run of `plain`, that training counts too. Published
+    A frozen stream only runs forward. If the global one starts from a run of `plain`, that training counts too. Published
     weights (`init.global`) do not count, as the backbone alone starts from them too. A run that trains nothing costs what
     the training of its weights does.
     """
-    macs = one.mean("cost", "multiply_adds_per_clip")
-    steps = one.mean("steps")
-    glat = one.first["glat"]
-    if glat and glat["training"] in ("frozen_global", "none"):
-        frozen = plain.mean("cost", "multiply_adds_per_clip")
-        steps = 0 if glat["training"] == "none" else steps
-        own = {str(run.folder / "checkpoint.pt") for run in plain.system.runs}
-        before = plain.mean("steps") if own.issuperset(run.init["global"] for run in one.system.runs) else 0
-        return steps * (frozen + 3 * (macs - frozen)) + before * 3 * frozen
-    return steps * 3 * macs
+    macs, run = one.mean("cost", "multiply_adds_per_clip"), one.system.runs[0]
+    if run.glat is None:
+        return one.steps * 3 * macs
+    whole, steps = plain.mean("cost", "multiply_adds_per_clip"), 0 if run.glat.training == "none" else one.steps
+    cost = {stream: 1 if stream in run.frozen_streams else 3 for stream in ("global", "local")}
+    own = {str(each.folder / "checkpoint.pt") for each in plain.system.runs}
+    before = plain.steps if own.issuperset(each.init["global"] for each in one.system.runs) else 0
+    return steps * (cost["global"] * whole + cost["local"] * (macs - whole)) + before * 3 * whole
 
 
 def compute_columns(one: Measured, start: Measured, unit: Measured) -> dict[str, float]:
@@ -50,10 +49,34 @@ def compute_columns(one: Measured, start: Measured, unit: Measured) -> dict[str,
     if not (one.metrics and start.metrics and unit.metrics):
         return dict.fromkeys(("steps", "training_compute", "multiply_adds_per_clip"), float("nan"))
     return {
-        "steps": one.mean("steps"),
+        "steps": one.steps,
         "training_compute": training_multiply_adds(one, start) / training_multiply_adds(unit, unit),
         "multiply_adds_per_clip": one.mean("cost", "multiply_adds_per_clip"),
     }
+
+
+def equal_share(one: Measured, equal: Measured | None, start: Measured) -> float:
+    """The share that the training of the backbone alone with "equal compute" has of the multiply-adds of one of GL-AT, by
+    count; NaN where one of them has no run."""
+    if equal is None or not (one.metrics and equal.metrics and start.metrics):
+        return float("nan")
+    return training_multiply_adds(equal, start) / training_multiply_adds(one, start)
+
+
+def unequal(rows: list[dict[str, Any]], name: str) -> list[str]:
+    """What a page says of the rows of GL-AT whose baseline has more or less than its compute, by more than `TOLERANCE`."""
+    odd = [row for row in rows if abs(row["equal_share"] - 1) > TOLERANCE]
+    if not odd:
+        return []
+    shares = ", ".join(
+        f"{escaped(row[name])} of {row['method'].partition(' + ')[0]}: {row['equal_share']:.2f}" for row in odd
+    )
+    told = (
+        "Equal compute is not equal here, as these networks cost more for windows, or less, than the windows' length says. The "
+        f"share of GL-AT's multiply-adds that the backbone alone was trained with: {shares}. Below 1, the comparison is in "
+        "favour of GL-AT."
+    )
+    return [told]
 
 
 def controls(rows: list[tuple[asked.Control, Measured]]) -> pd.DataFrame:
@@ -63,7 +86,7 @@ def controls(rows: list[tuple[asked.Control, Measured]]) -> pd.DataFrame:
     `vs_glat` and `vs_alone`, mAP minus that of the backbone's GL-AT and of the backbone alone, paired, each with
     interval, p and verdict; where variants are asked for, `vs_equal` too, a variant minus the backbone alone with its
     training's compute; `steps`; `training_compute`, the training's multiply-adds relative to the backbone alone;
-    `multiply_adds_per_clip`.
+    `multiply_adds_per_clip`; `equal_share`, of GL-AT and its variants.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -81,6 +104,8 @@ def controls(rows: list[tuple[asked.Control, Measured]]) -> pd.DataFrame:
         row |= comparison_columns("vs_glat", one, glat) | comparison_columns("vs_alone", one, plain)
         if any(one.baseline for one, _ in rows):
             row |= comparison_columns("vs_equal", one, base.get((control.backbone, control.baseline)))
+        equal = asked.EQUAL_COMPUTE if control.setting == "GL-AT" else control.baseline
+        row["equal_share"] = equal_share(one, base.get((control.backbone, equal)), plain)
         table_rows.append(row | compute_columns(one, plain, plain))
     return decide(table_rows, confidence(one for _, one in rows))
 
@@ -119,6 +144,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
         header += ["mAP minus equal compute's", "million multiply-adds a clip"]
         for line, row in zip(lines, rows, strict=True):
             line += [text.difference(row, "vs_equal"), text.number(row["multiply_adds_per_clip"] / 1e6, 1)]
+    parts += unequal(rows, "setting")
     return "\n\n".join([*parts, text.markdown(header, lines).rstrip(), *text.mark_notes(measured)]) + "\n"
 
 

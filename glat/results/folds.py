@@ -50,6 +50,11 @@ def combine_influences(folds: list[Influence]) -> Influence:
     return Influence(_hash(one.clips for one in folds), streams, accuracy)
 
 
+def steps(metrics: dict[str, Any]) -> float:
+    """The steps that were trained: fewer than asked for where a training ended early."""
+    return (metrics.get("selected") or {}).get("ended", metrics["steps"])
+
+
 def combine_metrics(folds: list[dict[str, Any]]) -> dict[str, Any]:
     """What tables take of metrics.json, of all folds as one: of a training that had not converged, where there is one."""
     if len(folds) == 1:
@@ -65,6 +70,7 @@ def combine_metrics(folds: list[dict[str, Any]]) -> dict[str, Any]:
         "classes_scored": min(one["classes_scored"] for one in folds),
         "collapsed": any(one["collapsed"] for one in folds),
         "cost": cost,
+        "selected": {"ended": float(np.mean([steps(one) for one in folds]))},
         "folds": len(folds),
     }
 

@@ -12,7 +12,7 @@ from ..config.params import Params
 from ..lib.errors import GlatError
 from . import tables, text
 from .columns import score_columns
-from .controls import compute_columns
+from .controls import compute_columns, equal_share, unequal
 from .measured import Measured, confidence, read, same_clips
 from .plots import ALONE, METHOD, figure, foot, open_marks
 from .verdicts import comparison_columns, decide
@@ -30,7 +30,8 @@ def ladder(rows: list[tuple[asked.Rung, Measured]]) -> pd.DataFrame:
 
     Columns: `part`, `name`, `method` (the network's title), `run`; those of `columns.score_columns`; mAP minus that of another
     row, paired, each with interval, p and verdict: `vs_plain`, the same backbone with the lowest recipe; `vs_below`, the same
-    without what this row adds; `vs_equal`, the backbone alone with as much compute; and `controls.compute_columns`.
+    without what this row adds; `vs_equal`, the backbone alone with as much compute; `controls.equal_share`; and
+    `controls.compute_columns`.
 
     Raises:
         GlatError: the runs were not evaluated on the same clips.
@@ -46,6 +47,7 @@ def ladder(rows: list[tuple[asked.Rung, Measured]]) -> pd.DataFrame:
         row |= comparison_columns("vs_below", one, known.get((first.backbone, rung.below)))
         row |= comparison_columns("vs_equal", one, known.get((first.backbone, rung.equal)))
         start = known.get((first.backbone, rung.below), lowest)
+        row["equal_share"] = equal_share(one, known.get((first.backbone, rung.equal)), start)
         table_rows.append(row | compute_columns(one, start, lowest))
     return decide(table_rows, confidence(one for _, one in rows))
 
@@ -57,7 +59,7 @@ def markdown(table: pd.DataFrame, confidence: float) -> str:
     parts = ["# The ladder"]
     if measured:
         parts.append(text.conditions(measured, confidence, set(table.loc[table["seeds"] > 0, "seeds"])))
-    parts += [text.DIFFERENCES, EXPLANATION]
+    parts += [text.DIFFERENCES, EXPLANATION, *unequal(rows, "name")]
     header = [
         "Network", "Part", "Name", "mAP", "mAP minus the lowest rung's", "mAP minus that without it",
         "mAP minus equal compute's", "compute", "million multiply-adds a clip",

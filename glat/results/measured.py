@@ -56,6 +56,11 @@ class Measured(NamedTuple):
         """The runs whose training had not converged (`glat.training.convergence`)."""
         return [found["run"] for found in self.metrics.values() if convergence.marked(found.get("convergence"))]
 
+    @property
+    def steps(self) -> float:
+        """The mean over seeds of the steps that were trained (`folds.steps`)."""
+        return float(np.mean([folds.steps(found) for found in self.metrics.values()]))
+
     def mean(self, *keys: str) -> float:
         """The mean over seeds of a number in metrics.json, as in `mean("cost", "seconds_per_clip")`."""
         return float(np.mean([reduce(getitem, keys, found) for found in self.metrics.values()]))

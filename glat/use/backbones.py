@@ -29,7 +29,8 @@ def listing(params: Params, names: list[str]) -> pd.DataFrame:
         row: dict[str, Any] = {"backbone": name, "title": params.entry(name).title}
         row["weights"] = "PANNs" if name in PANNS else f"of {network.library}" if network and network.library else "-"
         for column, glat in (("alone", None), ("GL-AT", params.glat.model_dump())):
-            tagger = build(name, params.corpus.classes, 1.0, rate, glat, network=network, clip_seconds=seconds)
+            how: dict[str, Any] = {"front_end": {"hop": params.corpus.hop}, "network": network, "clip_seconds": seconds}
+            tagger = build(name, params.corpus.classes, 1.0, rate, glat, **how)
             row.setdefault("parameters", tagger.parameter_count())
             row[column] = multiply_adds(tagger, seconds) / 1e9
         rows.append(row)
