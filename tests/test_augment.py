@@ -64,6 +64,19 @@ def test_no_stripes_change_nothing():
     assert found.logmel is logmel and found.target is target and found.masked is None and found.keep_windows is None
 
 
+def test_stripes_of_a_waveform_are_as_long_as_those_of_a_log_mel():
+    """Of 10 ms a frame, which is 160 samples; and no band of the one that it has is masked."""
+    choice = {"time_stripes": 2, "time_width": 20, "mel_stripes": 2, "mel_width": 8}
+    drop = Training.model_validate({"spec_augment": choice, "mixup_alpha": 0.0})
+    masked = [
+        1
+        - augment(torch.zeros(200, 1, frames, bands), torch.zeros(200, 1), drop, rng(), rng()).masked.keep.mean((2, 3))
+        for frames, bands in ((16000, 1), (100, 1000))
+    ]
+    assert masked[0].mean() == pytest.approx(0.18, abs=0.02) and masked[0].max() < 0.4
+    assert masked[1].mean() == pytest.approx(0.18 + 0.007, abs=0.02)
+
+
 def settings_of(stripes: int, alpha: float, where: str = "clip") -> Training:
     masks = {"where": where, "time_stripes": stripes, "time_width": 10, "mel_stripes": stripes, "mel_width": 4}
     return Training(steps=1, mixup_alpha=alpha, spec_augment=masks)

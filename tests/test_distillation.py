@@ -63,6 +63,19 @@ def test_a_teacher_s_clips_and_classes_are_found_in_any_order(project, params, c
             read_teacher(taught(params, path, known=least), packs)
 
 
+def test_a_teacher_that_learned_the_fold_of_the_evaluation_is_refused(project, params):
+    run = taught(params, "teacher").model_copy(update={"fold": "eval"})
+    packs, split = Packs(run.packs), run.packs[0].split("/")[-2]
+    (project / "teacher").mkdir()
+    logits = np.zeros((24, 16), np.float32)
+    teacher_file(project / "teacher/teacher.h5", packs.clips.astype(object), logits)
+    write_run(run_with(params), project / "teacher/config.yaml")
+    assert read_teacher(run, packs).clips.all()  # it was trained on another fold
+    told = rf"teacher: this teacher was trained on {split}, which .* is evaluated on; name one that was not"
+    with pytest.raises(GlatError, match=told):
+        read_teacher(run.model_copy(update={"fold": split}), packs)
+
+
 @pytest.mark.parametrize(("change", "told"), [
     ({"logits": np.zeros((24, 5), np.float32)}, r"scores 5 classes and does not say which, and this run has 16"),
     ({"logits": np.full((24, 16), np.nan, np.float32)}, "logits are not finite"),

@@ -61,6 +61,7 @@ def pairs(clips: int, rng: np.random.Generator, alpha: float) -> tuple[Tensor, T
     return partner, torch.from_numpy(rng.beta(alpha, alpha, clips)).float()
 
 
+FRAME = 160  # samples at 16 kHz, which networks on the waveform hear, as long as a frame of PANNs' log-mel
 ALL, EVEN = slice(None), slice(0, None, 2)  # the clips that are mixed with their partners
 
 
@@ -133,13 +134,16 @@ def augment(
     """SpecAugment, mixup and Freq-MixStyle as the settings ask for: log-mel (B, 1, frames, mels) and target (B, L) ->
     `Augmented`; with `mixup_pairs` from twice as many clips.
 
-    windows: how many the local stream hears of each clip, and their length in frames: (N, W); None without GL-AT.
+    windows: how many the local stream hears of each clip, and their length in frames: (N, W); None without GL-AT. Of a
+    waveform (B, 1, samples, 1), stripes are as long as those of a log-mel.
     """
     styles = settings.augmentation.mix_style
     if style and styles.rate and style.random() < styles.rate:
         logmel = mix_style(logmel, style, styles.alpha)
     choice: dict[str, Any] = settings.spec_augment.model_dump() | {"device": logmel.device}
     where = choice.pop("where")
+    if logmel.shape[3] == 1:
+        choice |= {"time_width": FRAME * choice["time_width"], "mel_stripes": 0}
     keep, keep_windows = spec_augment(logmel.shape, masks, **choice), None
     if where == "windows" and windows:
         count, width = windows

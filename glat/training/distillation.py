@@ -8,18 +8,20 @@ clips' names under `clip`, `filename`, `filenames` or `audio_name`. Names are ou
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.runs import Run
+from ..config.runs import Run, read_run
 from ..config.training import Distillation
 from ..data.hdf5 import dataset, open_hdf5
 from ..data.packs.read import Crops, Packs
 from ..lib.errors import DAMAGED, GlatError, refusal, tell
 from ..lib.hardware import first_process
+from ..lib.layout import CONFIG, TEACHER
 from ..scoring.manifest import as_id, youtube_id
 
 NAMES = ("clip", "filename", "filenames", "audio_name")
@@ -59,12 +61,14 @@ def read_teacher(run: Run, packs: Packs) -> Teacher | None:
     """The teacher of a run; None if it has none. It is told how many training clips and classes it does not know.
 
     Raises:
-        GlatError: a file that is no teacher's, or of other classes and clips: that knows less than a share `known` of them.
+        GlatError: a file that is no teacher's, or of other classes and clips: that knows less than a share `known` of them; a
+            run that was trained on the fold that this one is evaluated on.
     """
     settings = run.training.distillation
     if settings is None:
         return None
     path = settings.file
+    _check_fold(run, path)
     try:
         with open_hdf5(path, f"no such teacher; {AGAIN}", AGAIN) as file:
             kind = next((name for name in ("logits", "fused") if name in file), "logits")
@@ -87,6 +91,19 @@ def read_teacher(run: Run, packs: Packs) -> Teacher | None:
     except DAMAGED as error:
         raise GlatError(f"{path}: {refusal(error) or f'damaged ({error}); {AGAIN}'}") from None
     return Teacher(scores, rows >= 0, columns >= 0)
+
+
+def _check_fold(run: Run, path: Path) -> None:
+    """Refuse what a run with other folds knows: it has learned the clips that this one is evaluated on."""
+    beside = path.parent / CONFIG
+    if run.fold is None or path.name != TEACHER or not beside.is_file():
+        return
+    teacher = read_run(beside)
+    if teacher.dataset == run.dataset and run.fold in {Path(pack).parent.name for pack in teacher.packs}:
+        raise GlatError(
+            f"{path.parent}: this teacher was trained on {run.fold}, which {run.folder} is evaluated on; name one "
+            "that was not, as a network of other recordings"
+        )
 
 
 def softened(values: np.ndarray, temperature: float, logits: bool) -> np.ndarray:
