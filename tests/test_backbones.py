@@ -182,14 +182,16 @@ def test_a_fifth_backbone_is_one_class(glat):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in tagger.parameters())
 
 
-def test_a_backbone_that_takes_no_mask_hears_stripes_of_each_band_s_mean():
+def test_a_backbone_that_takes_no_mask_hears_stripes_of_the_clip_s_mean_in_each_band():
     fifth, heard = Fifth(6, 0.5), []
     fifth.conv.register_forward_pre_hook(lambda _, inputs: heard.append(100 * inputs[0].transpose(1, 2)))
     logmel, keep = torch.randn(2, 1, 40, 64), torch.ones(2, 1, 40, 64)
     keep[:, :, 3:7] = 0.0
     assert not fifth.takes_keep and fifth(logmel, keep).shape == (2, 6)
+    parts = torch.cat([fifth.eval()(logmel[i : i + 1], keep[i : i + 1]) for i in range(2)])  # as of two processes
+    torch.testing.assert_close(fifth(logmel, keep), parts)
     expected = logmel[:, 0].clone()
-    expected[:, 3:7] = logmel.mean((0, 1, 2))
+    expected[:, 3:7] = logmel.mean((1, 2))[:, None]
     torch.testing.assert_close(heard[0], expected)
 
 

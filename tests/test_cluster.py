@@ -3,11 +3,18 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+import torch
 import yaml
 from conftest import ROOT, TINY
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
@@ -17,6 +24,9 @@ from glat.config.runs import resolve, write_run
 from glat.lib import hardware
 from glat.lib.cluster import Partition, minutes, parse, partition, training_memory
 from glat.lib.errors import GlatError
+from glat.training import progress
+from glat.training.fit import check_equal_weights
+from glat.training.progress import decided_by_first
 
 TOLD = """debug*|(null)|30:00
 debug*|gpu:a100:4(S:0-1),lustre:1|30:00
@@ -101,7 +111,62 @@ def test_the_profile_names_no_account_and_leaves_gpus_to_the_settings():
     assert not {"default-resources", "set-resources", "cores", "resources"} & profile.keys()
 
 
-def test_a_training_of_two_processes_that_is_told_to_end_ends_and_frees_its_run(corpus, tmp_path):
+class Started(SLURMEnvironment):
+    """One of two tasks of srun."""
+
+    def __init__(self, rank, port):
+        super().__init__(auto_requeue=False)
+        self.rank, self.port = rank, port
+
+    def world_size(self):
+        return 2
+
+    def global_rank(self):
+        return self.rank
+
+    @property
+    def main_address(self):
+        return "127.0.0.1"
+
+    @property
+    def main_port(self):
+        return self.port
+
+
+def test_all_processes_hear_what_the_first_decides_or_that_it_failed(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = (free.getsockname()[1] - 1024 - 10_000) % 64_000
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(decided_by_first, Started(1, port), lambda: 5)
+        assert decided_by_first(Started(0, port), lambda: 7) == 7 == other.result(60)
+        other = pool.submit(decided_by_first, Started(1, port), lambda: 5)
+        with pytest.raises(ZeroDivisionError):
+            decided_by_first(Started(0, port), lambda: 1 // 0)
+        with pytest.raises(GlatError, match="the first process of this training failed"):
+            other.result(60)
+    monkeypatch.setattr(progress, "TOGETHER", timedelta(seconds=1))
+    with pytest.raises(GlatError, match="not all 2 processes of this training came within 0:00:01"):
+        decided_by_first(Started(0, port), lambda: 7)
+
+
+def test_weights_are_compared_where_the_processes_meet():
+    """After a training they are on the CPU, and NCCL gathers between GPUs alone."""
+
+    class Strategy:
+        root_device = torch.device("meta")  # stands for a GPU
+
+        def all_gather(self, total):
+            assert total.device.type == "meta"
+            return torch.tensor([1.0, 2.0])
+
+    module = torch.nn.Linear(2, 2)
+    module.run = SimpleNamespace(folder=Path("runs/x"))
+    with pytest.raises(GlatError, match=r"runs/x: the 2 processes ended with different weights: \[1.0, 2.0\]"):
+        check_equal_weights(SimpleNamespace(strategy=Strategy(), world_size=2), module)
+
+
+def test_a_training_of_two_processes_of_which_the_first_ends_ends_and_frees_its_run(corpus, tmp_path):
     (tmp_path / "data").symlink_to(corpus / "data")
     run = resolve(load(ROOT / "params.yaml", TINY), "cnn10", 0)
     run = run.model_copy(update={"training": run.training.model_copy(update={"steps": 100000})})
@@ -115,8 +180,10 @@ def test_a_training_of_two_processes_that_is_told_to_end_ends_and_frees_its_run(
     try:
         while process.poll() is None and not (tmp_path / "run/resume.ckpt").exists():
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGTERM)
+        others = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(300) == -signal.SIGTERM, (tmp_path / "log").read_text()
+        assert others and not psutil.wait_procs(others, 60)[1]
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -212,5 +212,7 @@ def test_limits_are_narrower_for_others_and_a_port_that_is_taken_is_named():
         port = taken.getsockname()[1]
         with pytest.raises(GlatError, match=f"127.0.0.1, port {port}: cannot be listened on: Address already in use"):
             serve([], "127.0.0.1", port, LIMITS)
+    with pytest.raises(GlatError, match=r"\.\.x, port 1: cannot be listened on: "):
+        serve([], "..x", 1, LIMITS)
     told = CliRunner().invoke(cli.app, ["demo", "a", "b", "c"])
     assert str(told.exception) == "3 runs; give one, or two to see them side by side"

@@ -144,6 +144,8 @@ def test_a_file_that_disagrees_is_not_written():
         onnx_export._check(Agreement(0.02, 4, 4), "noise")
     with pytest.raises(GlatError, match="windows of 1 of 4"):
         onnx_export._check(Agreement(0.0, 1, 4), "noise")
+    with pytest.raises(GlatError, match="scores are up to nan"):
+        onnx_export._check(Agreement(float("nan"), 4, 4), "noise")
     onnx_export._check(Agreement(9e-5, 3, 4), "noise")
 
 
@@ -155,6 +157,9 @@ def test_a_file_that_disagrees_is_not_written():
         (["--license", "mine\n"], "--license 'mine"),
         (["--onnx", "."], r"--onnx \.: a folder"),
         (["--sound", "none.wav"], "none.wav"),
+        (["--hub", "new", "--precision", "int8"], "--precision: of the ONNX file alone"),
+        (["--hub", "new", "--dynamic"], "--dynamic: of the ONNX file alone"),
+        (["--hub", "."], r"--hub \.: the folder that you are in would be replaced"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(exported, monkeypatch, arguments, message):

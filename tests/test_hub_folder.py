@@ -19,7 +19,7 @@ from glat import cli
 from glat.config.runs import resolve
 from glat.lib.errors import GlatError
 from glat.lib.files import digest
-from glat.training import checkpoints
+from glat.training import checkpoints, convergence
 from glat.use import hub_folder
 
 NAMES = [
@@ -152,13 +152,28 @@ def test_numbers_of_another_checkpoint_are_in_no_card_and_its_thresholds_are_ref
     assert "none was given" in card and yaml.safe_load(card.split("---")[1])["license"] == "unknown"
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "checkpoint.pt", "x.PKL"])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "checkpoint.pt", "x.PKL", "deep/x.pkl", "x.pth.tar"])
 def test_a_folder_with_a_pickle_is_refused_in_one_sentence(folder, tmp_path, name):
     copy = shutil.copytree(folder, tmp_path / "model")
+    (copy / name).parent.mkdir(exist_ok=True)
     (copy / name).write_bytes(b"\x80\x04.")
     with pytest.raises(GlatError, match=f"{name} may be a pickle, which runs code") as told:
         glat.load(copy)
     assert "\n" not in str(told.value)
+
+
+def test_whether_its_training_had_converged_goes_with_it(folder, run, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "model")
+    loaded = glat.load(copy).run
+    assert not loaded.published and convergence.found(loaded, copy)["state"] == "converged"
+    settings = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(settings | {"convergence": None}))
+    assert convergence.marked(convergence.found(loaded, copy))
+
+
+def test_what_the_hub_takes_for_no_name_is_one_sentence():
+    with pytest.raises(GlatError, match=r"my--runs/x: no run and no folder here, and at .*: no name of a model"):
+        glat.load("my--runs/x")
 
 
 def edit(folder, **update):

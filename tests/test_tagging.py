@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import time
 import tracemalloc
 from pathlib import Path
@@ -101,6 +102,12 @@ def test_what_a_command_line_names_is_tagged_once_and_in_order(project, run):
     assert not tag("in", "--format", "csv", "--out", "out.csv").stdout
     assert len(pd.read_csv("out.csv")) == 10 and [p.name for p in project.glob("*out*")] == ["out.csv"]
     assert "a label track is of one recording, not of 2" in str(tag("in", "--format", "audacity").exception)
+    (project / "linked").mkdir()
+    (project / "linked/deep").symlink_to(project / "in/deep")
+    (project / "linked/deep/again").symlink_to(project / "linked")
+    assert [line.split("\t")[0] for line in tag("linked", "--top", "1").stdout.splitlines()] == ["linked/deep/a.wav"]
+    os.mkfifo("pipe")
+    assert "pipe: a device or a pipe, not a file" in str(tag("in", "--out", "pipe").exception)
     (project / "b.wav").symlink_to("in/b.wav")
     assert "in/b.wav and b.wav have one name" in str(tag("in", "b.wav", "--format", "dcase").exception)
 
@@ -187,7 +194,7 @@ WRONG = [
     ({"median": 1.0}, "median: of events alone"), ({"hysteresis": 0.5}, "hysteresis: of events alone"),
     ({"events": True, "top": 3}, "top: of clips alone"), ({"events": 1}, "events: expected true or false, found 1"),
     ({"calibrated": True, "threshold": 0.5}, "threshold: with calibrated, each class has its own"),
-    ({"top": 1.5}, "top: expected a whole number, found 1.5"),
+    ({"top": 1.5}, "top: expected a whole number, found 1.5"), ({"top": 0}, "top: expected a whole number from 1, found 0"),
     ({"calibrated": True}, "thresholds.json: no such file; no thresholds were calibrated; `glat calibrate .*run` makes"),
 ]  # fmt: skip
 

@@ -181,6 +181,16 @@ def test_a_resumed_training_goes_on_in_its_run_after_the_last_step_sent(project,
     assert [m.step for m in history] == [2, 4, 6]
 
 
+def test_a_run_that_got_more_steps_began_when_its_first_step_did(project, params):
+    """Its curve goes on, in seconds from there."""
+    run = made(params, evaluated=False)
+    begun = attempts.begin(run.folder, 0)
+    longer = run.model_copy(update={"training": run.training.model_copy(update={"steps": 9})})
+    write_run(longer, run.folder / "config.yaml")
+    more = attempts.begin(run.folder, 6, seconds=1000.0)
+    assert more.id != begun.id and time.time() - more.started == pytest.approx(1000, abs=60)
+
+
 def test_a_training_under_way_is_not_taken_for_dead(project, params):
     run = made(params, evaluated=False)
     attempts.begin(run.folder, 0)

@@ -55,6 +55,16 @@ def export(
         raise GlatError(f"--license {license_!r}: expected a name as the hub has it, as in cc-by-4.0, mit or unknown")
     if hub:
         hub_folder.check_place(hub)
+    of_onnx = {
+        "--precision": precision != Precision.float32,
+        "--opset": opset != 18,
+        "--dynamic": dynamic,
+        "--sound": sound,
+    }
+    if hub and not onnx and (given := [name for name, one in of_onnx.items() if one]):
+        raise GlatError(
+            f"{given[0]}: of the ONNX file alone, and only --hub was asked for; add --onnx FILE, or leave it out"
+        )
     if onnx or not hub:
         onnx_file.check_installed()
         onnx_file.check_opset(opset)

@@ -11,6 +11,7 @@ import typer
 from ..config import settings
 from ..lib import layout
 from ..lib.errors import GlatError, tell
+from ..lib.escaping import file_name
 from .app import Threads, app, invocation, let_names_out, load_params
 
 
@@ -31,8 +32,9 @@ def explain(
 
     if not (run / "checkpoint.pt").exists():
         raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{missing_hint(run / 'checkpoint.pt')}")
-    out = out or run / "explain" / Path(clip).stem
-    if Path(clip).is_file():  # a sound needs no project around the run
+    is_file = Path(clip).is_file()
+    out = out or run / "explain" / (Path(clip).stem if is_file else file_name(clip))
+    if is_file:  # a sound needs no project around the run
         explaining.explain(run / "checkpoint.pt", clip, out, seed=evaluation_seed(run))
     else:
         # The run's own dataset, whichever params.yaml chooses now.

@@ -21,14 +21,31 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _lockless: set[str] = set()  # folders of which that was said
 
 
+def to_disk(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk now: a machine that loses its power keeps them."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that knows no such thing of folders
+            raise
+    finally:
+        os.close(number)
+
+
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it to `path` if the block ends well, remove it if it raises.
 
     The block may make a file or a folder there. A process killed inside the block leaves only the temporary path,
-    which no step reads and the next attempt on the same machine removes. Each process has a path of its own.
+    which no step reads and the next attempt on the same machine removes. Each process has a path of its own. durable:
+    whether a file must outlast a machine that loses its power at once (`to_disk`).
+
+    Raises GlatError for a device or a pipe, in whose place a file would stand.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise GlatError(f"{path}: a device or a pipe, not a file; give another place")
     path.parent.mkdir(parents=True, exist_ok=True)
     begin = f".{path.stem}.part-{platform.node()}-"
     for old in path.parent.glob(f"{glob.escape(begin)}*{glob.escape(path.suffix)}"):
@@ -39,9 +56,13 @@ def whole(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f"{begin}{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        if durable:
+            to_disk(temporary)
         if path.is_dir():
             remove(path)
         os.replace(temporary, path)
+        if durable:
+            to_disk(path.parent)
     except BaseException:
         remove(temporary)
         raise

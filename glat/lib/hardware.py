@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import signal
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,11 @@ def cluster(devices: int, nodes: int) -> ClusterEnvironment:
             "srun or torchrun (docs/cluster.md), or set execution.nodes: 1"
         )
     return LightningEnvironment()
+
+
+def end_with_parent() -> None:
+    """Have Linux end this process when the one that started it has ended, however that did: prctl(2), PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def first_process() -> bool:

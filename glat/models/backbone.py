@@ -79,7 +79,8 @@ class Backbone(nn.Module, ABC):
             return self.features(logmel)
         if self.takes_keep:
             return self.features(logmel, keep)  # type: ignore[call-arg]
-        return self.features(torch.lerp(logmel.mean((0, 2), keepdim=True), logmel, keep))
+        # Of each clip by itself: a batch may be in parts, on several processes.
+        return self.features(torch.lerp(logmel.mean(2, keepdim=True), logmel, keep))
 
     def forward(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
         """(B, 1, frames, mels) -> clip scores (B, L)."""

@@ -57,7 +57,7 @@ def why_not(params: Params, systems: list[Measured]) -> str:
     if not all(run.name in kept for one in systems for run in one.system.runs):
         return f"the scores over time were not kept (localisation.frames: {params.localisation.frames})"
     for one in systems:
-        for run in one.system.runs:
+        for run in (run for seed in one.metrics for run in by_seed(one.system)[seed]):
             if not (run.folder / FRAMES).exists():
                 return f"{run.folder / FRAMES} is not there; evaluate the run again"
     if not find_spec("sed_scores_eval"):
@@ -86,7 +86,11 @@ def detection_table(params: Params, systems: list[Measured], strong: pd.DataFram
                 "measure": name,
             }
             row |= value._asdict() | dict.fromkeys(DETECTION[7:10], np.nan)
-            if number and len(one.by_seed) == len(alone[name].by_seed):
+            if (
+                number
+                and list(column.one.metrics) == list(columns[0].one.metrics)
+                and len(one.by_seed) == len(alone[name].by_seed)
+            ):
                 apart = spread(one.by_seed - alone[name].by_seed, one.draws - alone[name].draws, level)
                 row |= {"minus_alone": apart.value, "minus_alone_low": apart.low, "minus_alone_high": apart.high}
             rows.append(row | facts[name] | {"resamples": one.draws.shape[1], "seeds": len(one.by_seed)} | where)
@@ -106,7 +110,8 @@ def _measure(
         draws.setdefault(name, []).append(drawn)
         facts[name] = fact
 
-    for runs in by_seed(column.one.system).values():
+    for seed in column.one.metrics:
+        runs = by_seed(column.one.system)[seed]
         files = [_frames(run) for run in runs]
         mids, names = files[0].mid, [name for one in files for name in one.clip]
         events = detection.true_events(strong, names, mids)

@@ -18,6 +18,7 @@ from ..lib.hardware import first_process
 from ..lib.logs import SENDER
 from ..lib.redaction import redact
 from ..training import attempt
+from ..training.progress import Curve
 from ..training.watch import Watch
 from .send import Sending
 from .store import Store
@@ -99,7 +100,8 @@ class Follow(lightning.Callback):
         with at_no_cost(self.folder):
             accelerator = "gpu" if stage.device.type == "cuda" else stage.device.type
             data = attempt.data_hash(self.run)
-            attempt.begin(self.folder, trainer.global_step, data, accelerator, trainer.world_size)
+            before = sum(one.seconds for one in trainer.callbacks if isinstance(one, Curve))
+            attempt.begin(self.folder, trainer.global_step, data, accelerator, trainer.world_size, before)
             self.sender.start()
 
     def end(self, status: str, reason: str = "") -> None:

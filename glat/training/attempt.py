@@ -62,8 +62,14 @@ def write(folder: Path, attempt: Attempt) -> None:
         part.write_text(attempt.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
-def begin(folder: Path, step: int, data: str = "", accelerator: str = "cpu", devices: int = 1) -> Attempt:
-    """Note that this process trains the run from `step` on: a new attempt from step 0, else the interrupted one."""
+def begin(
+    folder: Path, step: int, data: str = "", accelerator: str = "cpu", devices: int = 1, seconds: float = 0.0
+) -> Attempt:
+    """Note that this process trains the run from `step` on: a new attempt from step 0, else the interrupted one.
+
+    seconds: that it was trained before. A run that got more steps is a new attempt, which began so long ago: its curve counts
+    from there.
+    """
     run, old, user = read_run(folder / "config.yaml"), None, ""
     with suppress(GlatError):
         old = read(folder)
@@ -74,7 +80,7 @@ def begin(folder: Path, step: int, data: str = "", accelerator: str = "cpu", dev
     if step and old and old.run == run:
         attempt = old.model_copy(update=here | {"status": "RUNNING", "ended": None, "reason": ""})
     else:
-        attempt = Attempt(id=uuid.uuid4().hex, started=time.time(), **here)
+        attempt = Attempt(id=uuid.uuid4().hex, started=time.time() - seconds, **here)
     write(folder, attempt)
     return attempt
 

@@ -176,7 +176,7 @@ def save(
         "selected": selected,
         "model": {k: v.contiguous() for k, v in tagger.state_dict().items()},
     }
-    with whole(path) as part:
+    with whole(path, durable=True) as part:
         torch.save(content, part)
 
 

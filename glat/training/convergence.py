@@ -42,6 +42,7 @@ ROWS = 5  # in each of the last two quarters of a curve, at least
 CONVERGED, MOVING, UNKNOWN, NO_CURVE = "converged", "still moving", "cannot tell", "no curve"
 STATES = (CONVERGED, MOVING, UNKNOWN, NO_CURVE)
 CURVE, WATCHED, METRICS = "train.csv", "validation.csv", "metrics.json"
+HUB = "config.json"  # the settings in a folder for the Hub
 MARK = "†"
 NO_VERDICT = "not converged: no verdict"
 
@@ -137,10 +138,11 @@ def _looked_up_to(end: int, at: np.ndarray, early: bool) -> bool:
 
 def found(run: Run, folder: Path) -> dict[str, Any]:
     """The finding of a run as its metrics.json has it, and so tables: validation.csv, which DVC does not carry, may be gone
-    since. Of one that is not evaluated (`runs.evaluated`), as `judge` finds it."""
-    if evaluated(folder):
+    since. Of a folder for the Hub, as its settings have it. Of one that is not evaluated (`runs.evaluated`), as `judge` finds
+    it."""
+    for name in [METRICS] if evaluated(folder) else [HUB]:
         try:
-            finding = json.loads((folder / METRICS).read_text())["convergence"]
+            finding = json.loads((folder / name).read_text())["convergence"]
             if finding["state"] in STATES:
                 return finding
         except (OSError, ValueError, LookupError, TypeError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +13,7 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from ..config.runs import Run, read_run
 from ..config.training import Execution
@@ -31,9 +33,10 @@ DONE = -1  # in place of a step to start at: another process has trained the run
 
 
 def check_equal_weights(trainer: lightning.Trainer, module: Stage) -> None:
-    """Raise GlatError if the processes of a distributed training did not end with the same weights."""
+    """Raise GlatError if the processes of a distributed training did not end with the same weights. These are on the CPU by
+    then, of which NCCL knows nothing."""
     total = torch.stack([p.detach().double().abs().sum() for p in module.parameters()]).sum()
-    sums = module.all_gather(total).reshape(-1)
+    sums = trainer.strategy.all_gather(total.to(trainer.strategy.root_device)).reshape(-1)
     if (sums != sums[0]).any():
         what = f"the {trainer.world_size} processes ended with different weights"
         raise GlatError(f"{module.run.folder}: {what}: {sums.tolist()}")
@@ -87,6 +90,8 @@ def _train(
     here = {"accelerator": accelerator, "precision": precision}
     made_by = maker(accelerator, world) | {"execution": execution.model_dump() | here}
     cluster = hardware.cluster(execution.devices, execution.nodes)
+    if isinstance(cluster, LightningEnvironment) and not hardware.first_process():
+        hardware.end_with_parent()  # which holds the run's lock
     # A task of srun has cores of its own; processes that Lightning or torchrun starts share those of their node.
     sharing = 1 if isinstance(cluster, SLURMEnvironment) else execution.devices
     hardware.use_threads(max(1, (threads or cores()) // sharing))
@@ -96,6 +101,10 @@ def _train(
     teacher = read_teacher(run, packs)
     tagger = stage.network(run, classes, accelerator if synchronised else None)
     if execution.compile:
+        if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++", "cc")))):
+            raise GlatError(
+                "execution.compile: true needs a C++ compiler, and none is found here; install g++ or set false"
+            )
         stage.compile_backbones(tagger)
     facts = resume.facts(run, packs, execution, validation)
     made_from, done = resume.fingerprint(facts), folder / "checkpoint.pt"

@@ -18,13 +18,15 @@ import lightning
 import torch
 from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from torch import Tensor
-from torch.distributed import TCPStore
+from torch.distributed import DistError, TCPStore
 
 from ..config.runs import Run, write_run
-from ..lib.errors import tell, warn
+from ..lib.errors import GlatError, brief, tell, warn
 from ..lib.files import locked, whole
 from ..lib.hardware import first_process
 
+FAILED = -2  # told in place of what the first process decides
+TOGETHER = timedelta(minutes=10)  # in which all processes of a training begin
 COLUMNS = ("step", "loss", "loss_global", "loss_local", "learning_rate", "gradient_norm", "clips_per_second", "seconds")
 
 
@@ -45,18 +47,41 @@ def run_lock(lock: Path) -> Iterator[bool]:
 def decided_by_first(cluster: ClusterEnvironment, decide: Callable[[], int]) -> int:
     """What the first process decides, which holds the run's lock, for all that srun or torchrun started beside it; they wait
     as long as it waits for the lock. A process that Lightning started decides for itself: the first had settled all before.
+
+    Raises GlatError in the others where the first fails, and in the first where one of them does not come.
     """
     if not isinstance(cluster, SLURMEnvironment | TorchElasticEnvironment) or (world := cluster.world_size()) == 1:
         return decide()
     first = cluster.global_rank() == 0
     port = 1024 + (cluster.main_port + 10_000) % 64_000  # not the training's own
-    store = TCPStore(cluster.main_address, port, world, first, timedelta(days=30))
-    if first:
-        store.set("decided", str(decide()))
+    try:  # when the first comes, which may have waited for the lock, all others are there
+        store = TCPStore(cluster.main_address, port, world, first, TOGETHER if first else timedelta(days=30))
+        return _tell_others(store, world, decide) if first else _hear(store)
+    except DistError as error:
+        what = (
+            f"not all {world} processes of this training came within {TOGETHER}" if first else "the first process ended"
+        )
+        raise GlatError(f"{what}; the lines of the others, or their logs, say why ({brief(error, 100)})") from None
+
+
+def _tell_others(store: TCPStore, world: int, decide: Callable[[], int]) -> int:
+    """What `decide` returns, once all others have heard of it, or that it failed: the store ends with its process."""
+    decided = FAILED
+    try:
+        decided = decide()
+    finally:
+        store.set("decided", str(decided))
+        end = time.monotonic() + TOGETHER.total_seconds()
+        while store.add("heard", 0) < world - 1 and time.monotonic() < end:
+            time.sleep(0.05)
+    return decided
+
+
+def _hear(store: TCPStore) -> int:
     decided = int(store.get("decided"))
     store.add("heard", 1)
-    while first and store.add("heard", 0) < world:
-        time.sleep(0.05)
+    if decided == FAILED:
+        raise GlatError("the first process of this training failed; its line, or its log, says why")
     return decided
 
 

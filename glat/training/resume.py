@@ -23,7 +23,7 @@ from ..config.training import Execution
 from ..data.packs.read import Packs
 from ..lib import dependencies
 from ..lib.errors import GlatError, refusal, warn
-from ..lib.files import digest
+from ..lib.files import digest, to_disk
 from ..lib.hardware import first_process
 from ..models import architecture
 from . import stage
@@ -160,7 +160,9 @@ class ResumePoint(lightning.Callback):
         part = self.path.with_name(f".{self.path.name}.part")
         trainer.save_checkpoint(part, weights_only=False)
         if trainer.is_global_zero:
+            to_disk(part)  # or a machine that loses its power may keep neither this point nor the last one
             os.replace(part, self.path)
+            to_disk(self.path.parent)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -265,6 +265,6 @@ class Batches(lightning.LightningDataModule):
             batch_sampler=sampler,
             collate_fn=as_is,
             num_workers=self.workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.workers > 0,
         )

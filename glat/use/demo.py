@@ -284,8 +284,8 @@ def serve(listeners: list[Listener], host: str, port: int, limits: Limits) -> No
     try:
         place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(place[4][:2], family=place[0])
-    except OSError as error:
-        why = f"{error.strerror}; choose others with --host and --port"
+    except (OSError, UnicodeError) as error:
+        why = f"{getattr(error, 'strerror', None) or error}; choose others with --host and --port"
         raise GlatError(f"{host}, port {port}: cannot be listened on: {why}") from None
     with TemporaryDirectory(prefix="glat-demo-") as folder, listening:
         shown = f"[{host}]" if ":" in host else host

@@ -20,19 +20,22 @@ from ..lib.files import whole
 from ..lib.hub import COMMIT, TIMEOUT
 from ..lib.layout import CHECKPOINT
 from ..models.registry import LIBRARIES
-from ..training import checkpoints
+from ..training import checkpoints, convergence
 from ..training.checkpoints import VERSION, Checkpoint
 from .card import THRESHOLDS, card, evaluation
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FETCHED = (CONFIG, WEIGHTS, THRESHOLDS)
 WRITTEN = {*FETCHED, CARD}
+ELSEWHERE = "packs of another machine"
 PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
 NAME = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w][\w./-]{0,99}))?", re.ASCII)
 
 
 def check_place(folder: Path) -> None:
     """Raise GlatError for a place where something lies that an export did not write: it would be replaced."""
+    if folder.resolve() == Path.cwd():
+        raise GlatError(f"--hub {folder}: the folder that you are in would be replaced; give a new folder")
     if folder.exists() and not folder.is_dir():
         raise GlatError(f"--hub {folder}: a file, not a folder; give another place")
     others = sorted(one.name for one in folder.iterdir() if one.name not in WRITTEN) if folder.is_dir() else []
@@ -60,6 +63,7 @@ def write(checkpoint: Checkpoint, run_folder: Path, folder: Path, licence: str) 
         "seed": metrics["evaluation"]["seed"] if metrics else 0,
         "selected": checkpoint.selected,
         "checkpoint": checkpoint.digest,
+        "convergence": convergence.found(run, run_folder),
     }
     # Weights that both streams share are two tensors here: a reader looks for both.
     weights = {key: weight.detach().clone().contiguous() for key, weight in checkpoint.tagger.state_dict().items()}
@@ -79,7 +83,13 @@ def write(checkpoint: Checkpoint, run_folder: Path, folder: Path, licence: str) 
 
 def _public(run: Run) -> Run:
     """A run without the paths of the machine that it was trained on."""
-    update: dict[str, Any] = {"packs": [], "validation_packs": [], "init": dict.fromkeys(run.init), "init_classes": {}}
+    packs = [ELSEWHERE] if run.packs else []  # without any, it would be one that was published without its training
+    update: dict[str, Any] = {
+        "packs": packs,
+        "validation_packs": [],
+        "init": dict.fromkeys(run.init),
+        "init_classes": {},
+    }
     update["training"] = run.training.model_copy(update={"distillation": None})
     if run.network and Path(run.network.source).expanduser().is_dir():
         name = f"{run.network.library}:{Path(run.network.source).name}"
@@ -111,7 +121,7 @@ def load(folder: Path) -> tuple[Checkpoint, int]:
     Raises:
         GlatError: a pickle in it, or what can't be read as such a folder.
     """
-    check_names(sorted(one.name for one in folder.iterdir()), str(folder))
+    check_names(sorted(str(one.relative_to(folder)) for one in folder.rglob("*")), str(folder))
     path = folder / CONFIG
     if path.is_file() and path.stat().st_size > LONGEST:
         raise GlatError(f"{path}: longer than settings are")
@@ -134,7 +144,7 @@ def load(folder: Path) -> tuple[Checkpoint, int]:
 
 def check_names(names: list[str], where: str) -> None:
     """Raise GlatError if one of these files may be a pickle."""
-    if bad := [name for name in names if Path(name).suffix.lower() in PICKLES]:
+    if bad := [name for name in names if PICKLES & set(Path(name.lower()).suffixes)]:
         raise GlatError(
             f"{where}: {bad[0]} may be a pickle, which runs code when it is loaded; nothing of it was loaded: take it out, or "
             "ask for a folder of safetensors alone"
@@ -160,6 +170,8 @@ def _fetch(repository: str, revision: str | None) -> Path:
         if others:
             raise GlatError(f"{repository}: it changed while it was fetched; run again")
         return snapshot
+    except errors.HFValidationError as error:
+        told = f"no name of a model ({brief(error)})"
     except errors.RevisionNotFoundError:
         told = f"the model has no revision {revision}"
     except errors.RepositoryNotFoundError:  # a gated one, too

@@ -12,7 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 from ..data.audio.formats import extension
 from ..data.audio.pieces import Limits
-from ..lib.errors import GlatError, refusal
+from ..data.lists.matching import walk
+from ..lib.errors import GlatError
 
 STDIN = Path("-")
 
@@ -27,8 +28,9 @@ class Input(NamedTuple):
 def expand(given: Iterable[Path], limits: Limits) -> list[Input]:
     """The recordings that arguments name, each once, in order; a name of nothing stands for itself, and fails when it is read.
 
-    A folder stands for all audio files in it and below, by their suffixes, a pattern (`**` too) for the files that match, both
-    sorted. `-` is standard input, which is kept in a temporary file: its container may be read twice.
+    A folder stands for all audio files in it and below, by their suffixes, but for those in hidden folders; a pattern (`**`
+    too) for the files that match; both sorted. `-` is standard input, which is kept in a temporary file: its container may be
+    read twice.
 
     Raises:
         GlatError: a folder without such a file, a pattern that none matches, or more on standard input than `limits.bytes`.
@@ -45,8 +47,10 @@ def _paths(given: Path) -> list[Path]:
     if given == STDIN or (os.path.lexists(given) and not given.is_dir()):
         return [given]
     if given.is_dir():
-        tree = os.walk(given, onerror=_refuse)
-        below = [Path(folder, name) for folder, _, names in tree for name in names if extension(name)]
+        unreadable: list[str] = []
+        below = [given / folder / name for folder, name in walk(str(given), unreadable) if extension(name)]
+        if unreadable:
+            raise GlatError(f"{given / unreadable[0]}: its files would be left out, so name those that can be read")
         if not below:
             raise GlatError(f"{given}: a folder without an audio file, by their suffixes; name the files")
         return sorted(below)
@@ -56,10 +60,6 @@ def _paths(given: Path) -> list[Path]:
             raise GlatError(f"{given}: no file matches this pattern")
         return matching
     return [given]
-
-
-def _refuse(error: OSError) -> None:
-    raise GlatError(f"{error.filename}: {refusal(error)}; its files would be left out, so name those that can be read")
 
 
 def _standard_input(limits: Limits) -> BinaryIO:

@@ -232,4 +232,4 @@ def compare(tagger: Tagger, other: OnnxTagger, waveform: Tensor) -> Agreement:
         same = (near & (found["window_classes"] == streams.classes.numpy())).all(1)
     pairs = ((found["scores"], streams.fused), (found["frame_scores"], over_time.fused))
     differences = [np.abs(ours - theirs.numpy())[same].max(initial=0) for ours, theirs in pairs]
-    return Agreement(float(max(differences)), int(same.sum()), len(waveform))
+    return Agreement(float(np.max(differences)), int(same.sum()), len(waveform))

@@ -87,7 +87,9 @@ def plan(options: Options, seconds: float, classes: int, calibrated: Callable[[]
                 f"median: {median:g} s, but the thresholds were calibrated with {own.median:g} s; leave it out"
             )
         median = own.median
-    top = (classes if limited else TOP) if options.top is None else max(0, min(int(options.top), classes))
+    if options.top is not None and options.top < 1:
+        raise GlatError(f"top: expected a whole number from 1, found {options.top}")
+    top = (classes if limited else TOP) if options.top is None else min(int(options.top), classes)
     low = high * (HYSTERESIS if share is None else share)
     return Plan(top, seconds if hop is None else hop, bool(options.events), high, low, median)
 

@@ -49,7 +49,8 @@ def node_gpus(wildcards):
     how = execution(wildcards)
     if how.nodes == 1 or not gpus(wildcards):
         return None
-    model = (workflow.resource_settings.overwrite_resources or {}).get("train", {}).get("gpu_model")
+    training = "train_glat" if RUNS[wildcards.run].glat else "train"
+    model = (workflow.resource_settings.overwrite_resources or {}).get(training, {}).get("gpu_model")
     kind = f"{getattr(model, 'value', model)}:" if model else ""
     return f"--gpus-per-node={kind}{how.devices}"
 
@@ -64,10 +65,12 @@ def launcher(wildcards, threads):
 
 
 def training_threads(wildcards):
-    """Four for each process of a training on one node; on several nodes, those of one process, as Slurm counts them. A narrow
-    network gains nothing by a second thread (docs/speed.md): of --cores, its training leaves half to another one."""
+    """Four for each process of a training on one node, and on a cluster more where its loader has more workers; on several
+    nodes, those of one process, as Slurm counts them. A narrow network gains nothing by a second thread (docs/speed.md): of
+    --cores, its training leaves half to another one."""
     how = execution(wildcards)
-    threads = 4 if how.nodes > 1 else 4 * how.devices
+    each = max(4, 1 + how.workers) if on_cluster() else 4
+    threads = each if how.nodes > 1 else each * how.devices
     if on_cluster() or RUNS[wildcards.run].width > 0.25:
         return threads
     return min(threads, max(1, (workflow.cores or 2) // 2))

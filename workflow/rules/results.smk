@@ -165,6 +165,9 @@ use rule table1 as pr_curves with:
         code=code("glat.results.curves"),
         result="pr_curves",
         systems=system_labels("table1"),
+    resources:
+        mem_mb=2000 if PARAMS.corpus.classes < 100 else 8000,
+        runtime=time_limit(60),
 
 
 use rule table1 as training_curves with:
@@ -199,6 +202,9 @@ use rule table1 as examples with:
         network=code(PARAMS.entry(PARAMS.table2.backbone).module),
         result="examples",
         runs=[PARAMS.report.clips, PARAMS.evaluation.seed],
+    resources:
+        mem_mb=4000,
+        runtime=time_limit(60),
 
 
 use rule table1 as report with:
