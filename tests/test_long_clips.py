@@ -1,5 +1,7 @@
 """Recordings that are longer than a network hears at a time: packed whole, trained on in parts, evaluated in all of them."""
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -153,7 +155,8 @@ def test_a_training_hears_random_parts_of_the_step_alone(project, params, monkey
 
     def drawn(start: int) -> list[list[int]]:
         batches = Batches(run, packs, start)
-        batches.trainer = type("Trainer", (), {"global_rank": 0, "world_size": 1})()
+        cpu = SimpleNamespace(root_device=torch.device("cpu"))
+        batches.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=cpu)
         return [batch["offset"].tolist() for batch in batches.train_dataloader()]
 
     whole = drawn(0)

@@ -506,7 +506,8 @@ def test_no_batch_holds_a_held_out_clip_and_clips_without_a_label_stay(project, 
     unlabelled = np.array([*held[:2], *kept[:2]])
     packs.labels = packs.labels.without(unlabelled)
     batches = stage.Batches(run, packs, 0)
-    batches.trainer = SimpleNamespace(global_rank=0, world_size=1)
+    cpu = SimpleNamespace(root_device=torch.device("cpu"))
+    batches.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=cpu)
     drawn = np.array([clip for batch in batches.train_dataloader().batch_sampler for clip, _ in batch])
     assert len(drawn) == 240 and np.unique(drawn).tolist() == kept.tolist()
     if not balanced:  # every clip equally often: 240 draws over 18 clips
