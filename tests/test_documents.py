@@ -1,5 +1,6 @@
 """The documents lead somewhere: links, headings, and the files and modules that they name."""
 
+import ast
 import re
 from importlib import import_module
 
@@ -45,3 +46,20 @@ def test_the_table_of_the_readme_is_the_one_that_was_made():
         line for line in (ROOT / "README.md").read_text().splitlines() if re.match(r"\| (Method|TALNet|CNN10)", line)
     ]
     assert len(rows) == 6 and set(rows) <= set(made)
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("tests/long/*.py"), *ROOT.glob("tests/cluster/*.py")]), ids=lambda p: p.name
+)
+def test_tests_with_a_command_of_their_own_find_what_they_import(path):
+    """They are not run with the others, so that what they import may go unnoticed."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        beside = (
+            [place / f"{node.module}.py" for place in (path.parent, ROOT / "tests")]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        if own := next((file for file in beside if file.exists()), None):
+            known = {getattr(one, "name", None) for one in ast.parse(own.read_text()).body}
+            known |= {name.id for name in ast.walk(ast.parse(own.read_text())) if isinstance(name, ast.Name)}
+            assert {alias.name for alias in node.names} <= known, f"{path.name}: {node.module}"

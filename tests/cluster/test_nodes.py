@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from slurm import Project
-from test_cluster import apart
+from trained_runs import apart
 
 
 @pytest.mark.parametrize("devices", [1, 2])
