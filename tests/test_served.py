@@ -74,8 +74,9 @@ def test_bytes_and_samples_of_one_sound_are_tagged_alike(model):
     assert found["label"].tolist() == other["label"].tolist()
     assert found["score"].tolist() == pytest.approx(other["score"].tolist(), abs=1e-3)
     assert len(ask(model, {"audio": audio(noise(1))}, top=10**9)) == len(model.tagger.labels)
-    assert not len(ask(model, {"audio": audio(noise(1))}, top=-1))
     assert len(ask(model, {"audio": audio(noise(1))}, top=None)) == 5
+    with pytest.raises(MlflowException, match="params.top: expected a whole number from 1, found -1"):
+        ask(model, {"audio": audio(noise(1))}, top=-1)
     with pytest.raises(MlflowException, match="params.top: expected a whole number, found 'all'"):
         ask(model, {"audio": audio(noise(1))}, top="all")
 

@@ -198,7 +198,7 @@ class Project:
         """Each step of this copy's training does something more at its beginning."""
         stage = self.folder / "glat/training/stage.py"
         code = stage.read_text()
-        begin = "        settings, seed, step, rank = self.run.training, self.run.seed, self.global_step, self.global_rank\n"
+        begin = "    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:\n"
         assert begin in code
         stage.write_text(code.replace(begin, f"{begin}        {line}\n"))
         try:

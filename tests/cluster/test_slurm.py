@@ -91,7 +91,7 @@ def test_a_training_that_reaches_its_time_limit_ends_with_the_unbroken_one_s_num
     own = unbroken(project, run.name)
     forget(run)
     hang = f"from pathlib import Path; from time import sleep; once = Path({str(once)!r})"
-    hang += f"; step == {STEPS // 2} and not once.exists() and (once.touch(), sleep(3600))"
+    hang += f"; self.global_step == {STEPS // 2} and not once.exists() and (once.touch(), sleep(3600))"
     with project.inserted(hang):
         project.make("runs/mini/cnn10-s0/checkpoint.pt", "--set-resources", "train:runtime=3")
     states = [job["JobState"] for job in project.jobs("train")]
