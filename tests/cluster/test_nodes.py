@@ -29,8 +29,9 @@ def test_a_training_of_which_one_node_dies_goes_on_when_both_are_there_again(tmp
     project = Project(tmp_path_factory.mktemp("project"), cluster, devices=1, nodes=2, precision="float32")
     run = project.folder / "runs/mini/cnn10-s0"
     project.make("packs")
-    with project.inserted("from time import sleep; sleep(1)"):
-        process = project.start("runs/mini/cnn10-s0/checkpoint.pt", "--set-threads", "train=1")
+    short = ["--config", "datasets={mini: {training: {steps: 6}, execution: {log_every: 1}}}"]
+    with project.inserted("from time import sleep; sleep(3)"):
+        process = project.start("runs/mini/cnn10-s0/checkpoint.pt", *short, "--set-threads", "train=1")
         resume = run / "resume.ckpt"
         cluster.until(lambda: resume.exists() or process.poll() is not None, project.told)
         cluster.crash("n2")
@@ -39,7 +40,7 @@ def test_a_training_of_which_one_node_dies_goes_on_when_both_are_there_again(tmp
     job = project.jobs("train")[-1]
     assert job["NumNodes"] == "2" and job["JobState"] == "COMPLETED"
     assert "resumed at step" in (project.folder / "logs/mini/train/cnn10-s0.log").read_text()
-    assert apart(run, alone(project, run)) < 1e-3
+    assert apart(run, alone(project, run, "datasets.mini.execution.log_every=1")) < 1e-3
 
 
 def alone(project, run, *changes):
