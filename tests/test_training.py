@@ -291,6 +291,12 @@ def test_a_loss_that_was_not_finite_between_two_lines_is_saved_nowhere(project, 
     assert torch.load(project / "a/resume.ckpt", weights_only=True)["global_step"] == 2
 
 
+def test_a_training_that_cannot_be_compiled_says_so(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(GlatError, match="execution.compile: true needs a C compiler, and none is found here"):
+        stage.compile_backbones(None)
+
+
 @pytest.mark.parametrize("sharing", ["none", "backbone"])
 def test_compiled_backbones_train_as_they_are(project, params, monkeypatch, sharing):
     run = run_with(params, {"sharing": sharing}, steps=3)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..lib.errors import GlatError
 from .params import Params
-from .runs import resolve
+from .runs import frozen_streams, resolve
 from .systems import TWO_NETWORKS, System, system, two_networks
 from .training import Glat
 
@@ -136,7 +136,7 @@ def equal_compute_steps(params: Params, backbone: str, glat: Glat | None = None,
     glat, training = glat or params.glat, params.training_of(params.dataset, backbone, rung)
     if glat.training == "none":
         return training.steps
-    frozen = {*training.freeze, *(["global"] if glat.training == "frozen_global" else [])}
+    frozen = frozen_streams(glat, training)
     cost = {stream: 1 / 3 if stream in frozen else 1 for stream in ("global", "local")}
     return round(
         training.steps * (cost["global"] + cost["local"] * glat.n * sum(glat.taus) / params.audio.clip_seconds)

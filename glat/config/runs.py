@@ -78,14 +78,17 @@ class Run(Settings):
     @property
     def frozen_streams(self) -> set[str]:
         """The streams of GL-AT that are kept as they are."""
-        if self.glat is None:
-            return set()
-        return {*self.training.freeze, *(["global"] if self.glat.training == "frozen_global" else [])}
+        return frozen_streams(self.glat, self.training) if self.glat else set()
 
     @property
     def published(self) -> bool:
         """Whether its weights were trained elsewhere: it has no packs to train on."""
         return not self.packs
+
+
+def frozen_streams(glat: Glat, training: Training) -> set[str]:
+    """The streams that GL-AT keeps as they are with these settings."""
+    return {*training.freeze, *(["global"] if glat.training == "frozen_global" else [])}
 
 
 def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["h5", "ledger.csv"] = "h5") -> list[str]:

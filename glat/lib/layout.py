@@ -20,6 +20,7 @@ from pathlib import Path
 
 CLASS_LIST = "class_labels_indices.csv"
 CONFIG, CHECKPOINT, METRICS, TEACHER = "config.yaml", "checkpoint.pt", "metrics.json", "teacher.h5"
+HUB_CONFIG = "config.json"  # of a folder for the Hugging Face Hub
 RUNS = Path("runs")
 WEIGHTS = Path("weights")  # from an address, under their own name
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -30,6 +32,12 @@ def library(name: str) -> ModuleType:
         raise ValueError(
             f"{name} is not installed; `pip install glat[{name}]` or `uv sync --locked --extra {name}`"
         ) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: those that are near it, if there are any."""
+    near = get_close_matches(name, list(known), 3, 0.5)
+    return f"; near are {', '.join(near)}" if near else ""
 
 
 class LibraryBackbone(Backbone):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from ..lib.errors import brief
 from .backbone import normalise_mels
 from .heads import HEADS
-from .library import FAULTS, LibraryBackbone, library
+from .library import FAULTS, LibraryBackbone, library, nearest
 
 if TYPE_CHECKING:
     from ..config.network import Network
@@ -45,8 +44,7 @@ class TimmNetwork(LibraryBackbone):
             raise ValueError(f"settings.{wrong[0]} of {spec.model} is not known; allowed are {', '.join(SETTINGS)}")
         name = spec.source.partition(".")[0]
         if not timm.is_model(name):
-            near = get_close_matches(name, timm.list_models(), 3, 0.5)
-            raise ValueError(f"timm has no network {name!r}" + (f"; near are {', '.join(near)}" if near else ""))
+            raise ValueError(f"timm has no network {name!r}{nearest(name, timm.list_models())}")
         if spec.source != name and spec.source not in (known := timm.list_models(f"{name}.*", pretrained=True)):
             raise ValueError(f"timm has no weights {spec.source!r}; of {name}, it has {', '.join(known) or 'none'}")
         how = {"pretrained": pretrained, "in_chans": 1, "num_classes": 0} | spec.settings

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from difflib import get_close_matches
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from .architecture import check_size, place
 from .audio_front_ends import RATE, KaldiLogMel, Samples
 from .frontend import FrontEnd
 from .heads import HEADS
-from .library import LibraryBackbone, library
+from .library import LibraryBackbone, library, nearest
 from .transfer import onto_classes
 
 if TYPE_CHECKING:
@@ -30,6 +31,15 @@ WAVEFORM = (
 NOT_TAKEN = ("attn_implementation", "experts_implementation", "quantization_config", "auto_map", "dtype", "torch_dtype")
 # Drawn from NumPy's common generator, or layers that are left out at random: a training could not be repeated.
 OFF = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0, "apply_spec_augment": False}
+
+
+@contextmanager
+def _as_sentence(model: str) -> Iterator[None]:
+    """Raise ValueError for whatever the library refuses: each of its versions has classes of its own for that."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{model} can't be made with its settings: {brief(error, 200)}") from None
 
 
 class AstHead(nn.Module):
@@ -80,10 +90,8 @@ class TransformersNetwork(LibraryBackbone):
         super().__init__(classes, width, mels, network)
         self.silence = getattr(self.own_front_end(RATE, network), "silence", 0.0)
         config = self._config(classes)
-        try:
+        with _as_sentence(network.model):  # a value that the configuration took and the network does not
             full = library("transformers").AutoModelForAudioClassification.from_config(config, dtype=torch.float32)
-        except Exception as error:  # a value that the configuration took and the network does not
-            raise ValueError(f"{network.model} can't be made with its settings: {brief(error, 200)}") from None
         self.ast = full.config.model_type == AST
         self.config, self.trunk = full.config, full.base_model
         if network.head:
@@ -117,12 +125,11 @@ class TransformersNetwork(LibraryBackbone):
                 f"{self.network.model} is of the kind {kind!r}; of transformers' audio classifiers, {AST} and "
                 f"{', '.join(WAVEFORM)} are known here"
             )
-        kinds = transformers.CONFIG_MAPPING[kind]
-        if unknown := [key for key in self.network.settings if not hasattr(kinds(), key)]:
-            near = get_close_matches(unknown[0], kinds().to_dict(), 3, 0.5)
+        known = transformers.CONFIG_MAPPING[kind]()
+        if unknown := [key for key in self.network.settings if not hasattr(known, key)]:
             raise ValueError(
                 f"settings.{unknown[0]} of {self.network.model} is not known to {kind}"
-                + (f"; near are {', '.join(near)}" if near else "")
+                f"{nearest(unknown[0], known.to_dict())}"
             )
         given |= OFF | self.network.settings
         given = {key: value for key, value in given.items() if not key.lstrip("_").startswith(NOT_TAKEN)}
@@ -134,10 +141,8 @@ class TransformersNetwork(LibraryBackbone):
         if classes is not None:
             given = {key: value for key, value in given.items() if key not in ("id2label", "label2id")}
             given |= {"num_labels": classes}
-        try:
-            return kinds.from_dict(given)
-        except Exception as error:  # each library version has classes of its own for what it refuses
-            raise ValueError(f"{self.network.model} can't be made with its settings: {brief(error, 200)}") from None
+        with _as_sentence(self.network.model):
+            return known.from_dict(given)
 
     def load_pretrained(self, names: list[str] | None) -> list[str]:
         transformers, config = library("transformers"), self._config(None)

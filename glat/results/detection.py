@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from importlib.util import find_spec
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..scoring.frames import FRAMES, Clip, Frames
 from ..scoring.resampled import resample
 from ..scoring.strong import framed_labels
 from .columns import convergence_columns, provenance_columns
-from .measured import Measured, by_seed
+from .measured import Measured
 
 DETECTION = ["method", "windows", "stream", "measure", "value", "low", "high", "minus_alone", "minus_alone_low",
              "minus_alone_high", "clips", "classes", "events", "resamples", "seeds"]  # fmt: skip
@@ -57,7 +58,7 @@ def why_not(params: Params, systems: list[Measured]) -> str:
     if not all(run.name in kept for one in systems for run in one.system.runs):
         return f"the scores over time were not kept (localisation.frames: {params.localisation.frames})"
     for one in systems:
-        for run in (run for seed in one.metrics for run in by_seed(one.system)[seed]):
+        for run in chain.from_iterable(one.runs.values()):
             if not (run.folder / FRAMES).exists():
                 return f"{run.folder / FRAMES} is not there; evaluate the run again"
     if not find_spec("sed_scores_eval"):
@@ -110,8 +111,7 @@ def _measure(
         draws.setdefault(name, []).append(drawn)
         facts[name] = fact
 
-    for seed in column.one.metrics:
-        runs = by_seed(column.one.system)[seed]
+    for runs in column.one.runs.values():
         files = [_frames(run) for run in runs]
         mids, names = files[0].mid, [name for one in files for name in one.clip]
         events = detection.true_events(strong, names, mids)

@@ -9,7 +9,7 @@ from ..scoring.intervals import difference
 from ..scoring.jackknife import class_estimates
 from ..scoring.predictions import read_predictions
 from .folds import combine_estimates
-from .measured import Measured, by_seed, confidence
+from .measured import Measured, confidence
 from .verdicts import both_converged, decide, difference_columns
 
 GAINS = [
@@ -25,7 +25,7 @@ def gains(plain: Measured, glat: Measured, duration: pd.Series) -> pd.DataFrame:
     corrected by Holm's method over the classes (`verdicts.decide`).
     """
     seeds = [seed for seed in plain.metrics if seed in glat.metrics]
-    runs = [[by_seed(one.system)[seed] for seed in seeds] for one in (plain, glat)]
+    runs = [[one.runs[seed] for seed in seeds] for one in (plain, glat)]
     scored = [[[read_predictions(run.folder / "predictions.h5") for run in of_folds] for of_folds in of] for of in runs]
     level, rows, first = confidence([plain, glat]), [], scored[0][0][0]
     for index, (mid, name) in enumerate(zip(first["mid"], first["display_name"], strict=True)):

@@ -57,6 +57,11 @@ class Measured(NamedTuple):
         return [found["run"] for found in self.metrics.values() if convergence.marked(found.get("convergence"))]
 
     @property
+    def runs(self) -> dict[int, list[Run]]:
+        """The runs of each seed that was evaluated."""
+        return {seed: runs for seed, runs in by_seed(self.system).items() if seed in self.metrics}
+
+    @property
     def steps(self) -> float:
         """The mean over seeds of the steps that were trained (`folds.steps`)."""
         return float(np.mean([folds.steps(found) for found in self.metrics.values()]))

@@ -36,13 +36,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..config.runs import Run, evaluated, read_run
+from ..lib.layout import HUB_CONFIG, METRICS
 
 TOLERANCE = 0.03  # of the loss at the beginning, or of validation mAP
 ROWS = 5  # in each of the last two quarters of a curve, at least
 CONVERGED, MOVING, UNKNOWN, NO_CURVE = "converged", "still moving", "cannot tell", "no curve"
 STATES = (CONVERGED, MOVING, UNKNOWN, NO_CURVE)
-CURVE, WATCHED, METRICS = "train.csv", "validation.csv", "metrics.json"
-HUB = "config.json"  # the settings in a folder for the Hub
+CURVE, WATCHED = "train.csv", "validation.csv"
 MARK = "†"
 NO_VERDICT = "not converged: no verdict"
 
@@ -140,7 +140,7 @@ def found(run: Run, folder: Path) -> dict[str, Any]:
     """The finding of a run as its metrics.json has it, and so tables: validation.csv, which DVC does not carry, may be gone
     since. Of a folder for the Hub, as its settings have it. Of one that is not evaluated (`runs.evaluated`), as `judge` finds
     it."""
-    for name in [METRICS] if evaluated(folder) else [HUB]:
+    for name in [METRICS] if evaluated(folder) else [HUB_CONFIG]:
         try:
             finding = json.loads((folder / name).read_text())["convergence"]
             if finding["state"] in STATES:

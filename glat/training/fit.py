@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -101,10 +99,6 @@ def _train(
     teacher = read_teacher(run, packs)
     tagger = stage.network(run, classes, accelerator if synchronised else None)
     if execution.compile:
-        if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++", "cc")))):
-            raise GlatError(
-                "execution.compile: true needs a C++ compiler, and none is found here; install g++ or set false"
-            )
         stage.compile_backbones(tagger)
     facts = resume.facts(run, packs, execution, validation)
     made_from, done = resume.fingerprint(facts), folder / "checkpoint.pt"

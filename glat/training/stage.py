@@ -7,6 +7,8 @@ Dropout alone is drawn by each process for its own clips: a function of (seed, k
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,8 @@ from .waveforms import augment_waveforms
 if TYPE_CHECKING:
     from ..config.runs import Run
 
+COMPILERS = ("cc", "gcc", "clang", "c++", "g++", "clang++")
+
 
 def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None = None) -> Tagger:
     """The network that a run starts to train, from its seed and the weights that `run.init` names.
@@ -53,7 +57,10 @@ def network(run: Run, classes: list[dict[str, str]], synchronise_on: str | None 
 
 def compile_backbones(tagger: Tagger, backend: str = "inductor") -> None:
     """Have torch.compile make one program of each backbone's convolutions, for training: there all shapes are static. In
-    use, where batches differ in size, the network stays as it is."""
+    use, where batches differ in size, the network stays as it is. Raises GlatError where there is no compiler."""
+    named = [os.environ.get(key, "") for key in ("CC", "CXX")]
+    if backend == "inductor" and not any(map(shutil.which, (*named, *COMPILERS))):
+        raise GlatError("execution.compile: true needs a C compiler, and none is found here; install gcc or set false")
     for backbone in set(tagger.backbones().values()):
         plain = backbone.features
         compiled = torch.compile(plain, dynamic=False, backend=backend)

@@ -18,13 +18,13 @@ from ..lib.documents import LONGEST, read_json
 from ..lib.errors import GlatError, brief, tell
 from ..lib.files import whole
 from ..lib.hub import COMMIT, TIMEOUT
-from ..lib.layout import CHECKPOINT
+from ..lib.layout import CHECKPOINT, HUB_CONFIG as CONFIG
 from ..models.registry import LIBRARIES
 from ..training import checkpoints, convergence
 from ..training.checkpoints import VERSION, Checkpoint
 from .card import THRESHOLDS, card, evaluation
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 FETCHED = (CONFIG, WEIGHTS, THRESHOLDS)
 WRITTEN = {*FETCHED, CARD}
 ELSEWHERE = "packs of another machine"

@@ -19,8 +19,8 @@ from ..audio.formats import extension
 from ..audio.length import Length, measure
 from ..kinds import Kind
 from ..lists import audioset
+from ..lists.events import EventTable
 from ..lists.folders import Folder, clip_id, composed, path_of
-from ..lists.rows import Column, Rows
 from ..lists.splits import propose, recordings
 from ..lists.table import Columns, Table, read_table
 from ..lists.writing import write_classes, write_segments, write_strong
@@ -28,7 +28,6 @@ from ..shards import progress
 from . import ListedSource, Shard
 
 SHORTEST = 0.001  # seconds, of a segment whose file has no length
-STRONG = [Column("file", ("filename", "file_name", "segment_id", "clip", "path")), *audioset.STRONG_COLUMNS[1:]]
 
 
 class Split(Settings):
@@ -265,29 +264,21 @@ class RecordingTable(ListedSource):
         """
         if self.strong is None:
             return {}
-        table = Rows(self.strong, STRONG, "a table of events")
-        at = table.place
+        table = EventTable(self.strong)
         of_path = {path: rows for path, rows in clips.groupby("path") if path}
         found: dict[str, list[tuple[str, str, str, str]]] = {}
-        for line, fields in table:
-            name, label = fields[at[0]].strip(), composed(fields[at[3]].strip())
-            try:
-                start, end = float(fields[at[1]]), float(fields[at[2]])
-            except ValueError:
-                start = end = math.nan
-            if not 0 <= start < end < math.inf:
-                raise table.fault(line, "0 <= start < end in seconds", ",".join(fields))
-            if label not in mid_of:
-                raise table.fault(line, "a label of the table of labels", label)
-            path = self._find(files, name, f"{self.strong}: line {line}")
+        for event in table:
+            if event.label not in mid_of:
+                raise table.fault(event, "a label of the table of labels", event.label)
+            path = self._find(files, event.file, f"{self.strong}: line {event.line}")
             if (rows := of_path.get(path or "")) is None:
-                raise table.fault(line, f"a file of {self.labels}", name)
+                raise table.fault(event, f"a file of {self.labels}", event.file)
             for row in rows.itertuples():
                 begin, stop = (0.0, math.inf) if math.isnan(row.start) else (row.start, row.end)
-                on, off = max(start, begin) - begin, min(end, stop) - begin
+                on, off = max(event.start, begin) - begin, min(event.end, stop) - begin
                 if on < off:
                     clip = f"{row.id}_{round(begin * 1000)}"
-                    found.setdefault(row.split, []).append((clip, f"{on:.6g}", f"{off:.6g}", mid_of[label]))
+                    found.setdefault(row.split, []).append((clip, f"{on:.6g}", f"{off:.6g}", mid_of[event.label]))
         return found
 
 
