@@ -1,5 +1,6 @@
 """A tiny corpus, packed once a session: 24 training and 12 evaluation clips, made as `mini` is."""
 
+import gc
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside the other process, two threads on two cores wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.set_threshold(50_000, 20)  # as `glat.cli.main` has it
 SPLITS = {"train": 24, "eval": 12}
 TINY = {
     "table1.two_networks": [],

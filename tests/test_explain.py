@@ -165,10 +165,11 @@ def test_a_run_is_loaded_in_one_line_and_tags_as_the_command_does(project, param
 
 def test_nothing_imports_what_only_some_need():
     """`import glat` needs no torch. The settings, which every command and each start of Snakemake read, need nothing that only
-    computes."""
+    computes; an evaluation needs nothing that trains."""
     assert imported("glat; glat.load", "torch", "numpy", "pydantic") == set()
     read = f"glat.config.params; from pathlib import Path; glat.config.params.load(Path({str(ROOT / 'params.yaml')!r}), {{}})"
     assert imported(read, "torch", "scipy.signal", "scipy.stats", "matplotlib", "librosa", "sklearn", "yt_dlp") == set()
+    assert imported("glat.scoring.evaluation, glat.tracking.sender", "lightning", "torchmetrics") == set()
 
 
 def imported(what, *names):

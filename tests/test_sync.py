@@ -14,8 +14,8 @@ from glat.cli import app
 from glat.config.params import load
 from glat.config.runs import resolve, write_run
 from glat.tracking import send, views
-from glat.tracking.following import send_now
 from glat.tracking.send import Sending, changed, read_state
+from glat.tracking.sender import send_now
 from glat.tracking.store import Store
 from glat.training import attempt as attempts, fit
 from glat.use import pyfunc

@@ -28,9 +28,10 @@ from glat.data.packs.read import Packs
 from glat.lib.errors import GlatError
 from glat.lib.logs import SENDER
 from glat.scoring import evaluation
-from glat.tracking import following
-from glat.tracking.following import follow, send_now
+from glat.tracking import sender
+from glat.tracking.following import follow
 from glat.tracking.send import Sending, read_state
+from glat.tracking.sender import send_now
 from glat.tracking.store import Store
 from glat.training import attempt as attempts, checkpoints, fit
 from glat.training.watch import Watch, looks
@@ -145,7 +146,7 @@ def hanging(monkeypatch):
 
 def test_a_server_that_hangs_neither_stops_nor_slows_a_training_or_an_evaluation(project, monkeypatch, capsys):
     run = configured(steps=20)
-    monkeypatch.setattr(following, "PATIENCE", 2.0)
+    monkeypatch.setattr(sender, "PATIENCE", 2.0)
     with hanging(monkeypatch):
         train_here(run)
         assert attempts.read(run.folder).status == "FINISHED" and (run.folder / "checkpoint.pt").exists()

@@ -84,7 +84,7 @@ def evaluate(config: RunFile, threads: Threads = 0) -> None:
         )
     packs, frames = evaluation_packs(params, run), run.name in runs_with_frames(params)
     from ..scoring import evaluation
-    from ..tracking.following import send_now
+    from ..tracking.sender import send_now
 
     how = {"execution": params.execution_of(run.dataset, run.backbone), "threads": threads}
     evaluation.evaluate(config.parent / "checkpoint.pt", packs, params.evaluation, config.parent, frames=frames, **how)

@@ -6,14 +6,14 @@ import psutil
 from test_tracking import free_port, start_server, stop
 from test_tracking_live import configured, hanging, project, sent, sync, train  # noqa: F401 - `project` is a fixture
 
-from glat.tracking import following
+from glat.tracking import sender
 
 
 def test_a_training_s_process_ends_though_its_server_hangs(project, monkeypatch):  # noqa: F811
     run = configured(steps=20)
     with hanging(monkeypatch):
         process = train(run)
-        told = process.communicate(timeout=following.PATIENCE + 90)[1]
+        told = process.communicate(timeout=sender.PATIENCE + 90)[1]
     assert process.returncode == 0 and "MLflow lacks something of it" in told
     assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(project) and p.pid != os.getpid()]
 
