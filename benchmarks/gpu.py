@@ -40,7 +40,7 @@ from glat.data.packs.read import PackedClips, Packs, as_is
 from glat.lib.errors import GlatError
 from glat.models import build
 from glat.scoring.cost import multiply_adds
-from glat.scoring.evaluation import predict
+from glat.scoring.predict import predict
 from glat.training import fit
 
 from .reading import write_pack

@@ -12,10 +12,10 @@ from glat.config.params import Params
 from glat.config.runs import Run, resolve, write_run
 from glat.data.packs.read import Packs
 from glat.lib.files import digest
-from glat.scoring.evaluation import score
 from glat.scoring.jackknife import class_estimates, jackknife
 from glat.scoring.manifest import MANIFEST, write_manifest
 from glat.scoring.predictions import VERSION, Influence, clips_hash, write_influence, write_predictions
+from glat.scoring.stream_metrics import score
 from glat.training import checkpoints
 
 CLASSES = pd.DataFrame([(c, f"/m/{c}", f"Class {c}") for c in range(16)], columns=["index", "mid", "display_name"])

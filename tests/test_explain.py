@@ -23,7 +23,7 @@ from glat.data.packs.read import Packs
 from glat.data.randomness import clip_generators
 from glat.lib.errors import GlatError
 from glat.models.tagger import Tagger
-from glat.scoring import evaluation
+from glat.scoring.predict import predict
 from glat.training import checkpoints
 from glat.use import explain, hearing, tagging
 
@@ -69,7 +69,7 @@ def test_random_windows_belong_to_the_clip_in_any_batch_picture_and_where_it_is_
     def windows(batch_size: int, seed: int = 3, only: list[int] | None = None):
         chosen = None if only is None else np.array(only)
         how = {"batch_size": batch_size, "device": "cpu", "precision": "float32", "seed": seed, "only": chosen}
-        return evaluation.predict(tagger, packs, **how)[0]["windows"]
+        return predict(tagger, packs, **how)[0]["windows"]
 
     expected = windows(5)
     assert len(np.unique(expected)) == expected.size  # no clip has another's

@@ -20,11 +20,11 @@ from glat.data.packs.read import Crops, PackedClips, Packs
 from glat.data.packs.write import pack_shard
 from glat.data.resample import encode_flac, resample_shard
 from glat.lib.errors import GlatError
-from glat.scoring import evaluation
+from glat.scoring import evaluation, predict
 from glat.scoring.localisation import localise
 from glat.scoring.parts import pool_parts
 from glat.scoring.predictions import read_predictions
-from glat.training import checkpoints, fit
+from glat.training import checkpoints, fit, watch
 from glat.training.stage import Batches
 
 RATE, SECONDS = 16000, 2.0
@@ -191,6 +191,20 @@ def test_an_evaluation_puts_the_scores_of_all_parts_together(project, params, po
     np.testing.assert_allclose(kept["global"], expected, atol=2e-3)
     names, counts = np.unique(kept["windows"].round(4), axis=0, return_counts=True)
     assert len(names) > 10 and counts.max() == 1  # each part has random windows of its own
+
+
+def test_a_training_is_watched_on_the_windows_that_an_evaluation_has(project, params, monkeypatch):
+    run, packs = resolve(params, "cnn10", 0, {"selection": "random"}), Packs("data/mini/packs/eval/000.h5")
+    torch.manual_seed(0)
+    tagger = checkpoints.build(run)
+    pooled = []
+    monkeypatch.setattr(watch, "pool_parts", lambda scores, clip: pooled.append(scores) or pool_parts(scores, clip))
+    stage = SimpleNamespace(tagger=tagger, device=torch.device("cpu"), trainer=SimpleNamespace(precision="32-true"))
+    watch.Watch(run, run.folder, packs.paths, 1.0).look(stage)
+    monkeypatch.setattr(predict, "pool_parts", lambda scores, clip, pool: scores)
+    found, _ = predict.predict(tagger, packs, batch_size=4, device="cpu", precision="float32", seed=0)
+    for stream, scores in zip(("fused", "global", "local"), pooled, strict=True):
+        np.testing.assert_allclose(scores, found[stream], atol=1e-6)
 
 
 def test_pooling_is_per_clip_and_leaves_single_parts_alone():

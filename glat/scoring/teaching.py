@@ -10,7 +10,7 @@ from ..data.packs.read import Packs
 from ..lib import hardware
 from ..lib.errors import GlatError
 from ..training import checkpoints
-from .evaluation import predict
+from .predict import predict
 from .predictions import write_predictions
 
 

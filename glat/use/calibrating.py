@@ -8,17 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from ..config.params import Params
 from ..config.runs import Run, split_packs
-from ..data.packs.read import PackedClips, Packs, as_is
-from ..data.randomness import clip_generators
+from ..data.packs.read import Packs
 from ..lib.errors import GlatError, tell, warn
 from ..lib.files import digest
-from ..scoring.evaluation import part_names
 from ..scoring.parts import pool_parts
+from ..scoring.predict import batches, check_finite
 from . import thresholds
 from .events import MedianFilter, odd_frames
 from .hearing import BATCH
@@ -107,18 +104,14 @@ def _lacking(positives: np.ndarray, found: dict[str, thresholds.Choice]) -> str:
 
 def _scores(tagger: RunTagger, packs: Packs, median: float) -> dict[str, np.ndarray]:
     """Of each clip (clips, L): "tags", its scores, and "events", the highest over time of the filtered ones."""
-    device = next(tagger.network.parameters()).device
+    device = next(tagger.network.parameters()).device.type
     clip, offset = packs.parts(np.arange(len(packs)))
-    loader: Any = DataLoader(PackedClips(packs, clip, offset), BATCH[device.type], collate_fn=as_is)
     parts: dict[str, list[np.ndarray]] = {"tags": [], "events": []}
+    how: dict[str, Any] = {"title": "calibrate", "device": device, "seed": tagger.seed}
     with torch.inference_mode():
-        for batch in tqdm(loader, "calibrate", unit="batch", disable=None):
-            draw = clip_generators(tagger.seed, part_names(packs, batch))
-            streams, timeline = tagger.network.timeline(batch["waveform"].to(device), draw)
-            if not streams.fused.isfinite().all():
-                raise GlatError(
-                    f"clip {packs.clips[int(batch['index'][0])]}, or one behind it: its scores are not finite"
-                )
+        for batch in batches(packs, clip, offset, BATCH[device], **how):
+            streams, timeline = tagger.network.timeline(batch.waveform, batch.draw())
+            check_finite(streams.fused, batch)
             parts["tags"].append(streams.fused.cpu().numpy())
             over_time = timeline.fused.cpu().numpy()  # (B, T, L)
             width = odd_frames(median, packs.clip_seconds / over_time.shape[1])

@@ -17,8 +17,8 @@ from ..lib.errors import GlatError, tell, warn
 from ..lib.files import whole
 from ..lib.layout import METRICS
 from ..models.twostream import TwoStream
-from ..scoring.evaluation import predict
 from ..scoring.metrics import summary
+from ..scoring.predict import predict
 from ..scoring.predictions import read_predictions
 from ..training.checkpoints import Checkpoint
 from . import onnx_file
