@@ -81,6 +81,22 @@ def project(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory) -> Path:
+    """A database of MLflow with all its tables, which take seconds to make."""
+    from glat.tracking.store import Store
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    Store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database(project, empty_database) -> Path:
+    """The database of a working folder, made in advance."""
+    return Path(shutil.copy(empty_database, project / "mlflow.db"))
+
+
 @pytest.fixture
 def corpus_project(corpus, project) -> Path:
     """A working folder that sees the tiny corpus and the project's settings."""

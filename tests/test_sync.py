@@ -24,7 +24,7 @@ SETTINGS = TINY | {"tracking.models": []}  # made runs have no real checkpoint
 
 
 @pytest.fixture
-def params():
+def params(database):
     return load(ROOT / "params.yaml", SETTINGS)
 
 
@@ -78,9 +78,10 @@ def test_an_evaluation_sends_its_scores_itself_and_leaves_no_process(corpus, pro
     assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "evaluation")]
 
 
-def test_what_a_server_that_is_down_missed_goes_with_the_next_sync(project, params, monkeypatch, capsys):
+def test_what_a_server_that_is_down_missed_goes_with_the_next_sync(params, database, monkeypatch, capsys):
     runs = [made(params, seed) for seed in range(2)]
-    server = project / "mlflow.db"
+    server = database
+    server.unlink()
     server.mkdir()  # no database can be made there
     for run in runs:
         send_now(run.folder, params)

@@ -41,7 +41,7 @@ NO_NETWORKS = TINY | {"tracking.models": []}  # made runs have no real checkpoin
 
 
 @pytest.fixture
-def params():
+def params(database):
     return load(ROOT / "params.yaml", NO_NETWORKS)
 
 
@@ -252,7 +252,8 @@ def complete(store, runs):
         assert [m.step for m in store.client.get_metric_history(one.info.run_id, "train/loss")] == list(range(1, 41))
 
 
-def test_eight_trainings_at_once_lose_nothing_in_sqlite(project, params):
+def test_eight_trainings_at_once_lose_nothing_in_sqlite(project, params, database):
+    database.unlink()
     complete(*eight_at_once(params, "sqlite:///mlflow.db"))
 
 

@@ -4,6 +4,7 @@ import base64
 import csv
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -46,8 +47,9 @@ SETTINGS = TINY | {
 
 
 @pytest.fixture
-def project(corpus_project, monkeypatch):
-    """`corpus_project`, with the project's settings cut down to it."""
+def project(corpus_project, empty_database, monkeypatch):
+    """`corpus_project`, with the project's settings cut down to it and a database of MLflow."""
+    shutil.copy(empty_database, corpus_project / "mlflow.db")
     monkeypatch.setenv("GLAT_SETTINGS", json.dumps(SETTINGS))
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
     return corpus_project

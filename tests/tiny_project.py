@@ -1,6 +1,7 @@
 """A copy of the whole project on a tiny corpus, what is run in it, and one such copy in which everything was made."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -82,8 +83,15 @@ def killed(project: Path, when, *arguments: str) -> None:
     assert when()
 
 
-def make_everything(project: Path) -> None:
-    """Make all of it, by DVC and by Snakemake in turn, which is killed twice: at the start of the making, and half-way."""
+def contents(project: Path, *folders: str) -> dict[Path, bytes]:
+    """Every file of these folders, with a hash of it."""
+    files = [path for name in folders for path in (project / name).rglob("*")]
+    return {path: hashlib.sha256(path.read_bytes()).digest() for path in files if path.is_file()}
+
+
+def make_everything(project: Path) -> str:
+    """Make all of it: by Snakemake, which is killed twice, at the start of the making and half-way; in between by DVC,
+    which in the end records what Snakemake made. Returns what DVC printed then."""
     copy_of_the_project(project)
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
@@ -96,18 +104,22 @@ def make_everything(project: Path) -> None:
     trained = [log.stem for log in project.glob("logs/mini/evaluate/*.log")]
     found = [path for run in trained for path in project.glob(f"runs/mini/{run}/checkpoint.pt")]
     before = {path: path.stat().st_mtime_ns for path in found}
-    dvc(project, "repro")
+    snakemake(project, "--cores", "8")
     assert before and all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished run was redone"
+    made = contents(project, "data", "runs", "results")
+    recorded = dvc(project, "repro")
+    assert contents(project, "data", "runs", "results") == made, "what was made is not what DVC recorded"
+    return recorded.stdout + recorded.stderr
 
 
 def made_once(session: Path) -> Path:
-    """The finished project of a test session, which its processes share: the first makes it, the others wait."""
+    """The finished project of a test session, which its processes share: the first makes it, the others wait. Beside it, in
+    `made.done`, stands what DVC printed when it recorded it."""
     project, done = session / "made", session / "made.done"
     with (session / "made.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             shutil.rmtree(project, ignore_errors=True)
             project.mkdir()
-            make_everything(project)
-            done.touch()
+            done.write_text(make_everything(project))
     return project
