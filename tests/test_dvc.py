@@ -9,16 +9,13 @@ import pytest
 import yaml
 from conftest import ROOT
 from moto.server import ThreadedMotoServer
-from tiny_project import contents, dvc, git, reruns
+from tiny_project import MADE, contents, dvc, git, reruns
 
 STAGES = [
     "dataset", "packs", "audit", "train", "evaluate", "table1", "table2", "fig2", "controls", "localisation", "curves",
     "report",
 ]  # fmt: skip
 RAN = "Running stage"
-
-
-MADE = ("data", "runs", "results", "records")
 
 
 def changed(project):
@@ -176,7 +173,7 @@ def test_the_graph_is_one_that_can_be_read(recorded):
 
 
 def test_what_cannot_be_done_is_told_and_leaves_the_results_alone(made_project, recorded, tmp_path):
-    before = contents(recorded, *MADE)
+    before = contents(recorded)
     done = dvc(recorded, "push", "-r", "nowhere", check=False)
     assert done.returncode != 0 and "remote 'nowhere' doesn't exist" in done.stderr
     done = dvc(recorded, "push", check=False)
@@ -188,10 +185,10 @@ def test_what_cannot_be_done_is_told_and_leaves_the_results_alone(made_project, 
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6 * 2**20, 6 * 2**20))
     done = dvc(recorded, "push", "-r", "small", check=False, preexec_fn=limit)
     assert done.returncode != 0 and "File too large" in done.stderr and "Traceback" not in done.stderr
-    assert contents(recorded, *MADE) == before
+    assert contents(recorded) == before
 
     plain = tmp_path / "plain"
     shutil.copytree(recorded, plain, symlinks=True, ignore=shutil.ignore_patterns(".git", "cache", "tmp"))
     done = dvc(plain, "repro", check=False)
     assert done.returncode != 0 and done.stderr == f"ERROR: {plain} is not a git repository\n"
-    assert contents(plain, *MADE).keys() == {plain / path.relative_to(recorded) for path in before}
+    assert contents(plain).keys() == {plain / path.relative_to(recorded) for path in before}

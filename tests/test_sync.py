@@ -80,14 +80,13 @@ def test_an_evaluation_sends_its_scores_itself_and_leaves_no_process(corpus, pro
 
 def test_what_a_server_that_is_down_missed_goes_with_the_next_sync(params, database, monkeypatch, capsys):
     runs = [made(params, seed) for seed in range(2)]
-    server = database
-    server.unlink()
-    server.mkdir()  # no database can be made there
+    database.unlink()
+    database.mkdir()  # no database can be made there
     for run in runs:
         send_now(run.folder, params)
     assert capsys.readouterr().err.count("MLflow lacks something of it; `glat track sync` sends it") == 2
     assert glat(monkeypatch, "track", "sync").exit_code != 0
-    server.rmdir()
+    database.rmdir()
     assert glat(monkeypatch, "track", "sync").exit_code == 0
     assert [sent(run).data.metrics["final/mAP"] for run in runs] == [value(run) for run in runs]
 

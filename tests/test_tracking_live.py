@@ -4,7 +4,6 @@ import base64
 import csv
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from glat.training import attempt as attempts, checkpoints, fit
 from glat.training.watch import Watch, looks
 from glat.use.tagging import load as load_tagger
 
+pytestmark = pytest.mark.usefixtures("database")
 STEPS = 40
 SETTINGS = TINY | {
     "datasets.mini.training": TINY["datasets.mini.training"] | {"steps": STEPS},
@@ -47,9 +47,8 @@ SETTINGS = TINY | {
 
 
 @pytest.fixture
-def project(corpus_project, empty_database, monkeypatch):
-    """`corpus_project`, with the project's settings cut down to it and a database of MLflow."""
-    shutil.copy(empty_database, corpus_project / "mlflow.db")
+def project(corpus_project, monkeypatch):
+    """`corpus_project`, with the project's settings cut down to it."""
     monkeypatch.setenv("GLAT_SETTINGS", json.dumps(SETTINGS))
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
     return corpus_project

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
+MADE = ("data", "runs", "results", "records")
 
 
 def environment(project: Path) -> dict[str, str]:
@@ -83,9 +84,9 @@ def killed(project: Path, when, *arguments: str) -> None:
     assert when()
 
 
-def contents(project: Path, *folders: str) -> dict[Path, bytes]:
-    """Every file of these folders, with a hash of it."""
-    files = [path for name in folders for path in (project / name).rglob("*")]
+def contents(project: Path) -> dict[Path, bytes]:
+    """Every file that was made, with a hash of it."""
+    files = [path for name in MADE for path in (project / name).rglob("*")]
     return {path: hashlib.sha256(path.read_bytes()).digest() for path in files if path.is_file()}
 
 
@@ -106,9 +107,9 @@ def make_everything(project: Path) -> str:
     before = {path: path.stat().st_mtime_ns for path in found}
     snakemake(project, "--cores", "8")
     assert before and all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished run was redone"
-    made = contents(project, "data", "runs", "results")
+    made = contents(project)
     recorded = dvc(project, "repro")
-    assert contents(project, "data", "runs", "results") == made, "what was made is not what DVC recorded"
+    assert contents(project) == made, "what was made is not what DVC recorded"
     return recorded.stdout + recorded.stderr
 
 

@@ -1,8 +1,19 @@
-"""The scores of a clip that is longer than a network hears at a time: those of its parts, put together."""
+"""Parts of a clip that is longer than a network hears at a time: their names, and their scores put together."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+
+
+def part_names(clips: Iterable[str], offset: np.ndarray) -> list[str]:
+    """What random windows are drawn by: the name of each part's clip and, behind its first part, where the part begins.
+
+    >>> part_names(["a", "a"], np.array([0, 64000]))
+    ['a', 'a+64000']
+    """
+    return [f"{name}+{begin}" if begin else name for name, begin in zip(clips, offset.tolist(), strict=True)]
 
 
 def pool_parts(scores: np.ndarray, clip: np.ndarray, pool: str = "mean") -> np.ndarray:

@@ -18,7 +18,7 @@ from ..lib.errors import GlatError
 from ..models.tagger import Tagger
 from .cost import Stopwatch
 from .frames import FrameWriter
-from .parts import pool_parts
+from .parts import part_names, pool_parts
 from .predictions import STREAMS
 
 TIMED = 10  # batches that are timed where scores over time are kept
@@ -48,14 +48,9 @@ def batches(
     loader: DataLoader = DataLoader(parts, size, collate_fn=as_is, num_workers=workers, pin_memory=device == "cuda")
     for read in tqdm(loader, title, unit="batch", disable=None):
         index = read["index"].numpy()
-        draw = partial(clip_generators, seed, part_names(packs, index, read["offset"].numpy()))
-        yield Batch(read["waveform"].to(device, non_blocking=True), draw, list(packs.clips[index]))
-
-
-def part_names(packs: Packs, clip: np.ndarray, offset: np.ndarray) -> list[str]:
-    """What random windows are drawn by: the clip's name and, behind its first part, where the part begins."""
-    rows = zip(packs.clips[clip], offset.tolist(), strict=True)
-    return [f"{name}+{begin}" if begin else name for name, begin in rows]
+        clips = list(packs.clips[index])
+        draw = partial(clip_generators, seed, part_names(clips, read["offset"].numpy()))
+        yield Batch(read["waveform"].to(device, non_blocking=True), draw, clips)
 
 
 def check_finite(scores: torch.Tensor, batch: Batch) -> None:

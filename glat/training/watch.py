@@ -24,8 +24,7 @@ from ..data.randomness import Use, clip_generators, generator
 from ..lib.errors import GlatError, warn
 from ..lib.files import whole
 from ..scoring.metrics import summary
-from ..scoring.parts import pool_parts
-from ..scoring.predict import part_names
+from ..scoring.parts import part_names, pool_parts
 from ..scoring.predictions import STREAMS
 from .convergence import WATCHED
 
@@ -94,7 +93,7 @@ class Watch(lightning.Callback):
             clip, offset = self.corpus.parts(self.clips)
             for first in range(0, len(clip), batch):
                 chosen, begin = clip[first : first + batch], offset[first : first + batch]
-                draw = clip_generators(0, part_names(self.corpus, chosen, begin))
+                draw = clip_generators(0, part_names(self.corpus.clips[chosen], begin))
                 waveform = torch.from_numpy(self.corpus.read(chosen, begin)).to(stage.device)
                 with torch.autocast(stage.device.type, torch.bfloat16, enabled=precision):
                     streams = tagger.streams(waveform, draw)

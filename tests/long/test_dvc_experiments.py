@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 
-from test_dvc import MADE, RAN, clone, recorded, stores  # noqa: F401 - fixtures
+from test_dvc import RAN, clone, recorded, stores  # noqa: F401 - fixtures
 from tiny_project import contents, dvc, git
 
 
@@ -20,13 +20,13 @@ def test_an_edit_and_an_experiment_in_the_workspace_make_what_they_change_and_no
     assert rules(dvc(project, "repro", "table1")) == {"table1", "copy_result", "record", "table1_record"}
     assert RAN not in dvc(project, "repro", "table1").stdout
 
-    before = contents(project, *MADE)
+    before = contents(project)
     done = dvc(project, "exp", "run", "--name", "three", "-S", "fig2.n=[3]", "evaluate")
     assert "train_glat" in rules(done) and not rules(done) & {"metadata", "resample", "pack", "train"}
     made = json.loads((project / "runs/mini/cnn10-glat-n3-s0/metrics.json").read_text())
     assert made["glat"]["n"] == 3
     kept = {path for path in before if path.parts[-2] in ("cnn10-s0", "cnn10-glat-s0")}
-    after = contents(project, *MADE)
+    after = contents(project)
     assert kept and [before[path] for path in kept] == [after[path] for path in kept]
     shown = json.loads(dvc(project, "exp", "show", "--json").stdout)
     (experiment,) = [one for entry in shown for one in entry["experiments"] or []]
