@@ -34,11 +34,18 @@ class Step:
     a GPU."""
 
     def __init__(
-        self, glat: bool, fast: bool, batch: int, device: str, backbone: str = "cnn10", compiled: bool = False
+        self,
+        glat: bool,
+        fast: bool,
+        batch: int,
+        device: str,
+        backbone: str = "cnn10",
+        compiled: bool = False,
+        width: float = 1.0,
     ):
         torch.manual_seed(0)
         self.device, self.fast = device, fast
-        self.tagger = build(backbone, CLASSES, glat={"n": N, "tau": TAU} if glat else None).to(device)
+        self.tagger = build(backbone, CLASSES, width, glat={"n": N, "tau": TAU} if glat else None).to(device)
         if fast:
             self.tagger.to(memory_format=torch.channels_last)
         if compiled:

@@ -1,6 +1,5 @@
 """A tiny corpus, packed once a session: 24 training and 12 evaluation clips, made as `mini` is."""
 
-import gc
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from glat.data.packs.write import pack_shard
 from glat.data.resample import resample_shard
 from glat.data.sources import Shard
 from glat.data.sources.synthetic import Synthetic
+from glat.lib import process
 from glat.lib.logs import to_stderr
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside the other process, two threads on two cores wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-gc.set_threshold(50_000, 20)  # as `glat.cli.main` has it
+process.tune()
 SPLITS = {"train": 24, "eval": 12}
 TINY = {
     "table1.two_networks": [],

@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +37,27 @@ def test_a_failure_is_one_sentence_and_status_1(tmp_path):
     done = glat("metadata", cwd=tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == "glat: params.yaml: no such file; run from the project's root or name it with --params\n"
+
+
+HUGE = """
+import pathlib
+from glat import cli
+def run():
+    import torch
+    kept = torch.ones(2**24)  # 64 MB
+    print(pathlib.Path("/proc/self/smaps_rollup").read_text())
+cli._run = run
+cli.main()
+"""
+
+
+@pytest.mark.skipif(
+    not (THP := Path("/sys/kernel/mm/transparent_hugepage/enabled")).exists() or "[never]" in THP.read_text(),
+    reason="this machine has no transparent huge pages",
+)
+def test_a_command_has_its_large_tensors_in_huge_pages():
+    told = subprocess.run([sys.executable, "-c", HUGE], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert int(re.search(r"AnonHugePages: +(\d+) kB", told)[1]) > 32_000
 
 
 @pytest.fixture

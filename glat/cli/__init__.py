@@ -13,6 +13,7 @@ import threading
 from importlib import import_module
 from pathlib import Path
 
+from ..lib import process
 from ..lib.errors import GlatError, tell
 from ..lib.logs import SENDER, to_stderr
 from ..lib.redaction import hook
@@ -34,12 +35,8 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 def main() -> None:
-    """Run the command, and end, whether or not a thread still sends to MLflow.
-
-    With Python's own settings the garbage collector takes a third of the time of a short command: it searches, while torch
-    and Lightning are imported and once more at the end, through their hundred thousands of objects, none of which is garbage.
-    """
-    gc.set_threshold(50_000, 20)
+    """Run the command, and end, whether or not a thread still sends to MLflow."""
+    process.tune()
     try:
         _run()
     except SystemExit as end:
@@ -50,7 +47,7 @@ def main() -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
-        gc.freeze()
+        gc.freeze()  # else it searches for garbage once more, through all there is
         raise
 
 
