@@ -251,6 +251,8 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
         (f"a: {'9' * 6000}", "not valid YAML: one of its values cannot be read"),
         ("a: !!bool x", "not valid YAML: one of its values cannot be read"),
         ("a: !!timestamp x", "not valid YAML: one of its values cannot be read"),
+        ("a: 1\nb: {c: 1, 'c': 2}", "not valid YAML: line 2, column 11: a key that line 2 has already"),
+        ("a: 1\nb: 2\na: 1", "not valid YAML: line 3, column 1: a key that line 1 has already"),
         ("[" * 5000, "nested deeper than settings are"),
         ("x" * (2**20 + 1), "longer than"),
     ],

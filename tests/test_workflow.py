@@ -121,6 +121,14 @@ def test_a_wrong_setting_stops_before_any_job(tmp_path):
     assert "glat.tau: -1 is not allowed" in done.stdout + done.stderr
 
 
+def test_a_key_that_stands_twice_in_a_configfile_stops_before_any_job(tmp_path):
+    project = copy_of_the_project(tmp_path)
+    (tmp_path / "more.yaml").write_text("seeds: [1]\nbackbones: [cnn10]\nseeds: [2]\n")
+    done = snakemake(project, "-n", "--configfile", str(tmp_path / "more.yaml"), check=False)
+    assert done.returncode != 0
+    assert "more.yaml: not valid YAML: line 3, column 1: a key that line 1 has already" in done.stdout + done.stderr
+
+
 def test_a_list_with_its_checksum_is_noted_without_a_password(tmp_path):
     project = copy_of_the_project(tmp_path)
     settings = yaml.safe_load((project / "params.yaml").read_text())

@@ -24,10 +24,24 @@ NO_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 _QUOTED = re.compile(r"""(?<![^\s(])(["'])(?=\S)(?!<|.\1|tag:yaml).*\1""")
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML takes the last of several entries with the same key, so that an edit of the first would do nothing."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node, first = super().compose_mapping_node(anchor), {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                before = first.setdefault((key.tag, key.value), key.start_mark)
+                if before is not key.start_mark:
+                    problem = f"a key that line {before.line + 1} has already"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        return node
+
+
 def parse_yaml(text: str) -> Any:
     """The value of a text. Raises ValueError, with what is wrong, where it has none."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except RecursionError:
         raise ValueError("nested deeper than settings are") from None
     except yaml.MarkedYAMLError as error:

@@ -21,6 +21,7 @@ from glat.data.sources import registry as sources
 from glat.lib import cluster, dependencies, layout, records
 from glat.lib.addresses import is_address
 from glat.lib.cores import cores, gpu
+from glat.lib.documents import read_yaml
 from glat.lib.errors import GlatError
 from glat.lib.escaping import NAME
 from glat.lib.logs import to_stderr
@@ -42,6 +43,8 @@ to_stderr()
 try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
     PARAMS = load_params("params.yaml", CHANGES)
+    for path in workflow.config_settings.configfiles or []:
+        read_yaml(path, "settings", "--configfile names it")
     RUNS = experiments.all_runs(PARAMS)
     WITH_FRAMES = experiments.runs_with_frames(PARAMS)
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
