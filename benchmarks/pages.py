@@ -3,7 +3,7 @@
 CNN10 with GL-AT, an eighth of its width as on `mini`, and of full width. Each step runs in a process of its own, since torch
 reads THP_MEM_ALLOC_ENABLE once; the two kinds take turns. `peak_MB` is what was resident at most (`getrusage`).
 
-    python -m benchmarks.pages [--batch 4] [--rounds 3] [--steps 10]
+    python -m benchmarks.pages [--batch 4] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from time import process_time
 from .report import environment, report
 
 KINDS = {"4 kB": "0", "2 MB": "1"}
+STEPS = {0.125: 40, 1.0: 2}  # by width
 
 
-def measure(width: float, batch: int, steps: int) -> dict[str, float]:
+def measure(width: float, batch: int) -> dict[str, float]:
     """CPU seconds of a step and peak memory in MB of this process."""
     import torch
 
@@ -33,9 +34,9 @@ def measure(width: float, batch: int, steps: int) -> dict[str, float]:
     step()
     step()
     before = process_time()
-    for _ in range(steps):
+    for _ in range(STEPS[width]):
         step()
-    seconds = (process_time() - before) / steps
+    seconds = (process_time() - before) / STEPS[width]
     return {"cpu_seconds": seconds, "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
@@ -43,19 +44,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--only", type=float, help=argparse.SUPPRESS)  # the width that this process measures
+    parser.add_argument("--only", type=float, choices=STEPS, help=argparse.SUPPRESS)  # in a process that measures
     options = parser.parse_args()
     if options.only:
-        print(json.dumps(measure(options.only, options.batch, options.steps)))
+        print(json.dumps(measure(options.only, options.batch)))
         return
     made_on, rows = environment(), []
-    for width in (0.125, 1.0):
+    for width in STEPS:
         found: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
         for _ in range(options.rounds):
             for kind, value in KINDS.items():
-                asked = ["--only", str(width), "--batch", str(options.batch), "--steps", str(options.steps)]
-                call = [sys.executable, "-m", "benchmarks.pages", *asked]
+                call = [sys.executable, "-m", "benchmarks.pages", "--only", str(width), "--batch", str(options.batch)]
                 own = os.environ | {"THP_MEM_ALLOC_ENABLE": value}
                 done = subprocess.run(call, env=own, check=True, stdout=subprocess.PIPE, text=True)
                 found[kind].append(json.loads(done.stdout))
