@@ -81,8 +81,8 @@ def lists(root, names=name):
         (folder / f"{split}_segments.csv").write_text("\n".join(lines) + "\n")
 
 
-def pack(root, split, files=None, reasons=None, notes=None):
-    """Pack a split from WAV files: files(i) gives (samples, rate in the header)."""
+def pack(root, split, files=None, reasons=None, notes=None, recordings=False):
+    """Pack a split from WAV files: files(i) gives (samples, rate in the header). recordings: keep them whole."""
     files = files or (lambda i: (integers(sound(split, i)), RATE))
     classes = audioset.read_class_list(root / "data/mini/metadata/class_labels_indices.csv")
     segments = audioset.read_segments(root / f"data/mini/metadata/{split}_segments.csv", classes)
@@ -100,7 +100,7 @@ def pack(root, split, files=None, reasons=None, notes=None):
         table = pd.DataFrame(lines, columns=["clip", "file", "kind", "reason", "note"])
         table.to_csv(listing, index=False)
         out = root / f"resampled/{split}/{shard:03d}"
-        resample_shard(rows, table, audio, out, seconds=SECONDS)
+        resample_shard(rows, table, audio, out, seconds=SECONDS, recordings=recordings)
         made = root / f"data/mini/packs/{split}/{shard:03d}.h5"
         pack_shard(out, rows, classes, made, made.with_suffix(".ledger.csv"), 32000, {"dataset": "mini"})
 
@@ -148,6 +148,13 @@ def test_a_healthy_corpus_is_fit_without_a_warning(healthy, params):
     assert values["train", "clips", "asked for"] == values["train", "clips", "got"] == 24
     assert values["train", "clips of a class", "Ü d"] == 1 and values["eval", "clips of a class", "A"] == 3
     assert values["eval", "source rate (Hz)", "44100"] == 12
+
+
+def test_recordings_that_are_kept_whole_are_neither_damaged_nor_too_long(with_train):
+    """Each lasts three clips, which their list does not say."""
+    root = with_train(lambda i: (np.tile(integers(sound("train", i)), 3), RATE), recordings=True)
+    found = audit(load(ROOT / "params.yaml", SETTINGS | {"datasets.mini.source": {"kind": "fsd50k"}}), root)
+    assert found.fit and not findings(found)
 
 
 def test_the_statistics_are_those_of_the_clips_themselves(healthy, params):

@@ -156,7 +156,8 @@ def compare(train: list[tuple[Split, Sound]], evaluate: list[tuple[Split, Sound]
 
 
 def _read(split: Split, chosen: np.ndarray) -> Iterator[np.ndarray]:
-    """The audible part of each chosen clip, as (samples,) float32 of full scale 1; one shard is open at a time.
+    """The audible part of each chosen clip, as (samples,) float32 of full scale 1; one shard is open at a time. Of a longer
+    recording, it is what a network hears at a time.
 
     Raises GlatError if a pack does not give the samples that were packed: damage, or a file in place that was changed.
     """
@@ -169,9 +170,10 @@ def _read(split: Split, chosen: np.ndarray) -> Iterator[np.ndarray]:
             digests = pack["blake2b"].asstr()[:]
         for clip in inside:
             row = clip - split.first[shard]
-            samples = packs.read_int16([row])[0]
+            samples = packs.read_whole(row)
             if hashlib.blake2b(samples.astype("<i2"), digest_size=16).hexdigest() != digests[row]:
                 clip = packs.clips[row]
                 raise GlatError(f"{path}: clip {clip} is no longer what was packed; delete it and pack again")
             seconds = float(split.statistics["source_seconds"][clip])
-            yield samples[: max(1024, round(seconds * split.sample_rate))] * np.float32(2**-15)
+            heard = min(packs.samples, max(1024, round(seconds * split.sample_rate)))
+            yield samples[:heard] * np.float32(2**-15)

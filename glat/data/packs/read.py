@@ -100,6 +100,13 @@ class Packs:
             self._read_raw(int(index), row, int(offset))
         return out
 
+    def read_whole(self, index: int) -> np.ndarray:
+        """(length,) int16: all of a clip as stored."""
+        whole = np.empty(self.length[index], np.int16)
+        for begin in self.parts(np.array([index]))[1]:
+            self._read_raw(index, whole[begin : begin + self.samples], int(begin))
+        return whole
+
     def _read_raw(self, index: int, out: np.ndarray, offset: int) -> None:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
