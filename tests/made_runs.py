@@ -62,7 +62,7 @@ def make_run(run: Run, corpus: Corpus, skill: float = 1.0, **update) -> dict[str
     steps = np.arange(1, 4) * run.training.steps // 3
     local = [0.9, 0.6, 0.5] if run.glat else [None] * 3
     curve = {"step": steps, "loss_global": [0.9, 0.5, 0.4], "loss_local": local, "seconds": [1.0, 2.0, 3.0]}
-    pd.DataFrame(curve).to_csv(run.folder / "train.csv", index=False)
+    pd.DataFrame(curve)[: 0 if run.untrained else 3].to_csv(run.folder / "train.csv", index=False)
     ap = [found.value for found, _ in class_estimates(corpus.target, predictions["fused"])]
     CLASSES[["mid", "display_name"]].assign(AP_fused=ap).to_csv(run.folder / "per_class.csv", index=False)
     write_predictions(run.folder / "predictions.h5", predictions, corpus.clips, corpus.target, CLASSES)

@@ -20,6 +20,7 @@ from glat.scoring.intervals import difference, interval, variances
 from glat.scoring.jackknife import accuracy, jackknife
 from glat.scoring.metrics import d_primes
 from glat.scoring.predictions import Influence, read_influence, write_influence
+from glat.use import explain
 
 FOLDS = {
     "backbones": ["cnn10"], "fig2.n": [5], "fig2.tau": [3], "datasets.mini.train": [], "datasets.mini.evaluate": [],
@@ -38,6 +39,7 @@ def test_each_fold_is_evaluated_on_by_a_run_that_was_trained_on_the_others():
     assert [run.name for run in glat.runs] == [f"cnn10-glat-fold{f}-s{s}" for s in (0, 1) for f in (1, 2, 3)]
     for run in plain.runs:
         (own,) = evaluation_packs(params, run)
+        assert explain.corpus(params, run)[0] == [own]
         assert f"/{run.fold}/" in own and own not in run.packs and len(run.packs) == 2 and run.group == "cnn10"
     frozen = next(one for one in asked.controls(params) if one.setting == "frozen global stream").system.runs
     assert all(f"-{run.fold}-s{run.seed}/" in run.init["global"] for run in frozen) and len(frozen) == 6

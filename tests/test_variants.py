@@ -24,10 +24,12 @@ from glat.lib.errors import GlatError
 from glat.models import build
 from glat.models.fusion import LearnedFusion, own_scores
 from glat.models.soft import interpolate_windows, soft_peaks
+from glat.results import report
 from glat.results.registry import RESULTS
 from glat.scoring import evaluation
 from glat.training import checkpoints, convergence, fit
 from glat.training.freezing import rates
+from glat.use import pictures
 
 EVERY = {"scoring": "own", "fusion": "learned", "extra_taus": [0.8], "selection": "soft"}
 
@@ -293,3 +295,8 @@ def test_variants_train_and_are_scored_and_windows_at_inference_alone_cost_no_tr
     assert both["parameters"] == alone["parameters"]
     assert both["convergence"] == alone["convergence"] == convergence.judge(plain, plain.folder)
     assert fit.DONE == -1 and (later.folder / "train.csv").read_text().startswith("step,loss")
+    (row,) = report.run_rows([later])
+    assert (row["steps"], row["training (min)"]) == (0, "0.0")
+    (drawn := corpus_project / "drawn").mkdir()
+    pictures.draw(later, later.folder, params, drawn)
+    assert (drawn / "pr_curves.svg").exists() and not (drawn / "curves.svg").exists()

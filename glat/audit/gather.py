@@ -34,8 +34,8 @@ class Split:
     with failures that a further download may mend; clips: names as bytes; videos: a 64-bit hash of the YouTube id;
     audio: (clips, 2) uint64, the hash of the samples; seconds: (clips,) that each should have: those of its segment, at
     most a clip's, or, of recordings that are kept whole, what there is; statistics: (clips,) arrays by the packs' names,
-    rate in Hz, seconds, and levels relative to full scale; labels_asked, labels_got: (C,) clips of each class in the list and in
-    the packs; first: index of the first clip of each shard, and the number of clips at the end.
+    rate in Hz, seconds, and levels relative to full scale; labels_asked, labels_got: (C,) clips of each class in the list
+    and in the packs; first: index of the first clip of each shard, and the number of clips at the end.
     """
 
     dataset: str

@@ -171,7 +171,7 @@ def _read(split: Split, chosen: np.ndarray) -> Iterator[np.ndarray]:
         for clip in inside:
             row = clip - split.first[shard]
             samples = packs.read_whole(row)
-            if hashlib.blake2b(samples.astype("<i2"), digest_size=16).hexdigest() != digests[row]:
+            if hashlib.blake2b(samples.astype("<i2").data, digest_size=16).hexdigest() != digests[row]:
                 clip = packs.clips[row]
                 raise GlatError(f"{path}: clip {clip} is no longer what was packed; delete it and pack again")
             seconds = float(split.statistics["source_seconds"][clip])

@@ -39,9 +39,8 @@ def explain(
     else:
         # The run's own dataset, whichever params.yaml chooses now.
         known = read_run(run / "config.yaml")
-        invocation["overrides"]["dataset"] = known.dataset
-        params = load_params()
-        packs, strong = explaining.corpus(params)
+        params = load_params(known.dataset)
+        packs, strong = explaining.corpus(params, known)
         how = {
             "seed": params.evaluation.seed,
             "precision": params.execution_of(known.dataset, known.backbone).precision,

@@ -85,6 +85,11 @@ class Run(Settings):
         """Whether its weights were trained elsewhere: it has no packs to train on."""
         return not self.packs
 
+    @property
+    def untrained(self) -> bool:
+        """Whether nothing is trained, and weights from `init` hear the windows too: it has no curve."""
+        return bool(self.glat and self.glat.training == "none")
+
 
 def frozen_streams(glat: Glat, training: Training) -> set[str]:
     """The streams that GL-AT keeps as they are with these settings."""

@@ -36,7 +36,7 @@ def training_multiply_adds(one: Measured, plain: Measured) -> float:
     macs, run = one.mean("cost", "multiply_adds_per_clip"), one.system.runs[0]
     if run.glat is None:
         return one.steps * 3 * macs
-    whole, steps = plain.mean("cost", "multiply_adds_per_clip"), 0 if run.glat.training == "none" else one.steps
+    whole, steps = plain.mean("cost", "multiply_adds_per_clip"), 0 if run.untrained else one.steps
     cost = {stream: 1 if stream in run.frozen_streams else 3 for stream in ("global", "local")}
     own = {str(each.folder / "checkpoint.pt") for each in plain.system.runs}
     before = plain.steps if own.issuperset(each.init["global"] for each in one.system.runs) else 0

@@ -33,7 +33,7 @@ def write_training(params: Params, folder: Path, partial: bool = False) -> None:
     shown = {"table1": ["table1"], "fig2": ["fig2a", "fig2b"], "controls": ["controls"]}
     for name, results in shown.items():
         runs = experiments.runs_of([one for result in results for one in experiments.systems_of(params, result)])
-        runs = [run for run in runs if not (run.glat and run.glat.training == "none")]  # which have no curve
+        runs = [run for run in runs if not run.untrained]
         there = [run for run in runs if not partial or not missing_reason(run)]
         curves = [(run, read_curve(run.folder / "train.csv")) for run in there]
         unconverged = {run.name for run in there if convergence.marked(convergence.found(run, run.folder))}

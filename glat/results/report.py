@@ -97,12 +97,12 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
     rows = []
     for run in runs:
         metrics = read_metrics(run.folder / "metrics.json")
-        seconds = read_curve(run.folder / "train.csv")["seconds"].iloc[-1]
+        seconds = 0.0 if run.untrained else read_curve(run.folder / "train.csv")["seconds"].iloc[-1]
         rows.append(
             {
                 "run": run.name,
                 "network": run.entry.title,
-                "steps": run.training.steps,
+                "steps": 0 if run.untrained else run.training.steps,
                 "batch": run.training.batch_size,
                 "parameters": f"{metrics['parameters']:,}",
                 "clips": f"{metrics['clips']} ({metrics['manifest']['sha256'][:DIGITS]})",

@@ -61,8 +61,7 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
             continue
         new[stream] = initialise(backbone, tagger, run, sources[stream], classes)
     for stream, lacking in new.items():
-        none = bool(run.glat and run.glat.training == "none")
-        if lacking and (stream in run.frozen_streams or none):
+        if lacking and (stream in run.frozen_streams or run.untrained):
             of = (
                 f"{run.init[stream]}: init.{stream}" if run.init[stream] else f"run {run.name}: networks.{run.backbone}"
             )

@@ -86,7 +86,7 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     Reads train.csv and validation.csv of the run's folder; the latter counts only if it is of the same steps. The last of them
     is that of the settings, or of an early stop. A run that trains nothing is judged by the one that its weights come from.
     """
-    if run.glat and run.glat.training == "none":
+    if run.untrained:
         source = Path(run.init["global"] or "").parent
         if not (source / "config.yaml").exists():
             return _finding(NO_CURVE, "its weights were trained elsewhere")

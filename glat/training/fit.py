@@ -107,7 +107,7 @@ def _train(
     save = partial(checkpoints.save, tagger, run, classes, fingerprint=made_from, trained=made_by)
     kept = Kept(run, folder, execution.keep_every, save)
 
-    if run.glat and run.glat.training == "none":  # windows at inference alone: the weights stay as they came
+    if run.untrained:
         if hardware.first_process():
             save(0, done)
             Curve(folder / "train.csv", execution.log_every, settings.batch_size).finish()

@@ -13,7 +13,7 @@ import torch
 
 from ..config import experiments
 from ..config.params import Params
-from ..config.runs import evaluation_packs, split_packs
+from ..config.runs import Run, evaluation_packs
 from ..config.systems import title
 from ..data.packs.read import Packs
 from ..data.randomness import Use, clip_generators, generator
@@ -82,16 +82,22 @@ def explain(
     return clip_shown
 
 
-def corpus(params: Params) -> tuple[list[str], pd.DataFrame]:
-    """The evaluation packs of the chosen dataset, and the strong labels of its clips (no row where there are none)."""
-    return split_packs(params, params.dataset, params.corpus.evaluation_splits()), strong_labels(params)
+def corpus(params: Params, run: Run) -> tuple[list[str], pd.DataFrame]:
+    """The packs that a run is evaluated on, and the strong labels of its dataset's clips (no row where there are none).
+
+    Raises:
+        GlatError: a dataset that is no entry of params.yaml any more, or no longer has the run's fold.
+    """
+    if run.dataset not in params.datasets:
+        raise GlatError(f"dataset {run.dataset!r} is not an entry of datasets in params.yaml")
+    return evaluation_packs(params, run), strong_labels(params)
 
 
 def examples(params: Params, folder: Path) -> None:
     """Draw `report.clips` evaluation clips, taken by lot, with Table 2's GL-AT: `<number>_<clip>.svg`, `.png`,
     `.html`, and `.json`, which the report shows."""
     run = experiments.table2(params)[-1].runs[0]
-    packs, strong = evaluation_packs(params, run), strong_labels(params)
+    packs, strong = corpus(params, run)
     how = {"packs": packs, "strong": strong, "seed": params.evaluation.seed}
     how["precision"] = params.execution_of(run.dataset, run.backbone).precision
     with whole(folder) as part:

@@ -22,13 +22,15 @@ CLIPS = 2  # pictures of clips a run: each takes a second to draw
 
 
 def draw(run: Run, folder: Path, params: Params, out: Path) -> None:
-    """Draw an evaluated run into `out`: `curves`, `pr_curves`, and `clips/` where the evaluation packs are there."""
+    """Draw an evaluated run into `out`: `curves` of one that was trained, `pr_curves`, and `clips/` where the evaluation packs
+    are there."""
     finding = convergence.found(run, folder)
     unconverged = {run.name} if convergence.marked(finding) else set()
-    draw_training([(run, read_curve(folder / "train.csv"))], out / "curves", unconverged)
+    if not run.untrained:
+        draw_training([(run, read_curve(folder / "train.csv"))], out / "curves", unconverged)
     draw_pr(folder / "predictions.h5", convergence.name(title(run), finding), out / "pr_curves")
     try:
-        draw_clips(folder, params, out / "clips")
+        draw_clips(run, folder, params, out / "clips")
     except GlatError as error:
         warn(f"{folder}: without pictures of clips: {error}")
 
@@ -47,13 +49,11 @@ def draw_pr(predictions: Path, network: str, path: Path) -> None:
         foot(fig, [text.OPEN_MARKS] if convergence.MARK in network else [])
 
 
-def draw_clips(folder: Path, params: Params, out: Path) -> None:
-    """The first of the clips that the report shows, drawn by lot, as this run hears them."""
+def draw_clips(run: Run, folder: Path, params: Params, out: Path) -> None:
+    """The first of the clips that the report shows, drawn by lot from those that the run is evaluated on, as it hears them."""
     from ..use import explain  # takes seconds to import
 
-    if params.dataset not in params.datasets:
-        raise GlatError(f"dataset {params.dataset!r} is not an entry of datasets in params.yaml")
-    packs, strong = explain.corpus(params)
+    packs, strong = explain.corpus(params, run)
     if not all(Path(pack).exists() for pack in packs):
         return
     for number, clip in enumerate(explain.draw_lots(packs, min(CLIPS, params.report.clips), params.evaluation.seed), 1):
