@@ -143,6 +143,14 @@ def test_scores_that_are_not_finite_are_refused_by_clip(project, params):
         evaluate(params, project / "run")
 
 
+def test_what_an_evaluation_left_unfinished_has_no_metrics_of_an_earlier_one(project, params, monkeypatch):
+    evaluated(params, project / "run")
+    monkeypatch.setattr(evaluation, "write_influence", None)  # as a kill before it
+    with pytest.raises(TypeError):
+        evaluate(params, project / "run")
+    assert not (project / "run/metrics.json").exists()
+
+
 def test_a_checkpoint_of_another_run_is_refused(project, params):
     run = untrained(params, project / "run")
     write_run(run.model_copy(update={"backbone": "talnet"}), project / "run/config.yaml")

@@ -45,6 +45,14 @@ def test_each_fold_is_evaluated_on_by_a_run_that_was_trained_on_the_others():
     assert all(f"-{run.fold}-s{run.seed}/" in run.init["global"] for run in frozen) and len(frozen) == 6
 
 
+def test_every_run_that_a_result_needs_is_known():
+    """Of localisation too, whose backbone need not be one of Table 1's."""
+    params = settings(**{"seeds": [0, 1], "controls.backbones": ["resnet38"], "controls.seeds": [0]})
+    known = experiments.all_runs(params)
+    assert {run.name for run in experiments.runs_of(experiments.localisation(params))} <= set(known)
+    assert set(experiments.runs_with_frames(params)) <= set(known)
+
+
 def test_roles_that_do_not_fit_are_one_sentence():
     with pytest.raises(GlatError, match="datasets.mini: .*has folds, which take turns: leave out train and evaluate"):
         settings(**{"datasets.mini.train": ["train"], "datasets.mini.evaluate": ["eval"]})

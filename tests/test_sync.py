@@ -98,6 +98,7 @@ def test_a_workflow_that_changed_no_run_asks_no_server(project, params, monkeypa
     run = made(params, 0)
     assert changed(run.folder, params)
     Sending(run.folder, Store(), params).send()
+    (run.folder / ".train.part-here-1.csv").write_text("what another process has not finished")
     assert not changed(run.folder, params)
     monkeypatch.setattr(send, "Store", None)  # whoever opens one fails
     assert glat(monkeypatch, "track", "sync", "--changed").exit_code == 0

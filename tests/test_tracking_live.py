@@ -189,6 +189,13 @@ def test_what_cannot_be_watched_or_noted_stops_no_training(project, capsys):
     assert (run.folder / "checkpoint.pt").exists()
 
 
+def test_a_run_of_a_fold_that_is_no_more_is_trained_without_being_watched(project, capsys):
+    run = configured(steps=6).model_copy(update={"fold": "fold9"})
+    with follow(run, run.folder, load("params.yaml", SETTINGS)) as callbacks:
+        assert len(callbacks) == 1
+    assert "evaluated on fold9, which is not one of datasets.mini.splits" in capsys.readouterr().err
+
+
 def ask(address, body, headers=None):
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=300) as answer:

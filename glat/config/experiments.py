@@ -91,7 +91,8 @@ def systems_of(params: Params, result: str) -> list[System]:
         return [rung.system for rung in ladder(params)]
     if result == "localisation":
         return localisation(params)
-    return [one for part in ("table1", "table2", "fig2a", "fig2b", "controls") for one in systems_of(params, part)]
+    parts = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")
+    return [one for part in parts for one in systems_of(params, part)]
 
 
 # The results behind a target of the workflow, by its name without what follows a dot.

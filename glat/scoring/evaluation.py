@@ -16,6 +16,7 @@ from ..data.packs.read import Packs
 from ..lib import hardware
 from ..lib.errors import GlatError, tell
 from ..lib.files import remove, whole
+from ..lib.layout import METRICS
 from ..lib.provenance import maker
 from ..training import checkpoints, convergence
 from .cost import Stopwatch, multiply_adds
@@ -62,7 +63,8 @@ def evaluate(
     device = "cuda" if accelerator == "gpu" else "cpu"
     how: dict[str, Any] = {"batch_size": settings.batch_size, "device": device, "precision": precision}
     how |= {"seed": settings.seed, "only": heard, "workers": execution.workers, "pool": settings.pool}
-    remove(folder / FRAMES)
+    for name in (METRICS, FRAMES):  # of an earlier evaluation: they do not fit what is written now
+        remove(folder / name)
     with frame_writer(folder / FRAMES) if frames else nullcontext() as keep:
         predictions, seconds = predict(made.tagger, corpus, **how, keep=keep)
         if keep:
@@ -95,7 +97,7 @@ def evaluate(
     write_influence(folder / "influence.npz", Influence(same, found, right))
     with whole(folder / "per_class.csv") as part:
         per_class(target, classwise, corpus.classes).to_csv(part, index=False, float_format="%.6f")
-    with whole(folder / "metrics.json") as part:
+    with whole(folder / METRICS) as part:
         part.write_text(json.dumps(metrics | maker(accelerator), indent=1) + "\n")
 
 

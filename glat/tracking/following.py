@@ -10,7 +10,7 @@ import lightning
 
 from ..config.params import Params
 from ..config.runs import Run, evaluation_packs
-from ..lib.errors import warn
+from ..lib.errors import GlatError, warn
 from ..lib.hardware import first_process
 from ..training import attempt
 from ..training.progress import Curve
@@ -62,9 +62,13 @@ def follow(run: Run, folder: Path, params: Params | None) -> Iterator[list[light
         yield []
         return
     following = Follow(run, folder, params)
-    packs = evaluation_packs(params, run)
+    callbacks: list[lightning.Callback] = [following]
     try:
-        yield [following, Watch(run, folder, packs, params.tracking.watch)]
+        callbacks.append(Watch(run, folder, evaluation_packs(params, run), params.tracking.watch))
+    except GlatError as error:
+        warn(f"{folder}: not scored on evaluation clips while it is trained: {error}")
+    try:
+        yield callbacks
     except BaseException as error:
         failed = isinstance(error, Exception)
         following.end("FAILED" if failed else "KILLED", str(error) if failed else "")

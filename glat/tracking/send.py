@@ -48,8 +48,13 @@ def changed(folder: Path, params: Params) -> bool:
 
 
 def _stamp(folder: Path, params: Params) -> str:
-    files = [path for path in folder.iterdir() if path.is_file() and path.name not in (STATE, LOCK, attempts.LOCK)]
-    return _digest([params.model_dump_json(), sorted((path.name, path.stat().st_mtime_ns) for path in files)])
+    found = []
+    for path in folder.iterdir():
+        if path.name != STATE and not path.name.startswith("."):  # locks, and what is still being written
+            with suppress(FileNotFoundError):  # removed meanwhile by a training that lives
+                if path.is_file():
+                    found.append((path.name, path.stat().st_mtime_ns))
+    return _digest([params.model_dump_json(), sorted(found)])
 
 
 def _digest(value: Any) -> str:
