@@ -121,6 +121,12 @@ def test_a_wrong_setting_stops_before_any_job(tmp_path):
     assert "glat.tau: -1 is not allowed" in done.stdout + done.stderr
 
 
+def test_a_run_that_no_result_needs_is_one_sentence(tmp_path):
+    done = snakemake(copy_of_the_project(tmp_path), "runs/mini/cnn11-s0/metrics.json", "-n", "--cores", "1", check=False)
+    assert done.returncode != 0
+    assert "params.yaml: no result of these settings needs a run cnn11-s0; " in done.stdout + done.stderr
+
+
 def test_a_key_that_stands_twice_in_a_configfile_stops_before_any_job(tmp_path):
     project = copy_of_the_project(tmp_path)
     (tmp_path / "more.yaml").write_text("seeds: [1]\nbackbones: [cnn10]\nseeds: [2]\n")

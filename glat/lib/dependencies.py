@@ -1,8 +1,8 @@
 """Which source files a step depends on: derived from imports, here alone, for rules and fingerprints alike.
 
 A step depends on the module that does its work, on every module of the package that this one imports, at its top or
-inside a function, and so on; a template counts as part of the module that it shares its folder and first name with
-(`report.html.j2`, `report.py`). Not followed:
+inside a function, and so on; a template or a table counts as part of the module that it shares its folder and first name
+with (`report.html.j2`, `ontology.tsv`). Not followed:
 
 - the packages that a module lies in, whose `__init__` passes names on, unless a name is imported from one;
 - imports under `if TYPE_CHECKING`, which nothing runs;
@@ -65,7 +65,8 @@ def sources(*entries: str) -> tuple[Path, ...]:
         path = _place(name, own)
         if path is None or path in found or not _followed(name):
             continue
-        found |= {path, *path.parent.glob(f"{path.stem}.*.j2")}
+        beside = [*path.parent.glob(f"{path.stem}.*.j2"), *path.parent.glob(f"{path.stem}.tsv")]
+        found |= {path, *beside}
         waiting += imports(name) if _file(name) else _named(name, path)
     return tuple(sorted(found))
 

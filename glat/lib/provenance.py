@@ -24,7 +24,8 @@ def commit(file: str | Path = HERE) -> str:
         return "unknown (git is not installed)"
     except subprocess.CalledProcessError as error:
         own = "not a git repository" not in error.stderr and "did not match any file" not in error.stderr
-        return f"unknown ({error.stderr.splitlines()[0] if own else 'not a git repository'})"
+        told = error.stderr.partition("\n")[0] or f"git ended with status {error.returncode}"
+        return f"unknown ({told if own else 'not a git repository'})"
 
 
 def _git(file: str | Path, *arguments: str) -> str:

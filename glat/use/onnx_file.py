@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 OPSETS = (18, 23)  # the least that torch's exporter writes, and the most
-PRECISIONS = ("float32", "float16", "int8")
 LONGEST = 600.0  # seconds that a file of any length takes: beyond it the windows' share of a clip is nothing
 LARGEST_BATCH = 4096
 QUANTISED = ("Conv", "Gemm", "MatMul")

@@ -43,8 +43,9 @@ to_stderr()
 try:
     CHANGES = plain(workflow.config_settings.overwrite_config)
     PARAMS = load_params("params.yaml", CHANGES)
-    for path in workflow.config_settings.configfiles or []:
-        read_yaml(path, "settings", "--configfile names it")
+    for path in map(Path, workflow.config_settings.configfiles or []):
+        if path.suffix != ".json":
+            read_yaml(path, "settings", "--configfile names it")
     RUNS = experiments.all_runs(PARAMS)
     WITH_FRAMES = experiments.runs_with_frames(PARAMS)
     PUBLISHED = {layout.published_run(backbone): backbone for backbone in PARAMS.weights}
@@ -95,8 +96,9 @@ def network_code(wildcards):
 
 def backbone(wildcards):
     """The backbone of a run, of one that is trained here or of published weights."""
-    run = RUNS.get(wildcards.run)
-    return run.backbone if run else PUBLISHED[wildcards.run]
+    if wildcards.run in PUBLISHED:
+        return PUBLISHED[wildcards.run]
+    return known_run(wildcards).backbone
 
 
 def dataset_settings(wildcards):
@@ -144,17 +146,28 @@ def refuse(faults):
         sys.exit(str(GlatError("\n".join(f"{place}: {fault}" for fault in dict.fromkeys(faults)))))  # redacted
 
 
+def known_run(wildcards):
+    """A run that some result needs. Exits where the settings name no such run."""
+    if wildcards.run not in RUNS:
+        names = f"runs have names such as {next(iter(RUNS))}"
+        refuse([f"no result of these settings needs a run {wildcards.run}; {names}"])
+    return RUNS[wildcards.run]
+
+
 def checked_run(wildcards):
     """A run, after a check that its settings fit together. If they don't, all faults of the requested targets are
     reported at once; runs that nobody requested are not checked."""
-    run = RUNS[wildcards.run]
+    run = known_run(wildcards)
     faults = faults_of(PARAMS, run)
     if (nodes := execution(wildcards).nodes) > 1 and not on_cluster():
         where = "use a cluster, see docs/cluster.md, or set execution.nodes: 1"
         faults += [f"execution.nodes: {nodes}, but all jobs run on this machine; {where}"]
     if faults:
-        names = [Path(target).name.partition(".")[0] for target in workflow.dag_settings.targets]
-        results = [experiments.RESULT_OF[name] for name in names or ["all"] if name in experiments.RESULT_OF]
+        targets = [Path(target) for target in workflow.dag_settings.targets]
+        names = [target.name.partition(".")[0] for target in targets if target.parts[0] != "runs"]
+        results = [
+            experiments.RESULT_OF[name] for name in (names if targets else ["all"]) if name in experiments.RESULT_OF
+        ]
         refuse(faults + [fault for result in results for fault in experiments.faults(PARAMS, *result)])
     return run
 
@@ -167,8 +180,9 @@ def training_packs(wildcards):
 
 def packs_to_evaluate(wildcards):
     """The packs that a run is evaluated on: of published weights, those of all evaluation splits."""
-    run = RUNS.get(wildcards.run) or weights.run_of(PARAMS, PUBLISHED[wildcards.run], Path("-"))
-    return evaluation_packs(PARAMS, run)
+    if wildcards.run in PUBLISHED:
+        return evaluation_packs(PARAMS, weights.run_of(PARAMS, PUBLISHED[wildcards.run], Path("-")))
+    return evaluation_packs(PARAMS, known_run(wildcards))
 
 
 def run_settings(wildcards):
