@@ -1,5 +1,6 @@
 """Cross-validation: which runs there are, and that their numbers as one are the mean over folds."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -151,6 +152,10 @@ def test_table_1_of_folds(project):
         assert (row["evaluation_clips"], row["folds"], row["seeds"]) == (150, 3, 2)
         assert row["mAP_std_folds"] == pytest.approx(np.reshape(each, (2, 3)).std(1, ddof=1).mean(), abs=1e-6)
     assert table.loc["CNN10 + GL-AT", "vs_alone_verdict"] == "higher"
+    names = sorted(name for run in runs["CNN10"][:3] for name in (run.folder / "clips.txt").read_text().splitlines())
+    assert (
+        table.loc["CNN10", "clips_sha256"] == hashlib.sha256("".join(f"{n}\n" for n in names).encode()).hexdigest()[:12]
+    )
     text = (project / "results/mini/table1.md").read_text()
     assert "the mean over 3 folds" in text and "interval over clips, folds and seeds; after" in text
     system = experiments.table1(params)[0]

@@ -122,7 +122,9 @@ def test_a_wrong_setting_stops_before_any_job(tmp_path):
 
 
 def test_a_run_that_no_result_needs_is_one_sentence(tmp_path):
-    done = snakemake(copy_of_the_project(tmp_path), "runs/mini/cnn11-s0/metrics.json", "-n", "--cores", "1", check=False)
+    done = snakemake(
+        copy_of_the_project(tmp_path), "runs/mini/cnn11-s0/metrics.json", "-n", "--cores", "1", check=False
+    )
     assert done.returncode != 0
     assert "params.yaml: no result of these settings needs a run cnn11-s0; " in done.stdout + done.stderr
 

@@ -146,7 +146,7 @@ def named(path: str | Path, changed: bool) -> str:
 
 
 def parse(settings: dict[str, Any], name: str = "params.yaml") -> Params:
-    """Check settings that were read already (Snakemake's `config`); `name` goes into the messages.
+    """Check settings that were read already; `name` goes into the messages.
 
     Raises:
         GlatError: what is wrong whatever is asked for, and then also what no result could be made with, a line a fault.

@@ -14,10 +14,11 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+HIGHEST_RATE, LONGEST = 768_000, 3600.0  # Hz, and seconds of a clip: a file that claims more is damaged
 # More than any network has, and no more than one machine has the memory for: a checkpoint says these of itself.
-Rate = Annotated[int, Field(ge=1, le=768_000)]
+Rate = Annotated[int, Field(ge=1, le=HIGHEST_RATE)]
 Hop = Annotated[int, Field(ge=1, le=3200)]
-ClipSeconds = Annotated[float, Field(gt=0, le=3600)]
+ClipSeconds = Annotated[float, Field(gt=0, le=LONGEST)]
 Width = Annotated[float, Field(gt=0, le=64)]
 Dropout = Annotated[float, Field(ge=0, le=2)]
 Md5 = Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")]

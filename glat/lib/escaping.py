@@ -10,6 +10,15 @@ _MARKS = re.compile(r"([\\`*_\[\]<>|~$&])")
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)")  # names that Windows keeps for itself
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name, which may be any bytes, is text that can be written as UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(text: str) -> str:
     """Text for a terminal or a log: characters that would steer it are written as Python escapes them."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..scoring.jackknife import Estimate, Jackknife, d_prime_of
+from ..scoring.manifest import manifest
 from ..scoring.predictions import Influence
 from ..training import convergence
 
@@ -55,8 +56,9 @@ def steps(metrics: dict[str, Any]) -> float:
     return (metrics.get("selected") or {}).get("ended", metrics["steps"])
 
 
-def combine_metrics(folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """What tables take of metrics.json, of all folds as one: of a training that had not converged, where there is one."""
+def combine_metrics(folds: list[dict[str, Any]], clips: list[str]) -> dict[str, Any]:
+    """What tables take of metrics.json, of all folds as one: of a training that had not converged, where there is one. clips:
+    the names of all folds' clips."""
     if len(folds) == 1:
         return folds[0]
     unconverged = [one for one in folds if convergence.marked(one.get("convergence"))]
@@ -66,7 +68,7 @@ def combine_metrics(folds: list[dict[str, Any]]) -> dict[str, Any]:
     return first | {
         "clips": sum(one["clips"] for one in folds),
         "clips_hash": _hash(one["clips_hash"] for one in folds),
-        "manifest": first["manifest"] | {"sha256": _hash(one["manifest"]["sha256"] for one in folds)},
+        "manifest": first["manifest"] | {"sha256": hashlib.sha256(manifest(clips).encode()).hexdigest()},
         "classes_scored": min(one["classes_scored"] for one in folds),
         "collapsed": any(one["collapsed"] for one in folds),
         "cost": cost,

@@ -20,7 +20,7 @@ from ..lib.documents import read_json
 from ..lib.errors import GlatError, refusal
 from ..scoring.intervals import d_prime_interval, interval
 from ..scoring.jackknife import Estimate
-from ..scoring.manifest import DIGITS, common_clips
+from ..scoring.manifest import DIGITS, MANIFEST, common_clips, read_list
 from ..scoring.predictions import VERSION, Influence, read_influence, read_predictions
 from ..training import convergence
 from . import folds
@@ -124,9 +124,14 @@ def read(system: System, partial: bool = False) -> Measured:
         for run, found in zip(runs, of_folds, strict=True):
             if (other := _other_settings(run, found)) is not None:
                 raise GlatError(f"{run.folder}/metrics.json: evaluated with {other}; evaluate the run again")
-        metrics[seed] = folds.combine_metrics(of_folds)
+        metrics[seed] = folds.combine_metrics(of_folds, _clips(runs) if len(runs) > 1 else [])
         influence[seed] = folds.combine_influences([read_influence(run.folder / "influence.npz") for run in runs])
     return Measured(system, metrics, influence, missing)
+
+
+def _clips(runs: list[Run]) -> list[str]:
+    """The names of the clips that the runs were evaluated on."""
+    return [clip for run in runs for clip in read_list(run.folder / MANIFEST)]
 
 
 def by_seed(system: System) -> dict[int, list[Run]]:
@@ -207,11 +212,11 @@ def different_clips(systems: list[Measured]) -> None:
         shared = f"the {len(common_clips(folders))} clips that they share"
     except GlatError:  # none in common, or a missing clips.txt
         shared = "the clips that they share"
+    some = f", or on {shared}: `glat common-clips {' '.join(folders)} > common.txt`, then evaluation.only: common.txt"
     raise GlatError(
         f"{first.name} ({a['clips']} clips, {a['manifest']['sha256'][:DIGITS]}) and {second.name} ({b['clips']} clips, "
         f"{b['manifest']['sha256'][:DIGITS]}) were evaluated on different clips and can't be compared; "
-        f"evaluate all again, or on {shared}: `glat common-clips {' '.join(folders)} > common.txt`, then "
-        "evaluation.only: common.txt"
+        f"evaluate all again{'' if first.fold else some}"
     )
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from urllib.parse import quote, unquote
 
 from ...lib.errors import GlatError
+from ...lib.escaping import is_text
 from ..audio.formats import extension
 from .matching import walk
 
@@ -38,9 +39,9 @@ class Folder:
             raise GlatError(f"{root}: no such folder of audio files")
         self.hidden: list[str] = []
         found = [f"{below}{name}" for below, name in walk(self.root, self.hidden) if extension(name)]
-        self.files = sorted(path for path in found if _is_text(path))
+        self.files = sorted(path for path in found if is_text(path))
         self.hidden = [ascii(path)[1:-1] for path in self.hidden]
-        self.hidden += [f"{path!a} (its name is not UTF-8)" for path in found if not _is_text(path)]
+        self.hidden += [f"{path!a} (its name is not UTF-8)" for path in found if not is_text(path)]
         if not self.files:
             raise GlatError(f"{root}: holds no audio file")
         self._by_name: defaultdict[str, list[str]] = defaultdict(list)
@@ -108,10 +109,3 @@ def clip_id(path: str, suffix: str = "") -> str:
 def path_of(clip: str) -> str:
     """The path that `clip_id` made a clip's id of."""
     return unquote(clip)
-
-
-def _is_text(path: str) -> bool:
-    try:
-        return bool(path.encode("utf-8"))
-    except UnicodeEncodeError:
-        return False

@@ -62,10 +62,10 @@ def collect(
     checksums: dict[str, str] | None = None,
     limits: Limits = LIMITS,
 ) -> None:
-    """Bring every list, name and place (`settings.Dataset.lists`), into `folder`, each checked as it comes: copied from a
+    """Bring every list, name and place (`config.dataset.Dataset.lists`), into `folder`, each checked as it comes: copied from a
     path, fetched from an address within `limits`. What was fetched stays in `.lists` beside the folder, and is not fetched
     again before its address changes, it turns out damaged, or it is removed there; once a list is wrong, no other is
-    fetched. checksums: SHA-256 by name, where known (`settings.Dataset.checksums`).
+    fetched. checksums: SHA-256 by name, where known (`config.dataset.Dataset.checksums`).
 
     Raises:
         GlatError: a file that is not there, an address that does not answer, another checksum, and what `check` refuses.

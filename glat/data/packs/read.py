@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ...config.types import HIGHEST_RATE, LONGEST
 from ...lib.errors import DAMAGED, GlatError, refusal
 from ...lib.layout import dataset_of_pack
 from ..hdf5 import dataset, open_hdf5
@@ -20,7 +21,6 @@ from .codecs import AGAIN, Waveforms, waveforms
 from .format import FORMAT, VERSION
 
 T = TypeVar("T")
-HIGHEST_RATE, LONGEST = 768_000, 3600.0  # Hz and seconds that a pack may be of: more is damage
 
 
 class Packs:

@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ...lib.errors import GlatError
+from ...lib.escaping import is_text
 from ..audio.formats import SUFFIXES, extension
 from ..kinds import Kind, Loss
 from ..lists.matching import UNTIMED, SplitFolders, Wanted, walk
@@ -83,7 +84,7 @@ class Files(Source):
                 path = below + name
                 preference = (own_folder not in below.split("/"), order[end.lower()], len(path), path)
                 # A pattern may leave any bytes beside the id, and the table of reasons is UTF-8.
-                wanted.offer(named, preference, path, stem if _is_text(stem) else ascii(stem), below, end)
+                wanted.offer(named, preference, path, stem if is_text(stem) else ascii(stem), below, end)
         if not seen:
             raise GlatError(f"{audio}: holds no audio file ({', '.join(SUFFIXES)}); set datasets.*.source.audio")
         if not wanted.candidates:
@@ -106,7 +107,7 @@ def _listing(
         file, part, loss = "", "", ("", "")
         if not isinstance(best, Loss):
             file = os.path.join(root, best.place)
-            if not _is_text(file):
+            if not is_text(file):
                 file, loss = "", Loss.of(Kind.UNREADABLE, "the name of its file is not UTF-8; rename it")
             elif best.fit == UNTIMED and full_videos is not False:
                 part = f"{segment.start:.10g}+{segment.end - segment.start:.10g}"
@@ -123,7 +124,7 @@ def _listing(
 
 
 def _printable_name(path: str) -> str:
-    return path if _is_text(path) else ascii(path)
+    return path if is_text(path) else ascii(path)
 
 
 def _useless(path: str) -> bool:
@@ -133,10 +134,3 @@ def _useless(path: str) -> bool:
     except OSError:
         return True
     return not (stat.S_ISREG(status.st_mode) and status.st_size)
-
-
-def _is_text(path: str) -> bool:
-    try:
-        return bool(path.encode("utf-8"))
-    except UnicodeEncodeError:
-        return False

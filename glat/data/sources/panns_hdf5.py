@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from pydantic import StrictBool
 
+from ...config.types import HIGHEST_RATE, LONGEST
 from ...lib.errors import DAMAGED, GlatError
 from ..audio.clips import AudioError, Samples
 from ..kinds import Kind
 from . import containers, hdf5
 
-HIGHEST_RATE, LONGEST = 768_000, 3600  # Hz, and seconds of a clip: more is damage
 ZEROS = "all samples are 0, as packs of PANNs have for audio that was missing"
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ....lib.cores import cores
 from ....lib.errors import GlatError, warn
+from ....lib.escaping import is_text
 from ...audio.pieces import AudioError
 from ...shards import in_order, progress
 from .. import Shard
@@ -155,7 +156,7 @@ def _look_up(
         role, reason = (EVENT if mids else BACKGROUND), "" if row["file"] else row["reason"] or "no file"
         if mids and under:
             role, reason = BOTH, "of a class of events and of one of backgrounds"
-        elif not _is_text(row["file"]):
+        elif not is_text(row["file"]):
             reason = "the name of its file is not UTF-8; rename it"
         yield Found(segment.clip, fold, role, mids, row["file"], row.get("part", ""), split, reason=reason)
 
@@ -199,14 +200,6 @@ def _share_out(found: list[Found], heard: list[Heard | str], pools: dict[str, Po
             continue
         pools[one.split].add(Recording(one.recording, one.fold, one.mids, one.file, one.part, sound.spans))
         yield one._replace(seconds=sound.seconds, sounds=len(sound.spans))
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-        return True
-    except UnicodeEncodeError:
-        return False
 
 
 def _refuse_lack(place: str, pool: Pool, classes: pd.DataFrame, lost: list[Found]) -> None:
