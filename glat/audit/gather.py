@@ -19,7 +19,6 @@ from ..data.kinds import Fate, Kind
 from ..data.lists import audioset
 from ..data.packs.read import open_pack
 from ..data.shards import STRINGS
-from ..data.sources.registry import open_source
 from ..lib.errors import GlatError, refusal
 from ..lib.layout import Data
 
@@ -33,7 +32,7 @@ class Split:
     kinds, reasons: lost clips by the ledger's columns; notes: clips by the listing's note; again: listings of shards
     with failures that a further download may mend; clips: names as bytes; videos: a 64-bit hash of the YouTube id;
     audio: (clips, 2) uint64, the hash of the samples; seconds: (clips,) that each should have: those of its segment, at
-    most a clip's, or, of recordings that are kept whole, what there is; statistics: (clips,) arrays by the packs' names,
+    most a clip's, or, where recordings are kept whole, at most what there is; statistics: (clips,) arrays by the packs' names,
     rate in Hz, seconds, and levels relative to full scale; labels_asked, labels_got: (C,) clips of each class in the list
     and in the packs; first: index of the first clip of each shard, and the number of clips at the end.
     """
@@ -73,7 +72,6 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
     data = Data(dataset, root)
     classes = audioset.read_class_list(data.class_list)
     segments = audioset.read_segments(data.segments(name), classes)
-    recordings = open_source(entry.source, dataset).recordings
     kinds, reasons, notes, again, shards = Counter(), Counter(), Counter(), [], []
     paths = [data.pack(name, shard) for shard in range(entry.shards(name))]
     for shard, path in enumerate(paths):
@@ -90,8 +88,6 @@ def read_split(dataset: str, name: str, entry: Dataset, root: Path = Path()) -> 
         notes.update(note for note in listed.get("note", ()) if note)
         if any(kind.fate == Fate.PASSING for kind in shard_kinds):
             again.append(str(listing.relative_to(root)))
-        if recordings:  # how long they are, no list knows better than they
-            found["seconds"] = found["source_seconds"].astype(np.float64)
         found["video"] = pd.util.hash_array(rows["youtube_id"].to_numpy(object)[found.pop("row")])
         shards.append(found)
         for key in ("sample_rate", "clip_seconds"):
@@ -138,8 +134,10 @@ def _read_pack(path: Path, rows: pd.DataFrame, classes: pd.DataFrame) -> dict:
             digest = bytes.fromhex(_bytes(pack["blake2b"]).tobytes().decode())
             found = {key: pack[key][:] for key in STATISTICS}
             seconds = pack["end"][:] - pack["start"][:]
+            # A list may say of recordings that are kept whole how long they are at most, and no more.
+            most = found["source_seconds"] if "length" in pack else pack.attrs["clip_seconds"]
             return found | {
-                "seconds": np.minimum(seconds, pack.attrs["clip_seconds"]),
+                "seconds": np.minimum(seconds, most),
                 "clip": names,
                 "row": place,
                 "audio": np.frombuffer(digest, np.uint64).reshape(len(names), 2),

@@ -91,8 +91,7 @@ def systems_of(params: Params, result: str) -> list[System]:
         return [rung.system for rung in ladder(params)]
     if result == "localisation":
         return localisation(params)
-    parts = ("table1", "table2", "fig2a", "fig2b", "controls", "localisation")
-    return [one for part in parts for one in systems_of(params, part)]
+    return [one for part in ("table1", "table2", "fig2a", "fig2b", "controls") for one in systems_of(params, part)]
 
 
 # The results behind a target of the workflow, by its name without what follows a dot.
@@ -117,7 +116,8 @@ def faults(params: Params, *results: str) -> list[str]:
 
 def all_runs(params: Params) -> dict[str, Run]:
     """Every run that some result needs, by name."""
-    return {run.name: run for run in runs_of([*systems_of(params, "report"), *systems_of(params, "ladder")])}
+    results = ("report", "localisation", "ladder")
+    return {run.name: run for run in runs_of([one for result in results for one in systems_of(params, result)])}
 
 
 def runs_of(systems: list[System]) -> list[Run]:

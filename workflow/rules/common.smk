@@ -147,8 +147,9 @@ def refuse(faults):
 
 
 def known_run(wildcards):
-    """A run that some result needs. Exits where the settings name no such run."""
-    if wildcards.run not in RUNS:
+    """A run that some result needs. Exits where the settings name no such run. For published weights a KeyError tells
+    Snakemake that it is another rule that makes them."""
+    if wildcards.run not in {**RUNS, **PUBLISHED}:
         names = f"runs have names such as {next(iter(RUNS))}"
         refuse([f"no result of these settings needs a run {wildcards.run}; {names}"])
     return RUNS[wildcards.run]

@@ -62,7 +62,7 @@ def _waveforms(file: h5py.File) -> h5py.Dataset:
         )
     if waveform.shape[1] > LONGEST * rate:
         raise GlatError(
-            f"{file.filename}: waveform has {waveform.shape[1]} samples a clip, more than {LONGEST} s at {rate} Hz; "
+            f"{file.filename}: waveform has {waveform.shape[1]} samples a clip, more than {LONGEST:g} s at {rate} Hz; "
             "fetch it again"
         )
     return waveform
