@@ -13,7 +13,7 @@ def tune() -> None:
     and Lightning are imported, through their hundred thousands of objects, none of which is garbage.
 
     torch takes memory for each large tensor from the system and gives it back at once, page by page of 4 kB, which is a
-    fifth of the time of a narrow network's training step on a CPU. With THP_MEM_ALLOC_ENABLE it asks Linux for pages of
+    good part of a narrow network's training step on a CPU. With THP_MEM_ALLOC_ENABLE it asks Linux for pages of
     2 MB (`benchmarks.pages`); 0 in the environment prevents it.
     """
     gc.set_threshold(50_000, 20)
