@@ -17,7 +17,10 @@ import sys
 from statistics import median
 from time import process_time
 
+import torch
+
 from .report import environment, report
+from .step import Step
 
 KINDS = {"4 kB": "0", "2 MB": "1"}
 STEPS = {0.125: 40, 1.0: 2}  # by width
@@ -25,10 +28,6 @@ STEPS = {0.125: 40, 1.0: 2}  # by width
 
 def measure(width: float, batch: int) -> dict[str, float]:
     """CPU seconds of a step and peak memory in MB of this process."""
-    import torch
-
-    from .step import Step
-
     torch.set_num_threads(1)
     step = Step(glat=True, fast=False, batch=batch, device="cpu", width=width)
     step()

@@ -7,7 +7,7 @@ import os
 
 
 def tune() -> None:
-    """Make this process faster; to be called before torch is imported.
+    """Make this process faster; to be called before torch makes its first tensor.
 
     The garbage collector, with Python's own settings, takes a third of the time of a short command: it searches, while torch
     and Lightning are imported, through their hundred thousands of objects, none of which is garbage.

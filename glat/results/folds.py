@@ -9,12 +9,13 @@ that of independent folds. The centre of each fold is kept: how far they lie apa
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..scoring.jackknife import Estimate, Jackknife, d_prime_of
-from ..scoring.manifest import manifest
+from ..scoring.manifest import MANIFEST, manifest, read_list
 from ..scoring.predictions import Influence
 from ..training import convergence
 
@@ -56,11 +57,12 @@ def steps(metrics: dict[str, Any]) -> float:
     return (metrics.get("selected") or {}).get("ended", metrics["steps"])
 
 
-def combine_metrics(folds: list[dict[str, Any]], clips: list[str]) -> dict[str, Any]:
-    """What tables take of metrics.json, of all folds as one: of a training that had not converged, where there is one. clips:
-    the names of all folds' clips."""
+def combine_metrics(folds: list[dict[str, Any]], folders: list[Path]) -> dict[str, Any]:
+    """What tables take of metrics.json, of all folds as one: of a training that had not converged, where there is one.
+    folders: those of the runs, whose manifests name the clips."""
     if len(folds) == 1:
         return folds[0]
+    clips = manifest(clip for folder in folders for clip in read_list(folder / MANIFEST))
     unconverged = [one for one in folds if convergence.marked(one.get("convergence"))]
     first = (unconverged or folds)[0]
     cost = {key: value for key, value in first["cost"].items() if isinstance(value, str)}
@@ -68,7 +70,7 @@ def combine_metrics(folds: list[dict[str, Any]], clips: list[str]) -> dict[str, 
     return first | {
         "clips": sum(one["clips"] for one in folds),
         "clips_hash": _hash(one["clips_hash"] for one in folds),
-        "manifest": first["manifest"] | {"sha256": hashlib.sha256(manifest(clips).encode()).hexdigest()},
+        "manifest": first["manifest"] | {"sha256": hashlib.sha256(clips.encode()).hexdigest()},
         "classes_scored": min(one["classes_scored"] for one in folds),
         "collapsed": any(one["collapsed"] for one in folds),
         "cost": cost,

@@ -20,7 +20,7 @@ from ..lib.documents import read_json
 from ..lib.errors import GlatError, refusal
 from ..scoring.intervals import d_prime_interval, interval
 from ..scoring.jackknife import Estimate
-from ..scoring.manifest import DIGITS, MANIFEST, common_clips, read_list
+from ..scoring.manifest import DIGITS, common_clips
 from ..scoring.predictions import VERSION, Influence, read_influence, read_predictions
 from ..training import convergence
 from . import folds
@@ -124,14 +124,9 @@ def read(system: System, partial: bool = False) -> Measured:
         for run, found in zip(runs, of_folds, strict=True):
             if (other := _other_settings(run, found)) is not None:
                 raise GlatError(f"{run.folder}/metrics.json: evaluated with {other}; evaluate the run again")
-        metrics[seed] = folds.combine_metrics(of_folds, _clips(runs) if len(runs) > 1 else [])
+        metrics[seed] = folds.combine_metrics(of_folds, [run.folder for run in runs])
         influence[seed] = folds.combine_influences([read_influence(run.folder / "influence.npz") for run in runs])
     return Measured(system, metrics, influence, missing)
-
-
-def _clips(runs: list[Run]) -> list[str]:
-    """The names of the clips that the runs were evaluated on."""
-    return [clip for run in runs for clip in read_list(run.folder / MANIFEST)]
 
 
 def by_seed(system: System) -> dict[int, list[Run]]:

@@ -86,7 +86,7 @@ def corpus(params: Params, run: Run) -> tuple[list[str], pd.DataFrame]:
     """The packs that a run is evaluated on, and the strong labels of its dataset's clips (no row where there are none).
 
     Raises:
-        GlatError: a dataset that is no entry of params.yaml any more, or no longer has the run's fold.
+        GlatError: params.yaml no longer has the run's dataset or its fold.
     """
     if run.dataset not in params.datasets:
         raise GlatError(f"dataset {run.dataset!r} is not an entry of datasets in params.yaml")

@@ -149,7 +149,7 @@ def refuse(faults):
 def known_run(wildcards):
     """A run that some result needs. Exits where the settings name no such run. For published weights a KeyError tells
     Snakemake that it is another rule that makes them."""
-    if wildcards.run not in {**RUNS, **PUBLISHED}:
+    if wildcards.run not in RUNS and wildcards.run not in PUBLISHED:
         names = f"runs have names such as {next(iter(RUNS))}"
         refuse([f"no result of these settings needs a run {wildcards.run}; {names}"])
     return RUNS[wildcards.run]
