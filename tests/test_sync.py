@@ -137,20 +137,25 @@ def test_views_that_cannot_be_saved_cost_the_views_alone(project, params, monkey
     assert "may lack saved views" in capsys.readouterr().err and sent(run).data.metrics["final/mAP"] == value(run)
 
 
-def test_the_best_network_is_a_registered_model_where_that_is_asked_for(project, params, monkeypatch):
-    """Models that are not, of made runs; a real one is served in test_tracking_live."""
+def with_models(params, monkeypatch):
+    """The settings with all networks and a registered model, and a store. What is logged is a model that is none, as of made
+    runs; a real one is served in test_tracking_live."""
     more = {"models": None, "registered_model": "tagger"}
-    params = params.model_copy(update={"tracking": params.tracking.model_copy(update=more)})
     store = Store()
 
-    def log(path, run_id, run, limits):
+    def log(run_id, **_):
         from mlflow.entities import LoggedModelOutput
 
         model = store.client.create_logged_model(store.client.get_run(run_id).info.experiment_id, "m", run_id)
         store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 1)])
-        return store.client.finalize_logged_model(model.model_id, "READY").model_id
+        return store.client.finalize_logged_model(model.model_id, "READY")
 
-    monkeypatch.setattr(pyfunc, "log", log)
+    monkeypatch.setattr(pyfunc.Model, "log", log)
+    return params.model_copy(update={"tracking": params.tracking.model_copy(update=more)}), store
+
+
+def test_the_best_network_is_a_registered_model_where_that_is_asked_for(project, params, monkeypatch):
+    params, store = with_models(params, monkeypatch)
     best = {}
     for seed, skill in enumerate((1.0, 2.0, 0.5)):
         run = made(params, seed)
@@ -161,6 +166,33 @@ def test_the_best_network_is_a_registered_model_where_that_is_asked_for(project,
     assert version.source == f"models:/{best[max(best)]}" and int(version.version) == 2 and version.run_id
     (metric,) = [m for m in store.client.get_logged_model(best[max(best)]).metrics if m.key == "final/mAP"]
     assert (metric.value, metric.dataset_name) == (max(best), "mini-evaluation")
+
+
+def test_a_network_is_logged_again_with_the_thresholds_that_it_got_later(project, params, monkeypatch):
+    params, store = with_models(params, monkeypatch)
+    run, models = made(params, 0), []
+    Sending(
+        run.folder, store, params.model_copy(update={"tracking": load(ROOT / "params.yaml", SETTINGS).tracking})
+    ).send()
+    sent = store.client.get_run(read_state(run.folder)[store.name]["run_id"]).info
+    broken_off = store.client.create_logged_model(sent.experiment_id, "m", sent.run_id).model_id
+    for thresholds in (None, None, "0.5", "0.4", "0.4"):
+        if thresholds:
+            (run.folder / "thresholds.json").write_text(thresholds)
+        Sending(run.folder, store, params).send()
+        models.append(read_state(run.folder)[store.name]["model_id"])
+    first, again, calibrated, anew, last = models
+    assert first == again and anew == last and len({first, calibrated, anew}) == 3
+    # Those that are whole stay: somebody may serve them.
+    assert [one.model_id for one in pyfunc.models(store.client, sent.experiment_id, sent.run_id)] == [
+        anew,
+        calibrated,
+        first,
+    ]
+    assert broken_off not in (first, calibrated, anew)
+    (metric,) = [m for m in store.client.get_logged_model(last).metrics if m.key == "final/mAP"]
+    assert metric.value == value(run)
+    assert store.client.get_model_version_by_alias("tagger", "best").source == f"models:/{last}"
 
 
 def test_a_workflow_sends_at_its_end_and_cannot_fail_of_it(project):

@@ -20,7 +20,7 @@ from glat.config import experiments
 from glat.config.params import load
 from glat.data.lists import audioset
 from glat.data.lists.folders import Folder, clip_id, path_of
-from glat.data.lists.splits import propose, recordings
+from glat.data.lists.splits import draw, propose, recordings
 from glat.data.lists.table import Columns, read_table
 from glat.data.packs.read import Packs
 from glat.data.sources.table import RecordingTable
@@ -241,6 +241,27 @@ def test_proposed_splits_keep_recordings_whole_and_have_every_class():
         name: [split for split, clip in zip(found, labels, strict=True) if name in clip] for name in {*sum(labels, ())}
     }
     assert all(set(splits) == {"train", "eval"} for splits in of.values())
+    three = draw(labels, groups, 0.2, 0.1, seed=1)
+    assert draw(labels, groups, 0.2, 0.0, seed=1) == found
+    assert [split if split == "eval" else "train" for split in three] == found
+    assert 0.07 < three.count("val") / 300 < 0.13
+    assert pd.DataFrame({"g": groups, "s": three}).groupby("g")["s"].nunique().eq(1).all()
+    rare = {split for split, clip in zip(three, labels, strict=True) if "rare" in clip}
+    assert rare == {"train", "eval"}  # of two recordings, none is left to validate on
+
+
+def test_a_validation_split_is_drawn_where_it_is_asked_for(sounds):
+    plain = table(sounds / "plain.csv", [row[:2] for row in ROWS], ("file", "labels"))
+    new = ("dataset", "new", "drawn", "--audio", "own", "--labels", plain)
+    assert "source.splits.validation" in refusal(*new, "--validation", "-0.1")
+    assert "evaluate + validation is 1.1: leave some clips to train on" in refusal(*new, "--validation", "0.9")
+    split = table(sounds / "split.csv", ROWS, ("file", "labels", "split"))
+    told = refusal(*new[:-1], split, "--validation", "0.2")
+    assert "split.csv has splits of its own, in column 'split'" in told and "drawn" not in load("params.yaml").datasets
+    assert step(*new, "--validation", "0.2") is None
+    entry = load("params.yaml", {"dataset": "drawn"})
+    assert (entry.corpus.train, entry.corpus.validation, entry.corpus.evaluate) == (["train"], ["val"], ["eval"])
+    assert entry.training_of("drawn").select == "best" and not experiments.faults(entry, "table1")
 
 
 def test_from_a_folder_to_packs(sounds, monkeypatch):

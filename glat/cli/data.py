@@ -70,6 +70,9 @@ def new(
     allow_shared: Annotated[
         bool, typer.Option("--allow-shared", help="Parts of one recording may be trained and evaluated on.")
     ] = False,
+    validation: Annotated[
+        float, typer.Option(help="Share of the clips to select the network on, where the table has no splits.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="With which splits are drawn, where the table has none.")] = 0,
 ) -> None:
     """Look at a folder of recordings and its labels, and write an entry for it into params.yaml."""
@@ -95,10 +98,16 @@ def new(
     }
     given: dict[str, object] = {"kind": "table", "audio": proposal.own_path(audio), "labels": proposal.own_path(labels)}
     given |= {key: value for key, value in columns.items() if value is not None}
-    given |= {"splits": {"seed": seed}} if seed else {}
+    draw = {key: value for key, value in (("validation", validation), ("seed", seed)) if value}
+    given |= {"splits": draw} if draw else {}
     source = open_source(given, name)
     assert isinstance(source, RecordingTable)
     found = survey.survey(source)
+    if validation and (column := found.table.columns.split):
+        raise GlatError(
+            f"--validation: {labels} has splits of its own, in column {column!r}; call some of them val there, or pass "
+            '--split ""'
+        )
     print("\n".join(survey.describe(found)))
     entry = proposal.entry(given, found, train, evaluate)
     proposal.insert(path, name, proposal.as_yaml(name, entry, found))

@@ -39,6 +39,7 @@ from .shards import in_order, need_space, progress
 from .sources import read_files
 
 SUFFIX = {"pcm16": ".i16", "flac": ".flac"}
+BYTES = {"pcm16": 2.0, "flac": 1.2}  # a sample; FLAC takes half to two thirds of 2, as the recordings' noise lets it
 
 
 class Row(NamedTuple):
@@ -105,9 +106,8 @@ def resample_shard(
     there = listing[(listing["kind"] == "") & (listing["file"] != "")]
     length = dict(zip(segments["clip"], segments["end"] - segments["start"], strict=True))  # in seconds
     if not in_place:
-        # FLAC takes half to two thirds of it, as the recordings' noise lets it.
         clips = np.maximum(seconds, [0.0 if recordings else length[clip] for clip in there["clip"]])
-        need_space(out_folder, round(float(clips.sum()) * rate * (2 if codec == "pcm16" else 1.2)))
+        need_space(out_folder, round(float(clips.sum()) * rate * BYTES[codec]))
     longest = {row.clip: math.inf if recordings and not row.part else length[row.clip] for row in there.itertuples()}
     most = max([seconds, *longest.values()]) + OVERHANG
     sources: Iterator[Any] = zip(there.itertuples(), read(there, audio_folder, most), strict=True)

@@ -21,8 +21,7 @@ from .audio.formats import CONTAINERS
 from .audio.guard import Watched
 from .audio.headers import promised_seconds, read_head
 from .audio.pieces import AudioError, Limits, Meter
-
-BYTES = {"pcm16": 2.0, "flac": 1.2}  # a sample; FLAC takes half to two thirds of 2, as the recordings' noise lets it
+from .resample import BYTES
 
 
 class Room(NamedTuple):

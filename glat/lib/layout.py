@@ -10,6 +10,7 @@ workflow/; a file's name also stands where the file is written.
     weights/                                              published weights from an address
     runs/<dataset>/<run>/                                 config.yaml, checkpoint.pt, train.csv, metrics.json, ...
     results/<dataset>/                                    tables, figures, reports
+    logs/<dataset>/<step>/<run>.log                       what a run's training and evaluation printed
 
 Paths are relative to the working directory.
 """
@@ -112,6 +113,11 @@ def dataset_of_pack(path: Path) -> str | None:
 def run(dataset: str, name: str) -> Path:
     """The folder of a run."""
     return RUNS / dataset / name
+
+
+def log(dataset: str, step: str, name: str) -> Path:
+    """What a step of a run, "train" or "evaluate", printed in the workflow."""
+    return Path("logs") / dataset / step / f"{name}.log"
 
 
 def is_run_file(path: Path) -> bool:

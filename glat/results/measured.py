@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..config.runs import Run, evaluated
 from ..config.systems import System
+from ..lib import layout
 from ..lib.documents import read_json
 from ..lib.errors import GlatError, refusal
 from ..scoring.intervals import d_prime_interval, interval
@@ -162,7 +163,7 @@ def missing_reason(run: Run) -> str | None:
         other = _other_settings(run, read_metrics(metrics))
         return f"evaluated with {other}" if other else None
     step = "evaluate" if checkpoint.exists() else "train"
-    log = Path("logs") / run.dataset / step / f"{run.name}.log"
+    log = layout.log(run.dataset, step, run.name)
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines:
@@ -202,17 +203,21 @@ def different_clips(systems: list[Measured]) -> None:
     if len(found) < 2:
         return
     (first, a), (second, b) = list(found.values())[:2]
-    folders = [str(run.folder) for run, _ in found.values()]
+    some = "" if first.fold else _on_common_clips([str(run.folder) for run, _ in found.values()])
+    raise GlatError(
+        f"{first.name} ({a['clips']} clips, {a['manifest']['sha256'][:DIGITS]}) and {second.name} ({b['clips']} clips, "
+        f"{b['manifest']['sha256'][:DIGITS]}) were evaluated on different clips and can't be compared; "
+        f"evaluate all again{some}"
+    )
+
+
+def _on_common_clips(folders: list[str]) -> str:
+    """How runs can be evaluated on the clips that they share."""
     try:
         shared = f"the {len(common_clips(folders))} clips that they share"
     except GlatError:  # none in common, or a missing clips.txt
         shared = "the clips that they share"
-    some = f", or on {shared}: `glat common-clips {' '.join(folders)} > common.txt`, then evaluation.only: common.txt"
-    raise GlatError(
-        f"{first.name} ({a['clips']} clips, {a['manifest']['sha256'][:DIGITS]}) and {second.name} ({b['clips']} clips, "
-        f"{b['manifest']['sha256'][:DIGITS]}) were evaluated on different clips and can't be compared; "
-        f"evaluate all again{'' if first.fold else some}"
-    )
+    return f", or on {shared}: `glat common-clips {' '.join(folders)} > common.txt`, then evaluation.only: common.txt"
 
 
 def estimates(one: Measured, metric: str, seeds: Iterable[int] | None = None) -> list[Estimate]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..config.params import Params
 from ..config.runs import evaluated, evaluation_packs, read_run
+from ..lib import layout
 from ..lib.errors import GlatError
 from ..lib.files import digest as content, locked, whole
 from ..training import attempt as attempts
@@ -213,7 +214,7 @@ class Sending:
             self.client.set_terminated(self.id, self.attempt.status, round(self.attempt.ended * 1000))
 
     def _files(self, names: tuple[str, ...]) -> None:
-        logs = [Path("logs") / self.run.dataset / step / f"{self.run.name}.log" for step in ("train", "evaluate")]
+        logs = [layout.log(self.run.dataset, step, self.run.name) for step in ("train", "evaluate")]
         for path in (*(self.folder / name for name in names), *logs):
             place = f"log/{path.parent.name}" if path in logs else None
             # A config.yaml may be of the training that comes next.
@@ -236,11 +237,12 @@ class Sending:
         self._once("pictures", [metrics, content(self.folder / "train.csv")], self._pictures)
         of_results = (facts.runs_of_result(self.params, name) for name in settings.models or ())
         if settings.models is None or any(self.run in runs for runs in of_results):
-            from ..use import pyfunc
+            from ..use import pyfunc, thresholds
 
-            path = self.folder / "checkpoint.pt"
+            path, calibrated = self.folder / layout.CHECKPOINT, self.folder / thresholds.FILE
             log = lambda: self._note(model_id=pyfunc.log(path, self.id, self.run, settings.served))
-            self._once("model", content(path), log)
+            served = [content(path), content(calibrated)] if calibrated.exists() else content(path)
+            self._once("model", served, log)
             of["model_id"] = self.mine["model_id"]
             self._once("final of the model", [metrics, of["model_id"]], lambda: self._final(metrics, of))
             if settings.registered_model:

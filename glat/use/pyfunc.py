@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
@@ -72,8 +73,9 @@ def log(checkpoint: Path, run_id: str, run: Run, limits: Served) -> str:
     """Log a checkpoint as the model of an MLflow run, with this package's code; returns the model's id."""
     client = MlflowClient()
     experiment = client.get_run(run_id).info.experiment_id
-    for left in client.search_logged_models([experiment], f"source_run_id = '{run_id}' AND status != 'READY'"):
-        client.delete_logged_model(left.model_id)  # of a sending that was broken off
+    for one in models(client, experiment, run_id):
+        if one.status != LoggedModelStatus.READY:  # of a sending that was broken off
+            client.delete_logged_model(one.model_id)
     mlflow.set_experiment(experiment_id=experiment)  # where the model is filed
     requirements = []
     library = [run.network.library] if run.network and run.network.library else []
@@ -101,6 +103,13 @@ def log(checkpoint: Path, run_id: str, run: Run, limits: Served) -> str:
     return info.model_id
 
 
+def models(client: MlflowClient, experiment: str, run_id: str) -> list[LoggedModel]:
+    """The models of an MLflow run, the newest first. A search by status would find none in a database, which stores it as a
+    number."""
+    newest: list[dict[str, Any]] = [{"field_name": "creation_timestamp", "ascending": False}]
+    return list(client.search_logged_models([experiment], f"source_run_id = '{run_id}'", order_by=newest))
+
+
 def code(run: Run) -> list[Path]:
     """The code that a network is loaded by: this package, and of a class of one's own its module with those beside it that it
     imports, or the package that it lies in."""
@@ -117,9 +126,10 @@ def register(client: MlflowClient, name: str, experiment: str) -> None:
     """Give the registered model `name` the network of an experiment's highest final/mAP as its version `best`."""
     query = "tags.replaced_by IS NULL AND attributes.status = 'FINISHED' AND metrics.`final/mAP` >= 0"
     run = client.search_runs([experiment], query, max_results=1, order_by=["metrics.`final/mAP` DESC"])[0]
-    if not (run.outputs and run.outputs.model_outputs):
+    ready = [one for one in models(client, experiment, run.info.run_id) if one.status == LoggedModelStatus.READY]
+    if not ready:
         return  # its network is not one of `tracking.models`
-    source = f"models:/{run.outputs.model_outputs[-1].model_id}"
+    source = f"models:/{ready[0].model_id}"
     with suppress(MlflowException):  # no version has the alias yet
         if client.get_model_version_by_alias(name, "best").source == source:
             return

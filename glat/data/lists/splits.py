@@ -1,4 +1,4 @@
-"""Splits for a table that has none: whole recordings, drawn with a seed so that each class is in both by its share."""
+"""Splits for a table that has none: whole recordings, drawn with a seed so that each class is in all by its share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-TRAIN, EVALUATION = "train", "eval"
+TRAIN, EVALUATION, VALIDATION = "train", "eval", "val"
 
 
 def recordings(files: Sequence[str], groups: Sequence[str]) -> list[int]:
@@ -29,6 +29,26 @@ def recordings(files: Sequence[str], groups: Sequence[str]) -> list[int]:
     _, component = connected_components(graph, directed=False)
     number = {one: i for i, one in enumerate(dict.fromkeys(component[nodes["file", file]] for file in files))}
     return [number[component[nodes["file", file]]] for file in files]
+
+
+def draw(
+    labels: Sequence[tuple[str, ...]], of: Sequence[int], evaluation: float, validation: float, seed: int
+) -> list[str]:
+    """A split for each clip, "train", "eval" or "val": first those of the evaluation, as `propose` has it, and then of the
+    others those of the validation, so that the evaluation is the same with and without. evaluation, validation: shares of all
+    clips.
+
+    >>> draw([("a",)] * 10, list(range(10)), 0.2, 0.1, seed=0).count("val")
+    1
+    """
+    split = propose(labels, of, evaluation, seed)
+    if validation:
+        rest = [i for i, name in enumerate(split) if name == TRAIN]
+        number = {recording: i for i, recording in enumerate(dict.fromkeys(of[i] for i in rest))}
+        inner = propose([labels[i] for i in rest], [number[of[i]] for i in rest], validation / (1 - evaluation), seed)
+        for i, name in zip(rest, inner, strict=True):
+            split[i] = VALIDATION if name == EVALUATION else TRAIN
+    return split
 
 
 def propose(labels: Sequence[tuple[str, ...]], of: Sequence[int], share: float, seed: int) -> list[str]:

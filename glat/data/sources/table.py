@@ -7,11 +7,11 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ...config.types import InputPath, Natural, Settings, UniqueList
 from ...lib.errors import GlatError, warn
@@ -21,7 +21,7 @@ from ..kinds import Kind
 from ..lists import audioset
 from ..lists.events import EventTable
 from ..lists.folders import Folder, clip_id, composed, path_of
-from ..lists.splits import propose, recordings
+from ..lists.splits import draw, recordings
 from ..lists.table import Columns, Table, read_table
 from ..lists.writing import write_classes, write_segments, write_strong
 from ..shards import progress
@@ -31,11 +31,20 @@ SHORTEST = 0.001  # seconds, of a segment whose file has no length
 
 
 class Split(Settings):
-    """Splits for a table that has none. evaluate: share of the recordings that are evaluated on; seed: that they are drawn
-    with (`lists.splits.propose`)."""
+    """Splits for a table that has none. evaluate, validation: shares of the clips that are evaluated on, and that the network
+    is selected on; seed: that they are drawn with (`lists.splits.draw`)."""
 
     evaluate: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Natural = 0
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Self:
+        if self.evaluate + self.validation >= 1:
+            raise ValueError(
+                f"evaluate + validation is {self.evaluate + self.validation:g}: leave some clips to train on"
+            )
+        return self
 
 
 def _absent(text: str) -> str:
@@ -119,8 +128,9 @@ class RecordingTable(ListedSource):
     def _draw(self, clips: pd.DataFrame) -> list[str]:
         """A split for each clip of a table without."""
         of = recordings(clips["id"].tolist(), clips["group"].tolist())
-        split = propose(clips["labels"], of, self.splits.evaluate, self.splits.seed)
-        if len(clips) > 1 and len(set(split)) < 2:
+        how = self.splits
+        split = draw(clips["labels"], of, how.evaluate, how.validation, how.seed)
+        if len(clips) > 1 and len(set(split)) < 2 + bool(how.validation):
             raise GlatError(
                 f"{self.labels}: its {len(clips)} clips are of {max(of) + 1} recordings, {clips['file'].iloc[0]!r} the first: "
                 "too few to draw splits, since a recording is in one split alone; add others, or a column of splits"
