@@ -34,6 +34,14 @@ glat track sync --changed > logs/track.log 2>&1 || echo "MLflow lacks something:
 """
 
 
+# Snakemake's default is to start at most 100 jobs a second. To keep to that, it looks for every job that has ended once more
+# each second whether another can start, which takes half a core after a hundred jobs. `--cores` and `--jobs` are limits enough.
+onstart:
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 onsuccess:
     if PARAMS.tracking.enabled:
         shell(SYNC)

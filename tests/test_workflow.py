@@ -151,6 +151,28 @@ def test_a_list_with_its_checksum_is_noted_without_a_password(tmp_path):
     assert "rule metadata:" in done.stdout and "s3cr3t" not in done.stdout + done.stderr
 
 
+def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_all_the_time(tmp_path):
+    """By its own default, each job that has ended makes it look once more every second while others wait."""
+    hook = (ROOT / "Snakefile").read_text().partition("onstart:")[2].partition("onsuccess:")[0]
+    rules = """
+rule all:
+    input: "longa", "longb"
+rule long:
+    input: [f"short{i}" for i in range(12)]
+    output: "long{name}"
+    threads: 2
+    shell: "sleep 3; touch {output}"
+rule short:
+    output: "short{i}"
+    shell: "touch {output}"
+"""
+    (tmp_path / "Snakefile").write_text(f"onstart:{hook}{rules}")
+    told = snakemake(tmp_path, "--cores", "2", "--verbose").stderr
+    assert 1 <= told.count("Ready jobs:") <= 15
+    asked = snakemake(tmp_path, "--cores", "2", "--verbose", "--forceall", "--max-jobs-per-timespan", "90/1s").stderr
+    assert asked.count("Ready jobs:") > 15  # a limit that somebody asks for is kept
+
+
 def test_lint_is_clean():
     done = snakemake(ROOT, "--lint")
     assert "good condition" in done.stdout + done.stderr
