@@ -200,7 +200,9 @@ def test_a_run_is_named_by_its_folder_or_a_file_in_it(project, params):
         assert told in step("train", name)
     for name in (run.folder, run.folder / "checkpoint.pt"):
         assert step("tag", name, "nowhere.wav") == "1 of 1 files were not tagged"
-        assert "no such pack" in step("explain", name, "nowhere.wav")
+        assert step("explain", name, "nowhere.wav") == "nowhere.wav: no such file"
+        assert step("explain", name, "some/folder") == "some/folder: no such file"
+        assert "no such pack" in step("explain", name, "nowhere_0")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from conftest import ROOT
 from data_fixtures import encode, tone
 from scipy.ndimage import median_filter
 from source_fixtures import step
@@ -247,7 +250,74 @@ def test_the_best_classes_are_those_of_the_ones_that_reach_their_thresholds():
     assert list(tagging.best(torch.tensor([0.6, 0.3]), chosen)) == [(1, pytest.approx(0.3))]
 
 
-def test_a_sound_of_less_than_a_sample_is_refused_and_told(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.full(1, 0.1, np.float32), 192000)
-    with pytest.raises(AudioError, match="shorter than one sample at 32000 Hz"):
+def test_a_sound_of_milliseconds_is_refused_and_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(500, 0.1, np.float32), 192000)
+    with pytest.raises(AudioError, match="too short: 2.6 ms"):
         list(hearing.stream(tmp_path / "a.wav", 32000))
+
+
+def noise_of(seconds, rate=32000):
+    return np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * rate)).astype(np.float32)
+
+
+def starts(tagger, seconds, **how):
+    return [(one.start, round(one.end, 3)) for one in hearing.clips(tagger, noise_of(seconds), 10.0, **how)]
+
+
+def test_what_a_codec_leaves_behind_a_clip_is_no_clip(project, run):
+    assert starts(run.network, 10.01) == [(0, 10)] and starts(run.network, 10.09, hop=5.0) == [(0, 10)]
+    assert starts(run.network, 10.2) == [(0, 10), (10, 10.2)] and starts(run.network, 0.05) == [(0, 0.05)]
+    assert starts(run.network, 15.2, hop=5.0) == [(0, 10), (5, 15), (10, 15.2)]
+    soundfile.write("long.wav", noise_of(20.05), 32000)
+    assert [tag.start for tag in run.tag("long.wav", top=1)] == [0, 10]
+    end = list(hearing.hear(run.network, [("", [noise_of(20.05)])], 10.0))[-1]
+    assert end.seconds == pytest.approx(20.05) and not end.silent
+    assert len(run.scores("long.wav").scores) == len(run.scores("long.wav", hop=10.0).scores)
+
+
+def test_up_to_a_sample_that_is_none_a_sound_is_heard(project, run):
+    for value, told in (
+        (np.nan, "not finite: NaN or infinite samples, from 21.00 s on"),
+        (1e9, "too loud: samples of 1e"),
+    ):
+        samples = noise_of(30)
+        samples[21 * 32000] = value
+        soundfile.write("a.wav", samples, 32000, "FLOAT")
+        with pytest.raises(GlatError, match=told + ".*; heard up to 21.0 s"):
+            run.tag("a.wav")
+        assert {tag.start for tag in run.tag("a.wav", errors="warn")} == {0, 10, 20}
+
+
+def test_in_python_too_one_file_keeps_back_no_other_where_that_is_asked_for(project, run, caplog):
+    Path("empty.wav").touch()
+    soundfile.write("good.wav", noise_of(3), 32000)
+    soundfile.write("flat.wav", np.full(3 * 32000, 0.2), 32000)
+    assert {tag.file.name for tag in run.tag(["empty.wav", "flat.wav", "good.wav"], errors="warn")} == {
+        "flat.wav",
+        "good.wav",
+    }
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["empty.wav: empty file", f"flat.wav: {hearing.SILENT}"]
+    with pytest.raises(GlatError, match="errors: expected 'raise' or 'warn', found 'ignore'"):
+        run.tag("good.wav", errors="ignore")
+
+
+def by_itself(*arguments):
+    """The command as a process of its own, whose end is seen, too."""
+    call = [sys.executable, "-m", "glat.cli", *arguments]
+    return subprocess.run(call, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def test_the_last_line_says_how_many_and_nothing_is_told_behind_it(project, run):
+    samples = noise_of(30)
+    samples[5] = np.nan
+    soundfile.write("none.wav", samples, 32000, "FLOAT")
+    samples[5], samples[21 * 32000] = 0, np.nan
+    soundfile.write("part.wav", samples, 32000, "FLOAT")
+    done = by_itself("tag", "run", "none.wav", "part.wav")
+    assert done.stderr.splitlines()[-1] == "glat: 2 of 2 files were tagged in part" and done.returncode == 1
+    assert len(done.stderr.splitlines()) == 3
+    done = by_itself("explain", "run", "part.wav")
+    assert done.stderr.splitlines() == [] and done.returncode == 0
+    done = by_itself("explain", "run", "none.wav")
+    assert done.stderr.splitlines() == ["glat: none.wav: not finite: NaN or infinite samples, from 0.00 s on"]

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -81,9 +81,12 @@ def tag(
     threads: Threads = 0,
 ) -> None:
     """Tag recordings with a trained run: file, start and end in seconds, score, class. Exit status 1: not all were tagged."""
+    from tqdm import tqdm
+
     from ..data.audio.clips import Limits
     from ..lib import hardware
     from ..use import formats, inputs, options, tagging, thresholds
+    from ..use.hearing import SILENT
 
     asked = options.Options(top, hop, events, threshold, calibrated, median, hysteresis)
     let_names_out()
@@ -100,7 +103,7 @@ def tag(
     failed: list[tagging.Failure] = []
 
     def tags() -> Iterator[formats.Tag]:
-        with _bar(recordings, out) as progress:
+        with _bar(recordings) as progress:
             for one in tagger.found(recordings, asked, limits, progress):
                 if isinstance(one, formats.Tag):
                     yield one
@@ -108,13 +111,14 @@ def tag(
                     tell(f"glat: {formats.one_line(one.file)}: {one.reason}", logging.ERROR)
                     failed.append(one)
                 elif one.silent:
-                    warn(f"glat: {formats.one_line(one.file)}: silent throughout (no sample over -90 dB of full scale); "
-                         "its scores say nothing about a sound")  # fmt: skip
+                    warn(f"glat: {formats.one_line(one.file)}: {SILENT}")
 
+    above = tqdm.external_write_mode if out is None and sys.stdout.isatty() else nullcontext
     with _output(out) as file:
         for line in formats.lines(form, tags()):
-            file.write(line)
-            file.flush()
+            with above():  # on one screen, lines are written above the bar
+                file.write(line)
+                file.flush()
     if failed:
         parts = sum(one.seconds > 0 for one in failed)
         told = [f"{many} of {len(recordings)} files were {what}"
@@ -137,18 +141,16 @@ def _output(out: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _bar(recordings: list[Input], out: Path | None):
-    """What is told how far a tagging is: a bar of the files' bytes on a terminal's stderr, unless the lines themselves run over
-    the same screen."""
+def _bar(recordings: list[Input]):
+    """What is told how far a tagging is: a bar of the files' bytes where stderr is a terminal."""
     from tqdm import tqdm
 
     from ..data.audio.length import estimate
 
-    hidden = True if out is None and sys.stdout.isatty() else None  # None: shown where stderr is a terminal
     sizes = [
         one.source.stat().st_size if isinstance(one.source, Path) and one.source.is_file() else 0 for one in recordings
     ]
-    with tqdm(total=sum(sizes), desc="tag", unit="B", unit_scale=True, disable=hidden) as bar:
+    with tqdm(total=sum(sizes), desc="tag", unit="B", unit_scale=True, disable=None) as bar:
         seconds: dict[int, float | None] = {}
 
         def progress(number: int, heard: float) -> None:

@@ -27,12 +27,15 @@ def explain(
 ) -> None:
     """Picture one clip, and write a page to listen with: log-mel, activations, windows, scores of both streams, true events."""
     from ..config.runs import missing_hint, read_run
+    from ..data.audio.formats import extension
     from ..use import explain as explaining
     from ..use.tagging import evaluation_seed
 
     if not (run / "checkpoint.pt").exists():
         raise GlatError(f"{run / 'checkpoint.pt'}: no such checkpoint{missing_hint(run / 'checkpoint.pt')}")
     is_file = Path(clip).is_file()
+    if not is_file and (Path(clip).name != clip or extension(clip) or not invocation["path"].exists()):
+        raise GlatError(f"{clip}: {'a folder; name a file' if Path(clip).is_dir() else 'no such file'}")
     out = out or run / "explain" / (Path(clip).stem if is_file else file_name(clip))
     if is_file:  # a sound needs no project around the run
         explaining.explain(run / "checkpoint.pt", clip, out, seed=evaluation_seed(run))

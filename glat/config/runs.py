@@ -205,7 +205,8 @@ def write_run(run: Run, path: str | Path) -> None:
 
 def read_run(path: str | Path) -> Run:
     """Read a run's config.yaml. Raises GlatError naming the file and the key if it is not one."""
-    settings = read_yaml(path, "a run's settings", f"`glat configure` writes it{missing_hint(path)}")
+    again = _hub_hint(Path(path)) or f"`glat configure` writes it{missing_hint(path)}"
+    settings = read_yaml(path, "a run's settings", again)
     try:
         return parse_run(settings)
     except ValueError as error:
@@ -215,11 +216,23 @@ def read_run(path: str | Path) -> Run:
 def missing_hint(path: str | Path) -> str:
     """What to say of a run's file that is not there: which other runs have it, and how it is made."""
     path = Path(path)
+    if hint := _hub_hint(path):
+        return f"; {hint}"
     if not layout.is_run_file(path):
         return ""
     others = sorted(one.parent.name for one in path.parent.parent.glob(f"*/{path.name}"))
     hint = f"; {path.parent.parent} has {', '.join(others[:4])}{' and others' if others[4:] else ''}" if others else ""
     return f"{hint}; `snakemake {path.parent / layout.CHECKPOINT}` trains a run that params.yaml asks for"
+
+
+def _hub_hint(path: Path) -> str:
+    """What to say of a run's file where the folder is one that `glat export --hub` wrote."""
+    is_hub = (path.parent / layout.HUB_CONFIG).is_file()
+    return (
+        "a folder for the Hub is for `glat tag` and `glat demo`; name the run that it was exported from"
+        if is_hub
+        else ""
+    )
 
 
 def parse_run(settings: Any, prefix: str = "") -> Run:

@@ -18,7 +18,7 @@ from ..config.systems import title
 from ..data.packs.read import Packs
 from ..data.randomness import Use, clip_generators, generator
 from ..lib import hardware
-from ..lib.errors import GlatError
+from ..lib.errors import GlatError, warn
 from ..lib.escaping import file_name
 from ..lib.files import whole
 from ..results import clip as pages
@@ -26,7 +26,7 @@ from ..scoring.manifest import MANIFEST
 from ..scoring.strong import strong_labels
 from ..training import checkpoints, convergence
 from .drawing import draw
-from .hearing import first_clip
+from .hearing import SILENT, first_clip, is_silent
 from .listening import clip as listenable
 from .one_clip import hear
 
@@ -57,6 +57,8 @@ def explain(
     if Path(clip).is_file():
         name = Path(clip).stem
         waveform = first_clip(Path(clip), rate, run.audio.clip_seconds)
+        if is_silent(waveform):
+            warn(f"{clip}: {SILENT}")
     else:
         corpus = Packs(packs)
         found = np.flatnonzero(corpus.clips == clip)

@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 import torch
 
-from ..data.audio.clips import UNLIMITED, AudioError, Limits, Mono, blocks
+from ..data.audio.clips import SILENCE, UNLIMITED, AudioError, Limits, Mono, blocks
 from ..data.kinds import Kind
 from ..data.randomness import clip_generators
 from ..lib.errors import GlatError
@@ -21,8 +21,11 @@ from ..models.tagger import Tagger
 from ..models.timeline import Timeline
 from ..models.twostream import Streams
 
+SILENT = "silent throughout (all samples are equal, but for -90 dB of full scale): its scores say nothing about a sound"
 LOUDEST = 100.0  # samples relative to full scale, which float files may pass; more is no sound in [-1, 1]
 BATCH = {"cpu": 8, "cuda": 32}  # clips that a network gets at once
+SHORTEST = 0.01  # seconds, of a sound
+TAIL = 0.1  # seconds behind a clip that are no clip of their own: what codecs leave at the end of a sound is shorter
 PIECE = 10.0  # seconds over which `Mono` judges whether channels cancel, and that are held while a file is read
 T = TypeVar("T")
 
@@ -37,11 +40,22 @@ class Heard(NamedTuple):
 
 
 class End(NamedTuple):
-    """The end of a recording: how long it is in seconds, the highest peak of its samples, and why there is no more of it."""
+    """The end of a recording: how long it is in seconds, half of the distance from its lowest to its highest sample, and why
+    there is no more of it."""
 
     seconds: float
     peak: float
     error: AudioError | None = None
+
+    @property
+    def silent(self) -> bool:
+        return self.peak < SILENCE
+
+
+def is_silent(waveform: np.ndarray) -> bool:
+    """Whether (samples,), zeros behind them aside, hold no sound: `SILENT`."""
+    sound = np.trim_zeros(waveform, "b")
+    return not len(sound) or float(np.ptp(sound)) < 2 * SILENCE
 
 
 class _Clip(NamedTuple):
@@ -56,45 +70,64 @@ def stream(
     """An audio file of any format, or its bytes, as pieces of (samples,) float32 mono at `rate`, of some seconds each:
     memory does not grow with its length.
 
-    Decoding stops soon after `max_seconds`. limits: beyond them, the sound is refused. What is lost in the middle of a damaged
-    sound is silence, and the error comes behind the rest of it.
+    Decoding stops soon after `max_seconds`, and some seconds before the sound is beyond `limits`. What is lost in the middle
+    of a damaged sound is silence, and the error comes behind the rest of it.
 
     Raises:
         AudioError: it gives no audio, samples that are not finite, or more than `limits` allow; perhaps after some
             pieces, where only decoding tells.
     """
-    resampler, mono, given = None, Mono(), False
-
-    def hear(samples: np.ndarray) -> None:
-        mono.add(samples)
-
-    error = None
+    resampler = None
     try:
-        for _, source_rate in blocks(source, max_seconds, limits, hear):
+        for mono, source_rate in _mono(source, max_seconds, limits):
             if resampler is None:
                 resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
-            if mono.samples >= PIECE * source_rate:
-                yield resampler.resample_chunk(_finite(mono.mix()))
-                given, mono = True, Mono()
-    except AudioError as found:
-        if resampler is None or not mono.samples:
-            raise
-        error = found
-    assert resampler is not None  # `blocks` gives one block at least
-    rest = resampler.resample_chunk(_finite(mono.mix()), last=True)
-    if not given and not len(rest):
-        raise AudioError(Kind.TOO_SHORT, f"shorter than one sample at {rate} Hz")
-    yield rest
-    if error:
-        raise error
+            yield resampler.resample_chunk(mono)
+    except AudioError:
+        if resampler is not None:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        raise
+    assert resampler is not None  # there is one piece at least
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _finite(mono: np.ndarray) -> np.ndarray:
-    if not np.isfinite(mono).all():
-        raise AudioError(Kind.NOT_FINITE, "NaN or infinite samples")
-    if (peak := np.abs(mono).max(initial=0)) > LOUDEST:
-        raise AudioError(Kind.TOO_LOUD, f"samples of up to {peak:.3g} times full scale; scale them to [-1, 1]")
-    return mono
+def _mono(source: Path | BinaryIO | bytes, max_seconds: float, limits: Limits) -> Iterator[tuple[np.ndarray, int]]:
+    """Pieces of (samples,) float32 mono and their rate, and at last the AudioError of `stream`, if there is one."""
+    mono, start, rate = Mono(), 0, 0
+
+    def add(samples: np.ndarray) -> None:
+        mono.add(samples)
+
+    try:
+        for _, rate in blocks(source, max_seconds, limits, add):
+            if mono.samples >= PIECE * rate:
+                full, mono = mono, Mono()
+                yield from _sound(full, start, rate)
+                start += full.samples
+    except AudioError:
+        if rate and mono.samples:
+            yield from _sound(mono, start, rate)
+        raise
+    yield from _sound(mono, start, rate)
+
+
+def _sound(mono: Mono, start: int, rate: int) -> Iterator[tuple[np.ndarray, int]]:
+    """The samples of a piece that begins at the sample `start`, up to one that is none, which raises AudioError."""
+    samples = mono.mix()
+    if start + len(samples) < SHORTEST * rate:
+        raise AudioError(Kind.TOO_SHORT, f"{1000 * len(samples) / rate:.3g} ms")
+    with np.errstate(invalid="ignore"):
+        wrong = np.flatnonzero(~(np.abs(samples) <= LOUDEST))
+    if not len(wrong):
+        yield samples, rate
+        return
+    first = samples[wrong[0]]
+    if wrong[0]:
+        yield samples[: wrong[0]], rate
+    at = f"from {(start + wrong[0]) / rate:.2f} s on"
+    if not np.isfinite(first):
+        raise AudioError(Kind.NOT_FINITE, f"NaN or infinite samples, {at}")
+    raise AudioError(Kind.TOO_LOUD, f"samples of {abs(first):.3g} times full scale, {at}; scale them to [-1, 1]")
 
 
 def listen(
@@ -126,10 +159,11 @@ def hear(
 ) -> Generator[Heard | End, None, None]:
     """Of each sound, a name and pieces of (samples,) at the network's rate: the clips in it, one by one, and its `End`.
 
-    A clip of `seconds` begins each `hop` seconds (None: one behind the other), until one reaches the end; that one is
-    zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the first clip, and of `name` and
-    its start in seconds in later ones. An AudioError of the pieces ends its sound alone, as do scores that are not finite. The
-    next sounds are read while the network computes. over_time: whether there are scores over time, too.
+    A clip of `seconds` begins each `hop` seconds (None: one behind the other), until one reaches the end, but for less than
+    `TAIL` seconds; that one is zero-padded. Random windows are those of an evaluation by `seed`: of the clip `name` in the
+    first clip, and of `name` and its start in seconds in later ones. An AudioError of the pieces ends its sound alone, as do
+    scores that are not finite. The next sounds are read while the network computes. over_time: whether there are scores over
+    time, too.
     """
     rate, device = tagger.front_end.sample_rate, next(tagger.parameters()).device
     length, step = round(rate * seconds), round(rate * (hop or seconds))
@@ -194,17 +228,19 @@ def _scored(tagger: Tagger, clips: list[_Clip], length: int, seed: int, over_tim
 
 def _cut(name: str, pieces: Iterable[np.ndarray], rate: int, length: int, step: int) -> Iterator[_Clip | End]:
     """Pieces of any length as clips of `length` samples, one each `step` samples, the last one perhaps shorter."""
-    rest, first, peak, error = np.zeros(0, np.float32), 0, 0.0, None
+    rest, first, low, high, error = np.zeros(0, np.float32), 0, math.inf, -math.inf, None
     try:
         for piece in pieces:
-            peak = max(peak, float(np.abs(piece).max(initial=0)))
+            low, high = float(piece.min(initial=low)), float(piece.max(initial=high))
             rest = np.concatenate([rest, piece])
             while len(rest) > length:
                 yield _Clip(name, first / rate, rest[:length])
                 rest, first = rest[step:], first + step
     except AudioError as found:
-        error = found
-    if len(rest):
+        error = found.with_traceback(None)  # which holds what decoded it
+    peak = max(0.0, (high - low) / 2)
+    heard = length - step if first else 0  # samples of the rest that the clip before has, too
+    if len(rest) > heard + (TAIL * rate if first else 0):
         yield _Clip(name, first / rate, rest)
     yield End((first + len(rest)) / rate, peak, error)
 

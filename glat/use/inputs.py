@@ -16,6 +16,7 @@ from ..data.lists.matching import walk
 from ..lib.errors import GlatError
 
 STDIN = Path("-")
+OFTEN_NO_SOUND = (".mat", ".ts", ".iff", ".xi", ".sf", ".htk")  # whose files are mostly something else
 
 
 class Input(NamedTuple):
@@ -28,9 +29,9 @@ class Input(NamedTuple):
 def expand(given: Iterable[Path], limits: Limits) -> list[Input]:
     """The recordings that arguments name, each once, in order; a name of nothing stands for itself, and fails when it is read.
 
-    A folder stands for all audio files in it and below, by their suffixes, but for those in hidden folders; a pattern (`**`
-    too) for the files that match; both sorted. `-` is standard input, which is kept in a temporary file: its container may be
-    read twice.
+    A folder stands for all audio files in it and below, by their suffixes, but for `OFTEN_NO_SOUND` and hidden folders; a
+    pattern (`**` too) for the files that match; both sorted. `-` is standard input, which is kept in a temporary file: its
+    container may be read twice.
 
     Raises:
         GlatError: a folder without such a file, a pattern that none matches, or more on standard input than `limits.bytes`.
@@ -48,7 +49,11 @@ def _paths(given: Path) -> list[Path]:
         return [given]
     if given.is_dir():
         unreadable: list[str] = []
-        below = [given / folder / name for folder, name in walk(str(given), unreadable) if extension(name)]
+        below = [
+            given / folder / name
+            for folder, name in walk(str(given), unreadable)
+            if extension(name).lower() not in ("", *OFTEN_NO_SOUND)
+        ]
         if unreadable:
             raise GlatError(f"{given / unreadable[0]}: its files would be left out, so name those that can be read")
         if not below:

@@ -11,6 +11,7 @@ from ..data.audio.encoding import opus_url
 from ..results.clip import Clip, Row, Span
 from ..training import convergence
 from .drawing import GREY, colours, draw_strip, shown_classes
+from .hearing import SILENT, is_silent
 from .one_clip import Heard
 
 NOT_CONVERGED = f"{convergence.MARK} The training had not converged at its end, or its curve can't tell."
@@ -43,6 +44,7 @@ def clip(
         Row(names[c], c in (weak or []), colour[c], {s: float(v[c]) for s, v in heard.streams.items()}) for c in top
     ]
     notes = [NOT_CONVERGED] if convergence.MARK in title.partition(": ")[0] else []
+    notes += [f"The clip is {SILENT}."] if is_silent(waveform) else []
     return Clip(
         title=title,
         seconds=heard.seconds,

@@ -19,7 +19,7 @@ from ..data.randomness import clip_generators
 from ..results.clip import Clip, Row, Span
 from ..training import convergence
 from .drawing import colours, draw_course
-from .hearing import clip_name, clips, stream
+from .hearing import SILENT, TAIL, clip_name, clips, is_silent, stream
 from .listening import clip, picture_url
 from .one_clip import hear
 from .tagging import RunTagger
@@ -33,15 +33,16 @@ LIMITS = (Kind.TOO_LONG, Kind.TOO_BIG, Kind.TOO_SLOW)  # beyond them, nothing of
 def decode(source: Path, rate: int, limits: Limits, samples: Path, sound: Path) -> Iterator[float | str]:
     """Decode a file to mono float32 at `rate` in the file `samples`, and to Opus in `sound`, in memory that does not grow.
 
-    Yields the seconds that are done; and a sentence where not all of the file gives sound.
+    Yields the seconds that are done; and a sentence where not all of the file gives sound, or it is silent.
 
     Raises:
         AudioError: it gives no audio, or more than `limits` allow.
     """
-    done = 0
+    done, silent = 0, True
     with samples.open("wb") as raw, OpusWriter(sound, rate) as opus:
         try:
             for piece in stream(source, rate, limits=limits):
+                silent = silent and is_silent(piece)
                 raw.write(piece.astype(np.float32).tobytes())
                 opus.write(piece)
                 done += len(piece)
@@ -50,6 +51,8 @@ def decode(source: Path, rate: int, limits: Limits, samples: Path, sound: Path) 
             if error.kind in LIMITS or not done:
                 raise
             yield f"Not all of it was heard: {error}."
+    if silent:
+        yield f"The recording is {SILENT}."
 
 
 class Course(NamedTuple):
@@ -130,7 +133,8 @@ class Listener:
 
     def show_clip(self, samples: np.ndarray, at: float, name: str, known: dict[str, str]) -> Clip:
         """The clip that holds the second `at` of a recording; known: the colours of classes that have one."""
-        number = min(max(0, int(at // self.seconds)), math.ceil(len(samples) / self.length) - 1)
+        last = max(0, math.ceil((len(samples) - TAIL * self.rate) / self.length) - 1)
+        number = min(max(0, int(at // self.seconds)), last)
         waveform, start = self._clip(samples, number), number * self.seconds
         draw = clip_generators(self.tagger.seed, [clip_name(Path(name).stem, start)])
         heard = hear(self.tagger.network, waveform, draw=draw)

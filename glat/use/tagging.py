@@ -6,22 +6,22 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from ..config.runs import Run
-from ..data.audio.clips import SILENCE, UNLIMITED, Limits
+from ..data.audio.clips import UNLIMITED, Limits
 from ..data.randomness import clip_generators
 from ..lib import hardware
-from ..lib.errors import GlatError
+from ..lib.errors import GlatError, warn
 from ..models.tagger import Tagger
 from ..training import checkpoints
 from . import hub_folder, thresholds as calibration
 from .events import Hysteresis, MedianFilter, odd_frames
 from .formats import Tag
-from .hearing import End, Heard, hear, stream
+from .hearing import SILENT, End, Heard, hear, stream
 from .inputs import STDIN, Input
 from .options import Options, Plan, plan
 from .overlaps import Overlaps
@@ -130,6 +130,11 @@ class Clips:
         return iter(())
 
 
+def _reason(end: End) -> str:
+    """Why not all of a recording was heard, and how much of it was."""
+    return f"{end.error}; heard up to {end.seconds:.1f} s" if end.seconds else str(end.error)
+
+
 def best(scores: torch.Tensor, plan: Plan) -> Iterator[tuple[int, float]]:
     """Index and score of the classes of one clip, (L,), that reach their thresholds: the `plan.top` highest, best first."""
     order = scores.argsort(descending=True).tolist()
@@ -184,24 +189,32 @@ class RunTagger:
         files: str | Path | Iterable[str | Path],
         top: int | None = None,
         limits: Limits = UNLIMITED,
+        errors: Literal["raise", "warn"] = "raise",
         **options: Any,
     ) -> list[Tag]:
         """The classes of each clip of a file, or of several, best first; with `events=True`, its events by their onsets.
 
         top, and the other `options`: see `glat.use.options.Options`. A file of any format and rate is mixed to mono, resampled
         to the network's rate and cut into clips of the length that the network was trained on; the last one is zero-padded.
-        Memory does not grow with its length. Random windows are those of the run's evaluation.
+        Memory does not grow with its length. Random windows are those of the run's evaluation. errors: "warn" tells of a file
+        that gives no audio, or not all of it, and tags the rest, as the command does.
 
         Raises:
-            GlatError: an option that is none, or a file that gives no audio, or not all of it.
+            GlatError: an option that is none; or such a file, unless `errors` is "warn".
         """
+        if errors not in ("raise", "warn"):
+            raise GlatError(f"errors: expected 'raise' or 'warn', found {errors!r}")
         named = [Path(one) for one in ([files] if isinstance(files, str | Path) else files)]
         found = []
         for one in self.found([Input(path, path) for path in named], Options(top=top, **options), limits):
-            if isinstance(one, Failure):
-                raise GlatError(f"{one.file}: {one.reason}")
             if isinstance(one, Tag):
                 found.append(one)
+            elif isinstance(one, Failure) and errors == "raise":
+                raise GlatError(f"{one.file}: {one.reason}")
+            elif isinstance(one, Failure):
+                warn(f"{one.file}: {one.reason}")
+            elif one.silent:
+                warn(f"{one.file}: {SILENT}")
         return found
 
     def scores(self, file: str | Path, hop: float | None = None, limits: Limits = UNLIMITED) -> Scores:
@@ -214,7 +227,9 @@ class RunTagger:
                 parts.append(time.add(one))
                 continue
             if one.error:
-                raise GlatError(f"{file}: {one.error}")
+                raise GlatError(f"{file}: {_reason(one)}")
+            if one.silent:
+                warn(f"{file}: {SILENT}")
             parts.append(time.end(one.seconds))
         return Scores(time.frame, np.concatenate([part for part in parts if len(part)]))
 
@@ -257,9 +272,7 @@ class RunTagger:
                     progress(number, one.end)
                 continue
             yield from made.end(one.seconds)
-            yield (
-                Failure(file, str(one.error), one.seconds) if one.error else Done(file, one.seconds, one.peak < SILENCE)
-            )
+            yield (Failure(file, _reason(one), one.seconds) if one.error else Done(file, one.seconds, one.silent))
             made, number = None, number + 1
 
 
