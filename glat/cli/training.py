@@ -57,16 +57,26 @@ def _settings_if_any():
 
 
 @app.command()
-def teach(config: RunFile, threads: Threads = 0) -> None:
-    """Score a trained run's own training clips, for another network to learn from (training.distillation)."""
-    from ..config.runs import read_run
+def teach(
+    config: RunFile,
+    split: Annotated[
+        list[str] | None, typer.Option(help="A split to score, in the place of those that it was trained on.")
+    ] = None,
+    threads: Threads = 0,
+) -> None:
+    """Score a trained run's training clips, for another network to learn from (training.distillation, enhanced_labels)."""
+    from ..config.runs import read_run, split_packs
 
     run = read_run(config)
     params = load_params(run.dataset)
+    known = params.datasets[run.dataset].splits if run.dataset in params.datasets else {}
+    if unknown := [name for name in split or () if name not in known]:
+        raise GlatError(f"{run.dataset} has no split {unknown[0]!r}; it has {', '.join(known)}")
+    packs = split_packs(params, run.dataset, split) if split else run.packs
     from ..scoring.teaching import teach
 
     how = {"execution": params.execution_of(run.dataset, run.backbone), "threads": threads}
-    teach(config.parent / "checkpoint.pt", config.parent / layout.TEACHER, params.evaluation, **how)
+    teach(config.parent / "checkpoint.pt", config.parent / layout.TEACHER, packs, params.evaluation, **how)
 
 
 @app.command()

@@ -41,7 +41,7 @@ def faults_of(params: Params, run: Run) -> list[str]:
     # A value that `glat` has itself is its own; another one is of a sweep.
     n = "glat.n" if run.glat.n == params.glat.n else "fig2.n"
     tau = "glat.tau" if run.glat.tau == params.glat.tau else "fig2.tau"
-    least = entry.min_frames * (entry.hop or run.hop) / 32000
+    least = entry.min_frames * ((run.network and run.network.front_end.hop) or entry.hop or run.hop) / 32000
     if run.glat.n > run.classes:
         faults.append(f"{n}: {run.glat.n} windows, but {run.dataset} has only {run.classes} classes to choose them by")
     if run.glat.tau > run.audio.clip_seconds:
@@ -81,9 +81,19 @@ def _training_faults(run: Run) -> list[str]:
             faults.append("training.freeze: both streams are frozen, which leaves nothing to train; take one out")
         if run.glat.sharing != "none":
             faults.append(f"training.freeze: glat.sharing {run.glat.sharing!r} shares what it freezes; set 'none'")
-    if (teacher := training.distillation) and teacher.file == run.folder / layout.TEACHER:
-        what = f"{run.folder} would learn from itself"
-        faults.append(f"training.distillation.teacher: {what}; name another run, or set it for other backbones alone")
+    for setting, teacher in training.teachers.items():
+        if teacher.file == run.folder / layout.TEACHER:
+            what = f"{run.folder} would learn from itself"
+            faults.append(f"training.{setting}.teacher: {what}; name another run, or set it for other backbones alone")
+        if run.untrained:
+            faults.append(f"training.{setting}: glat.training 'none' trains nothing; set null")
+    if (taught := training.distillation) and run.glat and run.frozen_streams.issuperset(taught.streams):
+        what = "glat.training" if run.glat.training == "frozen_global" else "training.freeze"
+        faults.append(
+            f"training.distillation.stream: {taught.stream!r}, which {what} keeps as it is; name another stream"
+        )
+    if training.rise != "linear" and not training.warmup:
+        faults.append(f"training.rise: {training.rise!r}, but training.warmup: 0 has no rise; set it above 0")
     if training.mixup_pairs and not training.mixup_alpha:
         faults.append("training.mixup_pairs: true, but training.mixup_alpha: 0 mixes nothing; set it above 0")
     if training.average is not None:

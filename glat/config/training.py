@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ..lib.layout import TEACHER
 from .types import (
@@ -125,26 +125,45 @@ class LastNetworks(Settings):
     every: Count = 1000
 
 
-class Distillation(Settings):
-    """Learning from a teacher (`glat.training.distillation`): a stream's loss is (1 - weight) L + weight T, where L is its loss
-    by the labels and T its loss by the teacher's scores. temperature: by which the teacher's logits are divided. known: the
-    teacher must know at least this share of the training clips, and of the classes."""
+def _hdf5_or_folder(path: str) -> str:
+    if (suffix := Path(path).suffix.lower()) in (".npy", ".npz", ".pkl", ".pickle", ".pt", ".csv"):
+        raise ValueError(f"a {suffix} file; convert it to HDF5, as docs/recipe.md shows")
+    return path
 
-    teacher: InputPath
-    weight: Annotated[float, Field(gt=0, le=1)] = 0.9
-    temperature: Positive = 1.0
-    stream: Literal["both", "global", "local"] = "both"
+
+class TeacherFile(Settings):
+    """Scores of the training clips by another network, a teacher: an HDF5 file, or a run's folder. known: it must know at least
+    this share of the clips, and of the classes."""
+
+    teacher: Annotated[InputPath, AfterValidator(_hdf5_or_folder)]
     known: Annotated[float, Field(gt=0, le=1)] = 0.9
 
     @property
     def file(self) -> Path:
         """The file itself: of a run's folder, what `glat teach` writes there."""
-        return Path(self.teacher) if self.teacher.endswith((".h5", ".hdf5")) else Path(self.teacher) / TEACHER
+        path = Path(self.teacher)
+        return path if path.suffix.lower() in (".h5", ".hdf5", ".hdf") or path.is_file() else path / TEACHER
+
+
+class Distillation(TeacherFile):
+    """Learning from a teacher (`glat.training.distillation`): a stream's loss is (1 - weight) L + weight T, where L is its loss
+    by the labels and T its loss by the teacher's scores. temperature: by which the teacher's logits are divided."""
+
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.9
+    temperature: Positive = 1.0
+    stream: Literal["both", "global", "local"] = "both"
 
     @property
     def streams(self) -> tuple[str, ...]:
         """The streams that learn from it."""
         return ("global", "local") if self.stream == "both" else (self.stream,)
+
+
+class EnhancedLabels(TeacherFile):
+    """Labels that a teacher adds to those of the lists (`glat.training.enhancement`). threshold: the score from which it adds a
+    class: the mean, the median or a percentile of its scores of the clips that have the label."""
+
+    threshold: Literal["mean", "median"] | Annotated[float, Field(ge=0, le=100)] = "mean"
 
 
 class Execution(Settings):
@@ -208,6 +227,16 @@ class Training(Settings):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = off(None)
     average: LastNetworks | None = off(None)
     distillation: Distillation | None = off(None)
+    enhanced_labels: EnhancedLabels | None = off(None)
+
+    @property
+    def teachers(self) -> dict[str, TeacherFile]:
+        """The teachers that it has, by the name of the setting."""
+        found: dict[str, TeacherFile | None] = {
+            "distillation": self.distillation,
+            "enhanced_labels": self.enhanced_labels,
+        }
+        return {name: teacher for name, teacher in found.items() if teacher}
 
     @property
     def extendable(self) -> bool:

@@ -1,4 +1,4 @@
-"""A run's scores of its own training clips, for other networks to learn from: `training.distillation`."""
+"""A run's scores of training clips, for other networks to learn from: `training.distillation`, `training.enhanced_labels`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ from .predictions import write_predictions
 
 
 def teach(
-    checkpoint: Path, path: Path, settings: Evaluation, *, execution: Execution, threads: int | None = None
+    checkpoint: Path,
+    path: Path,
+    paths: list[str],
+    settings: Evaluation,
+    *,
+    execution: Execution,
+    threads: int | None = None,
 ) -> None:
-    """Score the clips that a checkpoint was trained on, and write the fused scores to `path` in the form of predictions.h5.
+    """Score the clips of packs, as a rule those that a checkpoint was trained on, and write the fused scores to `path` in the
+    form of predictions.h5.
 
     Raises:
-        GlatError: a checkpoint or pack that can't be read, weights that were published without their clips, or other classes.
+        GlatError: a checkpoint or pack that can't be read, no packs, or other classes.
     """
     hardware.use_threads(threads)
-    tagger, run, classes, *_ = checkpoints.restore(checkpoint)
-    if run.published:
-        raise GlatError(f"{checkpoint}: it was trained elsewhere, so there are no training clips of its own to score")
-    packs = Packs(run.packs)
+    tagger, _, classes, *_ = checkpoints.restore(checkpoint)
+    if not paths:
+        raise GlatError(
+            f"{checkpoint}: it was trained elsewhere, so there are no clips of its own to score; add --split"
+        )
+    packs = Packs(paths)
     if list(packs.classes["mid"]) != [one["mid"] for one in classes]:
-        raise GlatError(f"{packs.paths[0]}: its class list is not that of {checkpoint}; train it again")
+        raise GlatError(f"{packs.paths[0]}: its class list is not that of {checkpoint}; pack again")
     accelerator = hardware.accelerator(execution.accelerator)
     found, _ = predict(
         tagger,

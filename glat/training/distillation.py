@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..config.runs import Run, read_run
-from ..config.training import Distillation
+from ..config.training import TeacherFile
 from ..data.hdf5 import dataset, open_hdf5
 from ..data.packs.read import Crops, Packs
 from ..lib.errors import DAMAGED, GlatError, refusal, tell
@@ -57,14 +57,15 @@ class Lessons(Crops):
         return super().batch(clips, offsets) | {"lesson": torch.from_numpy(np.concatenate([scores, known], 1))}
 
 
-def read_teacher(run: Run, packs: Packs) -> Teacher | None:
-    """The teacher of a run; None if it has none. It is told how many training clips and classes it does not know.
+def read_teacher(run: Run, packs: Packs, name: str, temperature: float = 1.0) -> Teacher | None:
+    """The teacher that a run has by the setting `name` of `training`; None if it has none. How many training clips and classes
+    it does not know is told.
 
     Raises:
         GlatError: a file that is no teacher's, or of other classes and clips: that knows less than a share `known` of them; a
             run that was trained on the fold that this one is evaluated on.
     """
-    settings = run.training.distillation
+    settings = run.training.teachers.get(name)
     if settings is None:
         return None
     path = settings.file
@@ -78,8 +79,8 @@ def read_teacher(run: Run, packs: Packs) -> Teacher | None:
             columns = _columns(run, packs, file, found.shape[1])
             known = np.flatnonzero(columns >= 0)
             rows = _rows(packs, names)
-            _count(run, settings, "training clips", packs.clips, rows >= 0)
-            _count(run, settings, "classes", packs.classes["display_name"].to_numpy(), columns >= 0)
+            _count(run, settings, name, "training clips", packs.clips, rows >= 0)
+            _count(run, settings, name, "classes", packs.classes["display_name"].to_numpy(), columns >= 0)
             scores = np.zeros((len(packs), len(columns)), np.float16)
             for first in range(0, len(found), BLOCK):
                 clips = np.flatnonzero((rows >= first) & (rows < first + BLOCK))
@@ -87,7 +88,7 @@ def read_teacher(run: Run, packs: Packs) -> Teacher | None:
                     block = np.asarray(found[first : first + BLOCK], np.float32)[rows[clips] - first][:, columns[known]]
                     if not np.isfinite(block).all():
                         raise GlatError(f"{path}: {kind} are not finite; {AGAIN}")
-                    scores[clips[:, None], known] = softened(block, settings.temperature, kind == "logits")
+                    scores[clips[:, None], known] = softened(block, temperature, kind == "logits")
     except DAMAGED as error:
         raise GlatError(f"{path}: {refusal(error) or f'damaged ({error}); {AGAIN}'}") from None
     return Teacher(scores, rows >= 0, columns >= 0)
@@ -133,14 +134,14 @@ def _rows(packs: Packs, names: list[str]) -> np.ndarray:
     return np.array([place.get(clip, place.get(youtube_id(clip), -1)) for clip in map(str, packs.clips)])
 
 
-def _count(run: Run, settings: Distillation, what: str, names: np.ndarray, known: np.ndarray) -> None:
+def _count(run: Run, settings: TeacherFile, name: str, what: str, names: np.ndarray, known: np.ndarray) -> None:
     """Tell how many there are that a teacher does not know; raise GlatError if they are too many."""
     if known.all():
         return
     lacking = f"{(~known).sum()} of the {len(known)} {what} are not among the teacher's, {names[~known][0]!r} the first"
     if known.mean() < settings.known:
         raise GlatError(
-            f"{settings.file}: {lacking}; it must know {settings.known:.0%} of them (training.distillation.known)"
+            f"{settings.file}: {lacking}; it must know {settings.known:.0%} of them (training.{name}.known)"
         )
     if first_process():
-        tell(f"{run.folder}: training.distillation: {lacking}; for them there is no loss by the teacher")
+        tell(f"{run.folder}: training.{name}: {lacking}; for them the labels alone count")

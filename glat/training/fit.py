@@ -24,6 +24,7 @@ from . import checkpoints, convergence, resume, stage
 from .averaging import Average
 from .best import Best
 from .distillation import read_teacher
+from .enhancement import add_labels
 from .progress import Curve, EndAtOnce, Kept, PlainProgress, decided_by_first, run_lock
 from .stage import Batches, Stage
 
@@ -81,6 +82,7 @@ def _train(
         )
     packs = Packs(run.packs)
     _check_packs(packs, run)
+    add_labels(run, packs)
     validation = _validation(run, packs)
     accelerator = hardware.accelerator(execution.accelerator)
     precision = hardware.precision(execution.precision, accelerator)
@@ -96,7 +98,8 @@ def _train(
     hardware.use_tf32(True)
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
     synchronised = world > 1 and settings.sync_batchnorm
-    teacher = read_teacher(run, packs)
+    taught = settings.distillation
+    teacher = read_teacher(run, packs, "distillation", taught.temperature) if taught else None
     tagger = stage.network(run, classes, accelerator if synchronised else None)
     if execution.compile:
         stage.compile_backbones(tagger)

@@ -31,7 +31,8 @@ from . import stage
 # Facts of which the hash alone is known.
 HASHED = (
     "code", "waveforms", "clips", "lengths", "labels", "classes", "init.global", "init.local", "init_classes.global",
-    "init_classes.local", "validation clips", "teacher",
+    "init_classes.local", "validation clips", "teacher.distillation",
+    "teacher.enhanced_labels",
 )  # fmt: skip
 
 
@@ -50,8 +51,9 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
     unused |= {"validation"} if training.select != "best" else set()
     apart = {"dataset", "name", "init", "init_classes", "packs", "validation_packs", "training"}
     settings = run.model_dump(exclude=apart)
-    settings["training"] = training.model_dump(exclude=dict.fromkeys(unused, True) | {"distillation": {"teacher"}})
-    teacher = {"teacher": digest(training.distillation.file)} if training.distillation else {}
+    left_out: dict[str, Any] = dict.fromkeys(unused, True) | {name: {"teacher"} for name in training.teachers}
+    settings["training"] = training.model_dump(exclude=left_out)
+    teachers = {f"teacher.{name}": digest(teacher.file) for name, teacher in training.teachers.items()}
     parts = 1 if training.sync_batchnorm else execution.processes
     return _flat(settings) | {
         "clips of a batch norm": training.batch_size // (parts * training.accumulate),
@@ -59,7 +61,7 @@ def facts(run: Run, packs: Packs, execution: Execution, validation: Packs | None
         **_of_packs(packs),
         "classes": _hash(*packs.classes["mid"]),
         **({"validation clips": _hash(*_of_packs(validation).values())} if validation else {}),
-        **teacher,
+        **teachers,
         **{f"network.{Path(path).name}": digest(path) for path in architecture.weights(run.network)},
         **{f"init.{stream}": digest(path) for stream, path in run.init.items() if path},
         **{f"init_classes.{stream}": digest(path) for stream, path in run.init_classes.items()},

@@ -90,7 +90,7 @@ def _public(run: Run) -> Run:
         "init": dict.fromkeys(run.init),
         "init_classes": {},
     }
-    update["training"] = run.training.model_copy(update={"distillation": None})
+    update["training"] = run.training.model_copy(update=dict.fromkeys(run.training.teachers))
     if run.network and Path(run.network.source).expanduser().is_dir():
         name = f"{run.network.library}:{Path(run.network.source).name}"
         update |= {"network": run.network.model_copy(update={"model": name})}

@@ -192,10 +192,9 @@ def run_settings(wildcards):
 
 
 def initial_weights(wildcards):
-    """The files of weights that a run starts from, if any, and their class lists; and of a teacher's predictions."""
+    """The files of weights that a run starts from, if any, and their class lists; and of teachers' predictions."""
     run = RUNS[wildcards.run]
-    teacher = run.training.distillation
-    paths = [*run.init.values(), *run.init_classes.values(), str(teacher.file) if teacher else None]
+    paths = [*run.init.values(), *run.init_classes.values(), *(str(t.file) for t in run.training.teachers.values())]
     paths += architecture.weights(run.network)
     return sorted({path for path in paths if path})
 
@@ -223,7 +222,7 @@ def run_paths(systems, *names):
 
 def teachers(systems):
     """The predictions of runs of this dataset that other runs of the systems learn from."""
-    found = {str(t.file) for run in experiments.runs_of(systems) if (t := run.training.distillation)}
+    found = {str(t.file) for run in experiments.runs_of(systems) for t in run.training.teachers.values()}
     return sorted(path for path in found if Path(path).is_relative_to(layout.RUNS / PARAMS.dataset))
 
 

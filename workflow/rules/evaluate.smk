@@ -38,7 +38,7 @@ use rule evaluate as evaluate_frames with:
         run="|".join(map(re.escape, WITH_FRAMES)) or "(?!)",
 
 
-# Scores a run's own training clips, for a run that learns from it (training.distillation).
+# Scores a run's own training clips, for a run that learns from it (training.distillation, training.enhanced_labels).
 rule teach:
     input:
         training_packs,
