@@ -4,6 +4,7 @@ saves them, and loaded by the real code. Nothing is downloaded."""
 import json
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from glat.config.network import Network, short
 from glat.config.params import load
 from glat.config.runs import completed, resolve
 from glat.lib.errors import GlatError
-from glat.models import architecture, build, library
+from glat.models import architecture, build, library, timm_network
 from glat.models.audio_front_ends import KaldiLogMel, Samples
 from glat.models.heads import HEADS
 from glat.training import checkpoints, checks
@@ -110,6 +111,7 @@ def test_weights_for_three_colours_become_weights_for_one_channel(monkeypatch, c
         return network
 
     monkeypatch.setattr(timm, "create_model", created)
+    monkeypatch.setattr(timm_network, "on_hub", lambda *_: True)
     backbone = made("timm:resnet10t", channels=channels).network
     assert backbone.load_pretrained(["a", "b", "c"]) == ["a", "b", "c"]
     summed = colours.state_dict()[first].sum(1, keepdim=True)
@@ -290,8 +292,47 @@ def test_other_kinds_of_transformers_and_damaged_folders_are_refused(tmp_path, a
 def test_the_hub_without_a_network_is_one_sentence(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match=r"^MIT/no-such-ast: no such folder, and the hub gives no config.json of it: "):
+    with pytest.raises(
+        ValueError, match=r"^MIT/no-such-ast: no such folder, HF_HUB_OFFLINE is set, and its config.json was"
+    ):
         architecture.read("MIT/no-such-ast")
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence_at_once(monkeypatch, capfd, ast):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    begun, told = (
+        time.monotonic(),
+        "127.0.0.1:9 cannot be reached, and its {} was not fetched before; give a folder, or connect",
+    )
+    with pytest.raises(ValueError, match=told.format("config.json")):
+        architecture.read("MIT/no-such-ast")
+    with pytest.raises(ValueError, match=told.format("weights")):
+        made("timm:resnet10t", pretrained=True).network.load_pretrained(None)
+    network = made(f"transformers:{ast}").network
+    network.network = network.network.model_copy(update={"model": "transformers:MIT/no-such-ast"})
+    with pytest.raises(ValueError, match=told.format("model.safetensors")):
+        network.load_pretrained(None)
+    assert time.monotonic() - begun < 15 and "Retry" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"hidden_size": 32}, "are of another network than its settings: they have another size of "),
+        ({"num_hidden_layers": 1}, "are of another network than its settings: they have "),
+        ({"num_hidden_layers": 3}, "are of another network than its settings: they lack "),
+    ],
+)
+def test_weights_of_another_architecture_are_one_sentence(ast, settings, told):
+    with pytest.raises(ValueError, match=told):
+        made(f"transformers:{ast}", settings=settings).network.load_pretrained(None)
+
+
+def test_damaged_weights_are_one_sentence(ast, tmp_path):
+    folder = shutil.copytree(ast, tmp_path / "ast")
+    (folder / "model.safetensors").write_bytes(b"half of")
+    with pytest.raises(ValueError, match="the weights of transformers:.* are damaged: "):
+        made(f"transformers:{folder}").network.load_pretrained(None)
 
 
 def test_a_library_that_is_not_installed_says_what_to_install(monkeypatch):

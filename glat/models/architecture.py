@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +54,54 @@ def check_size(config: dict[str, Any], source: str) -> None:
         raise ValueError(f"{source}: {layers!r} layers are more than any network has")
 
 
+def on_hub(repository: str, revision: str | None) -> bool:
+    """Whether the hub has a repository; False where the hub cannot be reached, and only what was fetched before can be had. It
+    is asked once: the library asks for each file, and goes on asking for half a minute.
+
+    Raises:
+        ValueError: it has none of this name and revision, or shows it to nobody without a login.
+    """
+    from huggingface_hub import HfApi, constants, errors
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would tell of each further try
+    try:
+        HfApi().model_info(repository, revision=revision, timeout=SECONDS)
+    except errors.HFValidationError:
+        raise ValueError(f"{repository}: no such folder, and no name on the hub (OWNER/NAME)") from None
+    except errors.RevisionNotFoundError:
+        raise ValueError(f"{repository}: the hub has no revision {revision} of it") from None
+    except errors.RepositoryNotFoundError:  # a gated one, too
+        login = "a private one, for which `hf auth login` logs in"
+        raise ValueError(
+            f"{repository}: no such folder, and {constants.ENDPOINT} has no such model, or {login}"
+        ) from None
+    except (errors.OfflineModeIsEnabled, errors.HTTPError, OSError):
+        return False
+    return True
+
+
+def unreachable(source: str, name: str) -> ValueError:
+    """What to say where `on_hub` is False, and nothing was fetched before."""
+    from huggingface_hub import constants
+
+    why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
+    return ValueError(
+        f"{source}: no such folder, {why}, and its {name} was not fetched before; give a folder, or connect"
+    )
+
+
 def _fetched(source: str, name: str) -> str:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository, revision = place(source)
+    there = on_hub(repository, revision)
     try:
-        return hf_hub_download(repository, name, revision=revision, etag_timeout=SECONDS)
-    except HFValidationError:
-        raise ValueError(f"{source}: no such folder, and no name on the hub (OWNER/NAME)") from None
+        return hf_hub_download(repository, name, revision=revision, etag_timeout=SECONDS, local_files_only=not there)
+    except LocalEntryNotFoundError:
+        raise unreachable(source, name) from None
     except (HfHubHTTPError, OSError) as error:
-        raise ValueError(f"{source}: no such folder, and the hub gives no {name} of it: {brief(error, 160)}") from None
+        raise ValueError(f"{source}: the hub gives no {name} of it: {brief(error, 160)}") from None
 
 
 def weights(network: Network | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from ..lib.errors import brief
+from .architecture import on_hub, unreachable
 from .backbone import normalise_mels
 from .heads import HEADS
 from .library import FAULTS, LibraryBackbone, library, nearest
@@ -61,6 +62,11 @@ class TimmNetwork(LibraryBackbone):
             ) from None
 
     def load_pretrained(self, names: list[str] | None) -> list[str]:
+        from huggingface_hub import try_to_load_from_cache as cached
+
+        hub = self.trunk.pretrained_cfg.get("hf_hub_id")  # type: ignore[union-attr, operator]
+        if hub and not on_hub(str(hub), None) and not isinstance(cached(str(hub), "model.safetensors"), str):
+            raise unreachable(self.network.source, "weights")
         try:
             trunk = self._create(pretrained=True)
         except (OSError, RuntimeError) as error:

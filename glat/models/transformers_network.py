@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..lib.errors import brief
-from .architecture import check_size, place
+from .architecture import check_size, on_hub, place, unreachable
 from .audio_front_ends import RATE, KaldiLogMel, Samples
 from .frontend import FrontEnd
 from .heads import HEADS
@@ -31,6 +33,7 @@ WAVEFORM = (
 NOT_TAKEN = ("attn_implementation", "experts_implementation", "quantization_config", "auto_map", "dtype", "torch_dtype")
 # Drawn from NumPy's common generator, or layers that are left out at random: a training could not be repeated.
 OFF = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0, "apply_spec_augment": False}
+OF_MASKS = "masked_spec_embed"  # a weight of which nothing else is made
 
 
 @contextmanager
@@ -148,20 +151,30 @@ class TransformersNetwork(LibraryBackbone):
         transformers, config = library("transformers"), self._config(None)
         logging.getLogger("transformers.modeling_utils").setLevel(logging.ERROR)  # what it says is checked below
         source, revision = place(self.network.source)
+        there = Path(source).is_dir() or on_hub(source, revision)
         try:
             full, report = transformers.AutoModelForAudioClassification.from_pretrained(
                 source, config=config, revision=revision or "main", output_loading_info=True, use_safetensors=True,
-                dtype=torch.float32,
+                dtype=torch.float32, ignore_mismatched_sizes=True, local_files_only=not there,
             )  # fmt: skip
+        except SafetensorError as error:
+            raise ValueError(f"the weights of {self.network.model} are damaged: {brief(error, 160)}") from None
         except (OSError, RuntimeError, ValueError) as error:
+            if not there:
+                raise unreachable(source, "model.safetensors") from None
             raise ValueError(f"the weights of {self.network.model} can't be had: {brief(error, 200)}") from None
         heads = ("classifier.", "projector.")
-        lacking = sorted(str(key) for key in report["missing_keys"] if not str(key).startswith(heads))
-        if lacking or report["mismatched_keys"]:
-            first = (lacking or sorted(map(str, report["mismatched_keys"])))[0]
-            raise ValueError(f"the weights of {self.network.model} are of another network: {first} is missing or other")
+        for what, keys in (
+            ("lack", report["missing_keys"]),
+            ("have another size of", [key for key, *_ in report["mismatched_keys"]]),
+            ("have", report["unexpected_keys"]),
+        ):
+            if others := sorted(key for key in map(str, keys) if not key.startswith(heads) and OF_MASKS not in key):
+                more = f" and {len(others) - 1} more" if others[1:] else ""
+                of = f"the weights of {self.network.model} are of another network than its settings"
+                raise ValueError(f"{of}: they {what} {others[0]}{more}")
         self.trunk.load_state_dict(full.base_model.state_dict())
-        if self.network.head or report["missing_keys"] or names is None:
+        if self.network.head or report["missing_keys"] or report["mismatched_keys"] or names is None:
             return names or []
         theirs = [str(full.config.id2label[i]) for i in range(full.config.num_labels)]
         published = (
