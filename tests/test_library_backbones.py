@@ -2,7 +2,10 @@
 saves them, and loaded by the real code. Nothing is downloaded."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
 import sys
 import time
 
@@ -13,6 +16,7 @@ import torch
 import transformers
 from conftest import ROOT, TINY
 from own_backbone import LAYER, OWN
+from source_fixtures import step
 from test_training import train
 
 import glat
@@ -364,6 +368,52 @@ def test_names_of_runs_and_wrong_names(tmp_path):
     ):
         with pytest.raises(GlatError, match=told):
             load(ROOT / "params.yaml", TINY | change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"backbones": ["timm:mobilenetv3_smal_100"]},
+            "^backbones: timm has no network 'mobilenetv3_smal_100'; near are",
+        ),
+        ({"backbones": ["tim:mobilenetv3_small_100"]}, r"PYTHONPATH\? \(or is timm: meant\?\)"),
+        ({"backbones": ["x"], "networks": {"x": {"model": "nomod:Mine"}}}, "^networks.x: nomod:Mine: no such class"),
+        (
+            {"backbones": ["x"], "networks": {"x": {"model": "timm:resnet10t", "settings": {"depth": 3}}}},
+            "^networks.x: settings.depth of timm:resnet10t is not known",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_made_is_told_before_any_job(changes, told, project, monkeypatch):
+    params = load(ROOT / "params.yaml", TINY | changes)
+    for settings in (None, {}):
+        run = resolve(params, changes["backbones"][0], 0, settings)
+        assert re.search(told, faults_of(params, run)[-1])
+    monkeypatch.setenv("GLAT_SETTINGS", json.dumps(TINY | changes))
+    assert re.search(told.lstrip("^"), step("configure", run.name) or "")
+
+
+def test_the_hop_of_a_network_of_one_s_own_counts_for_its_shortest_window(project, monkeypatch):
+    (project / "own_network.py").write_text(OWN)
+    (project / "own_layer.py").write_text(LAYER)
+    monkeypatch.syspath_prepend(str(project))
+    for hop, tau, fits in ((160, 0.3, True), (3200, 0.5, False), (None, 0.1, False)):
+        network = {"model": "own_network:Mine", "front_end": {"hop": hop} if hop else {}}
+        params = load(ROOT / "params.yaml", TINY | {"backbones": ["mine"], "networks": {"mine": network}})
+        least = params.entry("mine").min_frames * (hop or 640) / 32000
+        run = resolve(params, "mine", 0, {"tau": tau})
+        assert (tau >= least) == fits == (not faults_of(params, run)), (hop, least, faults_of(params, run))
+
+
+def test_a_network_beside_params_yaml_is_found_by_the_command_itself(project):
+    (project / "own_network.py").write_text(OWN)
+    (project / "own_layer.py").write_text(LAYER)
+    code = f"import sys; sys.path = [{str(ROOT)!r}, *[p for p in sys.path if p]]; from glat.cli import main; main()"
+    call = [sys.executable, "-c", code, "--set", "dataset=mini", "backbones", "own_network:Mine"]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(call, check=False, capture_output=True, text=True, cwd=project, env=clean)
+    assert done.returncode == 0 and "own_network:Mine" in done.stdout, done.stderr
 
 
 def test_backbones_of_libraries_and_of_one_s_own_train_score_and_tag(project, ast, monkeypatch):

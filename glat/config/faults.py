@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from functools import cache
 from pathlib import Path
 
 from ..lib import layout
 from ..models.conflicts import conflicts
+from .network import Network
 from .params import Params
 from .runs import Run
 
@@ -33,6 +36,9 @@ def faults_of(params: Params, run: Run) -> list[str]:
             what = f"{path} is a run that these settings would change"
             faults.append(f"init.{key}.{run.backbone}: {what}; copy the file elsewhere")
     faults += _training_faults(run)
+    if run.network and (reason := _network_fault(run)):
+        where = f"networks.{run.backbone}" if run.backbone in params.networks else "backbones"
+        return [*faults, f"{where}: {reason}"]
     if run.training.select == "best" and params.evaluation.pool != "mean":
         what = "training.select 'best' scores the parts of a clip by their mean"
         faults.append(f"evaluation.pool: {params.evaluation.pool!r}, but {what}; set mean, or training.select: last")
@@ -58,6 +64,27 @@ def faults_of(params: Params, run: Run) -> list[str]:
         needed = f"weights of the global stream for {run.backbone}"
         faults.append(f"init.global: glat.training {run.glat.training!r} needs {needed}")
     return faults
+
+
+def _network_fault(run: Run) -> str:
+    """Why a network of a library or of one's own cannot be made; empty if it can. It is tried, which takes seconds, once."""
+    assert run.network
+    glat = run.glat.model_dump_json() if run.glat else ""
+    hears = run.audio.sample_rate, run.audio.clip_seconds, run.hop
+    return _tried(run.network.model_dump_json(), run.classes, run.width, glat, *hears)
+
+
+@cache
+def _tried(network: str, classes: int, width: float, glat: str, rate: int, seconds: float, hop: int) -> str:
+    from ..models.factory import check  # imports torch
+
+    try:
+        check(
+            Network.model_validate_json(network), classes, width, json.loads(glat) if glat else None, rate, seconds, hop
+        )
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _unfit(run: Run, tau: float, least: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,10 @@ def backbone_class(name: str) -> type[Backbone]:
 def own_class(location: str) -> type[Backbone]:
     """A class of one's own, MODULE:CLASS. Raises ValueError where there is none, or where it is no `Backbone`."""
     if not is_class(location):
+        meant = [f"{name}:" for name in get_close_matches(location.partition(":")[0], LIBRARIES, 1)]
+        near = f" (or is {meant[0]} meant?)" if meant else ""
         raise ValueError(
-            f"{location}: no such class in a file that Python finds; is it beside params.yaml or on PYTHONPATH?"
+            f"{location}: no such class in a file that Python finds; is it beside params.yaml or on PYTHONPATH?{near}"
         )
     try:
         found = resolve_name(location)
@@ -119,13 +122,7 @@ def build(
     ValueError: backbone 'cnn12' is not known: allowed are ...
     """
     network = complete(network)
-    cls = class_of(backbone, network)
-    logmel = cls.own_front_end(sample_rate, network) or _logmel(
-        sample_rate, (front_end or {}) | _settings(cls, network)
-    )
-    make = partial(make_backbone, backbone, classes, width, logmel.mels, network)
-    lengths = [glat.get("tau", 3.0), *glat.get("extra_taus", ())] if glat is not None else []
-    least = _least_frames(logmel, make, clip_seconds, lengths) if network else None
+    logmel, make, least = _plan(backbone, classes, width, sample_rate, glat, front_end, network, clip_seconds)
 
     def stream() -> Backbone:
         made = make()
@@ -144,6 +141,34 @@ def build(
     if glat.get("training") == "frozen_global":
         local_stream.load_state_dict(global_stream.state_dict())  # both start from the same weights (released code)
     return Tagger(logmel, TwoStream(global_stream, local_stream, logmel.frames_per_second, classes=classes, **glat))
+
+
+def _plan(
+    backbone: str | type[Backbone],
+    classes: int,
+    width: float,
+    sample_rate: int,
+    glat: dict[str, Any] | None,
+    front_end: dict[str, Any] | None,
+    network: Network | None,
+    clip_seconds: float,
+) -> tuple[FrontEnd, Callable[[], Backbone], int | None]:
+    """The front end that `build` makes of its arguments, what makes a backbone, and `_least_frames` of it."""
+    cls = class_of(backbone, network)
+    logmel = cls.own_front_end(sample_rate, network) or _logmel(
+        sample_rate, (front_end or {}) | _settings(cls, network)
+    )
+    make = partial(make_backbone, backbone, classes, width, logmel.mels, network)
+    lengths = [glat.get("tau", 3.0), *glat.get("extra_taus", ())] if glat is not None else []
+    return logmel, make, _least_frames(logmel, make, clip_seconds, lengths) if network else None
+
+
+def check(
+    network: Network, classes: int, width: float, glat: dict[str, Any] | None, rate: int, seconds: float, hop: int
+) -> None:
+    """Raise ValueError where `build` would for a network of a library or of one's own: it is made on the device "meta", where
+    nothing is allocated."""
+    _plan(network.model, classes, width, rate, glat, {"hop": hop}, complete(network), seconds)
 
 
 def mels_of(backbone: str | type[Backbone], sample_rate: int, network: Network | None = None) -> int:
