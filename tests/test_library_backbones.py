@@ -18,8 +18,10 @@ from conftest import ROOT, TINY
 from own_backbone import LAYER, OWN
 from source_fixtures import step
 from test_training import train
+from typer.testing import CliRunner
 
 import glat
+from glat.cli import app
 from glat.config.faults import faults_of
 from glat.config.network import Network, short
 from glat.config.params import load
@@ -414,6 +416,17 @@ def test_a_network_beside_params_yaml_is_found_by_the_command_itself(project):
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(call, check=False, capture_output=True, text=True, cwd=project, env=clean)
     assert done.returncode == 0 and "own_network:Mine" in done.stdout, done.stderr
+
+
+def test_the_list_of_backbones_goes_on_behind_one_that_cannot_be_made(project, monkeypatch):
+    changes = {"networks": {"ast": {"model": "transformers:/no/such"}, "dark": {"model": "timm:cs3darknet_s"}}}
+    monkeypatch.setenv("GLAT_SETTINGS", json.dumps(TINY | changes))
+    done = CliRunner().invoke(app, ["backbones", "timm:resnet10t"])
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert {"talnet", "cnn10", "resnet38", "atsca", "dark", "timm:resnet10t"} <= rows.keys() and done.exit_code == 0
+    assert " - " in rows["dark"] and "of timm (pretrained: true)" in rows["timm:resnet10t"] and "PANNs" in rows["cnn10"]
+    assert "networks.ast: /no/such: no such folder" in done.stderr and "at the published width" in done.stderr
+    assert "'cnn11' is not a backbone; near are cnn10" in str(CliRunner().invoke(app, ["backbones", "cnn11"]).exception)
 
 
 def test_backbones_of_libraries_and_of_one_s_own_train_score_and_tag(project, ast, monkeypatch):

@@ -111,11 +111,15 @@ def backbones(
     from ..use.backbones import listing
 
     try:
-        table = listing(params, names or [])
+        table, faults = listing(params, names or [])
     except ValueError as error:
         raise GlatError(str(error)) from None
     table["parameters"] = table["parameters"].map("{:,}".format)
     print(table.to_string(index=False, float_format="{:.2f}".format))
+    seconds = params.audio.clip_seconds
     tell(
-        f"parameters for {params.corpus.classes} classes; alone, GL-AT: 10^9 multiply-adds for {params.audio.clip_seconds:g} s"
+        f"at the published width, whatever `width` is; parameters for {params.corpus.classes} classes; alone, GL-AT: 10^9 "
+        f"multiply-adds for {seconds:g} s"
     )
+    for fault in faults:
+        warn(f"{invocation['path']}: {fault}")
