@@ -82,7 +82,16 @@ def noise(seconds, rate=16000, clips=2):
     return 0.1 * torch.randn(clips, round(seconds * rate), generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3_small_100", "vit_tiny_patch16_224"])
+NAMES = [
+    "mobilenetv3_small_100",
+    "vit_tiny_patch16_224",
+    "swin_tiny_patch4_window7_224",
+    "dla46_c",
+    "xcit_nano_12_p8_224",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_network_of_timm_scores_clips_frames_and_windows(name):
     tagger = made(f"timm:{name}", classes=7, glat={"n": 2, "tau": 2.0}, sample_rate=32000)
     streams = tagger.streams(noise(10, 32000))
@@ -90,8 +99,9 @@ def test_a_network_of_timm_scores_clips_frames_and_windows(name):
     backbone = tagger.backbones()["global"]
     m = backbone.features(tagger.front_end(noise(10, 32000)))
     frames = backbone.frame_scores(m)
-    assert frames.shape == (*m.shape[:2], 7) and m.shape[1] == (63 if "vit" in name else 32)
-    assert ((frames > 0) & (frames < 1)).all()
+    assert frames.shape == (*m.shape[:2], 7)
+    assert m.shape[1] == {NAMES[0]: 32, NAMES[1]: 63, NAMES[2]: 31, NAMES[3]: 31, NAMES[4]: 126}[name]
+    assert ((frames >= 0) & (frames <= 1)).all()
 
 
 def test_the_feature_map_is_the_networks_own_averaged_over_frequency():
@@ -100,6 +110,18 @@ def test_the_feature_map_is_the_networks_own_averaged_over_frequency():
     image = backbone.bn0(logmel.transpose(1, 3)).permute(0, 3, 1, 2)
     tokens = backbone.trunk.forward_features(image)[:, 1:]  # 4 rows of 63 patches
     torch.testing.assert_close(backbone.features(logmel)[:, 5], tokens[:, [5, 68, 131, 194]].mean(1))
+
+
+def test_a_network_whose_blocks_do_not_divide_the_clip_hears_it_padded_with_each_bands_mean():
+    backbone = made("timm:dla46_c", sample_rate=32000).network
+    assert backbone.multiple == 32 and made("timm:resnet10t").network.multiple == 1
+    logmel = 10 * torch.randn(2, 1, 1001, 64, generator=torch.Generator().manual_seed(0))
+    mean = backbone.bn0.running_mean.view(1, 1, 1, 64).expand(2, 1, 23, 64)
+    m, padded = backbone.features(logmel), backbone.features(torch.cat((logmel, mean), 2))
+    assert m.shape[1] < padded.shape[1]
+    torch.testing.assert_close(m, padded[:, : m.shape[1]])
+    later = torch.cat((logmel[:, :, :900], logmel[:, :, 900:] + 30), 2)  # M goes on in time as the clip does
+    assert (backbone.features(later) - m).abs().mean((0, 2)).argmax() > 0.8 * m.shape[1]
 
 
 @pytest.mark.parametrize("channels", ["sum", "mean"])
@@ -248,7 +270,11 @@ def test_a_network_on_the_waveform_scores_as_in_its_own_library(wav2vec2):
         ("no_such_module:Mine", {}, "no_such_module:Mine: no such class in a file that Python finds"),
         ("json:JSONDecoder", {}, "json:JSONDecoder is no subclass of glat.models.Backbone"),
         ("this:NoClass", {}, "this:NoClass: no such class"),
-        ("timm:xcit_nano_12_p8_224", {}, "timm:xcit_nano_12_p8_224 takes no clip"),
+        (
+            "timm:crossvit_9_240",
+            {},
+            "timm:crossvit_9_240 takes no clip of 1001 frames by 64 bands: it has no feature map that",
+        ),
         (
             "glat.models.cnn10:Cnn10",
             {"settings": {"depth": 3}},

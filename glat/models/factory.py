@@ -76,8 +76,9 @@ def make_backbone(
         raise ValueError(f"{cls.__name__} can't be made with the number of classes, {given} ({error})") from error
 
 
-def _least_frames(logmel: FrontEnd, make: Callable[[], Backbone], seconds: float, taus: list[float]) -> int | None:
-    """`LibraryBackbone.least_frames` of a network that `make` makes, of which nothing is allocated; None of others."""
+def _tried(logmel: FrontEnd, make: Callable[[], Backbone], seconds: float, taus: list[float]) -> LibraryBackbone | None:
+    """A network that `make` makes, of which nothing is allocated, with the shortest input that it takes; None of other
+    backbones than a library's."""
     with torch.device("meta"):
         network = make().eval()
     if not isinstance(network, LibraryBackbone):
@@ -85,7 +86,8 @@ def _least_frames(logmel: FrontEnd, make: Callable[[], Backbone], seconds: float
     with torch.no_grad():
         clip = logmel(torch.zeros(1, round(seconds * logmel.sample_rate))).shape[2]
     windows = [window_frames(tau, logmel.frames_per_second, clip) for tau in taus]
-    return network.least_frames(clip, windows, logmel.mels)
+    network.min_frames = network.least_frames(clip, windows, logmel.mels)
+    return network
 
 
 def build(
@@ -122,11 +124,12 @@ def build(
     ValueError: backbone 'cnn12' is not known: allowed are ...
     """
     network = complete(network)
-    logmel, make, least = _plan(backbone, classes, width, sample_rate, glat, front_end, network, clip_seconds)
+    logmel, make, tried = _plan(backbone, classes, width, sample_rate, glat, front_end, network, clip_seconds)
 
     def stream() -> Backbone:
         made = make()
-        made.min_frames = least or made.min_frames
+        if tried and isinstance(made, LibraryBackbone):
+            made.min_frames, made.multiple = tried.min_frames, tried.multiple
         for module in made.modules():
             if isinstance(module, Backbone):
                 module.dropout_scale = dropout
@@ -152,15 +155,15 @@ def _plan(
     front_end: dict[str, Any] | None,
     network: Network | None,
     clip_seconds: float,
-) -> tuple[FrontEnd, Callable[[], Backbone], int | None]:
-    """The front end that `build` makes of its arguments, what makes a backbone, and `_least_frames` of it."""
+) -> tuple[FrontEnd, Callable[[], Backbone], LibraryBackbone | None]:
+    """The front end that `build` makes of its arguments, what makes a backbone, and what `_tried` made."""
     cls = class_of(backbone, network)
     logmel = cls.own_front_end(sample_rate, network) or _logmel(
         sample_rate, (front_end or {}) | _settings(cls, network)
     )
     make = partial(make_backbone, backbone, classes, width, logmel.mels, network)
     lengths = [glat.get("tau", 3.0), *glat.get("extra_taus", ())] if glat is not None else []
-    return logmel, make, _least_frames(logmel, make, clip_seconds, lengths) if network else None
+    return logmel, make, _tried(logmel, make, clip_seconds, lengths) if network else None
 
 
 def check(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,8 @@ class LibraryBackbone(Backbone):
 
     classifier: tuple[str, ...] = ("head",)
     head: nn.Module
+    multiples: ClassVar[tuple[int, ...]] = (1,)  # what the number of frames that it hears may have to be a multiple of
+    multiple: int = 1  # the one of them that it is; `features` pads what is shorter
 
     def __init__(self, classes: int, width: float, mels: int, network: Network):
         super().__init__()
@@ -66,18 +68,27 @@ class LibraryBackbone(Backbone):
         try:
             found = self.features(torch.zeros(1, 1, frames, mels, device="meta"))
         except FAULTS as error:
-            return brief(error, 200) or type(error).__name__
+            return brief(error, 200) or f"it raises {type(error).__name__}"
         return "" if found.dim() == 3 and found.shape[1] else "it leaves no frame"
 
     def least_frames(self, clip: int, windows: list[int], mels: int) -> int:
-        """The shortest input that gives frame features; it must have been made on the device "meta".
+        """The shortest input that gives frame features. It must have been made on the device "meta"; `multiple` becomes the
+        first of `multiples` with which it takes the clip and the windows.
 
         Raises:
             ValueError: it takes no clip of `clip` frames, or none of the windows.
         """
-        for what, frames in (("clip", clip), *(("window", one) for one in windows)):
-            if reason := self.fault(frames, mels):
-                raise ValueError(f"{self.network.model} takes no {what} of {frames} frames by {mels} bands: {reason}")
+        inputs = [("clip", clip), *(("window", one) for one in windows)]
+        faults = []
+        for multiple in self.multiples:
+            self.multiple = multiple
+            found = ((what, frames, self.fault(frames, mels)) for what, frames in inputs)
+            faults.append(next((one for one in found if one[2]), None))
+            if not faults[-1]:
+                break
+        if all(faults):
+            what, frames, reason = faults[0] or ("", 0, "")
+            raise ValueError(f"{self.network.model} takes no {what} of {frames} frames by {mels} bands: {reason}")
         low, high = 1, clip
         while low < high:
             middle = (low + high) // 2

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..lib.errors import brief
@@ -23,14 +27,17 @@ class TimmNetwork(LibraryBackbone):
     frequency. T is the number of frames over the network's stride, as a rule 32, or over a patch's width.
 
     A vision transformer's position embeddings are interpolated to the size of each input (timm's `dynamic_img_size`), so
-    that windows of any length go through. Weights for three colours are summed over them, as timm does for one channel, or
-    averaged (`channels: mean`), which keeps the scale of an image whose three colours are the same.
+    that windows of any length go through. Where the network's blocks do not divide the image, it is padded on the right to
+    a multiple of 32 frames, with each band's mean, and M has no frame that is mostly padding. Weights for three colours are
+    summed over them, as timm does for one channel, or averaged (`channels: mean`), which keeps the scale of an image whose
+    three colours are the same.
 
     Raises:
         ValueError: timm is not installed or has no such network, or the network has no feature map.
     """
 
     takes_keep = True
+    multiples = (1, 32)
     classifier = ("head", "bn0")  # bn0 has no weights of the library: it learns from the first step, as the head does
 
     def __init__(self, classes: int, width: float, mels: int, network: Network):
@@ -50,10 +57,10 @@ class TimmNetwork(LibraryBackbone):
             raise ValueError(f"timm has no weights {spec.source!r}; of {name}, it has {', '.join(known) or 'none'}")
         how = {"pretrained": pretrained, "in_chans": 1, "num_classes": 0} | spec.settings
         try:
-            try:  # those that can be made to take images of any size, as vision transformers
-                return timm.create_model(spec.source, dynamic_img_size=True, dynamic_img_pad=True, **how)
-            except TypeError:
-                return timm.create_model(spec.source, **how)
+            for any_size in ({"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}):
+                with suppress(TypeError):  # those that can be made to take images of any size, as vision transformers
+                    return timm.create_model(spec.source, **any_size, **how)
+            return timm.create_model(spec.source, **how)
         except FAULTS as error:
             if pretrained:
                 raise
@@ -80,11 +87,28 @@ class TimmNetwork(LibraryBackbone):
 
     def features(self, logmel: Tensor, keep: Tensor | None = None) -> Tensor:
         image = normalise_mels(self.bn0, logmel, keep).transpose(2, 3)  # (B, 1, mels, frames)
-        found = self.trunk.forward_features(image)  # type: ignore[operator]
-        if found.dim() == 3:  # tokens (B, P + H T, C), behind P that stand for the whole image
-            found = found[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
-            high, long = self.trunk.patch_embed.dynamic_feat_size(image.shape[2:])  # type: ignore[union-attr, operator]
-            return found.unflatten(1, (high, long)).mean(1)
-        if found.shape[1] != self.trunk.num_features:  # (B, H, T, C)
-            return found.mean(1)
-        return found.mean(2).transpose(1, 2)  # (B, C, H, T)
+        frames = image.shape[3]
+        image = F.pad(image, (0, -frames % self.multiple))
+        m = self._over_time(self.trunk.forward_features(image), image.shape[2:])  # type: ignore[operator]
+        return m[:, : max(1, round(m.shape[1] * frames / image.shape[3]))]  # (B, T, C)
+
+    def _over_time(self, found: Tensor, size: torch.Size) -> Tensor:
+        """The last feature map of an image of `size`, averaged over frequency: (B, T, C)."""
+        if not isinstance(found, Tensor) or found.dim() not in (3, 4):
+            raise ValueError("it has no feature map that keeps its place in the image")
+        if found.dim() == 4 and found.shape[1] == self.trunk.num_features:
+            return found.mean(2).transpose(1, 2)  # (B, C, H, T)
+        if found.dim() == 4:
+            return found.mean(1)  # (B, H, T, C)
+        found = found[
+            :, getattr(self.trunk, "num_prefix_tokens", 0) :
+        ]  # (B, H T, C), behind what is of the whole image
+        embed = getattr(self.trunk, "patch_embed", None)
+        if hasattr(embed, "dynamic_feat_size"):
+            grid = embed.dynamic_feat_size(size)  # type: ignore[union-attr]
+        else:  # of patches as high as long
+            side = math.sqrt(size.numel() / found.shape[1])
+            grid = [round(length / side) for length in size]
+        if math.prod(grid) != found.shape[1]:
+            raise ValueError(f"its {found.shape[1]} tokens are no grid of {' by '.join(map(str, grid))}")
+        return found.reshape(len(found), *grid, -1).mean(1)
