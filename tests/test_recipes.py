@@ -8,6 +8,7 @@ import yaml
 from glat.config.experiments import faults, runs_of, systems_of
 from glat.config.params import load
 from glat.config.runs import Run
+from glat.training.optimisation import rate_factor
 
 ROOT = Path(__file__).parents[1]
 
@@ -116,3 +117,24 @@ def test_panns_trains_as_their_released_code_does():
     theirs, ours = (one.training_of("audioset", "cnn10").model_dump() for one in (params, plain))
     differing = {key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key)}
     assert differing | {"backbones", "precision"} == marked
+
+
+def test_psla_trains_as_its_released_code_does():
+    params = load(ROOT / "params.yaml", yaml.safe_load((ROOT / "recipes/psla.yaml").read_text()))
+    assert faults(params, "table1") == [], "what the recipe sets fits together"
+    made = runs("psla.yaml")
+    assert [(run.backbone, run.glat is not None) for run in made] == [("psla", False), ("psla", True)]
+    for run in made:
+        training, masks = run.training, run.training.spec_augment
+        assert run.network.head == "attention" and run.network.pretrained and run.network.front_end.mels == 128
+        assert (training.batch_size, training.learning_rate, training.weight_decay) == (100, 1e-3, 5e-7)
+        assert (
+            training.steps == 60 * (20550 // 100)
+            and training.average.last * training.average.every == training.steps / 3
+        )
+        assert (masks.time_stripes, masks.time_width, masks.mel_stripes, masks.mel_width) == (1, 192, 1, 48)
+        mixup = training.augmentation.waveform_mixup
+        assert (mixup.rate, mixup.alpha, training.mixup_alpha, training.balanced) == (0.5, 10, 0, False)
+        # Half the rate at epochs 35 to 55: five times in all, as the line of its logarithm has it.
+        halves = [2.0 ** -sum(epoch >= at for at in (35, 40, 45, 50, 55)) for epoch in (30, 60)]
+        assert [rate_factor(training, epoch * 205) for epoch in (30, 60)] == pytest.approx(halves)

@@ -77,7 +77,8 @@ class TwoStream(nn.Module):
         training: "joint" trains both streams (paper); "frozen_global" keeps the global stream as it is, in
             evaluation mode, and trains the local one alone (released code); "none" trains nothing: a trained backbone
             hears windows at inference too, which shows what they bring where they cost no training (ours).
-        sharing: the weights that both streams share: "none" (paper), "classifier" or "backbone" (ours).
+        sharing: the weights that both streams share: "none" (paper), "classifier" or "backbone" (ours). Why: one backbone
+            has half the weights, and learns from clips and windows alike.
         scoring: "all" windows score each class (paper), or its "own" alone (ours: `fusion.own_scores` says why).
         fusion: of the two streams, "mean_max" (released code) or "learned" (ours: `fusion.LearnedFusion` says why).
         extra_taus: further lengths in seconds, of each of which there are N windows too, around the same peaks and in
