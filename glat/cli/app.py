@@ -94,9 +94,6 @@ def options(
     if quiet and verbose:
         raise GlatError("--quiet and --verbose: give one of them")
     to_stderr(quiet, verbose)
-    # Where a network of one's own lies (MODULE:CLASS): behind all else, so that it hides no module of that name.
-    if (beside := str(params_.absolute().parent)) not in sys.path:
-        sys.path.append(beside)
     # What Snakemake's command line changed comes as JSON in the environment.
     invocation["path"], invocation["overrides"] = params_, json.loads(os.environ.get("GLAT_SETTINGS", "{}"))
     for item in set_ or []:

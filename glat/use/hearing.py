@@ -115,7 +115,9 @@ def _sound(mono: Mono, start: int, rate: int) -> Iterator[tuple[np.ndarray, int]
     """The samples of a piece that begins at the sample `start`, up to one that is none, which raises AudioError."""
     samples = mono.mix()
     if start + len(samples) < SHORTEST * rate:
-        raise AudioError(Kind.TOO_SHORT, f"{1000 * len(samples) / rate:.3g} ms")
+        raise AudioError(
+            Kind.TOO_SHORT, f"{1000 * len(samples) / rate:.3g} ms, and {1000 * SHORTEST:g} ms are the least"
+        )
     with np.errstate(invalid="ignore"):
         wrong = np.flatnonzero(~(np.abs(samples) <= LOUDEST))
     if not len(wrong):
