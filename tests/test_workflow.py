@@ -161,7 +161,7 @@ rule long:
     input: [f"short{i}" for i in range(12)]
     output: "long{name}"
     threads: 2
-    shell: "sleep 3; touch {output}"
+    shell: "sleep 2; touch {output}"
 rule short:
     output: "short{i}"
     shell: "touch {output}"

@@ -31,7 +31,7 @@ rule train:
     benchmark:
         "logs/{dataset}/train/{run}.benchmark.tsv"
     params:
-        code=code("glat.training.stage"),
+        code=code("glat.training.stage", "glat.training.enhancement"),
         network=network_code,
         rule="train",
     threads: training_threads
@@ -60,7 +60,7 @@ use rule train as train_glat with:
     wildcard_constraints:
         run="|".join(re.escape(name) for name, run in RUNS.items() if run.glat) or "(?!)",
     params:
-        code=code("glat.training.stage"),
+        code=code("glat.training.stage", "glat.training.enhancement"),
         network=network_code,
         rule="train_glat",
     priority: 1
