@@ -34,8 +34,8 @@ glat track sync --changed > logs/track.log 2>&1 || echo "MLflow lacks something:
 """
 
 
-# Snakemake's default is to start at most 100 jobs a second. To keep to that, it looks for every job that has ended once more
-# each second whether another can start, which takes half a core after a hundred jobs. `--cores` and `--jobs` are limits enough.
+# By default Snakemake starts at most 100 jobs a second. With that limit, each job that ends adds a check, repeated every second
+# from then on, whether another job can start: after a hundred jobs, half a core. `--cores` and `--jobs` are limits enough.
 onstart:
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):

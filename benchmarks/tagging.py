@@ -66,7 +66,7 @@ def main() -> None:
     from glat.data.audio.clips import UNLIMITED
     from glat.use.hearing import BATCH, clips, stream
     from glat.use.options import Options, plan
-    from glat.use.tagging import Events
+    from glat.use.recording_tags import Events
 
     torch.set_num_threads(options.threads)
     network = glat.models.build("cnn10", classes=527).eval().to(memory_format=torch.channels_last)

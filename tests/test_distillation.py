@@ -43,7 +43,7 @@ def teacher_file(path, names, logits, mids=None, key="clip"):
 
 
 def teacher_of(run, packs):
-    return read_teacher(run, packs, "distillation", run.training.distillation.temperature)
+    return read_teacher(run, packs, "distillation")
 
 
 def taught(params, teacher, **settings):

@@ -26,7 +26,7 @@ from glat import cli
 from glat.config.runs import resolve, write_run
 from glat.data.audio.clips import AudioError
 from glat.lib.errors import GlatError
-from glat.use import calibrating, hearing, tagging, thresholds
+from glat.use import calibrating, hearing, recording_tags, tagging, thresholds
 from glat.use.events import odd_frames
 from glat.use.options import Options, plan
 
@@ -247,7 +247,7 @@ def test_thresholds_are_chosen_on_validation_clips_and_kept_with_the_run(project
 def test_the_best_classes_are_those_of_the_ones_that_reach_their_thresholds():
     options = Options(top=1)
     chosen = plan(options, 10.0, 2, lambda: pytest.fail("none asked for"))._replace(high=np.array([0.9, 0.1]))
-    assert list(tagging.best(torch.tensor([0.6, 0.3]), chosen)) == [(1, pytest.approx(0.3))]
+    assert list(recording_tags.best(torch.tensor([0.6, 0.3]), chosen)) == [(1, pytest.approx(0.3))]
 
 
 def test_a_sound_of_milliseconds_is_refused_and_told(tmp_path):

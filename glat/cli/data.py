@@ -13,12 +13,12 @@ from .app import Application, InOrder, Shard, Split, Threads, Workers, app, invo
 
 def _open_shard(split: str, shard: int):
     """The settings, the dataset's folder, the class list, and the numbers of the shard's rows in the split's list."""
+    from ..config.runs import check_splits
     from ..data.lists import audioset
 
     params = load_params()
     entry, data = params.corpus, Data(params.dataset)
-    if split not in entry.splits:
-        raise GlatError(f"{params.dataset} has no split {split!r}; it has {', '.join(entry.splits)}")
+    check_splits(params, params.dataset, [split])
     if not data.class_list.exists():
         raise GlatError(f"{data.class_list}: no such file; run `glat metadata` first")
     rows = audioset.shard_range(entry.splits[split], shard, entry.shard_size)

@@ -38,7 +38,7 @@ def faults_of(params: Params, run: Run) -> list[str]:
     faults += _training_faults(run)
     if run.network and (reason := _network_fault(run)):
         where = f"networks.{run.backbone}" if run.backbone in params.networks else "backbones"
-        return [*faults, f"{where}: {reason}"]
+        faults.append(f"{where}: {reason}")
     if run.training.select == "best" and params.evaluation.pool != "mean":
         what = "training.select 'best' scores the parts of a clip by their mean"
         faults.append(f"evaluation.pool: {params.evaluation.pool!r}, but {what}; set mean, or training.select: last")

@@ -96,8 +96,18 @@ def frozen_streams(glat: Glat, training: Training) -> set[str]:
     return {*training.freeze, *(["global"] if glat.training == "frozen_global" else [])}
 
 
+def check_splits(params: Params, dataset: str, splits: list[str]) -> None:
+    """Raise GlatError for a split that a dataset does not have, and for no such dataset."""
+    if dataset not in params.datasets:
+        raise GlatError(f"dataset {dataset!r} is not an entry of datasets in params.yaml")
+    known = params.datasets[dataset].splits
+    if unknown := [name for name in splits if name not in known]:
+        raise GlatError(f"{dataset} has no split {unknown[0]!r}; it has {', '.join(known)}")
+
+
 def split_packs(params: Params, dataset: str, splits: list[str], kind: Literal["h5", "ledger.csv"] = "h5") -> list[str]:
-    """The shards of several splits, in order, or their ledgers."""
+    """The shards of several splits, in order, or their ledgers. Raises GlatError as `check_splits` does."""
+    check_splits(params, dataset, splits)
     entry, data = params.datasets[dataset], layout.Data(dataset)
     path = data.pack if kind == "h5" else data.ledger
     return [str(path(split, shard)) for split in splits for shard in range(entry.shards(split))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ def check_size(config: dict[str, Any], source: str) -> None:
         raise ValueError(f"{source}: {layers!r} layers are more than any network has")
 
 
+@cache
 def on_hub(repository: str, revision: str | None) -> bool:
     """Whether the hub has a repository; False where the hub cannot be reached, and only what was fetched before can be had. It
     is asked once: the library asks for each file, and goes on asking for half a minute.

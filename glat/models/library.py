@@ -78,17 +78,17 @@ class LibraryBackbone(Backbone):
         Raises:
             ValueError: it takes no clip of `clip` frames, or none of the windows.
         """
-        inputs = [("clip", clip), *(("window", one) for one in windows)]
-        faults = []
+        inputs, refusals = [("clip", clip), *(("window", one) for one in windows)], list[str]()
         for multiple in self.multiples:
             self.multiple = multiple
-            found = ((what, frames, self.fault(frames, mels)) for what, frames in inputs)
-            faults.append(next((one for one in found if one[2]), None))
-            if not faults[-1]:
+            faults = (
+                f"{what} of {n} frames by {mels} bands: {why}" for what, n in inputs if (why := self.fault(n, mels))
+            )
+            if (first := next(faults, None)) is None:
                 break
-        if all(faults):
-            what, frames, reason = faults[0] or ("", 0, "")
-            raise ValueError(f"{self.network.model} takes no {what} of {frames} frames by {mels} bands: {reason}")
+            refusals.append(first)
+        else:
+            raise ValueError(f"{self.network.model} takes no {refusals[0]}")
         low, high = 1, clip
         while low < high:
             middle = (low + high) // 2

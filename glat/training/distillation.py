@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..config.runs import Run, read_run
-from ..config.training import TeacherFile
+from ..config.training import Distillation, TeacherFile
 from ..data.hdf5 import dataset, open_hdf5
 from ..data.packs.read import Crops, Packs
 from ..lib.errors import DAMAGED, GlatError, refusal, tell
@@ -57,7 +57,7 @@ class Lessons(Crops):
         return super().batch(clips, offsets) | {"lesson": torch.from_numpy(np.concatenate([scores, known], 1))}
 
 
-def read_teacher(run: Run, packs: Packs, name: str, temperature: float = 1.0) -> Teacher | None:
+def read_teacher(run: Run, packs: Packs, name: str) -> Teacher | None:
     """The teacher that a run has by the setting `name` of `training`; None if it has none. How many training clips and classes
     it does not know is told.
 
@@ -68,7 +68,7 @@ def read_teacher(run: Run, packs: Packs, name: str, temperature: float = 1.0) ->
     settings = run.training.teachers.get(name)
     if settings is None:
         return None
-    path = settings.file
+    path, temperature = settings.file, settings.temperature if isinstance(settings, Distillation) else 1.0
     _check_fold(run, path)
     try:
         with open_hdf5(path, f"no such teacher; {AGAIN}", AGAIN) as file:

@@ -98,8 +98,7 @@ def _train(
     hardware.use_tf32(True)
     classes = packs.classes[["mid", "display_name"]].to_dict("records")
     synchronised = world > 1 and settings.sync_batchnorm
-    taught = settings.distillation
-    teacher = read_teacher(run, packs, "distillation", taught.temperature) if taught else None
+    teacher = read_teacher(run, packs, "distillation")
     tagger = stage.network(run, classes, accelerator if synchronised else None)
     if execution.compile:
         stage.compile_backbones(tagger)

@@ -31,8 +31,7 @@ from . import stage
 # Facts of which the hash alone is known.
 HASHED = (
     "code", "waveforms", "clips", "lengths", "labels", "classes", "init.global", "init.local", "init_classes.global",
-    "init_classes.local", "validation clips", "teacher.distillation",
-    "teacher.enhanced_labels",
+    "init_classes.local", "validation clips", "teacher.distillation", "teacher.enhanced_labels",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..config.params import Params
-from ..config.runs import Run, split_packs
+from ..config.runs import Run, check_splits, split_packs
 from ..data.packs.read import Packs
 from ..lib.errors import GlatError, tell, warn
 from ..lib.files import digest
@@ -30,8 +30,7 @@ def splits_of(params: Params, run: Run, asked: Sequence[str] = ()) -> tuple[list
     clips that score the run, or that trained it, unless somebody names them.
     """
     entry = params.datasets[run.dataset]
-    if unknown := [name for name in asked if name not in entry.splits]:
-        raise GlatError(f"{run.dataset} has no split {unknown[0]!r}; it has {', '.join(entry.splits)}")
+    check_splits(params, run.dataset, list(asked))
     splits = list(asked) or entry.validation
     if not splits:
         raise GlatError(

@@ -40,16 +40,12 @@ class Heard(NamedTuple):
 
 
 class End(NamedTuple):
-    """The end of a recording: how long it is in seconds, half of the distance from its lowest to its highest sample, and why
-    there is no more of it."""
+    """The end of a recording: its length in seconds, as far as it was heard; whether it is `SILENT`; and the error that ended
+    it early, if one did."""
 
     seconds: float
-    peak: float
+    silent: bool
     error: AudioError | None = None
-
-    @property
-    def silent(self) -> bool:
-        return self.peak < SILENCE
 
 
 def is_silent(waveform: np.ndarray) -> bool:
@@ -108,16 +104,15 @@ def _mono(source: Path | BinaryIO | bytes, max_seconds: float, limits: Limits) -
         if rate and mono.samples:
             yield from _sound(mono, start, rate)
         raise
+    if start + mono.samples < SHORTEST * rate:
+        took = 1000 * mono.samples / rate
+        raise AudioError(Kind.TOO_SHORT, f"{took:.3g} ms, and {1000 * SHORTEST:g} ms are the least")
     yield from _sound(mono, start, rate)
 
 
 def _sound(mono: Mono, start: int, rate: int) -> Iterator[tuple[np.ndarray, int]]:
     """The samples of a piece that begins at the sample `start`, up to one that is none, which raises AudioError."""
     samples = mono.mix()
-    if start + len(samples) < SHORTEST * rate:
-        raise AudioError(
-            Kind.TOO_SHORT, f"{1000 * len(samples) / rate:.3g} ms, and {1000 * SHORTEST:g} ms are the least"
-        )
     with np.errstate(invalid="ignore"):
         wrong = np.flatnonzero(~(np.abs(samples) <= LOUDEST))
     if not len(wrong):
@@ -184,7 +179,7 @@ def hear(
                 continue
             if failed := not bool(heard.streams.fused.isfinite().all()):
                 why = f"its scores from {heard.start:g} s on; try another checkpoint"
-                yield End(heard.start, math.nan, AudioError(Kind.NOT_FINITE, why))
+                yield End(heard.start, False, AudioError(Kind.NOT_FINITE, why))
             else:
                 yield heard
 
@@ -198,6 +193,11 @@ def clips(
             yield one
         elif one.error:
             raise one.error
+
+
+def clip_count(samples: int, length: int, rate: int) -> int:
+    """How many clips of `length` samples, one behind the other, `hear` hears in a sound at `rate`: see `TAIL`."""
+    return max(1, math.ceil((samples - TAIL * rate) / length))
 
 
 def clip_name(name: str, start: float) -> str:
@@ -240,11 +240,10 @@ def _cut(name: str, pieces: Iterable[np.ndarray], rate: int, length: int, step: 
                 rest, first = rest[step:], first + step
     except AudioError as found:
         error = found.with_traceback(None)  # which holds what decoded it
-    peak = max(0.0, (high - low) / 2)
     heard = length - step if first else 0  # samples of the rest that the clip before has, too
     if len(rest) > heard + (TAIL * rate if first else 0):
         yield _Clip(name, first / rate, rest)
-    yield End((first + len(rest)) / rate, peak, error)
+    yield End((first + len(rest)) / rate, high - low < 2 * SILENCE, error)
 
 
 def _batches(items: Iterable[_Clip | End], size: int) -> Iterator[list[_Clip | End]]:

@@ -19,7 +19,7 @@ from ..data.randomness import clip_generators
 from ..results.clip import Clip, Row, Span
 from ..training import convergence
 from .drawing import colours, draw_course
-from .hearing import SILENT, TAIL, clip_name, clips, is_silent, stream
+from .hearing import SILENT, clip_count, clip_name, clips, is_silent, stream
 from .listening import clip, picture_url
 from .one_clip import hear
 from .tagging import RunTagger
@@ -80,7 +80,7 @@ class Listener:
 
     def course(self, samples: np.ndarray, name: str) -> Iterator[float | Course]:
         """Yields the seconds that are done, and at last the `Course`. Raises AudioError where scores are not finite."""
-        count, found = math.ceil(len(samples) / self.length), []
+        count, found = clip_count(len(samples), self.length, self.rate), []
         pieces = (samples[at : at + self.length] for at in range(0, len(samples), self.length))
         for one in clips(self.tagger.network, pieces, self.seconds, Path(name).stem, self.tagger.seed, over_time=True):
             assert one.timeline is not None
@@ -133,8 +133,7 @@ class Listener:
 
     def show_clip(self, samples: np.ndarray, at: float, name: str, known: dict[str, str]) -> Clip:
         """The clip that holds the second `at` of a recording; known: the colours of classes that have one."""
-        last = max(0, math.ceil((len(samples) - TAIL * self.rate) / self.length) - 1)
-        number = min(max(0, int(at // self.seconds)), last)
+        number = min(max(0, int(at // self.seconds)), clip_count(len(samples), self.length, self.rate) - 1)
         waveform, start = self._clip(samples, number), number * self.seconds
         draw = clip_generators(self.tagger.seed, [clip_name(Path(name).stem, start)])
         heard = hear(self.tagger.network, waveform, draw=draw)

@@ -21,7 +21,8 @@ from ..lib.errors import GlatError
 from .formats import Tag
 from .hearing import LOUDEST, Heard, clips, stream
 from .options import Options, Plan
-from .tagging import Events, RunTagger, best
+from .recording_tags import Events, best
+from .tagging import RunTagger
 
 INPUTS = ("waveform", "audio")
 COLUMNS = ("input", "start", "end", "label", "score", "window")

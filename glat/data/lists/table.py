@@ -127,6 +127,23 @@ def read_table(path: str | Path, columns: Columns = Columns()) -> Table:  # noqa
     return Table(str(path), table, Columns(**names), unread, len(lines) - len(rows))
 
 
+def class_ids(names: list[str]) -> list[str]:
+    """Ids for names, all different and none the name of another: letters and digits of any alphabet, `_` for whatever else.
+
+    >>> class_ids(["dog bark", "dog-bark", "glass, breaking"]), class_ids(["-1", "1"])
+    (['dog_bark', 'dog_bark_2', 'glass_breaking'], ['1_2', '1'])
+    """
+    found: list[str] = []
+    for name in names:
+        base = re.sub(r"\W+", "_", name).strip("_") or "class"
+        number, one = 1, base
+        while one in found or (one in names and one != name):
+            number += 1
+            one = f"{base}_{number}"
+        found.append(one)
+    return found
+
+
 def guess_separator(texts: Iterable[str]) -> str:
     """What stands between the labels of a field: a semicolon or a bar where there is one; a comma where the fields, split by
     it, hold no more different labels than before; else "", so that each field is one label.

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,7 +21,7 @@ from ..lists import audioset
 from ..lists.events import EventTable
 from ..lists.folders import Folder, clip_id, composed, path_of
 from ..lists.splits import draw, recordings
-from ..lists.table import Columns, Table, read_table
+from ..lists.table import Columns, Table, class_ids, read_table
 from ..lists.writing import write_classes, write_segments, write_strong
 from ..shards import progress
 from . import ListedSource, Shard
@@ -290,20 +289,3 @@ class RecordingTable(ListedSource):
                     clip = f"{row.id}_{round(begin * 1000)}"
                     found.setdefault(row.split, []).append((clip, f"{on:.6g}", f"{off:.6g}", mid_of[event.label]))
         return found
-
-
-def class_ids(names: list[str]) -> list[str]:
-    """Ids for names, all different and none the name of another: letters and digits of any alphabet, `_` for whatever else.
-
-    >>> class_ids(["dog bark", "dog-bark", "glass, breaking"]), class_ids(["-1", "1"])
-    (['dog_bark', 'dog_bark_2', 'glass_breaking'], ['1_2', '1'])
-    """
-    found: list[str] = []
-    for name in names:
-        base = re.sub(r"\W+", "_", name).strip("_") or "class"
-        number, one = 1, base
-        while one in found or (one in names and one != name):
-            number += 1
-            one = f"{base}_{number}"
-        found.append(one)
-    return found
