@@ -3,7 +3,8 @@ as their publications have them, without and with GL-AT around them.
 
 Parameters, multiply-adds of a clip of 10 s, seconds of a training step (front end, forward, backward, Adam) and of inference
 for one clip, in the precision that a training would use. On a CPU these are CPU seconds of one thread, which other load
-disturbs least; the lowest of the rounds counts. No weights are downloaded: time does not depend on them.
+disturbs least; the lowest of the rounds counts. On a GPU they are seconds: give it a larger batch. No weights are downloaded:
+time does not depend on them.
 
     python -m benchmarks.backbones [--batch 2] [--rounds 3] [--device auto]
 """
@@ -116,7 +117,7 @@ def main() -> None:
             for glat in (False, True):
                 print(f"{name}{' + GL-AT' if glat else ''} ...", flush=True)
                 rows.append(measure(name, network, glat, options.batch, device, options.rounds))
-    report("backbones", rows, made_on)
+    report("backbones_gpu" if device == "cuda" else "backbones", rows, made_on)
 
 
 if __name__ == "__main__":

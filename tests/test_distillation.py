@@ -143,7 +143,6 @@ def test_what_cannot_be_learned_from_a_teacher_is_told_before(params):
     (told,) = faults({}, **taught, freeze=["global"])[-1:]
     assert "training.distillation.stream: 'global', which training.freeze keeps as it is" in told
     assert any("which glat.training keeps as it is" in one for one in faults({"training": "frozen_global"}, **taught))
-    assert any("'none' trains nothing" in one for one in faults({"training": "none"}, **taught))
     assert "training.rise: 'exponential', but training.warmup: 0" in faults(None, rise="exponential", warmup=0)[0]
     for path, file in (("x.hdf", "x.hdf"), ("runs/a", "runs/a/teacher.h5")):
         assert Distillation(teacher=path).file.as_posix() == file

@@ -81,6 +81,14 @@ def test_what_is_wrong_with_a_ladder_is_told(project):
     assert told == [f"training.distillation.teacher: runs/mini/cnn10-s0 would learn from itself; {remedy}"]
 
 
+def test_a_variant_that_trains_nothing_stands_on_a_recipe_with_a_teacher(project):
+    rungs = {"teacher": {"distillation": {"teacher": "runs/mini/cnn10-s0"}}}
+    params = settings(**{"ladder.rungs": rungs, "ladder.variants": ["inference only"]})
+    (run,) = [row.system.runs[0] for row in ladder(params) if row.name == "inference only"]
+    assert not run.training.teachers and run.init["global"] == "runs/mini/cnn10-rung_teacher-s0/checkpoint.pt"
+    assert not [fault for run in experiments.all_runs(params).values() for fault in faults_of(params, run)]
+
+
 def test_the_recipe_is_a_ladder():
     recipe = yaml.safe_load((ROOT / "recipes/ladder.yaml").read_text())
     rows = ladder(load(ROOT / "params.yaml", recipe))

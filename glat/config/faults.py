@@ -112,8 +112,6 @@ def _training_faults(run: Run) -> list[str]:
         if teacher.file == run.folder / layout.TEACHER:
             what = f"{run.folder} would learn from itself"
             faults.append(f"training.{setting}.teacher: {what}; name another run, or set it for other backbones alone")
-        if run.untrained:
-            faults.append(f"training.{setting}: glat.training 'none' trains nothing; set null")
     if (taught := training.distillation) and run.glat and run.frozen_streams.issuperset(taught.streams):
         what = "glat.training" if run.glat.training == "frozen_global" else "training.freeze"
         faults.append(

@@ -151,6 +151,8 @@ def resolve(
     if steps not in (None, training.steps):
         training = training.model_copy(update={"steps": steps})
         parts.append(f"steps{steps}")
+    if method and method.training == "none":  # its weights have learned from any teacher already
+        training = training.model_copy(update=dict.fromkeys(training.teachers))
     begin = str(start_from.folder / layout.CHECKPOINT) if start_from else params.init.global_.get(backbone)
     init: dict[Stream, str | None] = {"global": begin, "local": params.init.local.get(backbone) if method else None}
     lists = {stream: _class_list(params, backbone, path) for stream, path in init.items()}
