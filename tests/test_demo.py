@@ -132,6 +132,20 @@ def test_a_real_recording_is_tagged_as_the_command_tags_it(demo):
             np.testing.assert_allclose(course.windows, streams.windows, atol=1e-6)
 
 
+@pytest.mark.skipif(CHROMIUM is None or not REAL.exists(), reason="no Chromium, or no real recordings beside the project")
+def test_a_person_drops_a_real_recording_and_hears_where_the_network_listened(demo, tmp_path):
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(f"http://127.0.0.1:{demo.port}/")
+        browser.choose("#file", REAL)
+        browser.wait("document.querySelectorAll('.clips .clip').length === 2 && busy === false")
+        assert browser.run("what.textContent").startswith(f"{REAL.name}: 7.")
+        assert browser.run("document.querySelector('.clips tbody tr td:last-child').textContent > 0")
+        browser.click(".clips .lane")
+        audio = "document.querySelector('.clips audio')"
+        assert 7 <= browser.wait(f"{audio}.paused === false && {audio}.duration") <= 10.1
+        assert browser.faults == []
+
+
 def test_a_recording_of_many_clips_is_heard_clip_by_clip(demo):
     one, rng = demo.listeners[0], np.random.default_rng(0)
     samples = rng.uniform(-0.1, 0.1, 25 * one.rate + 7).astype(np.float32)
