@@ -85,6 +85,13 @@ def test_a_person_drops_a_long_sound_sees_both_networks_and_hears_windows_and_th
         title = "document.querySelector('.clips h3').textContent"
         assert browser.run(title).endswith(f"{HOSTILE}.flac, 0 to 10 s")
         assert browser.run("document.querySelectorAll('.courses .clip').length") == 2
+        # A class has one colour in the drawings of all of the sound and of a clip.
+        rows = "[...document.querySelectorAll('{} .clip:first-child tbody tr')]"
+        cells = "row => [row.innerText.split('\\t')[0], row.querySelector('i').style.background]"
+        course, shown = (dict(browser.run(f"{rows}.map({cells})".format(at))) for at in (".courses", ".clips"))
+        both, colours = course.keys() & shown.keys(), course | shown
+        assert len(both) > 2 and all(course[one] == shown[one] for one in both)
+        assert len(set(colours.values())) == min(8, len(colours)), colours
         # A click on the course plays from there, and shows the clip that holds the place.
         browser.click(".courses .time", 0.9, 0.3)
         browser.wait(f"{title}.endsWith('20 to 24 s')")
@@ -132,7 +139,9 @@ def test_a_real_recording_is_tagged_as_the_command_tags_it(demo):
             np.testing.assert_allclose(course.windows, streams.windows, atol=1e-6)
 
 
-@pytest.mark.skipif(CHROMIUM is None or not REAL.exists(), reason="no Chromium, or no real recordings beside the project")
+@pytest.mark.skipif(
+    CHROMIUM is None or not REAL.exists(), reason="no Chromium, or no real recordings beside the project"
+)
 def test_a_person_drops_a_real_recording_and_hears_where_the_network_listened(demo, tmp_path):
     with Browser(tmp_path / "profile") as browser:
         browser.open(f"http://127.0.0.1:{demo.port}/")

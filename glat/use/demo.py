@@ -102,6 +102,7 @@ class Sound(NamedTuple):
     name: str
     samples: dict[int, np.ndarray]  # (samples,) float32 on disk, by rate
     courses: list[Course]
+    colours: dict[str, str]  # of classes by name, in the drawings of all of it
 
 
 class Demo:
@@ -139,7 +140,7 @@ class Demo:
         if not self.busy.acquire(blocking=False):
             return _refuse("another sound is being heard; send this one when it is done", 409)
         key, name = secrets.token_urlsafe(16), printable(request.query_params.get("name", "")) or "recording"
-        sound, answer = Sound(self.folder / key, name[-LONGEST_NAME:], {}, []), None
+        sound, answer = Sound(self.folder / key, name[-LONGEST_NAME:], {}, [], {}), None
         work = self._work(key, sound)
 
         def end() -> None:
@@ -219,6 +220,7 @@ class Demo:
                 for listener, course in zip(self.listeners, sound.courses, strict=True):
                     how = (seconds, f"sound/{key}", sound.name, _colours(courses))
                     courses.append(listener.show_course(course, *how))
+        sound.colours.update(_colours(courses))
         html = part(
             "use/demo.answer.html.j2",
             courses=[pages.show(one) for one in courses],
@@ -249,7 +251,9 @@ class Demo:
         shown: list[pages.Clip] = []
         with self.pen:
             for listener in self.listeners:
-                shown.append(listener.show_clip(sound.samples[listener.rate], at, sound.name, _colours(shown)))
+                shown.append(
+                    listener.show_clip(sound.samples[listener.rate], at, sound.name, sound.colours | _colours(shown))
+                )
         return "".join(map(pages.show, shown))
 
 

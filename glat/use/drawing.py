@@ -163,9 +163,13 @@ def shown_classes(heard: Heard, weak: list[int] | None = None) -> list[int]:
 
 
 def colours(top: list[int], names: list[str], known: dict[str, str]) -> dict[int, str]:
-    """A colour for each of up to eight classes: where its name is `known`, that one, beside another network's drawing."""
-    kept = {c: known[names[c]] for c in top if names[c] in known}
-    free = iter([one for one in COLOURS if one not in kept.values()])
+    """A colour for each of up to eight classes: where its name is `known` from a drawing beside this one, that one, unless a
+    class before it has it."""
+    kept = dict[int, str]()
+    for c in top:
+        if known.get(names[c]) not in (None, *kept.values()):
+            kept[c] = known[names[c]]
+    free = iter(sorted((one for one in COLOURS if one not in kept.values()), key=lambda one: one in known.values()))
     return {c: kept.get(c) or next(free) for c in top}
 
 
