@@ -6,11 +6,14 @@ import os
 import re
 from pathlib import Path
 
+import h5py
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
+import transformers
 import yaml
 from conftest import ROOT
 from http_fixtures import served
@@ -387,3 +390,61 @@ def test_the_workflow_fetches_weights_where_a_result_needs_them(tmp_path):
     assert (jobs["evaluate"], jobs["evaluate_frames"]) == ("4", "2")
     done = snakemake(project, "-n", "--cores", "2", "--config", "evaluation={only: gone.txt}", check=False)
     assert done.returncode != 0 and "gone.txt: no such list of clips" in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def tiny_ast(tmp_path_factory):
+    """A tiny AST with a published head of as many classes as the packs have, in another order, in transformers' own form."""
+    names = dict(enumerate(CLASSES["display_name"][::-1]))
+    labels = {"id2label": names, "label2id": {name: i for i, name in names.items()}}
+    size = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 1}
+    torch.manual_seed(0)
+    network = transformers.ASTForAudioClassification(transformers.ASTConfig(**size, **labels, max_length=100)).eval()
+    with torch.no_grad():
+        network.classifier.dense.weight.normal_(0, 2.0)
+    folder = tmp_path_factory.mktemp("ast")
+    network.save_pretrained(folder)
+    transformers.ASTFeatureExtractor(max_length=100).save_pretrained(folder)
+    return folder
+
+
+def test_the_weights_of_a_library_are_scored_as_they_were_published(project, tiny_ast):
+    networks = {"networks.ast": {"model": f"transformers:{tiny_ast}"}}
+    out, error = glat("weights", "ast", **networks)
+    assert error is None, error
+    folder = project / "runs/audioset_balanced/ast-published"
+    scored = json.loads((folder / "metrics.json").read_text())["streams"]["fused"]["mAP"]["value"]
+    assert f"published weights: mAP {scored:.3f} [" in out and "10 clips" in out
+    # What transformers itself says to the same clips.
+    packs = Packs("data/audioset_balanced/packs/eval/000.h5")
+    network = transformers.ASTForAudioClassification.from_pretrained(tiny_ast).eval()
+    extract = transformers.ASTFeatureExtractor.from_pretrained(tiny_ast)
+    sounds = [librosa.resample(heard, orig_sr=32000, target_sr=16000) for heard in packs.read(range(10))]
+    with torch.no_grad():
+        theirs = torch.sigmoid(network(**extract(sounds, sampling_rate=16000, return_tensors="pt")).logits).numpy()
+    with h5py.File(folder / "predictions.h5") as ours:
+        np.testing.assert_allclose(ours["fused"][()], theirs[:, ::-1], atol=0.03)  # two resamplers
+    assert theirs.std() > 0.3
+    made = (folder / "checkpoint.pt").stat().st_mtime_ns
+    out, _ = glat("weights", "ast", **networks)
+    assert "scored before" in out and (folder / "checkpoint.pt").stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "told"),
+    [
+        (
+            {"model": "transformers:{}", "head": "mean"},
+            [],
+            "ast: its published weights do not know 527 of the 527 classes",
+        ),
+        ({"model": "transformers:{}"}, ["Cnn10.pth"], "ast: a library's weights come from where `model` says"),
+        ({"model": "transformers:{}"}, ["--until", "file"], "ast: a library's weights come from where `model` says"),
+        ({"model": "own_backbone:Own"}, [], "networks.ast: not a network of timm or transformers; `init` takes"),
+        ({"model": "transformers:nowhere"}, [], "nowhere"),
+    ],
+)
+def test_weights_of_a_library_that_cannot_be_scored_are_refused(project, tiny_ast, network, arguments, told):
+    network = {key: value.format(tiny_ast) for key, value in network.items()}
+    out, error = glat("weights", "ast", *arguments, **{"networks.ast": network})
+    assert told in (error or out) and not list(project.rglob("checkpoint.pt"))

@@ -85,7 +85,9 @@ class Until(StrEnum):
 
 @app.command()
 def weights(
-    backbone: Annotated[str, typer.Argument(help="cnn10 or resnet38.")],
+    backbone: Annotated[
+        str, typer.Argument(help="cnn10 or resnet38; or a network of transformers, by its name under networks.")
+    ],
     place: Annotated[
         str | None,
         typer.Argument(help="PANNs' checkpoint, as a path or an address; the default is weights.* of params.yaml."),
@@ -97,13 +99,26 @@ def weights(
     ] = Until.scores,
     threads: Threads = 0,
 ) -> None:
-    """Get PANNs' published weights, make a run of them, and score it beside the published scores."""
+    """Get published weights, make a run of them, and score it: PANNs' beside their published scores, or a library's."""
     from ..models.registry import PANNS
     from ..use import weights as published
 
     params = load_params()
+    if params.network(backbone):
+        if place or md5 or sha256 or until in (Until.classes, Until.file):
+            raise GlatError(
+                f"{backbone}: a library's weights come from where `model` says; give no file, and --until run"
+            )
+        from ..use import library_weights
+
+        run = library_weights.convert(params, backbone)
+        if until is Until.scores:
+            published.evaluate(params, run, threads)
+            print(library_weights.sentence(run))
+        return
     if backbone not in PANNS:
-        raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}")
+        others = "and networks of transformers, by name or by an entry of networks"
+        raise GlatError(f"PANNs published no weights of {backbone!r}; allowed are {', '.join(PANNS)}, {others}")
     if until in (Until.run, Until.scores):
         published.classes_of(params)  # before a long download
     requested = published.requested_weights(params, backbone, file=place, md5=md5, sha256=sha256)

@@ -125,9 +125,9 @@ def is_run_file(path: Path) -> bool:
     return path.parts[-4:-3] == (RUNS.name,)
 
 
-def published_run(backbone: str) -> str:
+def published_run(backbone: str, whose: str = "panns") -> str:
     """The name of the run that published weights of a backbone become."""
-    return f"{backbone}-panns"
+    return f"{backbone}-{whose}"
 
 
 def results(dataset: str) -> Path:

@@ -61,6 +61,9 @@ def build(run: Run, classes: list[dict[str, str]] | None = None) -> Tagger:
             continue
         new[stream] = initialise(backbone, tagger, run, sources[stream], classes)
     for stream, lacking in new.items():
+        if lacking and run.published:
+            what = f"its published weights do not know {len(lacking)} of the {run.classes} classes, {lacking[0]!r} the first"
+            raise GlatError(f"{run.backbone}: {what}; train it, or choose a dataset of its own classes")
         if lacking and (stream in run.frozen_streams or run.untrained):
             of = (
                 f"{run.init[stream]}: init.{stream}" if run.init[stream] else f"run {run.name}: networks.{run.backbone}"
@@ -177,6 +180,18 @@ def save(
     }
     with whole(path, durable=True) as part:
         torch.save(content, part)
+
+
+def is_made_from(path: Path, run: Run, classes: list[dict[str, str]], fingerprint: str) -> bool:
+    """Whether a checkpoint is there that `save` wrote with these. A damaged one is not."""
+    if not path.exists():
+        return False
+    try:
+        content = read(path)
+    except GlatError:
+        return False
+    wanted = {"fingerprint": fingerprint, "run": run.model_dump(by_alias=True), "classes": classes}
+    return all(content.get(key) == value for key, value in wanted.items())
 
 
 def load(path: str | Path) -> tuple[Tagger, Run, list[dict[str, str]]]:

@@ -162,7 +162,7 @@ def convert(params: Params, backbone: str, file: Path) -> Run:
     run = run_of(params, backbone, file)
     done = run.folder / layout.CHECKPOINT
     made_from = f"sha256:{hash_file(file)}"
-    if not _is_converted(done, run, made_from, classes):
+    if not checkpoints.is_made_from(done, run, classes, made_from):
         if "glat" in checkpoints.read(file):
             raise GlatError(f"{file}: a checkpoint of this project, not of PANNs; `glat evaluate` scores it")
         tagger = checkpoints.build(run, classes)
@@ -197,16 +197,3 @@ def classes_of(params: Params) -> list[dict[str, str]]:
             "outputs; make the metadata from Google's list and pack again"
         )
     return classes[["mid", "display_name"]].to_dict("records")
-
-
-def _is_converted(done: Path, run: Run, made_from: str, classes: list[dict[str, str]]) -> bool:
-    from ..training import checkpoints
-
-    if not done.exists():
-        return False
-    try:
-        content = checkpoints.read(done)
-    except GlatError:  # damaged: made anew
-        return False
-    wanted = {"fingerprint": made_from, "run": run.model_dump(by_alias=True), "classes": classes}
-    return all(content.get(key) == value for key, value in wanted.items())
