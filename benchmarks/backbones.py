@@ -26,7 +26,7 @@ from glat.lib.hardware import precision, use_tf32, use_threads
 from glat.models import build
 from glat.scoring.cost import multiply_adds
 
-from .report import environment, report
+from .report import environment, report, store
 
 RATE, SECONDS, CLASSES = 32000, 10.0, 527
 GLAT = {"n": 5, "tau": 3.0}
@@ -111,13 +111,14 @@ def main() -> None:
     options = parser.parse_args()
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
     use_threads(1)
-    made_on, rows = environment(), []
+    made_on, rows, name = environment(), [], "backbones_gpu" if device == "cuda" else "backbones"
     with networks() as found:
-        for name, network in found.items():
+        for backbone, network in found.items():
             for glat in (False, True):
-                print(f"{name}{' + GL-AT' if glat else ''} ...", flush=True)
-                rows.append(measure(name, network, glat, options.batch, device, options.rounds))
-    report("backbones_gpu" if device == "cuda" else "backbones", rows, made_on)
+                print(f"{backbone}{' + GL-AT' if glat else ''} ...", flush=True)
+                rows.append(measure(backbone, network, glat, options.batch, device, options.rounds))
+                store(name, rows, made_on)  # a run that is cut off leaves what it has
+    report(name, rows, made_on)
 
 
 if __name__ == "__main__":

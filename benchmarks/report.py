@@ -79,10 +79,16 @@ def report(name: str, rows: list[dict[str, Any]], made_on: dict[str, Any] | None
     hardware = made_on["hardware"]
     print(f"{name}: {hardware['cpu']}, {hardware['cores']} cores, load {made_on['load_average']}, {made_on['date']}\n")
     print(table(rows))
+    path = store(name, rows, made_on)
+    print(f"\nwritten to {os.path.relpath(path)}")
+    return path
+
+
+def store(name: str, rows: list[dict[str, Any]], made_on: dict[str, Any]) -> Path:
+    """Write rows to `benchmarks/results/<name>.json`, as `report` does: also those of a benchmark that is not over."""
     path = RESULTS / f"{name}.json"
     with whole(path) as part:
         part.write_text(json.dumps({"name": name, **made_on, "rows": rows}, indent=1) + "\n")
-    print(f"\nwritten to {os.path.relpath(path)}")
     return path
 
 
