@@ -68,8 +68,8 @@ class Wrapped(torch.nn.Module):
 
 
 def panns_tagger(network: torch.nn.Module, folder: Path) -> Any:
-    """A `panns_inference.AudioTagging` of a network. What it would fetch is put in its place: a class list in the home folder, and
-    a checkpoint of at least 300 MB."""
+    """A `panns_inference.AudioTagging` of a network, with what it would otherwise fetch: a class list in the home folder, and a
+    checkpoint of at least 300 MB."""
     home, os.environ["HOME"] = os.environ.get("HOME", ""), str(folder)
     (folder / "panns_data").mkdir()
     rows = "".join(f'{i},/m/{i},"Class {i}"\n' for i in range(527))
