@@ -151,6 +151,15 @@ def test_a_list_with_its_checksum_is_noted_without_a_password(tmp_path):
     assert "rule metadata:" in done.stdout and "s3cr3t" not in done.stdout + done.stderr
 
 
+def test_jobs_keep_compiled_modules_where_python_is_to_leave_none_beside_the_sources(tmp_path, monkeypatch):
+    project = copy_of_the_project(tmp_path)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    snakemake(project, "data/mini/metadata", "--cores", "1")
+    kept = {path.name.partition(".")[0] for path in (project / ".snakemake/pycache").rglob("*.pyc")}
+    assert {"params", "synthetic", "audioset"} & kept and not list((project / "glat").rglob("*.pyc"))
+
+
 def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_all_the_time(tmp_path):
     """By its own default, each job that has ended makes it look once more every second while others wait."""
     hook = (ROOT / "Snakefile").read_text().partition("onstart:")[2].partition("onsuccess:")[0]
