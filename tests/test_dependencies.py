@@ -33,8 +33,9 @@ WITH_A_RUN = {
     )
 }  # fmt: skip
 WITH_A_RUN |= {"models/portable.py"}
-# At recordings, before there is a dataset of them and before they are decoded; and at backbones.
-LOOK = {"data/survey.py", "data/room.py", "use/backbones.py"}
+# At recordings, before there is a dataset of them and before they are decoded; at backbones, and at what a library's weights
+# score, which is in no table.
+LOOK = {"data/survey.py", "data/room.py", "use/backbones.py", "use/library_weights.py"}
 CODE = {  # the modules that each rule names
     rule: re.findall(r'"(glat\.[\w.]+)"', body)
     for file in (ROOT / "workflow/rules").glob("*.smk")
