@@ -24,7 +24,8 @@ from glat.data.audio.clips import Limits
 from glat.lib.errors import GlatError
 from glat.training import checkpoints
 from glat.use import hearing, tagging
-from glat.use.demo import Demo, is_local, limits_of_others, serve
+from glat.use.access import is_local, limits_of_others
+from glat.use.demo import Demo, serve
 from glat.use.recording import Course, Listener
 
 HOSTILE = "<img src=x onerror=document.title=1>"

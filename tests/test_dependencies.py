@@ -28,8 +28,9 @@ AROUND_A_TRAINING = {f"training/{name}.py" for name in ("attempt", "convergence"
 WITH_A_RUN = {
     f"use/{name}.py"
     for name in (
-        "calibrating", "card", "demo", "events", "formats", "hub_folder", "inputs", "onnx_export", "onnx_file", "options",
-        "overlaps", "pictures", "pyfunc", "recording", "recording_tags", "served", "serving", "tagging", "thresholds",
+        "access", "calibrating", "card", "demo", "events", "formats", "hub_folder", "inputs", "onnx_export", "onnx_file",
+        "options", "overlaps", "pictures", "pyfunc", "recording", "recording_tags", "served", "serving", "tagging",
+        "thresholds",
     )
 }  # fmt: skip
 WITH_A_RUN |= {"models/portable.py"}

@@ -63,7 +63,7 @@ def demo(
 ) -> None:
     """Open a page on which sounds are dropped or recorded, tagged, seen over time, and heard."""
     from ..data.audio.clips import Limits
-    from ..use import demo as page, tagging
+    from ..use import access, demo as page, tagging
     from ..use.recording import Listener
 
     if len(runs) > 2:
@@ -71,8 +71,8 @@ def demo(
     listeners = [Listener(tagging.load(run), run.parent if run.is_file() else run) for run in runs]
     known = load_params() if invocation["path"].exists() or invocation["overrides"] else None
     limits = Limits(**(known.audio.limits if known else settings.Limits()).model_dump())
-    if not page.is_local(host):
-        limits = page.limits_of_others(known.tracking.served if known else settings.Served())
+    if not access.is_local(host):
+        limits = access.limits_of_others(known.tracking.served if known else settings.Served())
     page.serve(listeners, host, port, limits)
 
 

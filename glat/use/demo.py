@@ -13,7 +13,6 @@ Whoever asks may not be who started it, so:
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import secrets
@@ -32,53 +31,22 @@ import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from ..config.settings import Served
 from ..data.audio.clips import Limits
 from ..data.audio.encoding import MEDIA_TYPE
 from ..lib.errors import GlatError, tell
 from ..lib.escaping import printable
 from ..results import clip as pages
 from ..results.page import part, render
+from .access import HEADERS, Guard
 from .recording import Course, Listener, decode
 
 KEPT = 2  # sounds; an hour at 32 kHz takes half a gigabyte of disk
 LONGEST_NAME = 200  # characters of a file's name that are shown
-HEADERS = {
-    "Content-Security-Policy": "frame-ancestors 'none'; form-action 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
-
-class Guard:
-    """Refuses what does not ask for this server by an address, `localhost` or `name`, and what another origin sends."""
-
-    def __init__(self, app: ASGIApp, name: str):
-        self.app, self.names = app, ("localhost", name)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
-        headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if scope["type"] != "http" or not self._known(host) or origin not in (None, f"http://{host}"):
-            return await PlainTextResponse("asked for from elsewhere: refused", 403, HEADERS)(scope, receive, send)
-        return await self.app(scope, receive, send)
-
-    def _known(self, host: str) -> bool:
-        name, colon, port = host.rpartition(":")
-        name = name if colon and port.isdigit() else host
-        with suppress(ValueError):
-            ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
-            return True
-        return name.lower() in self.names
 
 
 class Answer(StreamingResponse):
@@ -218,9 +186,9 @@ class Demo:
         if any(len(course.scores) > 1 for course in sound.courses):  # of a single clip, the clip shows it all
             with self.pen:
                 for listener, course in zip(self.listeners, sound.courses, strict=True):
-                    how = (seconds, f"sound/{key}", sound.name, _colours(courses))
+                    how = (seconds, f"sound/{key}", sound.name, sound.colours)
                     courses.append(listener.show_course(course, *how))
-        sound.colours.update(_colours(courses))
+                    sound.colours.update(_colours(courses))
         html = part(
             "use/demo.answer.html.j2",
             courses=[pages.show(one) for one in courses],
@@ -264,19 +232,6 @@ def _colours(shown: list[pages.Clip]) -> dict[str, str]:
 
 def _refuse(why: str, status: int) -> Response:
     return Response(json.dumps({"error": why}), status, HEADERS, "application/json")
-
-
-def limits_of_others(served: Served) -> Limits:
-    """What a sound may cost that somebody on another machine sends."""
-    names = ("tracking.served.max_bytes", "tracking.served.max_seconds", "tracking.served.timeout")
-    return Limits(served.max_bytes, served.max_seconds, served.timeout, names)
-
-
-def is_local(host: str) -> bool:
-    """Whether a name or an address is one that this machine alone reaches."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host.lower() == "localhost"
 
 
 def serve(listeners: list[Listener], host: str, port: int, limits: Limits) -> None:

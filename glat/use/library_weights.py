@@ -6,17 +6,17 @@ import hashlib
 
 from ..config.network import short
 from ..config.params import Params
-from ..config.runs import Run, completed, read_run, split_packs, write_run
+from ..config.runs import Run, completed, split_packs
 from ..config.systems import System, title
 from ..config.training import Training
 from ..lib import layout
 from ..lib.errors import GlatError
-from ..lib.files import remove
+from .weights import published_run, write
 
 
 def run_of(params: Params, backbone: str, classes: int) -> Run:
-    """The weights as a run, `<backbone>-published`, of a dataset with so many classes. It has no training packs
-    (`Run.published`), and how long it was trained elsewhere is not known.
+    """The weights as a run, `<backbone>-published`, of a dataset with so many classes. How many steps it
+    was trained for elsewhere is not known.
 
     Raises:
         GlatError: no network of a library, or it cannot be had.
@@ -24,22 +24,14 @@ def run_of(params: Params, backbone: str, classes: int) -> Run:
     network = params.network(backbone)
     if network is None or network.library is None:
         raise GlatError(f"networks.{backbone}: not a network of timm or transformers; `init` takes other weights")
-    run = Run(
-        dataset=params.dataset,
-        name=layout.published_run(short(backbone), "published"),
-        backbone=backbone,
-        network=network.model_copy(update={"pretrained": True}),
-        width=1.0,
-        dropout=1.0,
-        hop=params.corpus.hop,
-        classes=classes,
-        seed=0,
-        glat=None,
-        init={"global": None, "local": None},
-        audio=params.audio.waveform,
-        training=Training(steps=1),
-        packs=[],
-    )
+    settings = {
+        "network": network.model_copy(update={"pretrained": True}),
+        "hop": params.corpus.hop,
+        "classes": classes,
+        "init": {"global": None, "local": None},
+        "training": Training(steps=1),
+    }
+    run = published_run(params, backbone, layout.published_run(short(backbone), "published"), **settings)
     return completed(run)
 
 
@@ -56,17 +48,10 @@ def convert(params: Params, backbone: str) -> Run:
     packs = split_packs(params, params.dataset, params.corpus.evaluation_splits())
     classes = Packs(packs[:1]).classes[["mid", "display_name"]].to_dict("records")
     run = run_of(params, backbone, len(classes))
-    tagger = checkpoints.build(run, classes).eval()
-    content = hashlib.sha256()
+    tagger, content = checkpoints.build(run, classes), hashlib.sha256()
     for name, weight in tagger.state_dict().items():
         content.update(name.encode() + weight.contiguous().numpy().tobytes())
-    done, made_from = run.folder / layout.CHECKPOINT, f"sha256:{content.hexdigest()}"
-    if not checkpoints.is_made_from(done, run, classes, made_from):
-        remove(run.folder / "metrics.json")  # of other weights
-        checkpoints.save(tagger, run, classes, run.training.steps, done, fingerprint=made_from)
-    config = run.folder / "config.yaml"
-    if not config.exists() or read_run(config) != run:
-        write_run(run, config)
+    write(run, classes, f"sha256:{content.hexdigest()}", lambda: tagger)
     return run
 
 

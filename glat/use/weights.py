@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -22,6 +24,9 @@ from ..lib.documents import sentence
 from ..lib.errors import GlatError, tell
 from ..lib.fetching import check_file, fetch_file, hash_file
 from ..lib.files import remove
+
+if TYPE_CHECKING:
+    from ..models.tagger import Tagger
 
 # SHA-256 of AudioSet's class ids, one a line, in the order of class_labels_indices.csv, which is that of the outputs.
 CLASSES = "fbd94e8a38594c56e778359b1bf3c59f4c669023df8780e7a234d87b93f6e463"
@@ -126,25 +131,32 @@ def _scored_with(metrics: Path, params: Params) -> bool:
 
 
 def run_of(params: Params, backbone: str, file: Path) -> Run:
-    """PANNs' weights as a run, `<backbone>-panns`: the published network, and the training that it had elsewhere.
-
-    It has no training packs (`Run.published`).
-    """
-    return Run(
-        dataset=params.dataset,
-        name=layout.published_run(backbone),
-        backbone=backbone,
-        width=1.0,
-        dropout=1.0,
-        hop=320,
-        classes=CLASS_COUNT,
-        seed=0,
-        glat=None,
-        init={"global": str(file), "local": None},
-        audio=params.audio.waveform,
-        training=Training(steps=STEPS),
-        packs=[],
+    """PANNs' weights as a run, `<backbone>-panns`: the published network, and the training that it had elsewhere."""
+    init: dict[Any, str | None] = {"global": str(file), "local": None}
+    name = layout.published_run(backbone)
+    return published_run(
+        params, backbone, name, hop=320, classes=CLASS_COUNT, init=init, training=Training(steps=STEPS)
     )
+
+
+def published_run(params: Params, backbone: str, name: str, **settings: Any) -> Run:
+    """Weights that were trained elsewhere as a run with these settings, without training packs (`Run.published`)."""
+    how = {"width": 1.0, "dropout": 1.0, "seed": 0, "glat": None, "audio": params.audio.waveform, "packs": []}
+    return Run(dataset=params.dataset, name=name, backbone=backbone, **(how | settings))
+
+
+def write(run: Run, classes: list[dict[str, str]], made_from: str, network: Callable[[], Tagger]) -> None:
+    """Write config.yaml and checkpoint.pt of a run of published weights. made_from: what tells these weights from others; a
+    checkpoint that an earlier call made of the same is kept, and `network` is not called."""
+    from ..training import checkpoints  # imports torch
+
+    done, config = run.folder / layout.CHECKPOINT, run.folder / "config.yaml"
+    if not checkpoints.is_made_from(done, run, classes, made_from):
+        tagger = network().eval()
+        remove(run.folder / "metrics.json")  # of other weights
+        checkpoints.save(tagger, run, classes, run.training.steps, done, fingerprint=made_from)
+    if not config.exists() or read_run(config) != run:
+        write_run(run, config)
 
 
 def convert(params: Params, backbone: str, file: Path) -> Run:
@@ -160,17 +172,13 @@ def convert(params: Params, backbone: str, file: Path) -> Run:
 
     classes = classes_of(params)
     run = run_of(params, backbone, file)
-    done = run.folder / layout.CHECKPOINT
-    made_from = f"sha256:{hash_file(file)}"
-    if not checkpoints.is_made_from(done, run, classes, made_from):
+
+    def network() -> Tagger:
         if "glat" in checkpoints.read(file):
             raise GlatError(f"{file}: a checkpoint of this project, not of PANNs; `glat evaluate` scores it")
-        tagger = checkpoints.build(run, classes)
-        remove(run.folder / "metrics.json")  # of other weights
-        checkpoints.save(tagger.eval(), run, classes, STEPS, done, fingerprint=made_from)
-    config = run.folder / "config.yaml"
-    if not config.exists() or read_run(config) != run:
-        write_run(run, config)
+        return checkpoints.build(run, classes)
+
+    write(run, classes, f"sha256:{hash_file(file)}", network)
     return run
 
 

@@ -81,8 +81,8 @@ wildcard_constraints:
 # environment: Snakemake would print it with a failed command.
 prefix = f'export PYTHONPATH={shlex.quote(str(Path.cwd()))}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
 hand_down(CHANGES)
-# Where Python is to leave no compiled modules beside the sources, as some containers have it, each job would compile all that
-# it imports, for ten seconds: they are kept in Snakemake's own folder.
+# Some containers set this variable. Each job would then spend ten seconds on compiling what it imports, so compiled modules
+# are kept in Snakemake's own folder.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path.cwd() / ".snakemake/pycache"))
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
