@@ -20,7 +20,7 @@ from glat.scoring import evaluation
 from glat.scoring.bootstrap import bounded, clip_weights, share
 from glat.scoring.detection import COLLARS, detect, measure, true_events
 from glat.scoring.framed import framed_measures, framed_points
-from glat.scoring.frames import Clip, Frames, join
+from glat.scoring.frames import Clip, Frames, edges_of, join
 from glat.scoring.predictions import read_predictions
 from glat.scoring.resampled import auroc, resample
 from glat.training import checkpoints
@@ -134,14 +134,19 @@ def test_the_framed_labels_of_each_class_have_an_auc_and_clips_are_weighed_as_on
 
 
 def test_parts_of_a_long_clip_follow_each_other_up_to_its_end():
-    index, edges = join(np.array([0.0, 4.0, 5.5]), 8, 4.0, 9.5)  # the last overlaps the second from 5.5 to 8
+    index, edges = join(
+        np.array([0.0, 4.0, 5.5]), edges_of(8, 0.5, 4.0), 9.5
+    )  # the last overlaps the second from 5.5 to 8
     assert (np.diff(edges) > 0).all() and (edges[0], edges[-1]) == (0.0, 9.5) and 6.75 in edges
     times = (
         np.array([0.0, 4.0, 5.5])[index // 8] + (index % 8) * 0.5
     ) + 0.25  # the middle of each frame, where it was heard
     assert np.abs(times - (edges[1:] + edges[:-1]) / 2).max() <= 0.25
-    index, edges = join(np.zeros(1), 8, 4.0, 1.2)  # a clip that is shorter than what the network hears
+    index, edges = join(np.zeros(1), edges_of(8, 0.5, 4.0), 1.2)  # a clip that is shorter than what the network hears
     assert index.tolist() == [0, 1, 2] and edges.tolist() == [0.0, 0.5, 1.0, 1.2]
+    index, edges = join(np.array([0.0, 4.0]), edges_of(2, 1.5, 4.0), 8.0)  # frames that leave a second of each part
+    assert index.tolist() == [0, 1, 2, 3] and edges.tolist() == [0.0, 1.5, 4.0, 5.5, 8.0]
+    assert edges_of(2, 2.5, 4.0).tolist() == [0.0, 2.5, 4.0]  # or last longer than it
 
 
 def test_intervals_cover_where_the_windows_of_a_clip_hit_or_miss_together():

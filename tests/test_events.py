@@ -12,7 +12,7 @@ from scipy.ndimage import median_filter
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from glat.use import formats, thresholds
-from glat.use.events import Event, Hysteresis, MedianFilter, odd_frames
+from glat.use.events import Event, Hysteresis, MedianFilter, odd_steps
 from glat.use.formats import Format, Tag
 from glat.use.overlaps import Overlaps
 
@@ -61,7 +61,7 @@ def test_the_filter_is_scipys_and_a_class_over_any_score_has_no_event():
     np.testing.assert_array_equal(np.concatenate(parts), median_filter(scores, (5, 1), mode="nearest"))
     never = Hysteresis(np.full(4, thresholds.NEVER), np.zeros(4))
     assert never.add(scores) + never.end() == []
-    assert [odd_frames(seconds, 0.16) for seconds in (0, 0.1, 0.5, 0.7, 1)] == [1, 1, 3, 5, 7]
+    assert [odd_steps(seconds, 0.16) for seconds in (0, 0.1, 0.5, 0.7, 1)] == [1, 1, 3, 5, 7]
 
 
 @settings(max_examples=20, deadline=None)

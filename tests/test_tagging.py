@@ -27,7 +27,7 @@ from glat.config.runs import resolve, write_run
 from glat.data.audio.clips import AudioError
 from glat.lib.errors import GlatError
 from glat.use import calibrating, hearing, recording_tags, tagging, thresholds
-from glat.use.events import odd_frames
+from glat.use.events import odd_steps
 from glat.use.options import Options, plan
 
 
@@ -50,17 +50,18 @@ def tag(*arguments, **options):
 def test_scores_over_time_are_the_means_of_the_clips_frames(project, run):
     sound = (0.1 * np.random.default_rng(0).standard_normal(23 * 32000)).astype("f4")
     soundfile.write("x.wav", sound, 32000, "FLOAT")
-    heard, frame, starts = [], None, [0, 5, 10, 15]  # the one from 15 s on reaches the end
+    heard, starts = [], [0, 5, 10, 15]  # the one from 15 s on reaches the end
     for start in starts:
         clip = np.pad(sound[start * 32000 : (start + 10) * 32000], (0, max(0, (start - 13) * 32000)))
         with torch.inference_mode():
             heard.append(run.network.timeline(torch.from_numpy(clip)[None])[1].fused[0].numpy())
-    frame = 10 / len(heard[0])
-    total, many = np.zeros((200, 16)), np.zeros((200, 1))
+    frame = 0.04  # an eighth of CNN10's 0.32 s: the clip from 5 s on begins within a frame of the one before it
+    total, many = np.zeros((625, 16)), np.zeros((625, 1))
     for start, scores in zip(starts, heard, strict=True):
+        assert len(scores) == 31  # 9.92 s, and the last of them lasts to the clip's end
         at = round(start / frame)
-        total[at : at + len(scores)] += scores
-        many[at : at + len(scores)] += 1
+        total[at : at + 250] += np.concatenate([scores.repeat(8, 0), scores[-1:], scores[-1:]])
+        many[at : at + 250] += 1
     frames = int(np.ceil(23 / frame))
     found = run.scores("x.wav", hop=5)
     assert found.frame == frame and found.scores.shape == (frames, 16)
@@ -68,7 +69,7 @@ def test_scores_over_time_are_the_means_of_the_clips_frames(project, run):
     assert [one.start for one in run.tag("x.wav", 1, hop=5)] == starts and run.tag("x.wav", 1, hop=5)[-1].end == 23
     # Events are of these scores.
     level = float(np.quantile(found.scores, 0.6))
-    smooth = median_filter(found.scores, (odd_frames(1.0, frame), 1), mode="nearest")
+    smooth = median_filter(found.scores, (odd_steps(1.0, frame), 1), mode="nearest")
     expected = naive_events(smooth, np.full(16, level), np.full(16, 0.9 * level), 1)
     given = run.tag("x.wav", events=True, hop=5, threshold=level, hysteresis=0.9, median=1.0)
     assert len(given) == len(expected) > 3
@@ -182,7 +183,8 @@ def cheap(run):
         streams, timeline = run.network.timeline(torch.zeros(1, 320000))
 
     def expand(parts, many):
-        return type(parts)(*(None if one is None else one.expand(many, *one.shape[1:]) for one in parts))
+        tensors = (one.expand(many, *one.shape[1:]) if torch.is_tensor(one) else one for one in parts)
+        return type(parts)(*tensors)
 
     def over_time(waveform, _):
         time.sleep(0.01 * len(waveform))
@@ -229,7 +231,7 @@ def test_thresholds_are_chosen_on_validation_clips_and_kept_with_the_run(project
     soundfile.write("x.wav", packs.read([0])[0], 32000, "FLOAT")
     found = run.tag("x.wav", events=True, calibrated=True)
     time = run.scores("x.wav")
-    highest = median_filter(time.scores, (odd_frames(0.5, time.frame), 1), mode="nearest").max(0)
+    highest = median_filter(time.scores, (odd_steps(0.5, time.frame), 1), mode="nearest").max(0)
     assert {one.label for one in found} == {run.labels[i] for i in np.flatnonzero(highest >= read.events)}
     assert {one.label for one in run.tag("x.wav", calibrated=True)} == {
         run.labels[i] for i in np.flatnonzero(run(packs.read([0]))[0] >= read.tags)

@@ -32,6 +32,8 @@ class Backbone(nn.Module, ABC):
     Class attributes:
         front_end: settings of `LogMel` that differ from its defaults.
         min_frames: the shortest log-mel input, in frames, that leaves one frame after all pooling.
+        stride: how many frames of log-mel there are to a frame of M; None: those of M fill the input evenly. Scores over
+            time need it: where pooling leaves the end of an input out, frames that filled it would be late.
         classifier: names of the submodules that make up the classifier (for `sharing: classifier`, `frame_dropout`, and for
             what is frozen or trained at a rate of its own); the rest is what trained weights bring to other classes.
 
@@ -43,6 +45,7 @@ class Backbone(nn.Module, ABC):
 
     front_end: ClassVar[dict[str, Any]] = {}
     min_frames: int = 1
+    stride: int | None = None
     classifier: tuple[str, ...] = ("fc1", "fc_audioset")
     dropout_scale: float = 1.0
 
@@ -72,6 +75,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def frame_scores(self, features: Tensor) -> Tensor:
         """M (B, T, C) -> class probabilities of each frame (B, T, L), float32, without dropout: S_g of the paper."""
+
+    def frame_seconds(self, seconds: float, frames: int, per_second: float) -> float:
+        """How long a frame of M lasts, where there are `frames` in an input of `seconds`, of a log-mel with `per_second`."""
+        return self.stride / per_second if self.stride else seconds / frames
 
     def masked_features(self, logmel: Tensor, keep: Tensor | None) -> Tensor:
         """`features` under SpecAugment, whether or not the network takes `keep`; None: nothing is masked."""

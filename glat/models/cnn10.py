@@ -13,7 +13,7 @@ class Cnn10(PooledHead):
     Names of submodules are those of the published checkpoints, so these load without renaming.
     """
 
-    min_frames = 16
+    min_frames = stride = 16
 
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
         channels = [scale_channels(c, width) for c in (64, 128, 256, 512)]

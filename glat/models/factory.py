@@ -129,7 +129,7 @@ def build(
     def stream() -> Backbone:
         made = make()
         if tried and isinstance(made, LibraryBackbone):
-            made.min_frames, made.multiple = tried.min_frames, tried.multiple
+            made.min_frames, made.multiple, made.stride = tried.min_frames, tried.multiple, tried.stride
         for module in made.modules():
             if isinstance(module, Backbone):
                 module.dropout_scale = dropout

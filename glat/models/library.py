@@ -73,7 +73,7 @@ class LibraryBackbone(Backbone):
 
     def least_frames(self, clip: int, windows: list[int], mels: int) -> int:
         """The shortest input that gives frame features. It must have been made on the device "meta"; `multiple` becomes the
-        first of `multiples` with which it takes the clip and the windows.
+        first of `multiples` with which it takes the clip and the windows, and `stride` is found if it is a whole number.
 
         Raises:
             ValueError: it takes no clip of `clip` frames, or none of the windows.
@@ -89,11 +89,20 @@ class LibraryBackbone(Backbone):
             refusals.append(first)
         else:
             raise ValueError(f"{self.network.model} takes no {refusals[0]}")
+        self.stride = self._find_stride(clip, mels)
         low, high = 1, clip
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if self.fault(middle, mels) else (low, middle)
         return low
+
+    def _find_stride(self, clip: int, mels: int) -> int | None:
+        """`stride`, by an input of a length that most strides divide."""
+        frames = clip - clip % 32 or clip
+        if self.fault(frames, mels):
+            return None
+        found = self.features(torch.zeros(1, 1, frames, mels, device="meta")).shape[1]
+        return None if frames % found else frames // found
 
     def clip_scores(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

@@ -14,8 +14,8 @@ OUTPUTS = ("scores", "frame_scores", "windows", "window_classes")
 
 class Portable(nn.Module):
     """(B, samples) float32 in [-1, 1] -> the first two of `OUTPUTS`, (B, L) and (B, T, L), and with GL-AT the others: where
-    the windows start, (B, K) in seconds, float32, and the class that each was chosen for, (B, K), -1 where none. Frame t of T
-    lasts from t T0 / T to (t + 1) T0 / T seconds (`Timeline.fused`).
+    the windows start, (B, K) in seconds, float32, and the class that each was chosen for, (B, K), -1 where none. When a frame
+    is, `Timeline` says.
 
     Raises:
         ValueError: random windows, which another runtime would draw otherwise.

@@ -55,7 +55,7 @@ class Body(nn.Module):
 class ResNet38(PooledHead):
     """73 783 247 parameters at width 1 with 527 classes; M has T = 31 frames for 10 s and C = 2048 channels."""
 
-    min_frames = 32
+    min_frames = stride = 32
 
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):
         channels = [scale_channels(c, width) for c in (64, 128, 256, 512)]

@@ -33,7 +33,8 @@ class Tagger(nn.Module):
             return self.network.timeline(logmel, seconds, generator)
         m = self.network.features(logmel)  # (B, T, C)
         scores = self.network.clip_scores(m)
-        return Streams(scores, scores), timeline(self.network.frame_scores(m), [], seconds)
+        frame = self.network.frame_seconds(seconds, m.shape[1], self.front_end.frames_per_second)
+        return Streams(scores, scores), timeline(self.network.frame_scores(m), frame)
 
     def from_logmel(
         self,

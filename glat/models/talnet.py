@@ -33,7 +33,7 @@ class TALNet(Backbone):
     """
 
     front_end: ClassVar[dict[str, Any]] = {"hop": 800, "centred_end": False}
-    min_frames = 4
+    min_frames = stride = 4
     classifier = ("fc",)
 
     def __init__(self, classes: int, width: float = 1.0, mels: int = 64):

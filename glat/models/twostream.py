@@ -26,7 +26,7 @@ from .selection import (
     window_starts,
 )
 from .soft import interpolate_windows, soft_peaks
-from .timeline import Timeline, timeline
+from .timeline import Timeline, Window, timeline
 
 RATE = 32000  # Hz; the released code's suppression works in samples at this rate
 
@@ -179,12 +179,14 @@ class TwoStream(nn.Module):
         streams, m, of_windows = self._features_and_streams(logmel, seconds, generator)
         assert streams.windows is not None
         s_g = self.global_stream.frame_scores(m)  # (B, T, L)
-        starts = streams.windows.chunk(len(self.taus), 1)  # (B, N) each
-        windows = [
-            (self.local_stream.frame_scores(features).view(*at.shape, -1, s_g.shape[2]), at, tau)  # (B, N, W, L)
-            for features, at, tau in zip(of_windows, starts, self.taus, strict=True)
-        ]
-        return streams, timeline(s_g, windows, seconds)
+        windows = []
+        for features, at, tau in zip(of_windows, streams.windows.chunk(len(self.taus), 1), self.taus, strict=True):
+            scores = self.local_stream.frame_scores(features).view(*at.shape, -1, s_g.shape[2])  # (B, N, W, L)
+            frame = self.local_stream.frame_seconds(min(tau, seconds), scores.shape[2], self.frames_per_second)
+            windows.append(Window(scores, at, tau, frame))
+        return streams, timeline(
+            s_g, self.global_stream.frame_seconds(seconds, m.shape[1], self.frames_per_second), windows
+        )
 
     def _features_and_streams(
         self,

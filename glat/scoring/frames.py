@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the tables read these files, and need no torch
     from ..models.timeline import Timeline
 
 FRAMES = "frames.h5"
-VERSION = 1
+VERSION = 2
 LARGEST_LOGIT = 20.0  # 2e-9 from 0 or 1
 CHUNK = 2**19  # bytes, about: half of what HDF5 keeps unpacked
 AGAIN = "evaluate the run again"
@@ -51,6 +51,7 @@ class FrameWriter:
 
     def add(self, found: Timeline) -> None:
         """Append (B, T, L) scores of B parts of clips."""
+        self.file.attrs["frame_seconds"] = found.frame
         streams = {"global": found.global_} | ({} if found.local is None else {"local": found.local})
         for name, scores in streams.items():
             probabilities = scores.double().cpu().numpy()
@@ -113,7 +114,7 @@ class Frames:
             )
             clips, classes = len(self.clip), len(self.mid)
             self.seconds = dataset(file, "seconds", "numbers", (clips,), AGAIN)[()]
-            self.part_seconds = float(file.attrs["part_seconds"])
+            self.part_seconds, self.frame_seconds = (float(file.attrs[f"{of}_seconds"]) for of in ("part", "frame"))
             self._part = dataset(file, "part", "whole numbers", (None,), AGAIN)[()]
             parts = len(self._part)
             self._begin = dataset(file, "begin", "numbers", (parts,), AGAIN)[()]
@@ -123,12 +124,12 @@ class Frames:
                 dataset(file, "local", "numbers", (parts, frames, classes), AGAIN)
                 dataset(file, "heard", "whole numbers", (parts, frames), AGAIN)
                 self.streams.append("local")
-            numbers = (self.seconds, self._begin, self.part_seconds)
+            numbers = (self.seconds, self._begin, self.part_seconds, self.frame_seconds)
             first = np.searchsorted(self._part, np.arange(clips + 1))
             if (
                 not all(np.isfinite(one).all() for one in numbers)
                 or not frames
-                or min(self.part_seconds, *self.seconds) <= 0
+                or min(self.part_seconds, self.frame_seconds, *self.seconds) <= 0
                 or (np.diff(self._part) < 0).any()
                 or (np.diff(first) < 1).any()
                 or first[-1] != parts
@@ -150,8 +151,8 @@ class Frames:
                               stored.get("heard"))  # fmt: skip
                 if not np.isfinite(scores["fused"]).all():
                     raise GlatError(f"{self.path}: damaged: scores of {self.clip[row]} are no numbers; {AGAIN}")
-                frames = scores["fused"].shape[1]
-                index, edges = join(self._begin[parts], frames, self.part_seconds, float(self.seconds[row]))
+                within = edges_of(scores["fused"].shape[1], self.frame_seconds, self.part_seconds)
+                index, edges = join(self._begin[parts], within, float(self.seconds[row]))
                 yield Clip(
                     self.clip[row], edges, {name: of.reshape(-1, of.shape[2])[index] for name, of in scores.items()}
                 )
@@ -177,22 +178,26 @@ def fuse(streams: dict[str, np.ndarray], heard: np.ndarray | None) -> dict[str, 
     return {"global": s_g, "local": local, "fused": np.where(inside, both, s_g)}
 
 
-def join(begin: np.ndarray, frames: int, part_seconds: float, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """How the parts of a clip of `seconds`, which begin at `begin` (P,) and have `frames` frames in `part_seconds` each, make
-    one line of time: which of all P x `frames` frames follow each other (T,), and the edges (T + 1,) in seconds.
+def edges_of(frames: int, frame: float, seconds: float) -> np.ndarray:
+    """(T + 1,) where each of T frames of `frame` seconds begins in what lasts `seconds`, to whose end the last one lasts."""
+    return np.append(np.minimum(np.arange(frames) * frame, seconds), seconds)
+
+
+def join(begin: np.ndarray, within: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """How the parts of a clip of `seconds`, which begin at `begin` (P,) and whose frames have the edges `within` (T + 1,) each,
+    make one line of time: which of all P x T frames follow each other (n,), and their edges (n + 1,), all in seconds.
 
     Where the last part overlaps the one before it, each is heard up to the middle, since a network knows least at the edge of
     what it hears. Behind the clip's end there is nothing.
 
-    >>> join(np.array([0.0, 2.0]), 2, 4.0, 6.0)  # two parts of two frames: 0 to 4 s, 2 to 6 s
+    >>> join(np.array([0.0, 2.0]), np.array([0.0, 2.0, 4.0]), 6.0)  # two parts of two frames: 0 to 4 s, 2 to 6 s
     (array([0, 1, 2, 3]), array([0., 2., 3., 4., 6.]))
     """
-    cuts = np.concatenate(
-        [[0.0], (begin[:-1] + part_seconds + begin[1:]) / 2, [min(seconds, begin[-1] + part_seconds)]]
-    )
+    length, frames = within[-1], len(within) - 1
+    cuts = np.concatenate([[0.0], (begin[:-1] + length + begin[1:]) / 2, [min(seconds, begin[-1] + length)]])
     index, edges = [], [np.zeros(1)]
     for part, (start, low, high) in enumerate(zip(begin, cuts[:-1], cuts[1:], strict=True)):
-        at = start + np.arange(frames + 1) * (part_seconds / frames)
+        at = start + within
         kept = np.flatnonzero((at[1:] > low + 1e-6) & (at[:-1] < high - 1e-6))
         index.append(part * frames + kept)
         edges.append(np.minimum(at[kept + 1], high))

@@ -17,9 +17,10 @@ from ..lib.files import digest
 from ..scoring.parts import pool_parts
 from ..scoring.predict import batches, check_finite
 from . import thresholds
-from .events import MedianFilter, odd_frames
+from .events import MedianFilter, odd_steps
 from .hearing import BATCH
 from .options import MEDIAN
+from .overlaps import Steps
 from .tagging import RunTagger, load
 
 
@@ -112,14 +113,15 @@ def _scores(tagger: RunTagger, packs: Packs, median: float) -> dict[str, np.ndar
             streams, timeline = tagger.network.timeline(batch.waveform, batch.draw())
             check_finite(streams.fused, batch)
             parts["tags"].append(streams.fused.cpu().numpy())
+            steps = Steps(timeline.frame, packs.clip_seconds, packs.clip_seconds)
+            width = odd_steps(median, steps.seconds)
             over_time = timeline.fused.cpu().numpy()  # (B, T, L)
-            width = odd_frames(median, packs.clip_seconds / over_time.shape[1])
-            parts["events"].append(np.stack([_highest(one, width) for one in over_time]))
+            parts["events"].append(np.stack([_highest(steps.spread(one, 0.0)[1], width) for one in over_time]))
     return {name: pool_parts(np.concatenate(values), clip, "maximum") for name, values in parts.items()}
 
 
 def _highest(scores: np.ndarray, width: int) -> np.ndarray:
-    """(T, L) -> (L,) the highest median over `width` frames."""
+    """(n, L) -> (L,) the highest median over `width` steps."""
     smooth = MedianFilter(width)
     parts = [part for part in (smooth.add(scores), smooth.end()) if len(part)]
     return np.concatenate(parts).max(0)

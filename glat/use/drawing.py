@@ -182,8 +182,7 @@ def _logmel(ax: Any, heard: Heard) -> None:
 
 
 def _activations(ax: Any, heard: Heard, colour: dict[int, str]) -> None:
-    frames = heard.activations.shape[0]
-    t = (np.arange(frames) + 0.5) * heard.seconds / frames
+    t = (np.arange(len(heard.activations)) + 0.5) * heard.frame
     for c, shade in colour.items():
         ax.plot(t, heard.activations[:, c], color=shade, lw=1.3)
     ax.set_ylabel("activation")

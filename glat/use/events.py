@@ -21,13 +21,13 @@ class Event(NamedTuple):
     score: float
 
 
-def odd_frames(seconds: float, frame: float) -> int:
-    """The odd number of frames of `frame` seconds that is nearest to `seconds`, at least 1.
+def odd_steps(seconds: float, step: float) -> int:
+    """The odd number of steps of `step` seconds that is nearest to `seconds`, at least 1.
 
-    >>> odd_frames(0.5, 0.16), odd_frames(0.0, 0.16)
+    >>> odd_steps(0.5, 0.16), odd_steps(0.0, 0.16)
     (3, 1)
     """
-    return max(1, 2 * round((seconds / frame - 1) / 2) + 1)
+    return max(1, 2 * round((seconds / step - 1) / 2) + 1)
 
 
 class MedianFilter:

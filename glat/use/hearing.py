@@ -222,10 +222,11 @@ def _scored(tagger: Tagger, clips: list[_Clip], length: int, seed: int, over_tim
         return [[None] * len(clips) if part is None else part.cpu().split(1) for part in parts]
 
     of_clips = zip(*split(streams), strict=True)
-    of_time = zip(*split(timeline), strict=True) if timeline is not None else iter([None] * len(clips))
+    of_time = zip(*split(timeline[1:]), strict=True) if timeline is not None else iter([None] * len(clips))
     for clip, one, frames in zip(clips, of_clips, of_time, strict=True):
         end = clip.start + len(clip.samples) / rate
-        yield Heard(clip.start, end, Streams(*one), None if frames is None else Timeline(*frames))
+        over = None if timeline is None or frames is None else Timeline(timeline.frame, *frames)
+        yield Heard(clip.start, end, Streams(*one), over)
 
 
 def _cut(name: str, pieces: Iterable[np.ndarray], rate: int, length: int, step: int) -> Iterator[_Clip | End]:

@@ -20,6 +20,7 @@ class Heard(NamedTuple):
     logmel: np.ndarray  # (frames, mels) in dB
     hertz: np.ndarray  # (mels,) centres of the bands
     activations: np.ndarray  # (T, L): S_g of the paper
+    frame: float  # seconds of a frame of them
     streams: dict[str, np.ndarray]  # (L,) by stream: global, local, fused
     windows: np.ndarray  # (K,) starts; empty without GL-AT
     classes: np.ndarray  # (K,) the class each window was chosen for, -1 where none
@@ -38,9 +39,10 @@ def hear(
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         logmel = tagger.front_end(sound)  # (1, 1, frames, mels)
         streams = tagger.from_logmel(logmel, seconds, draw)
-        network = tagger.network
-        scorer = network if isinstance(network, TwoStream) else tagger.backbones()["global"]
-        activations = scorer.frame_scores(tagger.backbones()["global"].features(logmel))[0]  # (T, L)
+        network, backbone = tagger.network, tagger.backbones()["global"]
+        scorer = network if isinstance(network, TwoStream) else backbone
+        activations = scorer.frame_scores(backbone.features(logmel))[0]  # (T, L)
+        frame = backbone.frame_seconds(seconds, len(activations), tagger.front_end.frames_per_second)
         pictured = tagger.front_end
         if not isinstance(pictured, LogMel):  # a library's network hears something else: the common log-mel is drawn
             pictured = LogMel(pictured.sample_rate).to(device)
@@ -51,6 +53,7 @@ def hear(
         logmel=logmel[0, 0].cpu().numpy(),
         hertz=mel_frequencies(scale.n_mels + 2, fmin=scale.f_min, fmax=scale.f_max)[1:-1],
         activations=activations.cpu().numpy(),
+        frame=frame,
         streams={name: value[0].cpu().numpy() for name, value in scores.items()},
         windows=streams.windows[0].cpu().numpy() if glat else np.empty(0),
         classes=streams.classes[0].cpu().numpy() if glat else np.empty(0, int),

@@ -72,10 +72,10 @@ def write(
         onnx.save(model, exact)
         network = OnnxTagger(exact, threads)
         for what, waveform in heard.items():
-            _check(onnx_file.compare(tagger, network, waveform), what)
+            _check(found := onnx_file.compare(tagger, network, waveform), what)
         if precision != "float32":
             model = onnx_file.reduce(model, precision, Path(temporary))
-        onnx_file.describe(model, _facts(checkpoint, precision, licence))
+        onnx_file.describe(model, _facts(checkpoint, precision, licence, found.frame))
         onnx.save(model, part)
         if precision != "float32":
             _measure(OnnxTagger(part, threads), checkpoint, folder, corpus, precision)
@@ -100,7 +100,7 @@ def _check(found: Agreement, what: str) -> None:
         )
 
 
-def _facts(checkpoint: Checkpoint, precision: str, licence: str) -> dict[str, Any]:
+def _facts(checkpoint: Checkpoint, precision: str, licence: str, frame: float) -> dict[str, Any]:
     """What the file says of itself."""
     run, network = checkpoint.run, checkpoint.tagger.network
     facts: dict[str, Any] = {
@@ -112,6 +112,7 @@ def _facts(checkpoint: Checkpoint, precision: str, licence: str) -> dict[str, An
         "precision": precision,
         "sample_rate": run.audio.sample_rate,
         "clip_seconds": run.audio.clip_seconds,
+        "frame_seconds": frame,
         "classes": [one["display_name"] for one in checkpoint.classes],
         "mids": [one["mid"] for one in checkpoint.classes],
     }

@@ -22,6 +22,7 @@ from .drawing import colours, draw_course
 from .hearing import SILENT, clip_count, clip_name, clips, is_silent, stream
 from .listening import clip, picture_url
 from .one_clip import hear
+from .overlaps import Steps
 from .tagging import RunTagger
 
 BINS = 600  # points of time that a whole recording is drawn with, or one a clip where there are more clips
@@ -84,13 +85,14 @@ class Listener:
         pieces = (samples[at : at + self.length] for at in range(0, len(samples), self.length))
         for one in clips(self.tagger.network, pieces, self.seconds, Path(name).stem, self.tagger.seed, over_time=True):
             assert one.timeline is not None
-            over_time, windows, classes = one.timeline.fused.float(), one.streams.windows, one.streams.classes
-            parts = min(over_time.shape[1], math.ceil(BINS / count))
-            bins = F.adaptive_max_pool1d(over_time.transpose(1, 2), parts).transpose(1, 2)  # (1, k, L)
+            windows, classes = one.streams.windows, one.streams.classes
+            steps = Steps(one.timeline.frame, self.seconds, self.seconds)
+            over_time = torch.from_numpy(steps.spread(one.timeline.fused[0].float().numpy(), 0.0)[1])  # (n, L)
+            bins = F.adaptive_max_pool1d(over_time.T, min(len(over_time), math.ceil(BINS / count))).T  # (k, L)
             none = torch.zeros(1, 0)
             starts = one.start + (none if windows is None else windows)  # (1, K)
             chosen = none.long() if classes is None else classes
-            found.append([part.numpy() for part in (one.streams.fused.float(), bins[0].half(), starts, chosen)])
+            found.append([part.numpy() for part in (one.streams.fused.float(), bins.half(), starts, chosen)])
             yield one.end
         yield Course(*(np.concatenate(column) for column in zip(*found, strict=True)))
 

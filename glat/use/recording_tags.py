@@ -10,37 +10,36 @@ from typing import Any
 import numpy as np
 import torch
 
-from .events import Hysteresis, MedianFilter, odd_frames
+from .events import Hysteresis, MedianFilter, odd_steps
 from .formats import Tag
 from .hearing import Heard
 from .options import Plan
-from .overlaps import Overlaps
+from .overlaps import Overlaps, Steps
 
 
 class OverTime:
-    """The clips of one recording -> its scores over time, block by block: the mean where clips overlap.
+    """The clips of one recording -> its scores over time, block by block: on `Steps`, and the mean where clips overlap.
 
-    seconds: the clips' length. A clip's frames are put where the nearest frames of the first clip's grid are, so with a `hop`
-    that is no whole number of frames they are up to half a frame off.
+    seconds: the clips' length; hop: from one clip's start to the next one's.
     """
 
-    def __init__(self, seconds: float):
-        self.seconds, self.frame = seconds, 0.0  # of a frame; known with the first clip
+    def __init__(self, seconds: float, hop: float):
+        self.seconds, self.hop, self.step = seconds, hop, 0.0  # of a step; known with the first clip
         self._overlaps, self._given = Overlaps(), 0
 
     def add(self, one: Heard) -> np.ndarray:
-        """(n, L): the frames that no later clip changes."""
+        """(n, L): the steps that no later clip changes."""
         assert one.timeline is not None
-        scores = one.timeline.fused[0].numpy()  # (T, L)
-        self.frame = self.seconds / len(scores)
-        found = self._overlaps.add(round(one.start / self.frame), scores)
+        steps = Steps(one.timeline.frame, self.seconds, self.hop)
+        self.step = steps.seconds
+        found = self._overlaps.add(*steps.spread(one.timeline.fused[0].numpy(), one.start))
         self._given += len(found)
         return found
 
     def end(self, seconds: float) -> np.ndarray:
-        """The frames that are left of a recording of so many seconds: none of the zeros behind it."""
+        """The steps that are left of a recording of so many seconds: none of the zeros behind it."""
         left = self._overlaps.end()
-        return left[: max(0, int(np.ceil(round(seconds / self.frame, 6))) - self._given)] if len(left) else left
+        return left[: max(0, int(np.ceil(round(seconds / self.step, 6))) - self._given)] if len(left) else left
 
 
 class Events:
@@ -48,13 +47,13 @@ class Events:
 
     def __init__(self, plan: Plan, seconds: float, labels: list[str], file: Path):
         self.plan, self.labels, self.file = plan, labels, file
-        self.time, self.runs = OverTime(seconds), Hysteresis(plan.high, plan.low)
+        self.time, self.runs = OverTime(seconds, plan.hop), Hysteresis(plan.high, plan.low)
         self.smooth: MedianFilter | None = None
 
     def add(self, one: Heard) -> Iterator[Tag]:
         scores = self.time.add(one)
         if self.smooth is None:
-            self.smooth = MedianFilter(odd_frames(self.plan.median, self.time.frame))
+            self.smooth = MedianFilter(odd_steps(self.plan.median, self.time.step))
         yield from self._tags(scores, one.end)
 
     def end(self, seconds: float) -> Iterator[Tag]:
@@ -70,9 +69,8 @@ class Events:
             yield self._tag(event, seconds)
 
     def _tag(self, event: Any, seconds: float) -> Tag:
-        frame = self.time.frame
-        end = min(event.offset * frame, seconds)
-        return Tag(self.file, event.onset * frame, end, self.labels[event.label], event.score)
+        end = min(event.offset * self.time.step, seconds)
+        return Tag(self.file, event.onset * self.time.step, end, self.labels[event.label], event.score)
 
 
 class Clips:

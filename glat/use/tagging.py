@@ -42,7 +42,7 @@ class Done(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Scores over time (T, L): frame t lasts from t * `frame` to (t + 1) * `frame` seconds."""
+    """Scores over time (T, L): row t lasts from t * `frame` to (t + 1) * `frame` seconds (`glat.use.overlaps.Steps`)."""
 
     frame: float
     scores: np.ndarray
@@ -140,7 +140,8 @@ class RunTagger:
         """Scores over time of a whole file, of both streams: see `glat.models.timeline.Timeline`. hop: as of `tag`.
 
         Raises GlatError as `tag` does."""
-        plan, time, parts = self.plan(Options(hop=hop)), OverTime(self.seconds), []
+        plan, parts = self.plan(Options(hop=hop)), []
+        time = OverTime(self.seconds, plan.hop)
         for one in self._hear([Input(Path(file), Path(file))], plan, limits, True):
             if isinstance(one, Heard):
                 parts.append(time.add(one))
@@ -150,7 +151,7 @@ class RunTagger:
             if one.silent:
                 warn(f"{file}: {SILENT}")
             parts.append(time.end(one.seconds))
-        return Scores(time.frame, np.concatenate([part for part in parts if len(part)]))
+        return Scores(time.step, np.concatenate([part for part in parts if len(part)]))
 
     def plan(self, options: Options) -> Plan:
         """The options for this network. Raises GlatError as `options.plan` does, and where thresholds are asked for that were
