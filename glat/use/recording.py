@@ -105,7 +105,7 @@ class Listener:
         colour = colours(top, names, known)
         moments = []
         for c in top:
-            at = (int(bins[:, c].argmax()) + 0.5) * step
+            at = _peak(bins[:, c]) * step
             moments.append(Span(max(0.0, at - AROUND), min(at + AROUND, seconds), names[c], colour[c]))
         network = self.tagger.network.network
         lengths = np.repeat(getattr(network, "taus", ()), getattr(network, "n", 0))  # (K,)
@@ -142,3 +142,14 @@ class Listener:
         end = min(start + self.seconds, len(samples) / self.rate)
         title = f"{self.title}: {name}, {start:g} to {end:g} s"
         return clip(heard, waveform, self.rate, self.tagger.labels, title=title, known=known)
+
+
+def _peak(scores: np.ndarray) -> float:
+    """The middle of the first stretch of (n,) that has the highest score, in steps.
+
+    >>> _peak(np.array([0.1, 0.9, 0.9, 0.2, 0.9]))
+    2.0
+    """
+    first = int(scores.argmax())
+    same = np.append(scores[first:] == scores[first], False)
+    return first + int(same.argmin()) / 2
