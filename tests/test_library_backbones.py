@@ -102,6 +102,7 @@ def test_a_network_of_timm_scores_clips_frames_and_windows(name):
     frames = backbone.frame_scores(m)
     assert frames.shape == (*m.shape[:2], 7)
     assert m.shape[1] == {NAMES[0]: 32, NAMES[1]: 63, NAMES[2]: 31, NAMES[3]: 31, NAMES[4]: 126}[name]
+    assert backbone.stride == {NAMES[1]: 16, NAMES[4]: 8}.get(name, 32)
     assert ((frames >= 0) & (frames <= 1)).all()
 
 
@@ -205,6 +206,7 @@ def test_windows_of_ast_have_the_middle_positions_or_stretched_ones(ast):
     crop, stretched = (made(f"transformers:{ast}", positions=how).network for how in ("crop", "interpolate"))
     for one in (crop, stretched):
         one.load_pretrained(LABELS)
+        assert one.stride == 10
         assert one.positions(101).equal(one.trunk.embeddings.position_embeddings)
     grid = crop.trunk.embeddings.position_embeddings[:, 2:].unflatten(1, (12, 101))
     assert crop.positions(29)[:, 2:].unflatten(1, (12, 29)).equal(grid[:, :, 36:65])
@@ -218,6 +220,7 @@ def test_windows_of_ast_have_the_middle_positions_or_stretched_ones(ast):
 def test_a_network_on_the_waveform_scores_as_in_its_own_library(wav2vec2):
     tagger = made(f"transformers:{wav2vec2}", glat={"n": 2, "tau": 1.0})
     for backbone in tagger.backbones().values():
+        assert backbone.stride == 320
         backbone.load_pretrained(None)
         theirs = transformers.Wav2Vec2ForSequenceClassification.from_pretrained(wav2vec2).eval()
         backbone.head.load_state_dict(

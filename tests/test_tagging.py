@@ -17,6 +17,7 @@ import soundfile
 import torch
 from conftest import ROOT
 from data_fixtures import encode, tone
+from hypothesis import given, settings, strategies as st
 from scipy.ndimage import median_filter
 from source_fixtures import step
 from test_events import naive_events
@@ -29,6 +30,7 @@ from glat.lib.errors import GlatError
 from glat.use import calibrating, hearing, recording_tags, tagging, thresholds
 from glat.use.events import odd_steps
 from glat.use.options import Options, plan
+from glat.use.overlaps import Overlaps, Steps
 
 
 @pytest.fixture
@@ -76,6 +78,25 @@ def test_scores_over_time_are_the_means_of_the_clips_frames(project, run):
     for one, event in zip(given, expected, strict=True):
         assert one.label == run.labels[event.label]
         assert (one.start, one.end) == pytest.approx((event.onset * frame, min(event.offset * frame, 23)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(20, 600), st.sampled_from([0.04, 0.1, 0.16, 0.32, 0.64, 1.28, 10 / 101]), st.integers(1, 40))
+def test_clips_of_any_length_leave_no_gap_and_no_frame_of_theirs_is_far_off(twentieths, frame, share):
+    clip = twentieths / 20
+    hop = round(32000 * max(0.1, clip * min(1.0, share / 32))) / 32000
+    steps, time, rows = Steps(frame, clip, hop), Overlaps(), []
+    for number in range(50):
+        start = number * hop
+        first, scores = steps.spread(start + np.arange(max(1, int(clip / frame)))[:, None] * frame, start)
+        rows.append(time.add(first, scores))
+        assert abs(first * steps.seconds - start) <= frame / 16 + 1e-9
+    rows.append(time.end())
+    heard = np.concatenate(rows)[:, 0]  # when the frame begins that each step is of
+    assert np.isfinite(heard).all() and len(heard) == pytest.approx((49 * hop + clip) / steps.seconds, abs=1.01)
+    at = np.arange(len(heard)) * steps.seconds
+    if hop == clip:  # no means of several
+        assert (heard - at).max() < frame / 16 + 1e-3 and (at - heard).max() < 2 * frame + frame / 16
 
 
 def test_a_batch_of_several_files_gives_what_each_alone_does(project, run):

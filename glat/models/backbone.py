@@ -32,8 +32,8 @@ class Backbone(nn.Module, ABC):
     Class attributes:
         front_end: settings of `LogMel` that differ from its defaults.
         min_frames: the shortest log-mel input, in frames, that leaves one frame after all pooling.
-        stride: how many frames of log-mel there are to a frame of M; None: those of M fill the input evenly. Scores over
-            time need it: where pooling leaves the end of an input out, frames that filled it would be late.
+        stride: how many frames of log-mel there are to a frame of M; None: those of M fill the input evenly. If pooling
+            drops the end of an input, frames that are spread evenly over it are too late.
         classifier: names of the submodules that make up the classifier (for `sharing: classifier`, `frame_dropout`, and for
             what is frozen or trained at a rate of its own); the rest is what trained weights bring to other classes.
 

@@ -97,12 +97,17 @@ class LibraryBackbone(Backbone):
         return low
 
     def _find_stride(self, clip: int, mels: int) -> int | None:
-        """`stride`, by an input of a length that most strides divide."""
-        frames = clip - clip % 32 or clip
-        if self.fault(frames, mels):
+        """`stride`: by how much longer an input is that has so many more frames of M."""
+        try:
+            few, many = (self._count(frames, mels) for frames in (clip, 5 * clip))
+            stride = round(4 * clip / (many - few))
+            return stride if self._count(clip + 64 * stride, mels) - few == 64 else None
+        except FAULTS:  # it takes no longer input
             return None
-        found = self.features(torch.zeros(1, 1, frames, mels, device="meta")).shape[1]
-        return None if frames % found else frames // found
+
+    def _count(self, frames: int, mels: int) -> int:
+        """T, of an input of `frames` frames."""
+        return self.features(torch.zeros(1, 1, frames, mels, device="meta")).shape[1]
 
     def clip_scores(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

@@ -14,8 +14,8 @@ OUTPUTS = ("scores", "frame_scores", "windows", "window_classes")
 
 class Portable(nn.Module):
     """(B, samples) float32 in [-1, 1] -> the first two of `OUTPUTS`, (B, L) and (B, T, L), and with GL-AT the others: where
-    the windows start, (B, K) in seconds, float32, and the class that each was chosen for, (B, K), -1 where none. When a frame
-    is, `Timeline` says.
+    the windows start, (B, K) in seconds, float32, and the class that each was chosen for, (B, K), -1 where none. Frames' times:
+    see `Timeline`.
 
     Raises:
         ValueError: random windows, which another runtime would draw otherwise.

@@ -34,7 +34,7 @@ class Tagger(nn.Module):
         m = self.network.features(logmel)  # (B, T, C)
         scores = self.network.clip_scores(m)
         frame = self.network.frame_seconds(seconds, m.shape[1], self.front_end.frames_per_second)
-        return Streams(scores, scores), timeline(self.network.frame_scores(m), frame)
+        return Streams(scores, scores), timeline(self.network.frame_scores(m), frame, seconds)
 
     def from_logmel(
         self,

@@ -54,12 +54,13 @@ def lay(scores: Tensor, starts: Tensor, tau: float, middles: Tensor, frame: floa
     return laid, inside.any(1)
 
 
-def timeline(s_g: Tensor, frame: float, windows: Sequence[Window] = ()) -> Timeline:
-    """S_g (B, T, L), whose frames last `frame` seconds, and what was heard in the windows of each length -> `Timeline`. No
-    windows: the global stream alone."""
+def timeline(s_g: Tensor, frame: float, seconds: float, windows: Sequence[Window] = ()) -> Timeline:
+    """S_g (B, T, L) of clips of `seconds`, whose frames last `frame` seconds, and what was heard in the windows of each length
+    -> `Timeline`. No windows: the global stream alone."""
     if not windows:
         return Timeline(frame, s_g, s_g)
-    middles = (torch.arange(s_g.shape[1], device=s_g.device, dtype=windows[0].starts.dtype) + 0.5) * frame  # (T,)
+    begins = torch.arange(s_g.shape[1], device=s_g.device, dtype=windows[0].starts.dtype) * frame  # (T,)
+    middles = begins + (seconds - begins).clamp(max=frame) / 2  # a frame that is partly padding ends with the clip
     laid = [lay(one.scores, one.starts, one.tau, middles, one.frame) for one in windows]
     local = torch.stack([scores for scores, _ in laid]).amax(0)  # (B, T, L)
     heard = torch.stack([inside for _, inside in laid]).any(0)  # (B, T)

@@ -184,9 +184,8 @@ class TwoStream(nn.Module):
             scores = self.local_stream.frame_scores(features).view(*at.shape, -1, s_g.shape[2])  # (B, N, W, L)
             frame = self.local_stream.frame_seconds(min(tau, seconds), scores.shape[2], self.frames_per_second)
             windows.append(Window(scores, at, tau, frame))
-        return streams, timeline(
-            s_g, self.global_stream.frame_seconds(seconds, m.shape[1], self.frames_per_second), windows
-        )
+        frame = self.global_stream.frame_seconds(seconds, m.shape[1], self.frames_per_second)
+        return streams, timeline(s_g, frame, seconds, windows)
 
     def _features_and_streams(
         self,

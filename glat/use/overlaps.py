@@ -9,8 +9,8 @@ FINEST = 8  # steps of a frame
 
 class Steps:
     """Even steps of a recording's time. Frames rarely fill a clip, so that those of the next one begin between two of its own:
-    a frame is divided into 1, 2, 4 or 8 steps, the fewest on which each clip begins, and 8 where that can't be. A clip is then
-    put on the nearest step, a sixteenth of a frame away at most.
+    a frame is divided into 1, 2, 4 or 8 steps, the fewest on which each clip begins, and 8 where none do. A clip is then put
+    on the nearest step, a sixteenth of a frame away at most.
 
     frame: seconds of a frame; clip: of a clip; hop: from one clip's start to the next one's.
     """
@@ -30,7 +30,7 @@ class Steps:
 
 
 def _is_whole(number: float) -> bool:
-    return abs(number - round(number)) < 1e-3
+    return abs(number - round(number)) < 1e-6
 
 
 class Overlaps:
@@ -44,12 +44,14 @@ class Overlaps:
 
     def add(self, first: int, scores: np.ndarray) -> np.ndarray:
         """Scores (T, L) of a clip that begins at the step `first`, no earlier than the clip before -> the means of the steps
-        before `first` (n, L)."""
+        before `first` (n, L). Where rounding leaves a step between two clips, the one before it lasts on."""
         if self._sum is None:
             self._sum = np.zeros((0, scores.shape[1]), np.float32)
         done = min(max(0, first - self._first), len(self._sum))
         out = self._sum[:done] / self._count[:done, None]
-        self._sum, self._count, self._first = self._sum[done:], self._count[done:], self._first + done
+        if done == len(self._sum):
+            out = np.concatenate([out, out[-1:].repeat(first - self._first - done, 0)])
+        self._sum, self._count, self._first = self._sum[done:], self._count[done:], first
         begin, length = first - self._first, len(self._sum)
         more = max(0, begin + len(scores) - length)
         self._sum = np.concatenate([self._sum, np.zeros((more, scores.shape[1]), np.float32)])
