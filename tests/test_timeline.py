@@ -14,6 +14,7 @@ from glat.models.tagger import Tagger
 from glat.models.timeline import Window, timeline
 from glat.scoring.frames import fuse
 from glat.use.hearing import Heard, hear
+from glat.use.overlaps import Steps
 from glat.use.recording_tags import OverTime
 
 
@@ -126,6 +127,7 @@ def test_scores_over_time_rise_and_fall_when_the_sound_does(hop):
     frame = 16 * 1280 / rate
     on = (np.flatnonzero(scores > 0.9)[:, None] + [0, 1]) * time.step  # (n, 2): where it surely sounds
     assert len(scores) == round(30 / time.step) and time.step == pytest.approx(0.08)
+    assert Steps(0.64, 5.0, 5.0).spread(np.zeros((7, 1)), 0.0)[1].shape == (63, 1)  # 62.5: an event may last to the end
     near = 0.05 + time.step / 2  # a window of the log-mel, and a step's rounding
     for begin, end in spans:
         inside = on[(on[:, 1] > begin - frame - near) & (on[:, 0] < end + frame + near)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 FINEST = 8  # steps of a frame
@@ -25,7 +27,7 @@ class Steps:
     def spread(self, scores: np.ndarray, start: float) -> tuple[int, np.ndarray]:
         """Frame scores (T, L) of a clip that begins at `start` seconds -> the step that it begins on, and the scores of each
         of its steps (n, L): the last frame lasts to the clip's end."""
-        first, end = round(start / self.seconds), round((start + self.clip) / self.seconds)
+        first, end = round(start / self.seconds), math.ceil((start + self.clip) / self.seconds - 1e-6)
         return first, scores[np.minimum(np.arange(end - first) // self.of_frame, len(scores) - 1)]
 
 
