@@ -66,7 +66,7 @@ class LibraryBackbone(Backbone):
         """Why it takes no input of `frames` frames; empty where it does. It must have been made on the device "meta", where
         nothing is computed."""
         try:
-            found = self.features(torch.zeros(1, 1, frames, mels, device="meta"))
+            found = self._try(frames, mels)
         except FAULTS as error:
             return brief(error, 200) or f"it raises {type(error).__name__}"
         return "" if found.dim() == 3 and found.shape[1] else "it leaves no frame"
@@ -99,15 +99,15 @@ class LibraryBackbone(Backbone):
     def _find_stride(self, clip: int, mels: int) -> int | None:
         """`stride`: by how much longer an input is that has so many more frames of M."""
         try:
-            few, many = (self._count(frames, mels) for frames in (clip, 5 * clip))
+            few, many = (self._try(frames, mels).shape[1] for frames in (clip, 5 * clip))
             stride = round(4 * clip / (many - few))
-            return stride if self._count(clip + 64 * stride, mels) - few == 64 else None
+            return stride if self._try(clip + 64 * stride, mels).shape[1] == few + 64 else None
         except FAULTS:  # it takes no longer input
             return None
 
-    def _count(self, frames: int, mels: int) -> int:
-        """T, of an input of `frames` frames."""
-        return self.features(torch.zeros(1, 1, frames, mels, device="meta")).shape[1]
+    def _try(self, frames: int, mels: int) -> Tensor:
+        """M of an input of `frames` frames, as a shape without values."""
+        return self.features(torch.zeros(1, 1, frames, mels, device="meta"))
 
     def clip_scores(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

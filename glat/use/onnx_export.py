@@ -72,10 +72,10 @@ def write(
         onnx.save(model, exact)
         network = OnnxTagger(exact, threads)
         for what, waveform in heard.items():
-            _check(found := onnx_file.compare(tagger, network, waveform), what)
+            _check(onnx_file.compare(tagger, network, waveform), what)
         if precision != "float32":
             model = onnx_file.reduce(model, precision, Path(temporary))
-        onnx_file.describe(model, _facts(checkpoint, precision, licence, found.frame))
+        onnx_file.describe(model, _facts(checkpoint, precision, licence))
         onnx.save(model, part)
         if precision != "float32":
             _measure(OnnxTagger(part, threads), checkpoint, folder, corpus, precision)
@@ -100,9 +100,12 @@ def _check(found: Agreement, what: str) -> None:
         )
 
 
-def _facts(checkpoint: Checkpoint, precision: str, licence: str, frame: float) -> dict[str, Any]:
+def _facts(checkpoint: Checkpoint, precision: str, licence: str) -> dict[str, Any]:
     """What the file says of itself."""
     run, network = checkpoint.run, checkpoint.tagger.network
+    with torch.inference_mode():
+        silence = torch.zeros(1, round(run.audio.sample_rate * run.audio.clip_seconds))
+        frame = checkpoint.tagger.timeline(silence)[1].frame
     facts: dict[str, Any] = {
         "run": run.name,
         "dataset": run.dataset,

@@ -214,7 +214,6 @@ class OnnxTagger(nn.Module):
 class Agreement(NamedTuple):
     """How far an ONNX file is from its network."""
 
-    frame: float  # seconds of a frame, as the network has it
     scores: float  # the largest difference of a score, of a clip or a frame, where both chose the same windows
     same: int  # clips whose windows are the same
     clips: int
@@ -232,4 +231,4 @@ def compare(tagger: Tagger, other: OnnxTagger, waveform: Tensor) -> Agreement:
         same = (near & (found["window_classes"] == streams.classes.numpy())).all(1)
     pairs = ((found["scores"], streams.fused), (found["frame_scores"], over_time.fused))
     differences = [np.abs(ours - theirs.numpy())[same].max(initial=0) for ours, theirs in pairs]
-    return Agreement(over_time.frame, float(np.max(differences)), int(same.sum()), len(waveform))
+    return Agreement(float(np.max(differences)), int(same.sum()), len(waveform))

@@ -46,14 +46,12 @@ class Overlaps:
 
     def add(self, first: int, scores: np.ndarray) -> np.ndarray:
         """Scores (T, L) of a clip that begins at the step `first`, no earlier than the clip before -> the means of the steps
-        before `first` (n, L). Where rounding leaves a step between two clips, the one before it lasts on."""
+        before `first` (n, L)."""
         if self._sum is None:
             self._sum = np.zeros((0, scores.shape[1]), np.float32)
         done = min(max(0, first - self._first), len(self._sum))
         out = self._sum[:done] / self._count[:done, None]
-        if done == len(self._sum):
-            out = np.concatenate([out, out[-1:].repeat(first - self._first - done, 0)])
-        self._sum, self._count, self._first = self._sum[done:], self._count[done:], first
+        self._sum, self._count, self._first = self._sum[done:], self._count[done:], self._first + done
         begin, length = first - self._first, len(self._sum)
         more = max(0, begin + len(scores) - length)
         self._sum = np.concatenate([self._sum, np.zeros((more, scores.shape[1]), np.float32)])
