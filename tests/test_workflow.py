@@ -1,15 +1,19 @@
 """The pipeline end to end through real Snakemake, on a tiny corpus; then what an edit, a kill and a second run do."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import h5py
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from tiny_project import copy_of_the_project, reruns, snakemake
+from tiny_project import copy_of_the_project, environment, reruns, snakemake
 
 SHARDS = ["train/000", "train/001", "eval/000"]
 TABLE1 = "results/table1.csv"
@@ -158,6 +162,17 @@ def test_jobs_keep_compiled_modules_where_python_is_to_leave_none_beside_the_sou
     snakemake(project, "data/mini/metadata", "--cores", "1")
     kept = {path.name.partition(".")[0] for path in (project / ".snakemake/pycache").rglob("*.pyc")}
     assert {"params", "audioset"} <= kept and not list((project / "glat").rglob("*.pyc"))
+
+
+def test_snakemake_runs_from_an_environment_that_is_not_activated(tmp_path):
+    project = copy_of_the_project(tmp_path)
+    outside = [f for f in os.environ["PATH"].split(os.pathsep) if not (Path(f) / "glat").exists()]
+    call = [sys.executable, "-m", "snakemake", "runs/mini/cnn10-s0/config.yaml", "--cores", "1"]
+    own = environment(project) | {"PATH": os.pathsep.join(outside)}
+    assert shutil.which("glat", path=own["PATH"]) is None
+    done = subprocess.run(call, cwd=project, env=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (project / "runs/mini/cnn10-s0/config.yaml").is_file()
 
 
 def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_all_the_time(tmp_path):

@@ -77,9 +77,11 @@ wildcard_constraints:
     run=NAME.pattern,
 
 
-# Every step runs with this folder's glat, and with what --config and --configfile changed, which goes through the
-# environment: Snakemake would print it with a failed command.
+# Every step runs with this folder's glat and this interpreter's commands, whether or not its environment is activated, and
+# with what --config and --configfile changed, which goes through the environment: Snakemake would print it with a failed
+# command.
 prefix = f'export PYTHONPATH={shlex.quote(str(Path.cwd()))}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
+prefix += f'export PATH={shlex.quote(str(Path(sys.executable).parent))}"${{PATH:+:$PATH}}"; '
 hand_down(CHANGES)
 # Some containers set this variable. Each job would then spend ten seconds on compiling what it imports, so compiled modules
 # are kept in Snakemake's own folder.
