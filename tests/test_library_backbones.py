@@ -28,9 +28,10 @@ from glat.config.params import load
 from glat.config.runs import completed, resolve
 from glat.lib.errors import GlatError
 from glat.models import architecture, build, library, timm_network
-from glat.models.audio_front_ends import KaldiLogMel, Samples
+from glat.models.audio_front_ends import BandLogMel, KaldiLogMel, Samples, WhisperLogMel
 from glat.models.heads import HEADS
 from glat.models.registry import BACKBONES
+from glat.models.transformers_kinds import KINDS
 from glat.training import checkpoints, checks
 from glat.training.transfer import backbone_of
 
@@ -72,6 +73,26 @@ def wav2vec2(tmp_path_factory):
     )  # fmt: skip
     network = transformers.Wav2Vec2ForSequenceClassification(config)
     return saved(tmp_path_factory.mktemp("wav2vec2"), network, transformers.Wav2Vec2FeatureExtractor())
+
+
+WHISPER = {"d_model": 16, "encoder_attention_heads": 2, "encoder_ffn_dim": 24, "encoder_layers": 2, "num_labels": 3,
+           "max_source_positions": 200, "classifier_proj_size": 8, "decoder_layers": 1, "decoder_attention_heads": 2,
+           "decoder_ffn_dim": 24, "vocab_size": 20, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+           "decoder_start_token_id": 1}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    """A tiny Whisper, which was made for 4 s where the published ones were for 30 s."""
+    network = transformers.WhisperForAudioClassification(transformers.WhisperConfig(**WHISPER))
+    return saved(tmp_path_factory.mktemp("whisper"), network, transformers.WhisperFeatureExtractor(chunk_length=4))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    config = transformers.Wav2Vec2BertConfig(**SMALL, num_hidden_layers=1, classifier_proj_size=8)
+    network = transformers.Wav2Vec2BertForSequenceClassification(config)
+    return saved(tmp_path_factory.mktemp("bert"), network, transformers.SeamlessM4TFeatureExtractor())
 
 
 def made(model, classes=3, glat=None, sample_rate=16000, **settings):
@@ -207,26 +228,130 @@ def test_windows_of_ast_have_the_middle_positions_or_stretched_ones(ast):
     for one in (crop, stretched):
         one.load_pretrained(LABELS)
         assert one.stride == 10
-        assert one.positions(101).equal(one.trunk.embeddings.position_embeddings)
+        assert one.kind.positions(one, 101).equal(one.trunk.embeddings.position_embeddings)
     grid = crop.trunk.embeddings.position_embeddings[:, 2:].unflatten(1, (12, 101))
-    assert crop.positions(29)[:, 2:].unflatten(1, (12, 29)).equal(grid[:, :, 36:65])
-    found = stretched.positions(29)[:, 2:].unflatten(1, (12, 29))
+    assert crop.kind.positions(crop, 29)[:, 2:].unflatten(1, (12, 29)).equal(grid[:, :, 36:65])
+    found = stretched.kind.positions(stretched, 29)[:, 2:].unflatten(1, (12, 29))
     assert found.shape == (1, 12, 29, 16) and not found.equal(grid[:, :, 36:65])
-    assert crop.positions(150).shape == (1, 2 + 12 * 150, 16)
+    assert crop.kind.positions(crop, 150).shape == (1, 2 + 12 * 150, 16)
     streams = made(f"transformers:{ast}", glat={"n": 2, "tau": 3.0}).streams(noise(10))
     assert streams.local.shape == (2, 3)
 
 
+def test_whispers_front_end_is_its_feature_extractor_without_padding():
+    wave = noise(10)
+    for mels in (80, 128):
+        extractor = transformers.WhisperFeatureExtractor(feature_size=mels)
+        how = {"sampling_rate": 16000, "return_tensors": "pt", "padding": "do_not_pad"}
+        theirs = extractor(list(wave.numpy()), **how)["input_features"]
+        ours = WhisperLogMel(16000, mels)(wave)
+        assert ours.shape == (2, 1, 1000, mels)
+        torch.testing.assert_close(ours[:, 0].transpose(1, 2), theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_wav2vec2_berts_front_end_is_its_feature_extractor(bert):
+    wave = noise(10)
+    theirs = transformers.AutoFeatureExtractor.from_pretrained(bert)(
+        list(wave.numpy()), sampling_rate=16000, return_tensors="pt"
+    )["input_features"]  # pairs of frames
+    ours = BandLogMel(16000)(wave)
+    assert ours.shape == (2, 1, 998, 80)
+    torch.testing.assert_close(ours.reshape(2, 499, 160), theirs, atol=1e-3, rtol=1e-3)
+    assert BandLogMel(16000)(torch.zeros(1, 16000)).equal(torch.zeros(1, 1, 98, 80))  # silence is no NaN
+
+
+def with_head_of(theirs, backbone):
+    backbone.load_pretrained(None)
+    parts = {"projector": theirs.projector, "classifier": theirs.classifier}
+    backbone.head.load_state_dict({f"{a}.{k}": v for a, one in parts.items() for k, v in one.state_dict().items()})
+
+
+def test_whisper_scores_as_in_its_own_library_and_a_shorter_clip_has_the_first_positions(whisper):
+    tagger, wave = made(f"transformers:{whisper}"), noise(4)
+    theirs = transformers.WhisperForAudioClassification.from_pretrained(whisper).eval()
+    with_head_of(theirs, tagger.network)
+    assert tagger.network.stride == 2
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(whisper)
+    with torch.no_grad():
+        inputs = extractor(list(wave.numpy()), sampling_rate=16000, return_tensors="pt")["input_features"]
+        torch.testing.assert_close(tagger(wave), theirs(inputs).logits.sigmoid(), atol=1e-4, rtol=1e-3)
+        theirs.config.max_source_positions = 75  # its encoder then takes 150 frames
+        embedding = torch.nn.Embedding.from_pretrained(theirs.encoder.embed_positions.weight[:75].clone())
+        theirs.encoder.embed_positions = embedding
+        alone = theirs(inputs[..., 100:250]).logits.sigmoid()
+        window = tagger.network(WhisperLogMel(16000)(wave)[:, :, 100:250])
+        torch.testing.assert_close(window, alone, atol=1e-4, rtol=1e-3)
+
+
+def test_whisper_takes_longer_clips_than_it_was_made_for_and_stretches_its_positions(whisper):
+    crop, stretched = (made(f"transformers:{whisper}", positions=how).network for how in ("crop", "interpolate"))
+    table = crop.trunk.embed_positions.weight
+    assert crop.kind.positions(crop, 200).equal(table) and crop.kind.positions(crop, 60).equal(table[:60])
+    longer = crop.kind.positions(crop, 400)
+    torch.testing.assert_close(longer[1::2][:-1], 0.75 * table[:-1] + 0.25 * table[1:])
+    assert stretched.kind.positions(stretched, 60).shape == (60, 16)
+    assert not stretched.kind.positions(stretched, 60).equal(table[:60])
+    assert crop(WhisperLogMel(16000)(noise(9))).shape == (2, 3)
+
+
+def test_a_whisper_that_transcribes_gives_its_encoder(whisper, tmp_path):
+    """As OpenAI published it: with a decoder, and without a classifier."""
+    full = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**WHISPER))
+    folder = saved(tmp_path, full, transformers.WhisperFeatureExtractor())
+    backbone = made(f"transformers:{folder}").network
+    assert backbone.load_pretrained(LABELS) == LABELS
+    for name, weight in full.model.encoder.state_dict().items():
+        torch.testing.assert_close(backbone.trunk.state_dict()[name], weight)
+    with pytest.raises(ValueError, match="are of another network than its settings: they lack encoder.layers.2"):
+        made(f"transformers:{folder}", settings={"encoder_layers": 3}).network.load_pretrained(LABELS)
+
+
+def test_wav2vec2_bert_scores_as_in_its_own_library_and_its_windows_are_normalised_with_their_clip(bert):
+    tagger, wave = made(f"transformers:{bert}", glat={"n": 2, "tau": 1.0}), noise(4)
+    theirs = transformers.Wav2Vec2BertForSequenceClassification.from_pretrained(bert).eval()
+    for backbone in tagger.backbones().values():
+        assert backbone.stride == 2
+        with_head_of(theirs, backbone)
+    frames = BandLogMel(16000)(wave)
+    with torch.no_grad():
+        streams = tagger.streams(wave)
+        clip = theirs(frames.reshape(2, 199, 160)).logits.sigmoid()
+        torch.testing.assert_close(streams.global_, clip, atol=1e-5, rtol=1e-4)
+        window = theirs(frames[:, :, 51:151].reshape(2, 50, 160)).logits.sigmoid()
+        found = tagger.backbones()["local"](frames[:, :, 51:151])
+        torch.testing.assert_close(found, window, atol=1e-5, rtol=1e-4)
+
+
+def test_all_audio_classifiers_of_the_library_are_known():
+    from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES as THEIRS
+
+    assert set(KINDS) == set(THEIRS)
+
+
+@pytest.mark.parametrize("name", ["whisper", "bert"])
+def test_a_training_moves_all_weights_but_whispers_positions(name, request, project):
+    networks = {name: {"model": f"transformers:{request.getfixturevalue(name)}", "pretrained": True}}
+    params = load(ROOT / "params.yaml", TINY | {"backbones": [name], "networks": networks})
+    run = completed(resolve(params, name, 0, {"n": 2}))
+    settings = run.training.model_copy(update={"steps": 3, "freeze_backbone": 1})
+    run = run.model_copy(update={"training": settings})
+    folder = project / run.name
+    train(run, folder)
+    before = checkpoints.build(run, checkpoints.read(folder / "checkpoint.pt")["classes"]).state_dict()
+    after = glat.load(folder).network.state_dict()
+    still = {key for key, weight in after.items() if weight.is_floating_point() and weight.equal(before[key])}
+    assert {key.rpartition(".trunk.")[2] for key in still} == (
+        {"embed_positions.weight"} if name == "whisper" else set()
+    )
+    assert glat.load(folder)(np.zeros((1, 320000), np.float32)).shape == (1, 16)
+
+
 def test_a_network_on_the_waveform_scores_as_in_its_own_library(wav2vec2):
     tagger = made(f"transformers:{wav2vec2}", glat={"n": 2, "tau": 1.0})
+    theirs = transformers.Wav2Vec2ForSequenceClassification.from_pretrained(wav2vec2).eval()
     for backbone in tagger.backbones().values():
         assert backbone.stride == 320
-        backbone.load_pretrained(None)
-        theirs = transformers.Wav2Vec2ForSequenceClassification.from_pretrained(wav2vec2).eval()
-        backbone.head.load_state_dict(
-            {f"projector.{k}": v for k, v in theirs.projector.state_dict().items()}
-            | {f"classifier.{k}": v for k, v in theirs.classifier.state_dict().items()}
-        )
+        with_head_of(theirs, backbone)
     wave = noise(4)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(wav2vec2)
     with torch.no_grad():
@@ -312,12 +437,12 @@ def test_a_window_shorter_than_the_networks_least_is_refused(ast):
 
 
 def test_other_kinds_of_transformers_and_damaged_folders_are_refused(tmp_path, ast):
-    transformers.WhisperConfig().save_pretrained(tmp_path)
+    transformers.ClapConfig().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"preprocessor_config.json: no such file"):
         architecture.read(str(tmp_path))
-    transformers.WhisperFeatureExtractor().save_pretrained(tmp_path)
+    transformers.ClapFeatureExtractor(sampling_rate=16000).save_pretrained(tmp_path)
     with pytest.raises(
-        ValueError, match=r"is of the kind 'whisper'; of transformers' audio classifiers, audio-spectrogram"
+        ValueError, match=r"is of the kind 'clap'; transformers' audio classifiers are audio-spectrogram"
     ):
         made(f"transformers:{tmp_path}")
     (tmp_path / "config.json").write_text("{")
@@ -516,6 +641,21 @@ def test_frame_dropout_reaches_the_head_of_a_librarys_network():
     m = torch.ones(1, 4, tagger.network.global_stream.trunk.num_features)
     tagger.network.train()
     assert not tagger.network.frame_scores(m).equal(tagger.network.frame_scores(m))
+
+
+def test_a_feature_extractor_that_hears_otherwise_is_one_sentence(whisper, bert, ast, tmp_path):
+    for number, (source, change, told) in enumerate((
+        (whisper, {"hop_length": 320}, "its feature extractor has hop_length 320, but only 160 is known here"),
+        (bert, {"stride": 3}, "its feature extractor stacks 3 frames, but only pairs are known here"),
+        (ast, {"num_mel_bins": 10**9}, "its feature extractor has 1000000000 mel bands, and no network has so many"),
+        (whisper, {"feature_size": 128}, "takes no clip of 1000 frames by 128 bands: "),
+        (whisper, {"sampling_rate": 8000}, "hears 8000 Hz, but only networks of 16000 Hz are known here"),
+    )):  # fmt: skip
+        folder = shutil.copytree(source, tmp_path / str(number))
+        path = folder / "preprocessor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(ValueError, match=told):
+            made(f"transformers:{folder}")
 
 
 def test_weights_behind_another_front_end_are_refused():

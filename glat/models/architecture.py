@@ -50,9 +50,9 @@ def read(source: str) -> dict[str, Any]:
 def check_size(config: dict[str, Any], source: str) -> None:
     """Raise ValueError for a configuration with more layers than any network has: they would be made before their weights
     are looked at."""
-    layers = config.get("num_hidden_layers", 0)
-    if not isinstance(layers, int) or layers > LAYERS:
-        raise ValueError(f"{source}: {layers!r} layers are more than any network has")
+    for layers in (config.get(key, 0) for key in ("num_hidden_layers", "encoder_layers")):
+        if not isinstance(layers, int) or layers > LAYERS:
+            raise ValueError(f"{source}: {layers!r} layers are more than any network has")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Front ends of networks that were trained elsewhere: Kaldi's log-mel, and the waveform itself."""
+"""Front ends of networks that were trained elsewhere: log-mels of their own, and the waveform itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.compliance.kaldi import get_mel_banks
-from torchaudio.functional import resample
+from torchaudio.functional import melscale_fbanks, resample
 
 from .frontend import FrontEnd
 
@@ -36,22 +36,37 @@ class Sixteen(FrontEnd):
         return resample(waveform.float() * scale, self.sample_rate, RATE)
 
 
-class KaldiLogMel(Sixteen):
-    """Kaldi's filter bank as `ASTFeatureExtractor` of transformers uses it, for a whole batch: frames of 25 ms every 10 ms,
-    without their mean, pre-emphasised by 0.97, under a Hann window; the logarithm of mel bands from 20 Hz to 8 kHz;
-    normalised as (x - mean) / (2 std).
+class Kaldi(Sixteen):
+    """Kaldi's filter bank, for a whole batch: frames of 25 ms every 10 ms, without their mean, pre-emphasised by 0.97; the
+    logarithm of mel bands from 20 Hz to 8 kHz.
 
     The frames lie inside the clip: S samples at 16 kHz give 1 + (S - 400) // 160 of them.
     """
 
     step = HOP
 
-    def __init__(self, sample_rate: int, mels: int = 128, mean: float = -4.2677393, std: float = 4.5689974):
+    def __init__(self, sample_rate: int, mels: int, window: Tensor, scale: float = 1.0):
         super().__init__(sample_rate)
-        self.mels, self.mean, self.std = mels, mean, std
+        self.mels, self.scale = mels, scale
         bank, _ = get_mel_banks(mels, FFT, float(RATE), 20.0, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("bank", F.pad(bank, (0, 1)).T, persistent=False)  # (FFT / 2 + 1, mels)
-        self.register_buffer("window", torch.hann_window(FRAME, periodic=False), persistent=False)
+        self.register_buffer("window", window, persistent=False)
+
+    def logmel(self, waveform: Tensor) -> Tensor:
+        """(B, samples) -> (B, frames, mels)."""
+        frames = self.scale * self.wave(waveform).unfold(1, FRAME, HOP)  # (B, frames, 400)
+        frames = frames - frames.mean(2, keepdim=True)
+        before = torch.cat((frames[..., :1], frames[..., :-1]), 2)
+        spectrum = torch.fft.rfft((frames - 0.97 * before) * self.get_buffer("window"), FFT).abs().square()
+        return (spectrum @ self.get_buffer("bank")).clamp_min(LEAST).log()
+
+
+class KaldiLogMel(Kaldi):
+    """`ASTFeatureExtractor` of transformers: under a Hann window, normalised as (x - mean) / (2 std)."""
+
+    def __init__(self, sample_rate: int, mels: int = 128, mean: float = -4.2677393, std: float = 4.5689974):
+        super().__init__(sample_rate, mels, torch.hann_window(FRAME, periodic=False))
+        self.mean, self.std = mean, std
 
     def extra_repr(self) -> str:
         return f"mels={self.mels}, mean={self.mean}, std={self.std}"
@@ -65,12 +80,54 @@ class KaldiLogMel(Sixteen):
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, samples) -> (B, 1, frames, mels)."""
         with torch.autocast(waveform.device.type, enabled=False):
-            frames = self.wave(waveform).unfold(1, FRAME, HOP)  # (B, frames, 400)
-            frames = frames - frames.mean(2, keepdim=True)
-            before = torch.cat((frames[..., :1], frames[..., :-1]), 2)
-            spectrum = torch.fft.rfft((frames - 0.97 * before) * self.get_buffer("window"), FFT).abs().square()
-            logmel = (spectrum @ self.get_buffer("bank")).clamp_min(LEAST).log()
-            return ((logmel - self.mean) / (2 * self.std)).unsqueeze(1)
+            return ((self.logmel(waveform) - self.mean) / (2 * self.std)).unsqueeze(1)
+
+
+class BandLogMel(Kaldi):
+    """`SeamlessM4TFeatureExtractor` of transformers: of 16-bit values, under Povey's window; each band normalised to mean 0
+    and variance 1 over the clip."""
+
+    def __init__(self, sample_rate: int, mels: int = 80):
+        super().__init__(sample_rate, mels, torch.hann_window(FRAME, periodic=False) ** 0.85, 2.0**15)
+
+    def extra_repr(self) -> str:
+        return f"mels={self.mels}"
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, samples) -> (B, 1, frames, mels)."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            logmel = self.logmel(waveform)
+            variance, mean = torch.var_mean(logmel, 1, keepdim=True)
+            return ((logmel - mean) / (variance + 1e-7).sqrt()).unsqueeze(1)
+
+
+class WhisperLogMel(Sixteen):
+    """`WhisperFeatureExtractor` of transformers, without its padding to 30 s: the log-mel of Slaney's bands up to 8 kHz, by
+    a centred STFT; nothing is more than 80 dB under the clip's loudest. S samples at 16 kHz give S // 160 frames."""
+
+    step = HOP
+
+    def __init__(self, sample_rate: int, mels: int = 80):
+        super().__init__(sample_rate)
+        self.mels = mels
+        bank = melscale_fbanks(FRAME // 2 + 1, 0.0, RATE / 2, mels, RATE, norm="slaney", mel_scale="slaney")
+        self.register_buffer("bank", bank, persistent=False)  # (201, mels)
+        self.register_buffer("window", torch.hann_window(FRAME), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"mels={self.mels}"
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, samples) -> (B, 1, frames, mels)."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            wave, window = self.wave(waveform), self.get_buffer("window")
+            stft = torch.stft(wave, FRAME, HOP, window=window, return_complex=True)[..., :-1]  # (B, 201, frames)
+            power = (stft.real.square() + stft.imag.square()).transpose(1, 2)
+            logmel = (power @ self.get_buffer("bank")).clamp_min(1e-10).log10()  # (B, frames, mels)
+            logmel = logmel.maximum(logmel.amax((1, 2), keepdim=True) - 8.0)
+            return ((logmel + 4.0) / 4.0).unsqueeze(1)
 
 
 class Samples(Sixteen):
