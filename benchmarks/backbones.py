@@ -37,7 +37,7 @@ TIMM = ("tf_efficientnet_b2", "mobilenetv3_small_100", "mobilenetv3_large_100", 
 
 @contextmanager
 def networks() -> Iterator[dict[str, Network | None]]:
-    """The networks by name; while it is open, AST's configuration lies in a folder."""
+    """The networks by name; while it is open, those of transformers lie in a folder."""
     import transformers
 
     found: dict[str, Network | None] = dict.fromkeys(OURS)
@@ -46,9 +46,14 @@ def networks() -> Iterator[dict[str, Network | None]]:
         found[f"timm:{name}"] = Network(model=f"timm:{name}", head=head, front_end=FrontEnd(mels=128))
     with TemporaryDirectory() as folder:
         config = transformers.ASTConfig(num_labels=CLASSES)
-        transformers.ASTForAudioClassification(config).save_pretrained(folder)
-        transformers.ASTFeatureExtractor().save_pretrained(folder)
-        yield found | {"transformers:ast": Network(model=f"transformers:{folder}")}
+        transformers.ASTForAudioClassification(config).save_pretrained(f"{folder}/ast")
+        transformers.ASTFeatureExtractor().save_pretrained(f"{folder}/ast")
+        config = transformers.WhisperConfig(num_labels=CLASSES)  # the size of openai/whisper-tiny
+        transformers.WhisperForAudioClassification(config).save_pretrained(f"{folder}/whisper")
+        transformers.WhisperFeatureExtractor().save_pretrained(f"{folder}/whisper")
+        for name in ("ast", "whisper"):
+            found[f"transformers:{name}"] = Network(model=f"transformers:{folder}/{name}")
+        yield found
 
 
 def seconds(call: Callable[[], Any], device: str, rounds: int) -> float:

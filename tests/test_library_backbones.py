@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import onnxruntime
 import pytest
 import timm
 import torch
@@ -34,6 +35,7 @@ from glat.models.registry import BACKBONES
 from glat.models.transformers_kinds import KINDS
 from glat.training import checkpoints, checks
 from glat.training.transfer import backbone_of
+from glat.use import onnx_file
 
 LABELS = ["Dog", "Cat", "Cow"]
 
@@ -47,11 +49,12 @@ SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "
 
 
 def saved(folder, network, extractor):
-    """A network and its feature extractor in the form in which transformers saves them. All weights are random."""
+    """A network and its feature extractor in the form in which transformers saves them. All weights are random, and large
+    enough for each layer to change the scores."""
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in network.parameters():
-            weight += 0.1 * torch.randn_like(weight)
+            weight += 0.4 * torch.randn_like(weight)
     network.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder
@@ -260,10 +263,39 @@ def test_wav2vec2_berts_front_end_is_its_feature_extractor(bert):
     assert BandLogMel(16000)(torch.zeros(1, 16000)).equal(torch.zeros(1, 1, 98, 80))  # silence is no NaN
 
 
+@pytest.mark.parametrize(
+    ("front_end", "extractor", "frames"),
+    [
+        (KaldiLogMel, transformers.ASTFeatureExtractor(), 98),
+        (BandLogMel, transformers.SeamlessM4TFeatureExtractor(), 98),
+        (Samples, transformers.Wav2Vec2FeatureExtractor(), 16000),
+    ],
+)
+def test_a_short_clip_that_its_pack_filled_up_is_heard_as_the_short_clip_alone(front_end, extractor, frames):
+    """Extractors normalise a clip before they fill it up."""
+    short, hears = noise(1), front_end(16000)
+    full = torch.cat((short, torch.zeros(2, 32000)), 1)
+    found, whole = hears(full), hears(short)
+    torch.testing.assert_close(found[:, :, :frames], whole, atol=2e-3, rtol=1e-3)
+    theirs = extractor(list(short.numpy()), sampling_rate=16000, return_tensors="pt")
+    theirs = theirs["input_values" if "input_values" in theirs else "input_features"].reshape(2, -1, whole.shape[3])
+    torch.testing.assert_close(whole[:, 0], theirs[:, :frames], atol=2e-3, rtol=1e-3)
+    behind = hears.silence if front_end is KaldiLogMel else 0.0
+    assert found[:, :, frames:].unique().tolist() == pytest.approx([behind])
+    assert hears(torch.zeros(1, 16000)).isfinite().all()
+
+
 def with_head_of(theirs, backbone):
     backbone.load_pretrained(None)
     parts = {"projector": theirs.projector, "classifier": theirs.classifier}
     backbone.head.load_state_dict({f"{a}.{k}": v for a, one in parts.items() for k, v in one.state_dict().items()})
+
+
+def theirs_middle(theirs, inputs, folder):
+    """What the window of the next test would score with the middle position embeddings."""
+    full = transformers.WhisperForAudioClassification.from_pretrained(folder).encoder.embed_positions.weight
+    theirs.encoder.embed_positions = torch.nn.Embedding.from_pretrained(full[60:135].clone())
+    return theirs(inputs[..., 100:250]).logits.sigmoid()
 
 
 def test_whisper_scores_as_in_its_own_library_and_a_shorter_clip_has_the_first_positions(whisper):
@@ -274,13 +306,16 @@ def test_whisper_scores_as_in_its_own_library_and_a_shorter_clip_has_the_first_p
     extractor = transformers.AutoFeatureExtractor.from_pretrained(whisper)
     with torch.no_grad():
         inputs = extractor(list(wave.numpy()), sampling_rate=16000, return_tensors="pt")["input_features"]
-        torch.testing.assert_close(tagger(wave), theirs(inputs).logits.sigmoid(), atol=1e-4, rtol=1e-3)
+        ours = tagger.network(inputs.transpose(1, 2).unsqueeze(1))
+        torch.testing.assert_close(ours, theirs(inputs).logits.sigmoid(), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(tagger(wave), ours, atol=2e-3, rtol=1e-2)  # by our log-mel
         theirs.config.max_source_positions = 75  # its encoder then takes 150 frames
         embedding = torch.nn.Embedding.from_pretrained(theirs.encoder.embed_positions.weight[:75].clone())
         theirs.encoder.embed_positions = embedding
         alone = theirs(inputs[..., 100:250]).logits.sigmoid()
-        window = tagger.network(WhisperLogMel(16000)(wave)[:, :, 100:250])
-        torch.testing.assert_close(window, alone, atol=1e-4, rtol=1e-3)
+        window = tagger.network(inputs[..., 100:250].transpose(1, 2).unsqueeze(1))
+        torch.testing.assert_close(window, alone, atol=1e-6, rtol=1e-6)
+        assert (alone - theirs_middle(theirs, inputs, whisper)).abs().max() > 1e-3  # positions matter
 
 
 def test_whisper_takes_longer_clips_than_it_was_made_for_and_stretches_its_positions(whisper):
@@ -320,6 +355,41 @@ def test_wav2vec2_bert_scores_as_in_its_own_library_and_its_windows_are_normalis
         window = theirs(frames[:, :, 51:151].reshape(2, 50, 160)).logits.sigmoid()
         found = tagger.backbones()["local"](frames[:, :, 51:151])
         torch.testing.assert_close(found, window, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["ast", "whisper", "bert"])
+def test_onnxruntime_scores_as_pytorch_does(kind, request):
+    tagger = made(f"transformers:{request.getfixturevalue(kind)}")
+    wave = torch.cat((noise(7), torch.zeros(2, 48000)), 1)  # short clips
+    model = onnx_file.translate(tagger, 160000, 18)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    scores, frames = session.run(None, {"waveform": wave.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(scores, tagger(wave), atol=1e-4)
+        m = tagger.network.features(tagger.front_end(wave))
+        np.testing.assert_allclose(frames, tagger.network.frame_scores(m), atol=1e-4)
+
+
+def test_layers_of_whisper_follow_settings_by_both_of_their_names(whisper, tmp_path):
+    folder = shutil.copytree(whisper, tmp_path / "whisper")  # as published by transformers 5.0, which wrote both
+    config = json.loads((folder / "config.json").read_text())
+    assert config["encoder_layers"] == 2
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    for name in ("encoder_layers", "num_hidden_layers"):
+        assert len(made(f"transformers:{folder}", settings={name: 1}).network.trunk.layers) == 1
+
+
+def test_numbers_of_dropout_in_a_librarys_layers_follow_the_datasets(whisper):
+    network = Network(model=f"transformers:{whisper}", settings={"dropout": 0.4, "attention_dropout": 0.2})
+    trunk = build("other", 3, sample_rate=16000, network=network, dropout=0.5).network.trunk
+    assert (trunk.dropout, trunk.layers[0].dropout, trunk.layers[0].self_attn.dropout) == (0.2, 0.2, 0.1)
+
+
+def test_filters_in_a_published_extractor_are_not_kept(whisper, tmp_path):
+    folder = shutil.copytree(whisper, tmp_path / "whisper")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mel_filters": [[0.0] * 80] * 201}))
+    assert "mel_filters" not in architecture.read(str(folder))["extractor"]
 
 
 def test_all_audio_classifiers_of_the_library_are_known():
@@ -442,7 +512,8 @@ def test_other_kinds_of_transformers_and_damaged_folders_are_refused(tmp_path, a
         architecture.read(str(tmp_path))
     transformers.ClapFeatureExtractor(sampling_rate=16000).save_pretrained(tmp_path)
     with pytest.raises(
-        ValueError, match=r"is of the kind 'clap'; transformers' audio classifiers are audio-spectrogram"
+        ValueError,
+        match=r"^transformers:\S+ is of the kind 'clap'; transformers' audio classifiers are audio-spectrogram",
     ):
         made(f"transformers:{tmp_path}")
     (tmp_path / "config.json").write_text("{")
@@ -620,7 +691,7 @@ def test_a_folder_in_half_precision_is_float32_and_brings_no_code(tmp_path, ast)
     backbone = made(f"transformers:{tmp_path / 'half'}").network
     assert {weight.dtype for weight in backbone.parameters()} == {torch.float32}
     many = {"num_hidden_layers": 10**8}
-    with pytest.raises(ValueError, match="100000000 layers are more than any network has"):
+    with pytest.raises(ValueError, match="num_hidden_layers is 100000000, and not 1 to 1000"):
         made(f"transformers:{ast}", settings=many)
 
 
@@ -643,19 +714,43 @@ def test_frame_dropout_reaches_the_head_of_a_librarys_network():
     assert not tagger.network.frame_scores(m).equal(tagger.network.frame_scores(m))
 
 
-def test_a_feature_extractor_that_hears_otherwise_is_one_sentence(whisper, bert, ast, tmp_path):
-    for number, (source, change, told) in enumerate((
-        (whisper, {"hop_length": 320}, "its feature extractor has hop_length 320, but only 160 is known here"),
-        (bert, {"stride": 3}, "its feature extractor stacks 3 frames, but only pairs are known here"),
-        (ast, {"num_mel_bins": 10**9}, "its feature extractor has 1000000000 mel bands, and no network has so many"),
-        (whisper, {"feature_size": 128}, "takes no clip of 1000 frames by 128 bands: "),
-        (whisper, {"sampling_rate": 8000}, "hears 8000 Hz, but only networks of 16000 Hz are known here"),
-    )):  # fmt: skip
-        folder = shutil.copytree(source, tmp_path / str(number))
-        path = folder / "preprocessor_config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | change))
-        with pytest.raises(ValueError, match=told):
-            made(f"transformers:{folder}")
+EXTRACTOR, CONFIG = "preprocessor_config.json", "config.json"
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "change", "told"),
+    [
+        ("whisper", EXTRACTOR, {"hop_length": 320}, "its feature extractor has hop_length 320, but only 160 is known here"),
+        ("whisper", EXTRACTOR, {"dither": 0.1}, "its feature extractor has dither 0.1, but only 0.0 is known here"),
+        ("whisper", EXTRACTOR, {"feature_size": 128}, "takes no clip of 1000 frames by 128 bands: "),
+        ("whisper", EXTRACTOR, {"sampling_rate": 8000}, "hears 8000 Hz, but only networks of 16000 Hz are known here"),
+        ("bert", EXTRACTOR, {"stride": 3}, "its feature extractor stacks 3 frames, but only pairs are known here"),
+        ("ast", EXTRACTOR, {"num_mel_bins": 10**9}, "has 1000000000 mel bands, and not 1 to 1024"),
+        ("ast", EXTRACTOR, {"num_mel_bins": None}, "has None mel bands, and not 1 to 1024"),
+        ("ast", EXTRACTOR, {"mean": "x"}, "its feature extractor has mean 'x', which is no finite number"),
+        ("ast", EXTRACTOR, {"std": float("nan")}, "its feature extractor has std nan, which is no finite number"),
+        ("ast", EXTRACTOR, {"std": 0}, "its feature extractor has std 0, and not one above 0"),
+        ("ast", CONFIG, {"model_type": ["ast"]}, r"^transformers:\S+ is of the kind \['ast'\]; transformers' audio"),
+        ("whisper", CONFIG, {"encoder_layers": -1}, "encoder_layers is -1, and not 1 to 1000"),
+        ("ast", CONFIG, {"num_hidden_layers": None}, "num_hidden_layers is None, and not 1 to 1000"),
+        ("whisper", CONFIG, {"max_source_positions": 10**10}, "would have 160,000,.* weights, more than the 10,000,000,000"),
+        ("bert", CONFIG, {"left_max_position_embeddings": 10**10}, "weights, more than the 10,000,000,000 allowed"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_of_no_such_network_is_one_sentence(kind, file, change, told, request, tmp_path):
+    folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / kind)
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(content | change))
+    with pytest.raises(ValueError, match=told):
+        made(f"transformers:{folder}")
+
+
+def test_positions_of_a_network_without_a_table_are_refused(bert, wav2vec2):
+    for folder in (bert, wav2vec2):
+        with pytest.raises(
+            ValueError, match="positions is a setting of AST and Whisper, and does nothing for transfor"
+        ):
+            made(f"transformers:{folder}", positions="interpolate")
 
 
 def test_weights_behind_another_front_end_are_refused():

@@ -43,6 +43,8 @@ def read(source: str) -> dict[str, Any]:
             raise ValueError(f"{path}: can't be read as JSON ({type(error).__name__})") from None
         if not isinstance(found[key], dict):
             raise ValueError(f"{path}: not a configuration")
+    # Some of Whisper's have their filter bank in it, 16 000 numbers.
+    found["extractor"] = {key: value for key, value in found["extractor"].items() if not isinstance(value, list | dict)}
     check_size(found["config"], source)
     return found
 
@@ -50,9 +52,9 @@ def read(source: str) -> dict[str, Any]:
 def check_size(config: dict[str, Any], source: str) -> None:
     """Raise ValueError for a configuration with more layers than any network has: they would be made before their weights
     are looked at."""
-    for layers in (config.get(key, 0) for key in ("num_hidden_layers", "encoder_layers")):
-        if not isinstance(layers, int) or layers > LAYERS:
-            raise ValueError(f"{source}: {layers!r} layers are more than any network has")
+    for key in ("num_hidden_layers", "encoder_layers"):
+        if key in config and (not isinstance(config[key], int) or not 0 < config[key] <= LAYERS):
+            raise ValueError(f"{source}: {key} is {config[key]!r}, and not 1 to {LAYERS}")
 
 
 @cache

@@ -36,6 +36,13 @@ class Sixteen(FrontEnd):
         return resample(waveform.float() * scale, self.sample_rate, RATE)
 
 
+def length(wave: Tensor) -> Tensor:
+    """(B, samples) -> (B, 1), the number of samples up to the last one that is not zero: behind it lies what a shorter clip was
+    filled up with. A clip that is zero throughout has all its samples."""
+    last = torch.where(wave != 0, torch.arange(1, wave.shape[1] + 1, device=wave.device), 0).amax(1, keepdim=True)
+    return torch.where(last == 0, wave.shape[1], last)
+
+
 class Kaldi(Sixteen):
     """Kaldi's filter bank, for a whole batch: frames of 25 ms every 10 ms, without their mean, pre-emphasised by 0.97; the
     logarithm of mel bands from 20 Hz to 8 kHz.
@@ -52,17 +59,21 @@ class Kaldi(Sixteen):
         self.register_buffer("bank", F.pad(bank, (0, 1)).T, persistent=False)  # (FFT / 2 + 1, mels)
         self.register_buffer("window", window, persistent=False)
 
-    def logmel(self, waveform: Tensor) -> Tensor:
-        """(B, samples) -> (B, frames, mels)."""
-        frames = self.scale * self.wave(waveform).unfold(1, FRAME, HOP)  # (B, frames, 400)
+    def logmel(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, samples) -> (B, frames, mels), and which frames lie inside the `length`, (B, frames, 1); the first does."""
+        wave = self.wave(waveform)
+        frames = self.scale * wave.unfold(1, FRAME, HOP)  # (B, frames, 400)
+        ends = FRAME + HOP * torch.arange(frames.shape[1], device=wave.device)
+        inside = ends <= length(wave).clamp_min(FRAME)
         frames = frames - frames.mean(2, keepdim=True)
         before = torch.cat((frames[..., :1], frames[..., :-1]), 2)
         spectrum = torch.fft.rfft((frames - 0.97 * before) * self.get_buffer("window"), FFT).abs().square()
-        return (spectrum @ self.get_buffer("bank")).clamp_min(LEAST).log()
+        return (spectrum @ self.get_buffer("bank")).clamp_min(LEAST).log(), inside.unsqueeze(2)
 
 
 class KaldiLogMel(Kaldi):
-    """`ASTFeatureExtractor` of transformers: under a Hann window, normalised as (x - mean) / (2 std)."""
+    """`ASTFeatureExtractor` of transformers: under a Hann window, normalised as (x - mean) / (2 std). Behind a short clip,
+    there is `silence`."""
 
     def __init__(self, sample_rate: int, mels: int = 128, mean: float = -4.2677393, std: float = 4.5689974):
         super().__init__(sample_rate, mels, torch.hann_window(FRAME, periodic=False))
@@ -80,12 +91,13 @@ class KaldiLogMel(Kaldi):
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, samples) -> (B, 1, frames, mels)."""
         with torch.autocast(waveform.device.type, enabled=False):
-            return ((self.logmel(waveform) - self.mean) / (2 * self.std)).unsqueeze(1)
+            logmel, inside = self.logmel(waveform)
+            return torch.where(inside, (logmel - self.mean) / (2 * self.std), self.silence).unsqueeze(1)
 
 
 class BandLogMel(Kaldi):
     """`SeamlessM4TFeatureExtractor` of transformers: of 16-bit values, under Povey's window; each band normalised to mean 0
-    and variance 1 over the clip."""
+    and variance 1 over the clip, behind whose end, if it is short, there is 0."""
 
     def __init__(self, sample_rate: int, mels: int = 80):
         super().__init__(sample_rate, mels, torch.hann_window(FRAME, periodic=False) ** 0.85, 2.0**15)
@@ -97,9 +109,12 @@ class BandLogMel(Kaldi):
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, samples) -> (B, 1, frames, mels)."""
         with torch.autocast(waveform.device.type, enabled=False):
-            logmel = self.logmel(waveform)
-            variance, mean = torch.var_mean(logmel, 1, keepdim=True)
-            return ((logmel - mean) / (variance + 1e-7).sqrt()).unsqueeze(1)
+            logmel, inside = self.logmel(waveform)
+            logmel = logmel - logmel[:, :1]  # the mean of a band that is far from 0 would be rounded
+            number = inside.sum(1, keepdim=True)
+            apart = (logmel - (logmel * inside).sum(1, keepdim=True) / number) * inside
+            variance = apart.square().sum(1, keepdim=True) / (number - 1).clamp_min(1)
+            return (apart / (variance + 1e-7).sqrt()).unsqueeze(1)
 
 
 class WhisperLogMel(Sixteen):
@@ -131,8 +146,8 @@ class WhisperLogMel(Sixteen):
 
 
 class Samples(Sixteen):
-    """The waveform at 16 kHz, as one band whose frames are samples; normalised to mean 0 and variance 1 if asked for
-    (`Wav2Vec2FeatureExtractor`)."""
+    """The waveform at 16 kHz, as one band whose frames are samples; if asked for, normalised to mean 0 and variance 1 as
+    `Wav2Vec2FeatureExtractor` does, behind a short clip 0."""
 
     def __init__(self, sample_rate: int, normalise: bool = True):
         super().__init__(sample_rate)
@@ -147,6 +162,8 @@ class Samples(Sixteen):
         with torch.autocast(waveform.device.type, enabled=False):
             wave = self.wave(waveform)
             if self.normalise:
-                variance, mean = torch.var_mean(wave, 1, correction=0, keepdim=True)
-                wave = (wave - mean) / (variance + 1e-7).sqrt()
+                number = length(wave)
+                kept = torch.arange(wave.shape[1], device=wave.device) < number
+                apart = (wave - wave.sum(1, keepdim=True) / number) * kept
+                wave = apart / (apart.square().sum(1, keepdim=True) / number + 1e-7).sqrt()
             return wave[:, None, :, None]

@@ -23,6 +23,9 @@ from .twostream import TwoStream
 if TYPE_CHECKING:
     from ..config.network import Network
 
+MOST_WEIGHTS = 10**10  # of a library's network; a configuration from elsewhere may claim any size
+RATES = {"dropout", "attention_dropout", "activation_dropout"}  # where a library's layers have numbers
+
 
 def backbone_class(name: str) -> type[Backbone]:
     """The class of a registered backbone. Raises ValueError, with the known names, for any other name."""
@@ -83,6 +86,10 @@ def _tried(logmel: FrontEnd, make: Callable[[], Backbone], seconds: float, taus:
         network = make().eval()
     if not isinstance(network, LibraryBackbone):
         return None
+    if (number := sum(weight.numel() for weight in network.state_dict().values())) > MOST_WEIGHTS:
+        raise ValueError(
+            f"{network.network.model} would have {number:,} weights, more than the {MOST_WEIGHTS:,} allowed"
+        )
     with torch.no_grad():
         clip = logmel(torch.zeros(1, round(seconds * logmel.sample_rate))).shape[2]
     windows = [window_frames(tau, logmel.frames_per_second, clip) for tau in taus]
@@ -135,6 +142,9 @@ def build(
                 module.dropout_scale = dropout
             elif isinstance(module, nn.Dropout):
                 module.p *= dropout
+            for rate in RATES & vars(module).keys():
+                if isinstance(value := getattr(module, rate), float):
+                    setattr(module, rate, value * dropout)
         return made
 
     global_stream = stream()

@@ -3,6 +3,7 @@ comes out of it."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,6 +53,7 @@ class Kind(ABC):
     """What differs between kinds of networks. `full` is one as transformers makes it, with its published head."""
 
     unused: ClassVar[tuple[str, ...]] = ()  # how weights begin that a checkpoint has beside those of trunk and head
+    cuts_positions: ClassVar[bool] = False  # whether an input has a part of a table of position embeddings: `positions`
 
     @abstractmethod
     def front_end(self, sample_rate: int, extractor: dict[str, Any]) -> FrontEnd:
@@ -77,9 +79,13 @@ class Ast(Kind):
     to its length, as those of a longer one always are.
     """
 
+    cuts_positions = True
+
     def front_end(self, sample_rate: int, extractor: dict[str, Any]) -> FrontEnd:
-        given = {key: float(extractor[key]) for key in ("mean", "std") if key in extractor}
+        given = {key: finite(key, extractor[key]) for key in ("mean", "std") if key in extractor}
         given |= {} if extractor.get("do_normalize", True) else {"mean": 0.0, "std": 0.5}
+        if given.get("std", 1.0) <= 0:
+            raise ValueError(f"its feature extractor has std {given['std']:g}, and not one above 0")
         return KaldiLogMel(sample_rate, bands(extractor.get("num_mel_bins", 128)), **given)
 
     def head(self, full: Any) -> nn.Module:
@@ -131,9 +137,10 @@ class Whisper(Kind):
     """
 
     unused = ("decoder.", "proj_out.")
+    cuts_positions = True
 
     def front_end(self, sample_rate: int, extractor: dict[str, Any]) -> FrontEnd:
-        for key, known in (("n_fft", 400), ("hop_length", 160)):
+        for key, known in (("n_fft", 400), ("hop_length", 160), ("dither", 0.0)):
             if (found := extractor.get(key, known)) != known:
                 raise ValueError(f"its feature extractor has {key} {found}, but only {known} is known here")
         return WhisperLogMel(sample_rate, bands(extractor.get("feature_size", 80)))
@@ -170,6 +177,8 @@ class Wav2Vec2Bert(Kind):
     def features(self, network: TransformersNetwork, logmel: Tensor) -> Tensor:
         frames = logmel[:, 0]  # (B, frames, mels)
         clips, number, mels = frames.shape
+        if number < 2:
+            raise ValueError(f"{number} frame is less than a pair")
         pairs = frames[:, : number // 2 * 2].reshape(clips, number // 2, 2 * mels)  # (B, T, 2 mels)
         return network.trunk(pairs).last_hidden_state
 
@@ -185,10 +194,17 @@ class Waveform(Kind):
 
 
 def bands(number: Any) -> int:
-    """The number of mel bands that a feature extractor has. Raises ValueError for one that no network has."""
+    """The number of mel bands that a feature extractor has. Raises ValueError for what is no number of them."""
     if not isinstance(number, int) or not 0 < number <= MOST_MELS:
-        raise ValueError(f"its feature extractor has {number!r} mel bands, and no network has so many")
+        raise ValueError(f"its feature extractor has {number!r} mel bands, and not 1 to {MOST_MELS}")
     return number
+
+
+def finite(key: str, value: Any) -> float:
+    """A number of a feature extractor. Raises ValueError for anything else, and for one that is not finite."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"its feature extractor has {key} {value!r}, which is no finite number")
+    return float(value)
 
 
 # All for which transformers has an audio classifier, by the `model_type` of their configuration.

@@ -37,10 +37,12 @@ def kind_of(network: Network) -> Kind:
     """The kind of a network whose architecture is known. Raises ValueError for one for which transformers has no audio
     classifier."""
     name = (network.architecture or {})["config"].get("model_type")
-    if name not in KINDS:
+    if not isinstance(name, str) or name not in KINDS:
         raise ValueError(
             f"{network.model} is of the kind {name!r}; transformers' audio classifiers are {', '.join(KINDS)}"
         )
+    if network.positions != "crop" and not KINDS[name].cuts_positions:
+        raise ValueError(f"positions is a setting of AST and Whisper, and does nothing for {network.model}, a {name}")
     return KINDS[name]
 
 
@@ -78,12 +80,12 @@ class TransformersNetwork(LibraryBackbone):
 
     @classmethod
     def own_front_end(cls, sample_rate: int, network: Network) -> FrontEnd:
-        extractor = (network.architecture or {})["extractor"]  # `architecture.complete`
+        extractor, kind = (network.architecture or {})["extractor"], kind_of(network)  # `architecture.complete`
         if (rate := extractor.get("sampling_rate", RATE)) != RATE:
             raise ValueError(f"{network.model} hears {rate} Hz, but only networks of {RATE} Hz are known here")
         try:
             with torch.device("cpu"):  # not on "meta", where networks are tried: mel bands are chosen by their values
-                return kind_of(network).front_end(sample_rate, extractor)
+                return kind.front_end(sample_rate, extractor)
         except ValueError as error:
             raise ValueError(f"{network.model}: {error}") from None
 
@@ -98,7 +100,9 @@ class TransformersNetwork(LibraryBackbone):
                 f"settings.{unknown[0]} of {self.network.model} is not known to {kind}"
                 f"{nearest(unknown[0], known.to_dict())}"
             )
-        given |= OFF | self.network.settings
+        names = known.attribute_map  # Whisper's num_hidden_layers is another name of encoder_layers
+        given = {names.get(key, key): value for key, value in given.items()} | OFF
+        given |= {names.get(key, key): value for key, value in self.network.settings.items()}
         given = {key: value for key, value in given.items() if not key.lstrip("_").startswith(NOT_TAKEN)}
         check_size(given, self.network.source)
         if given.get("use_weighted_layer_sum"):

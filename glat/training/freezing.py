@@ -48,7 +48,7 @@ def blocks(backbone: Backbone) -> list[list[nn.Parameter]]:
     them, wherever it lies: the layers of a transformer, the blocks of a ResNet.
     """
     heads = {module for name in backbone.classifier for module in getattr(backbone, name).modules()}
-    return [found for found in _divided(backbone, heads) if found]
+    return [found for found in _divided(backbone, heads) if any(weight.requires_grad for weight in found)]
 
 
 def _divided(module: nn.Module, apart: set[nn.Module]) -> Iterator[list[nn.Parameter]]:

@@ -69,6 +69,10 @@ def translate(tagger: Tagger, samples: int, opset: int, *, dynamic: bool = False
         rate = tagger.front_end.sample_rate
         least = round(rate * (_longest_window(tagger) + 0.1))
         shapes[1] = torch.export.Dim("samples", min=least, max=round(LONGEST * rate))
+    for part in portable.modules():
+        choose: Any = getattr(part, "set_attn_implementation", None)
+        if choose:  # torch's exporter can't follow the shapes of transformers' other attentions
+            choose("eager")
     example = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
     with _quiet():
         try:
