@@ -59,7 +59,7 @@ def sources(*entries: str) -> tuple[Path, ...]:
     waiting, found = list(entries), set()
     own = {path.parent for entry in entries if not _file(entry) and (path := source_file(entry))}
     if lost := [entry for entry in entries if _place(entry, own) is None]:
-        raise ValueError(f"{lost[0]} is no module of {PACKAGE.name}, nor of any other package that Python can find")
+        raise ValueError(f"{lost[0]} is no module of {PACKAGE.name} and was not found on Python's path either")
     while waiting:
         name = waiting.pop()
         path = _place(name, own)

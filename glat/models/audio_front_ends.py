@@ -43,6 +43,14 @@ def length(wave: Tensor) -> Tensor:
     return torch.where(last == 0, wave.shape[1], last)
 
 
+def normalise(x: Tensor, inside: Tensor, correction: int) -> Tensor:
+    """(B, T, ...) to mean 0 and variance 1 over the T that are `inside`; 0 elsewhere."""
+    number = inside.sum(1, keepdim=True)
+    apart = (x - (x * inside).sum(1, keepdim=True) / number) * inside
+    variance = apart.square().sum(1, keepdim=True) / (number - correction).clamp_min(1)
+    return apart / (variance + 1e-7).sqrt()
+
+
 class Kaldi(Sixteen):
     """Kaldi's filter bank, for a whole batch: frames of 25 ms every 10 ms, without their mean, pre-emphasised by 0.97; the
     logarithm of mel bands from 20 Hz to 8 kHz.
@@ -111,10 +119,7 @@ class BandLogMel(Kaldi):
         with torch.autocast(waveform.device.type, enabled=False):
             logmel, inside = self.logmel(waveform)
             logmel = logmel - logmel[:, :1]  # the mean of a band that is far from 0 would be rounded
-            number = inside.sum(1, keepdim=True)
-            apart = (logmel - (logmel * inside).sum(1, keepdim=True) / number) * inside
-            variance = apart.square().sum(1, keepdim=True) / (number - 1).clamp_min(1)
-            return (apart / (variance + 1e-7).sqrt()).unsqueeze(1)
+            return normalise(logmel, inside, 1).unsqueeze(1)
 
 
 class WhisperLogMel(Sixteen):
@@ -162,8 +167,5 @@ class Samples(Sixteen):
         with torch.autocast(waveform.device.type, enabled=False):
             wave = self.wave(waveform)
             if self.normalise:
-                number = length(wave)
-                kept = torch.arange(wave.shape[1], device=wave.device) < number
-                apart = (wave - wave.sum(1, keepdim=True) / number) * kept
-                wave = apart / (apart.square().sum(1, keepdim=True) / number + 1e-7).sqrt()
+                wave = normalise(wave, torch.arange(wave.shape[1], device=wave.device) < length(wave), 0)
             return wave[:, None, :, None]

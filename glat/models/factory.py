@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..config.network import Network
 
 MOST_WEIGHTS = 10**10  # of a library's network; a configuration from elsewhere may claim any size
-RATES = {"dropout", "attention_dropout", "activation_dropout"}  # where a library's layers have numbers
+RATES = {"dropout", "attention_dropout", "activation_dropout"}  # attributes of a library's layers that are a rate
 
 
 def backbone_class(name: str) -> type[Backbone]:

@@ -194,7 +194,7 @@ class Waveform(Kind):
 
 
 def bands(number: Any) -> int:
-    """The number of mel bands that a feature extractor has. Raises ValueError for what is no number of them."""
+    """The number of mel bands that a feature extractor has. Raises ValueError unless it is 1 to `MOST_MELS`."""
     if not isinstance(number, int) or not 0 < number <= MOST_MELS:
         raise ValueError(f"its feature extractor has {number!r} mel bands, and not 1 to {MOST_MELS}")
     return number
